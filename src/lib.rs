@@ -1,1 +1,34 @@
-//! switchover
+//! switchover keeps pods close to the primary of the database that they use.
+//!
+//! ```text
+//! probe → Sample → NodeLatency → RttMatrix ┐
+//! discover → PrimaryView ──────────────────┴→ TierMap ─┬→ affinity patch → admission answer
+//!                               Snapshot ──────────────┴→ Plan {moves, held} → effect → Outcome → metrics, Event, status
+//! ```
+//!
+//! Modules in reading order. Dependencies point one way: roles → {index, api} → core.
+#![forbid(unsafe_code)]
+
+pub mod core;
+
+pub mod api;
+pub mod index;
+pub mod watch;
+
+pub mod discover;
+
+pub mod admission;
+pub mod serve;
+pub mod tls;
+pub mod webhook;
+
+pub mod controller;
+pub mod effect;
+pub mod lease;
+
+pub mod agent;
+pub mod probe;
+
+pub mod cli;
+pub mod metrics;
+pub mod status;

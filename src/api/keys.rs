@@ -1,0 +1,31 @@
+//! Every label, annotation and taint key that switchover reads or writes, in one place.
+
+/// Namespace label (opt-in) and pod or namespace annotation (override): the names of the databases to follow,
+/// separated by commas (annotations only), or `none`.
+pub const FOLLOW: &str = "switchover.dev/follow";
+/// The value of [`FOLLOW`] that opts out.
+pub const FOLLOW_NONE: &str = "none";
+/// Annotation: `preferred`, `avoid-far` or `required`.
+pub const AFFINITY: &str = "switchover.dev/affinity";
+/// Annotation: the weight of the preferred terms, 1 to 100.
+pub const WEIGHT: &str = "switchover.dev/weight";
+/// Annotation: `evict`, `restart` or `never`.
+pub const MOVE: &str = "switchover.dev/move";
+/// Annotation that admission writes: what was injected, and for which database epoch.
+pub const INJECTED: &str = "switchover.dev/injected";
+/// Node annotation: `"false"` keeps switchover's hands off the node's label and taint.
+pub const MANAGE: &str = "switchover.dev/manage";
+
+/// Node label of the database that is named [`DEFAULT_DATABASE`].
+pub const DEFAULT_NODE_LABEL: &str = "switchover";
+/// The database whose node label is [`DEFAULT_NODE_LABEL`].
+pub const DEFAULT_DATABASE: &str = "default";
+
+/// The node label (and taint) key of a database that names none of its own.
+#[must_use]
+pub fn default_node_label(database: &str) -> String {
+    if database == DEFAULT_DATABASE { DEFAULT_NODE_LABEL.to_owned() } else { format!("{}/{database}", super::GROUP) }
+}
+
+/// The field manager of everything that the controller writes.
+pub const FIELD_MANAGER: &str = "switchover";

@@ -1,0 +1,17 @@
+//! The decisions, and nothing else: functions of facts and `now`. No async, no client, no clock, no randomness,
+//! no logging; whoever calls them does the reading before and the acting after.
+//!
+//! In reading order: who is primary ([`primary`]), how far each node is from it ([`rtt`], [`tier`]), what a pod asks
+//! for ([`follow`]), what admission injects ([`affinity`]), and what the movement does ([`workload`], [`fit`], [`plan`]).
+
+pub mod primary;
+pub mod rtt;
+pub mod tier;
+
+pub mod follow;
+
+pub mod affinity;
+
+pub mod fit;
+pub mod plan;
+pub mod workload;

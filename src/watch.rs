@@ -1,0 +1,221 @@
+//! Watches of Kubernetes objects that heal by themselves, and the tables that they keep current.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures::TryStreamExt;
+use kube::{
+    Api,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+
+/// How one watch is doing. Written by [`run`], read by readiness, metrics and whoever must not act on an old picture.
+#[derive(Debug, Clone)]
+pub struct Health {
+    pub kind: &'static str,
+    state: Arc<HealthState>,
+}
+
+#[derive(Debug, Default)]
+struct HealthState {
+    synced: AtomicBool,
+    failing: AtomicBool,
+}
+
+impl Health {
+    #[must_use]
+    pub fn new(kind: &'static str) -> Self {
+        Self { kind, state: Arc::default() }
+    }
+
+    /// Whether the table was filled once.
+    #[must_use]
+    pub fn synced(&self) -> bool {
+        self.state.synced.load(Ordering::Acquire)
+    }
+
+    /// Whether the table was filled and the watch is not failing right now.
+    #[must_use]
+    pub fn current(&self) -> bool {
+        self.synced() && !self.state.failing.load(Ordering::Acquire)
+    }
+}
+
+/// Follows `api` until the task is dropped, passing each event to `apply`. Errors are logged once when they begin and
+/// once when they end, and retried with kube's default backoff; they never end the watch. For metadata alone use `Api<PartialObjectMeta<K>>`.
+pub async fn run<K>(api: Api<K>, config: watcher::Config, health: Health, mut apply: impl FnMut(Event<K>))
+where
+    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default,
+{
+    follow(watcher::watcher(api, config).default_backoff(), health, |event| apply(event)).await;
+}
+
+/// Like [`run`], for any stream of watch events.
+pub async fn follow<K>(
+    stream: impl futures::Stream<Item = Result<Event<K>, watcher::Error>>,
+    health: Health,
+    mut apply: impl FnMut(Event<K>),
+) {
+    let mut stream = std::pin::pin!(stream);
+    loop {
+        match stream.try_next().await {
+            Ok(Some(event)) => {
+                // `Init` is only the client's intent to list; nothing has come from the server yet.
+                let from_server = !matches!(event, Event::Init);
+                let listed = matches!(event, Event::InitDone);
+                apply(event);
+                if listed {
+                    health.state.synced.store(true, Ordering::Release);
+                }
+                if from_server && health.state.failing.swap(false, Ordering::AcqRel) {
+                    tracing::info!(kind = health.kind, "the watch works again");
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                if !health.state.failing.swap(true, Ordering::AcqRel) {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(kind = health.kind, error, "the watch fails; keeping the last picture and retrying");
+                }
+            }
+        }
+    }
+}
+
+/// What [`Table::apply`] changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed<Key> {
+    Nothing,
+    One(Key),
+    /// A new list replaced the whole table.
+    All,
+}
+
+/// Lean copies of the watched objects by key. A re-list fills a second table and swaps it in when it is complete, so
+/// that readers never see a half-filled one.
+#[derive(Debug)]
+pub struct Table<Key, Value> {
+    live: HashMap<Key, Value>,
+    listing: Option<HashMap<Key, Value>>,
+}
+
+impl<Key, Value> Default for Table<Key, Value> {
+    fn default() -> Self {
+        Self { live: HashMap::new(), listing: None }
+    }
+}
+
+impl<Key: Eq + Hash + Clone, Value: PartialEq> Table<Key, Value> {
+    /// Applies one watch event. `convert` turns an object into its key and what is kept of it; `None` in place of the
+    /// value means that the object is of no interest (any more).
+    pub fn apply<K>(&mut self, event: Event<K>, convert: impl Fn(K) -> (Key, Option<Value>)) -> Changed<Key> {
+        match event {
+            Event::Init => {
+                self.listing = Some(HashMap::new());
+                Changed::Nothing
+            }
+            Event::InitApply(object) => {
+                if let ((key, Some(value)), Some(listing)) = (convert(object), self.listing.as_mut()) {
+                    listing.insert(key, value);
+                }
+                Changed::Nothing
+            }
+            Event::InitDone => {
+                let Some(listed) = self.listing.take() else { return Changed::Nothing };
+                self.live = listed;
+                Changed::All
+            }
+            Event::Apply(object) => match convert(object) {
+                (key, Some(value)) => {
+                    if self.live.get(&key) == Some(&value) {
+                        return Changed::Nothing;
+                    }
+                    self.live.insert(key.clone(), value);
+                    Changed::One(key)
+                }
+                (key, None) => self.remove(key),
+            },
+            Event::Delete(object) => {
+                let (key, _) = convert(object);
+                self.remove(key)
+            }
+        }
+    }
+
+    fn remove(&mut self, key: Key) -> Changed<Key> {
+        if self.live.remove(&key).is_some() { Changed::One(key) } else { Changed::Nothing }
+    }
+
+    #[must_use]
+    pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&Value>
+    where
+        Key: std::borrow::Borrow<Q>,
+    {
+        self.live.get(key)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Value)> {
+        self.live.iter()
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        self.live.values()
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(object: (&'static str, u8)) -> (&'static str, Option<u8>) {
+        (object.0, (object.1 != 0).then_some(object.1))
+    }
+
+    #[test]
+    fn a_new_list_replaces_the_table_only_when_it_is_complete() {
+        let mut table = Table::default();
+        for event in [Event::Init, Event::InitApply(("a", 1)), Event::InitApply(("b", 2))] {
+            assert_eq!(table.apply(event, pair), Changed::Nothing);
+        }
+        assert!(table.is_empty());
+        assert_eq!(table.apply(Event::InitDone, pair), Changed::All);
+        assert_eq!(table.len(), 2);
+
+        table.apply(Event::Init, pair);
+        table.apply(Event::InitApply(("b", 3)), pair);
+        assert_eq!(table.get("a"), Some(&1));
+        table.apply(Event::InitDone, pair);
+        assert_eq!((table.get("a"), table.get("b")), (None, Some(&3)));
+    }
+
+    #[test]
+    fn only_real_changes_are_changes() {
+        let mut table = Table::default();
+        assert_eq!(table.apply(Event::Apply(("a", 1)), pair), Changed::One("a"));
+        assert_eq!(table.apply(Event::Apply(("a", 1)), pair), Changed::Nothing);
+        assert_eq!(table.apply(Event::Apply(("a", 0)), pair), Changed::One("a"));
+        assert_eq!(table.apply(Event::Delete(("a", 1)), pair), Changed::Nothing);
+    }
+}

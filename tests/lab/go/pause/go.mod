@@ -1,0 +1,3 @@
+module switchover.dev/lab/pause
+
+go 1.26
