@@ -1,1 +1,352 @@
-//! (being written)
+//! AdmissionReview (admission.k8s.io/v1) in, AdmissionReview out: bytes ↔ [`crate::core::affinity`].
+//!
+//! Whatever arrives, the pod is allowed. The answer carries the request's own uid wherever one can be read, because the
+//! API server takes any other answer for a failed call.
+
+pub mod view;
+
+use std::{
+    fmt::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+
+pub use self::view::View;
+use crate::core::affinity::{Decision, Pod, SkipReason, Verdict, Warning, pod::Text};
+
+/// The one version of AdmissionReview that is served.
+pub const API_VERSION: &str = "admission.k8s.io/v1";
+
+/// What came of one request, for metrics and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Injected,
+    Skipped(SkipReason),
+    Failed(Failure),
+}
+
+impl Outcome {
+    /// `injected`, `skipped` or `failed`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Injected => "injected",
+            Self::Skipped(_) => "skipped",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// One word that says why, empty for injected ones.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Injected => "",
+            Self::Skipped(reason) => reason.as_str(),
+            Self::Failed(failure) => failure.as_str(),
+        }
+    }
+}
+
+/// Why a request could not be decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// Not an AdmissionReview, or its pod can't be read.
+    Unreadable,
+    /// An AdmissionReview of another version.
+    Version,
+    TooLarge,
+    /// The body did not arrive in time, or broke off.
+    Body,
+    Overloaded,
+    Panicked,
+}
+
+impl Failure {
+    /// One word, for a metric's label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Version => "version",
+            Self::TooLarge => "too_large",
+            Self::Body => "body",
+            Self::Overloaded => "overloaded",
+            Self::Panicked => "panicked",
+        }
+    }
+
+    /// What was wrong and what to do about it.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Unreadable => "switchover could not read the request: POST an AdmissionReview of admission.k8s.io/v1",
+            Self::Version => "switchover serves admission.k8s.io/v1 alone: write admissionReviewVersions: [v1]",
+            Self::TooLarge => "the request is larger than switchover reads; the pod is left as it is",
+            Self::Body => "the request broke off or took too long; the pod is left as it is",
+            Self::Overloaded => "switchover has too many requests at once; the pod is left as it is",
+            Self::Panicked => "switchover failed on this request; the pod is left as it is",
+        }
+    }
+
+    const fn status(self) -> u16 {
+        match self {
+            Self::Unreadable | Self::Panicked => 200,
+            Self::Version => 400,
+            Self::TooLarge => 413,
+            Self::Body => 408,
+            Self::Overloaded => 503,
+        }
+    }
+}
+
+/// One answer, ready to send.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// `application/json`, or one sentence of plain text where no uid could be read.
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+    pub outcome: Outcome,
+    /// What the client was told (and perhaps more: the answer carries a limited number).
+    pub warnings: Vec<Warning>,
+    /// For the log: `namespace/owner-or-pod`.
+    pub subject: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    #[serde(borrow)]
+    api_version: Text<'a>,
+    #[serde(borrow)]
+    request: Request<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    #[serde(borrow)]
+    uid: Text<'a>,
+    #[serde(borrow)]
+    resource: Resource<'a>,
+    #[serde(borrow, default)]
+    sub_resource: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    namespace: Option<Text<'a>>,
+    #[serde(borrow)]
+    operation: Text<'a>,
+    #[serde(borrow, default)]
+    object: Option<Pod<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Resource<'a> {
+    #[serde(borrow, default)]
+    group: Text<'a>,
+    #[serde(borrow)]
+    version: Text<'a>,
+    #[serde(borrow)]
+    resource: Text<'a>,
+}
+
+impl Request<'_> {
+    fn creates_a_pod(&self) -> bool {
+        let Resource { group, version, resource } = &self.resource;
+        (&**group, &**version, &**resource) == ("", "v1", "pods")
+            && self.sub_resource.as_ref().is_none_or(|sub| sub.is_empty())
+            && &*self.operation == "CREATE"
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReviewAnswer<'a> {
+    api_version: &'a str,
+    kind: &'static str,
+    response: Response<'a>,
+}
+
+/// kube's own type writes `patch` as a list of numbers; the API server wants base64.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    audit_annotations: AuditAnnotations<'a>,
+}
+
+#[derive(Serialize)]
+struct Status {
+    message: &'static str,
+    code: u16,
+}
+
+/// The API server puts the webhook's name and a `/` before each key.
+#[derive(Serialize)]
+struct AuditAnnotations<'a> {
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    injected: Option<&'a str>,
+}
+
+/// Answers one request. Never panics: what a decision panics on is allowed without a patch.
+#[must_use]
+pub fn review(bytes: &[u8], view: &View, now: Instant) -> Answer {
+    catch_unwind(AssertUnwindSafe(|| decide(bytes, view, now))).unwrap_or_else(|_| failed(bytes, Failure::Panicked))
+}
+
+fn decide(bytes: &[u8], view: &View, now: Instant) -> Answer {
+    let review = match serde_json::from_slice::<Review<'_>>(bytes) {
+        Ok(review) if &*review.api_version == API_VERSION => review,
+        Ok(_) => return failed(bytes, Failure::Version),
+        Err(_) => return failed(bytes, Failure::Unreadable),
+    };
+    let request = review.request;
+    let namespace = request.namespace.as_deref().unwrap_or_default();
+    let decision = match &request.object {
+        Some(pod) if request.creates_a_pod() => view.decide(namespace, pod, now),
+        _ => Decision { verdict: Verdict::Skip(SkipReason::NotPodCreation), warnings: Vec::new() },
+    };
+
+    let (outcome, patch, injected) = match &decision.verdict {
+        Verdict::Skip(reason) => (Outcome::Skipped(*reason), None, None),
+        Verdict::Inject(injection) => match serde_json::to_vec(&injection.operations) {
+            Ok(patch) => (Outcome::Injected, Some(STANDARD.encode(patch)), Some(injection.summary.as_str())),
+            Err(_) => return failed(bytes, Failure::Panicked),
+        },
+    };
+    let response = Response {
+        uid: &request.uid,
+        allowed: true,
+        status: None,
+        patch_type: patch.is_some().then_some("JSONPatch"),
+        patch,
+        warnings: told(&decision.warnings),
+        audit_annotations: AuditAnnotations { outcome: outcome.as_str(), reason: outcome.reason(), injected },
+    };
+    Answer {
+        status: 200,
+        content_type: JSON,
+        body: body(API_VERSION, response),
+        outcome,
+        subject: if decision.warnings.is_empty() { String::new() } else { subject(namespace, request.object.as_ref()) },
+        warnings: decision.warnings,
+    }
+}
+
+const JSON: &str = "application/json";
+
+/// The answer to a request that can't be decided on, from as much of it as there is: allowed, with the request's own
+/// uid where one can be read; else one sentence.
+#[must_use]
+pub fn failed(bytes: &[u8], failure: Failure) -> Answer {
+    let outcome = Outcome::Failed(failure);
+    let sentence = failure.sentence();
+    let (status, content_type, body) = match read_uid(bytes) {
+        None => (failure.status().max(400), "text/plain; charset=utf-8", format!("{sentence}\n").into_bytes()),
+        Some((api_version, uid)) => {
+            let response = Response {
+                uid: &uid,
+                allowed: true,
+                status: Some(Status { message: sentence, code: failure.status() }),
+                patch_type: None,
+                patch: None,
+                warnings: vec![sentence.to_owned()],
+                audit_annotations: AuditAnnotations {
+                    outcome: outcome.as_str(),
+                    reason: outcome.reason(),
+                    injected: None,
+                },
+            };
+            (failure.status(), JSON, body(&api_version, response))
+        }
+    };
+    Answer { status, content_type, body, outcome, warnings: Vec::new(), subject: String::new() }
+}
+
+fn body(api_version: &str, response: Response<'_>) -> Vec<u8> {
+    // Writing strings and numbers into a vector does not fail.
+    serde_json::to_vec(&ReviewAnswer { api_version, kind: "AdmissionReview", response }).unwrap_or_default()
+}
+
+/// The warnings as the client sees them: Kubernetes carries 4096 characters in all, and nobody reads more than a few.
+fn told(warnings: &[Warning]) -> Vec<String> {
+    const MOST: usize = 8;
+    let mut told: Vec<String> = warnings.iter().take(MOST).map(ToString::to_string).collect();
+    if warnings.len() > MOST {
+        told.push(format!("switchover has {} more warnings about this pod", warnings.len() - MOST));
+    }
+    told
+}
+
+fn subject(namespace: &str, pod: Option<&Pod<'_>>) -> String {
+    let mut subject = namespace.to_owned();
+    let metadata = pod.and_then(|pod| pod.metadata.as_ref());
+    let owner = pod.map(Pod::owners).unwrap_or_default().iter().find(|owner| owner.controller == Some(true));
+    let name = metadata.and_then(|metadata| {
+        metadata.name.as_deref().filter(|name| !name.is_empty()).or(metadata.generate_name.as_deref())
+    });
+    // Writing into a String does not fail.
+    let _ = match owner {
+        Some(owner) => write!(subject, "/{} {}", &*owner.kind, &*owner.name),
+        None => write!(subject, "/{}", name.unwrap_or_default()),
+    };
+    subject
+}
+
+/// The version and the uid of whatever was sent: by the book where it is JSON, else by looking for the first uid, which
+/// the API server writes before anything that a user could have written.
+fn read_uid(bytes: &[u8]) -> Option<(String, String)> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Lean<'a> {
+        #[serde(borrow, default)]
+        api_version: Option<Text<'a>>,
+        #[serde(borrow)]
+        request: LeanRequest<'a>,
+    }
+    #[derive(Deserialize)]
+    struct LeanRequest<'a> {
+        #[serde(borrow)]
+        uid: Text<'a>,
+        #[serde(default, rename = "object")]
+        _object: IgnoredAny,
+    }
+    let (version, uid) = match serde_json::from_slice::<Lean<'_>>(bytes) {
+        Ok(review) => (review.api_version.map(|version| version.0.into_owned()), review.request.uid.0.into_owned()),
+        Err(_) => (find_text(bytes, "apiVersion").map(str::to_owned), find_text(bytes, "uid")?.to_owned()),
+    };
+    // Answer in the asker's own version, if it is one.
+    let version = version.filter(|version| version.len() <= 64 && version.starts_with("admission.k8s.io/"));
+    let plain = (1..=128).contains(&uid.len()) && uid.bytes().all(|b| b.is_ascii_graphic());
+    plain.then(|| (version.unwrap_or_else(|| API_VERSION.to_owned()), uid))
+}
+
+/// The first string that follows `"key":`, if it has no escapes and stands near the beginning.
+fn find_text<'a>(bytes: &'a [u8], key: &str) -> Option<&'a str> {
+    let bytes = &bytes[..bytes.len().min(4096)];
+    let quoted = format!("\"{key}\"");
+    let at = bytes.windows(quoted.len()).position(|window| window == quoted.as_bytes())?;
+    let rest = bytes[at + quoted.len()..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    let rest = rest.strip_prefix(b"\"")?;
+    let end = rest.iter().position(|&b| b == b'"' || b == b'\\')?;
+    (rest[end] == b'"').then(|| std::str::from_utf8(&rest[..end]).ok())?
+}
+
+#[cfg(test)]
+#[path = "admission/tests.rs"]
+pub(crate) mod tests;

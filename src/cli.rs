@@ -1,1 +1,311 @@
-//! (being written)
+//! What was typed ([`Args`]) → what it means (each role's config). Every flag has an environment variable of the same
+//! name: `--tick` is `SWITCHOVER_TICK`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::{agent::AgentConfig, api::Span, controller::ControllerConfig, lease::LeaseConfig, webhook::WebhookConfig};
+
+/// Keeps pods close to the PostgreSQL primary.
+///
+/// Finds the primary, labels nodes by their distance to it (switchover=closely|intermediate|far), injects node
+/// affinity into the pods of opted-in namespaces, and after a failover moves pods off far nodes without an outage.
+///
+/// Opt a namespace in:  kubectl label namespace NAME switchover.dev/follow=default
+#[derive(Debug, Parser)]
+#[command(name = "switchover", version, max_term_width = 110, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// How the process logs.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct LogArgs {
+    /// Log lines for people or for machines
+    #[arg(long, env = "SWITCHOVER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
+    pub log_format: LogFormat,
+
+    /// What to log, as tracing filters: a level, or module=level, separated by commas
+    #[arg(long, env = "SWITCHOVER_LOG", default_value = "info", global = true)]
+    pub log: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The roles and the tools.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show primaries, tiers, nodes with their distance, what is moving, what is held and why
+    Status(StatusArgs),
+    /// Print the CustomResourceDefinitions
+    Crds(OutputArgs),
+    /// Make the webhook's serving certificate, as files or straight into the cluster
+    Certs(CertsArgs),
+    /// Run the controller: finds primaries, labels nodes, moves pods
+    Controller(ControllerArgs),
+    /// Run the admission webhook: injects affinity into the pods of opted-in namespaces
+    Webhook(WebhookArgs),
+    /// Run a node's agent: measures the distance to every database member
+    Agent(AgentArgs),
+}
+
+/// How output looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Text,
+    Json,
+}
+
+/// How a definition is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Manifest {
+    Yaml,
+    Json,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct OutputArgs {
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Manifest::Yaml)]
+    pub output: Manifest,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct StatusArgs {
+    /// Only this DatabaseCluster
+    pub database: Option<String>,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Which cluster a tool talks to.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct ClusterArgs {
+    /// Context of the kubeconfig (default: the current one; the file is $KUBECONFIG or ~/.kube/config)
+    #[arg(long)]
+    pub context: Option<String>,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct CertsArgs {
+    /// Namespace of the webhook's Service
+    #[arg(long, short, default_value = "switchover-system")]
+    pub namespace: String,
+
+    /// Name of the webhook's Service
+    #[arg(long, default_value = "switchover-webhook")]
+    pub service: String,
+
+    /// Days for which the certificate holds
+    #[arg(long, default_value_t = 365)]
+    pub days: u32,
+
+    /// Write tls.crt, tls.key and ca.crt into this folder
+    #[arg(long, conflicts_with = "apply", required_unless_present = "apply")]
+    pub out: Option<PathBuf>,
+
+    /// Write the Secret, and the CA into the MutatingWebhookConfiguration, of the current cluster
+    #[arg(long)]
+    pub apply: bool,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Where every role serves health and metrics.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct HealthArgs {
+    /// Address for /livez, /readyz and /metrics
+    #[arg(long, env = "SWITCHOVER_METRICS_LISTEN", default_value = "[::]:8080")]
+    pub metrics_listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ControllerArgs {
+    #[command(flatten)]
+    pub health: HealthArgs,
+
+    /// Namespace of the Lease
+    #[arg(long, env = "SWITCHOVER_LEASE_NAMESPACE", default_value = "switchover-system")]
+    pub lease_namespace: String,
+
+    /// Name of the Lease
+    #[arg(long, env = "SWITCHOVER_LEASE_NAME", default_value = "switchover-controller")]
+    pub lease_name: String,
+
+    /// Who this replica is in the Lease (default: the host name, which is the pod's name)
+    #[arg(long, env = "SWITCHOVER_IDENTITY")]
+    pub identity: Option<String>,
+
+    /// Another replica leads after this much silence of the leader
+    #[arg(long, env = "SWITCHOVER_LEASE_DURATION", default_value = "10s", value_parser = seconds(3, 300))]
+    pub lease_duration: Span,
+
+    /// Longest pause between two evaluations of a database
+    #[arg(long, env = "SWITCHOVER_TICK", default_value = "1s")]
+    pub tick: Span,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct WebhookArgs {
+    #[command(flatten)]
+    pub health: HealthArgs,
+
+    /// Address for admission requests (HTTPS)
+    #[arg(long, env = "SWITCHOVER_LISTEN", default_value = "[::]:8443")]
+    pub listen: SocketAddr,
+
+    /// Serving certificate, PEM; read again when it changes
+    #[arg(long, env = "SWITCHOVER_TLS_CERT", default_value = "/etc/switchover/tls/tls.crt")]
+    pub tls_cert: PathBuf,
+
+    /// Key of the serving certificate, PEM
+    #[arg(long, env = "SWITCHOVER_TLS_KEY", default_value = "/etc/switchover/tls/tls.key")]
+    pub tls_key: PathBuf,
+
+    /// Namespace that switchover runs in: its own pods are never touched
+    #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub namespace: String,
+
+    /// After SIGTERM, keep serving this long while the API server learns that this replica goes
+    #[arg(long, env = "SWITCHOVER_DRAIN", default_value = "5s")]
+    pub drain: Span,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct AgentArgs {
+    /// Address for /livez, /readyz and /metrics
+    #[arg(long, env = "SWITCHOVER_METRICS_LISTEN", default_value = "[::]:8089")]
+    pub metrics_listen: SocketAddr,
+
+    /// Name of the node that this agent runs on
+    #[arg(long, env = "SWITCHOVER_NODE_NAME")]
+    pub node_name: String,
+
+    /// Pause between two echoes to one member
+    #[arg(long, env = "SWITCHOVER_INTERVAL", default_value = "300ms")]
+    pub interval: Span,
+
+    /// Number of echoes in the window
+    #[arg(long, env = "SWITCHOVER_WINDOW", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub window: u16,
+
+    /// An echo that isn't answered within this time is lost
+    #[arg(long, env = "SWITCHOVER_TIMEOUT", default_value = "1s")]
+    pub timeout: Span,
+
+    /// Write at least this often, also when nothing has changed
+    #[arg(long, env = "SWITCHOVER_HEARTBEAT", default_value = "60s")]
+    pub heartbeat: Span,
+}
+
+fn seconds(least: u64, most: u64) -> impl Fn(&str) -> Result<Span, String> + Clone {
+    move |text| {
+        let span: Span = text.parse().map_err(|error: crate::api::span::SpanError| error.to_string())?;
+        if (Span::from_secs(least)..=Span::from_secs(most)).contains(&span) {
+            Ok(span)
+        } else {
+            Err(format!("write a time between {least}s and {most}s"))
+        }
+    }
+}
+
+impl ControllerArgs {
+    /// What was typed means this.
+    #[must_use]
+    pub fn config(self) -> ControllerConfig {
+        let identity = self.identity.or_else(host_name).unwrap_or_else(|| "switchover".into());
+        let duration = self.lease_duration.0;
+        ControllerConfig {
+            lease: LeaseConfig {
+                namespace: self.lease_namespace,
+                name: self.lease_name,
+                // Two processes on one host must not take each other for themselves.
+                identity: format!("{identity}_{:08x}", rand::random::<u32>()),
+                duration,
+                renew_every: duration / 5,
+            },
+            metrics_listen: self.health.metrics_listen,
+            tick: self.tick.0.max(Duration::from_millis(100)),
+        }
+    }
+}
+
+impl WebhookArgs {
+    /// What was typed means this.
+    #[must_use]
+    pub fn config(self) -> WebhookConfig {
+        WebhookConfig {
+            listen: self.listen,
+            certificate_file: self.tls_cert,
+            key_file: self.tls_key,
+            metrics_listen: self.health.metrics_listen,
+            own_namespace: self.namespace,
+            drain: self.drain.0,
+            ..WebhookConfig::default()
+        }
+    }
+}
+
+impl AgentArgs {
+    /// What was typed means this.
+    #[must_use]
+    pub fn config(self) -> AgentConfig {
+        AgentConfig {
+            node_name: self.node_name,
+            interval: self.interval.0,
+            window: usize::from(self.window),
+            timeout: self.timeout.0,
+            heartbeat: self.heartbeat.0,
+            metrics_listen: self.metrics_listen,
+            ..AgentConfig::default()
+        }
+    }
+}
+
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_a_role_has_an_environment_variable_of_its_name() {
+        for role in
+            Args::command().get_subcommands().filter(|c| ["controller", "webhook", "agent"].contains(&c.get_name()))
+        {
+            for flag in role.get_arguments().filter(|flag| flag.get_long().is_some_and(|name| name != "help")) {
+                let expected = format!("SWITCHOVER_{}", flag.get_long().unwrap().to_uppercase().replace('-', "_"));
+                assert_eq!(flag.get_env().and_then(|env| env.to_str()), Some(expected.as_str()), "{flag}");
+            }
+        }
+    }
+}

@@ -1,1 +1,274 @@
-//! (being written)
+//! Carries out what was decided: one label change, one move, one status, one event. Each call is bounded in time,
+//! tried once, and says in its answer what happened; whoever decided decides what to do about it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::{Node, ObjectReference, Pod},
+        policy::v1::Eviction,
+    },
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions, Status},
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::{
+    api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::TaintEffect, keys},
+    core::{journal::Action, plan::Move, tier::Tier},
+};
+
+/// Time allowed for one call.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why a call did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum EffectError {
+    #[error("the API server did not answer within {} s", TIME_LIMIT.as_secs())]
+    Timeout,
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+}
+
+async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, EffectError> {
+    Ok(tokio::time::timeout(TIME_LIMIT, call).await.map_err(|_| EffectError::Timeout)??)
+}
+
+/// What is to change on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeChange {
+    pub tier: Tier,
+    /// The taint that the node is to have, if it is far.
+    pub taint: Option<TaintEffect>,
+    /// The node's taints are not as they should be.
+    pub retaint: bool,
+}
+
+/// Gives a node the label of its tier, and the taint if far nodes are to be tainted. Touches nothing else.
+///
+/// # Errors
+/// No answer, or a refusal; also when the node's taints changed at the same moment (409): try again.
+pub async fn label_node(client: &Client, node: &str, key: &str, change: NodeChange) -> Result<(), EffectError> {
+    let NodeChange { tier, taint, retaint } = change;
+    let api: Api<Node> = Api::all(client.clone());
+    let mut patch = json!({ "metadata": { "labels": { key: tier.label() } } });
+    if retaint {
+        // Taints are one list that several controllers write: replace it only as a whole and only as it was read.
+        let current = bounded(api.get(node)).await?;
+        let before = current.spec.and_then(|spec| spec.taints).unwrap_or_default();
+        let mut after = before.clone();
+        after.retain(|taint| !(taint.key == key && taint.value.as_deref() == Tier::Far.label()));
+        if let (Some(effect), Tier::Far) = (taint, tier) {
+            after.push(k8s_openapi::api::core::v1::Taint {
+                key: key.to_owned(),
+                value: Tier::Far.label().map(str::to_owned),
+                effect: effect.as_str().to_owned(),
+                time_added: None,
+            });
+        }
+        if before != after {
+            patch["metadata"]["resourceVersion"] = json!(current.metadata.resource_version);
+            patch["spec"] = json!({ "taints": after });
+        }
+    }
+    let params = PatchParams { field_manager: Some(keys::FIELD_MANAGER.into()), ..PatchParams::default() };
+    bounded(api.patch(node, &params, &Patch::Merge(patch))).await.map(|_| ())
+}
+
+/// How the API server took an eviction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Evicted {
+    /// The pod is on its way out.
+    Accepted,
+    /// It was gone already, or another pod bears its name now.
+    Gone,
+    /// A disruption budget allows none now.
+    NoBudget(String),
+    /// Not now: throttled, a conflict, or an API server in trouble.
+    Later(String),
+    /// Not at all, as things are: more than one budget, a terminating namespace, missing rights.
+    Refused(String),
+}
+
+/// Carries out one move.
+///
+/// # Errors
+/// No answer: then nobody knows whether it was carried out, and the next look at the cluster tells.
+pub async fn carry_out(client: &Client, move_: &Move, restart_mark: &str) -> Result<Evicted, EffectError> {
+    match move_.action {
+        Action::Evict => evict(client, move_).await,
+        Action::Restart => restart(client, move_, restart_mark).await,
+    }
+}
+
+/// Evicts one pod, and only the one with this UID (policy/v1 Eviction).
+///
+/// `Api::evict` is not used: kube 5.0.0 serialises its options under a name that the API server ignores, so that the
+/// UID precondition would be lost.
+async fn evict(client: &Client, move_: &Move) -> Result<Evicted, EffectError> {
+    let eviction = Eviction {
+        metadata: ObjectMeta {
+            name: Some(move_.pod.clone()),
+            namespace: Some(move_.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        delete_options: Some(DeleteOptions {
+            preconditions: Some(Preconditions { uid: Some(move_.uid.clone()), resource_version: None }),
+            ..DeleteOptions::default()
+        }),
+    };
+    let api: Api<Pod> = Api::namespaced(client.clone(), &move_.namespace);
+    let answer =
+        bounded(api.create_subresource::<_, Status>("eviction", &move_.pod, &PostParams::default(), &eviction)).await;
+    match answer {
+        // A pod under several budgets is answered 201 with a failure inside.
+        Ok(status) if status.status.as_deref() == Some("Failure") => {
+            Ok(Evicted::Refused(status.message.unwrap_or_default()))
+        }
+        Ok(_) => Ok(Evicted::Accepted),
+        Err(EffectError::Api(kube::Error::Api(status))) => Ok(refusal(&status)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a refusal by its status code and causes, never by its text.
+fn refusal(status: &kube::core::Status) -> Evicted {
+    let message = status.message.clone();
+    let by_budget = status
+        .details
+        .as_ref()
+        .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "DisruptionBudget"));
+    match status.code {
+        404 | 409 => Evicted::Gone,
+        429 if by_budget => Evicted::NoBudget(message),
+        429 | 500..=599 => Evicted::Later(message),
+        _ => Evicted::Refused(message),
+    }
+}
+
+/// Restarts a workload as `kubectl rollout restart` does, with an annotation of its own that says why.
+async fn restart(client: &Client, move_: &Move, mark: &str) -> Result<Evicted, EffectError> {
+    let patch = json!({ "spec": { "template": { "metadata": { "annotations": {
+        keys::RESTARTED_FOR: mark,
+        "kubectl.kubernetes.io/restartedAt": Timestamp::now().to_string(),
+    } } } } });
+    let params = PatchParams { field_manager: Some(keys::FIELD_MANAGER.into()), ..PatchParams::default() };
+    let (namespace, name) = (&move_.workload.namespace, &move_.workload.name);
+    let answer = if move_.workload.kind == "StatefulSet" {
+        let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
+        bounded(api.patch(name, &params, &Patch::Strategic(patch))).await.map(|_| ())
+    } else {
+        let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+        bounded(api.patch(name, &params, &Patch::Strategic(patch))).await.map(|_| ())
+    };
+    match answer {
+        Ok(()) => Ok(Evicted::Accepted),
+        Err(EffectError::Api(kube::Error::Api(status))) => Ok(refusal(&status)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the whole status of a DatabaseCluster. Server-side apply: what is not in `status` any more is removed.
+///
+/// # Errors
+/// No answer, or a refusal.
+pub async fn write_status(client: &Client, name: &str, status: &DatabaseClusterStatus) -> Result<(), EffectError> {
+    let api: Api<DatabaseCluster> = Api::all(client.clone());
+    let patch = json!({
+        "apiVersion": format!("{}/{}", crate::api::GROUP, crate::api::VERSION),
+        "kind": "DatabaseCluster",
+        "status": status,
+    });
+    let params = PatchParams::apply(keys::FIELD_MANAGER).force();
+    bounded(api.patch_status(name, &params, &Patch::Apply(patch))).await.map(|_| ())
+}
+
+/// One event to publish.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    pub about: ObjectReference,
+    pub warning: bool,
+    /// CamelCase.
+    pub reason: &'static str,
+    /// CamelCase: what was done.
+    pub action: &'static str,
+    pub note: String,
+}
+
+/// Publishes events in the background. The queue is bounded: events are for people, and nothing waits for them.
+#[derive(Debug, Clone)]
+pub struct Notices {
+    queue: mpsc::Sender<Notice>,
+}
+
+/// Number of events that may wait.
+const QUEUE: usize = 256;
+
+impl Notices {
+    /// The sender and the task that publishes.
+    #[must_use]
+    pub fn new(client: Client, instance: String) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (queue, mut waiting) = mpsc::channel::<Notice>(QUEUE);
+        let publish = async move {
+            let reporter = Reporter { controller: "switchover".into(), instance: Some(instance) };
+            let recorder = Recorder::new(client, reporter);
+            while let Some(notice) = waiting.recv().await {
+                let event = Event {
+                    type_: if notice.warning { EventType::Warning } else { EventType::Normal },
+                    reason: notice.reason.into(),
+                    // The API server refuses notes of more than 1 kB.
+                    note: Some(notice.note.chars().take(1000).collect()),
+                    action: notice.action.into(),
+                    secondary: None,
+                };
+                if let Err(error) = bounded(recorder.publish(&event, &notice.about)).await {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::debug!(reason = notice.reason, error, "could not publish an event");
+                }
+            }
+        };
+        (Self { queue }, publish)
+    }
+
+    /// Queues an event; drops it, with a log line, when the queue is full.
+    pub fn send(&self, notice: Notice) {
+        let reason = notice.reason;
+        if self.queue.try_send(notice).is_err() {
+            tracing::debug!(reason, "dropped an event: the queue is full");
+        }
+    }
+}
+
+/// A reference to an object for its events.
+#[must_use]
+pub fn reference(api_version: &str, kind: &str, namespace: Option<&str>, name: &str, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(api_version.to_owned()),
+        kind: Some(kind.to_owned()),
+        namespace: namespace.map(str::to_owned),
+        name: Some(name.to_owned()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
+/// A reference to a DatabaseCluster.
+#[must_use]
+pub fn database_reference(name: &str, uid: &str) -> ObjectReference {
+    reference(&format!("{}/{}", crate::api::GROUP, crate::api::VERSION), "DatabaseCluster", None, name, uid)
+}
+
+/// The label changes of one tick, in the order in which they are made: new closely nodes first, so that there is
+/// somewhere to go before anything is told to leave.
+#[must_use]
+pub fn in_order(changes: BTreeMap<String, NodeChange>) -> [Vec<(String, NodeChange)>; 2] {
+    let (closely, rest): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, change)| change.tier == Tier::Closely);
+    [closely, rest]
+}

@@ -30,5 +30,6 @@ pub mod agent;
 pub mod probe;
 
 pub mod cli;
+pub mod cluster;
 pub mod metrics;
 pub mod status;

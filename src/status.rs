@@ -1,1 +1,358 @@
-//! (being written)
+//! `switchover status`: what switchover knows and does, for people and for scripts.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api, Client, ResourceExt,
+    api::ListParams,
+    core::{DynamicObject, PartialObjectMeta},
+    discovery::ApiResource,
+};
+use serde::Serialize;
+
+use crate::{
+    api::{DatabaseCluster, DatabaseClusterStatus, NodeLatency, database_cluster::FailoverStatus},
+    cli::{Output, StatusArgs},
+    cluster::{self, ClusterError},
+    core::tier::Tier,
+};
+
+/// Why the status can't be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error("can't read {what}: {source}")]
+    Read { what: &'static str, source: Box<kube::Error> },
+    #[error("there is no DatabaseCluster {name}; there are: {existing}")]
+    NoSuchDatabase { name: String, existing: String },
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// One database, as shown.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseReport {
+    pub name: String,
+    pub node_label: String,
+    pub paused: bool,
+    pub status: DatabaseClusterStatus,
+    pub nodes: Vec<NodeReport>,
+    /// Why the object itself can't be read, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One node, as shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeReport {
+    pub name: String,
+    pub tier: Tier,
+    /// Last median to the primary in microseconds.
+    pub rtt_us: Option<u32>,
+    pub loss_percent: Option<u8>,
+    pub jitter_us: Option<u32>,
+    /// When the agent last wrote.
+    pub heartbeat: Option<Timestamp>,
+}
+
+/// Prints the status.
+///
+/// # Errors
+/// No cluster, missing rights, or no such database.
+pub async fn run(args: &StatusArgs) -> Result<(), StatusError> {
+    let client = cluster::client(args.cluster.context.as_deref()).await?;
+    let reports = collect(&client, args.database.as_deref()).await?;
+    match args.output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "databases": reports }))?),
+        Output::Text if reports.is_empty() => {
+            println!("There is no DatabaseCluster. Write one: kubectl explain databasecluster.spec");
+        }
+        Output::Text => {
+            let texts: Vec<String> = reports.iter().map(|report| text(report, Timestamp::now())).collect();
+            print!("{}", texts.join("\n"));
+        }
+    }
+    Ok(())
+}
+
+async fn collect(client: &Client, only: Option<&str>) -> Result<Vec<DatabaseReport>, StatusError> {
+    let read = |what| move |source| StatusError::Read { what, source: Box::new(source) };
+    let all = ListParams::default();
+    let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
+    let databases = databases.list(&all).await.map_err(read("DatabaseClusters"))?;
+    let latencies: Api<NodeLatency> = Api::all(client.clone());
+    let latencies = latencies.list(&all).await.map_err(read("NodeLatencies"))?;
+    let nodes: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
+    let nodes = nodes.list(&all).await.map_err(read("Nodes"))?;
+
+    let existing: Vec<String> = databases.iter().map(ResourceExt::name_any).collect();
+    if let Some(name) = only.filter(|name| !existing.iter().any(|known| known == name)) {
+        let existing = if existing.is_empty() { "none".into() } else { existing.join(", ") };
+        return Err(StatusError::NoSuchDatabase { name: name.into(), existing });
+    }
+    let latencies: BTreeMap<String, NodeLatency> = latencies.into_iter().map(|l| (l.name_any(), l)).collect();
+    let wanted = databases.into_iter().filter(|database| only.is_none_or(|name| database.name_any() == name));
+    Ok(wanted.map(|database| report(database, &nodes.items, &latencies)).collect())
+}
+
+fn report(
+    object: DynamicObject,
+    nodes: &[PartialObjectMeta<Node>],
+    latencies: &BTreeMap<String, NodeLatency>,
+) -> DatabaseReport {
+    let name = object.name_any();
+    let object: DatabaseCluster = match object.try_parse() {
+        Ok(object) => object,
+        Err(error) => {
+            let (node_label, status) = (crate::api::keys::default_node_label(&name), DatabaseClusterStatus::default());
+            let error = Some(format!("the object can't be read: {error}"));
+            return DatabaseReport { name, node_label, paused: false, status, nodes: Vec::new(), error };
+        }
+    };
+    let node_label = object.node_label();
+    let status = object.status.unwrap_or_default();
+    let mut rows: Vec<NodeReport> = nodes
+        .iter()
+        .map(|node| {
+            let name = node.name_any();
+            let latency = latencies.get(&name).map(|latency| &latency.spec);
+            let reading = latency.and_then(|latency| {
+                latency.readings.iter().find(|reading| Some(&reading.host) == status.primary_host.as_ref())
+            });
+            NodeReport {
+                tier: Tier::from_label(node.labels().get(&node_label).map(String::as_str)),
+                rtt_us: reading.and_then(|reading| reading.rtt_us),
+                loss_percent: reading.map(|reading| reading.loss_percent),
+                jitter_us: reading.and_then(|reading| reading.jitter_us),
+                heartbeat: latency.map(|latency| latency.heartbeat),
+                name,
+            }
+        })
+        .collect();
+    rows.sort_by(|a, b| (a.tier, a.rtt_us, &a.name).cmp(&(b.tier, b.rtt_us, &b.name)));
+    DatabaseReport { name, node_label, paused: object.spec.paused, status, nodes: rows, error: None }
+}
+
+/// A report as people read it.
+#[must_use]
+pub fn text(report: &DatabaseReport, now: Timestamp) -> String {
+    let mut out = String::new();
+    // Writing into a String does not fail.
+    let _ = write_text(&mut out, report, now);
+    out
+}
+
+fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::Result {
+    let status = &report.status;
+    if let Some(error) = &report.error {
+        return writeln!(out, "{}: {error}", report.name);
+    }
+    let refused = condition(status, "Accepted").filter(|condition| condition.status == "False");
+    match (&status.primary, refused) {
+        (_, Some(refused)) => writeln!(out, "{}: not followed: {}", report.name, refused.message)?,
+        (Some(primary), _) => {
+            let known = condition(status, "PrimaryKnown").is_some_and(|condition| condition.status == "True");
+            let timeline = status.timeline.map_or_else(|| "?".into(), |timeline| timeline.to_string());
+            let since = status.since.map_or_else(|| "?".into(), |since| age(now.duration_since(since)));
+            let doubt = if known { "" } else { " (last known; not confirmed now)" };
+            writeln!(out, "{}: primary {primary}{doubt}, timeline {timeline}, for {since}", report.name)?;
+        }
+        (None, _) => writeln!(out, "{}: no primary found yet", report.name)?,
+    }
+    if let Some(message) = &status.message {
+        writeln!(out, "  {message}")?;
+    }
+    for condition in status.conditions.iter().filter(|c| ["SplitBrain", "Frozen"].contains(&c.type_.as_str())) {
+        if condition.status == "True" {
+            writeln!(out, "  {}: {}", condition.type_, condition.message)?;
+        }
+    }
+    let tiers = &status.tiers;
+    writeln!(
+        out,
+        "\n  nodes (label {}): {} closely, {} intermediate, {} far, {} unknown",
+        report.node_label, tiers.closely, tiers.intermediate, tiers.far, tiers.unknown
+    )?;
+    let rows = report.nodes.iter().map(|node| {
+        vec![
+            node.name.clone(),
+            node.tier.label().unwrap_or("unknown").to_owned(),
+            milliseconds(node.rtt_us.map(u64::from)),
+            node.loss_percent.map_or_else(|| "-".into(), |loss| format!("{loss} %")),
+            node.heartbeat.map_or_else(|| "never".into(), |at| format!("{} ago", age(now.duration_since(at)))),
+        ]
+    });
+    table(out, &["NODE", "TIER", "RTT", "LOSS", "HEARTBEAT"], rows)?;
+    movement(out, report, now)?;
+    if !status.failovers.is_empty() {
+        writeln!(out, "\n  last changes of primary")?;
+        table(
+            out,
+            &["EPOCH", "CHANGE", "AGO", "LABELS", "PODS", "MOVED", "HELD", "RTT"],
+            status.failovers.iter().map(|f| failover(f, now)),
+        )?;
+    }
+    Ok(())
+}
+
+fn movement(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::Result {
+    let status = &report.status;
+    if let Some(moving) = condition(status, "Moving") {
+        writeln!(out, "\n  movement: {}: {}", moving.reason, moving.message)?;
+    }
+    let moving = status.moving.iter().map(|moving| {
+        let since = moving.started_at.map_or_else(|| "?".into(), |at| age(now.duration_since(at)));
+        vec![moving.pod.clone(), moving.from.clone(), moving.action.to_lowercase(), since]
+    });
+    if !status.moving.is_empty() {
+        table(out, &["MOVING", "FROM", "BY", "SINCE"], moving)?;
+    }
+    if status.held_total > 0 {
+        let held = status
+            .held
+            .iter()
+            .map(|held| vec![held.pod.clone(), held.node.clone(), held.reason.clone(), held.message.clone()]);
+        table(out, &["HELD", "ON", "REASON", "WHY"], held)?;
+        let unlisted = (status.held_total as usize).saturating_sub(status.held.len());
+        if unlisted > 0 {
+            writeln!(out, "  … and {unlisted} more")?;
+        }
+    }
+    Ok(())
+}
+
+fn failover(failover: &FailoverStatus, now: Timestamp) -> Vec<String> {
+    let after = |at: Option<Timestamp>| match (failover.confirmed_at, at) {
+        (Some(confirmed), Some(at)) => format!("+{:.1} s", at.duration_since(confirmed).as_secs_f64()),
+        _ => "-".into(),
+    };
+    vec![
+        failover.epoch.to_string(),
+        format!("{} → {}", failover.from.as_deref().unwrap_or("nobody"), failover.to),
+        failover.confirmed_at.map_or_else(|| "?".into(), |at| age(now.duration_since(at))),
+        after(failover.labelled_at),
+        after(failover.moved_at),
+        failover.moved.to_string(),
+        failover.held.to_string(),
+        format!("{} → {}", milliseconds(failover.rtt_before_us), milliseconds(failover.rtt_after_us)),
+    ]
+}
+
+fn condition<'a>(
+    status: &'a DatabaseClusterStatus,
+    type_: &str,
+) -> Option<&'a k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+fn milliseconds(us: Option<u64>) -> String {
+    us.map_or_else(|| "-".into(), |us| format!("{}.{:02} ms", us / 1000, us % 1000 / 10))
+}
+
+/// Two units at most, as kubectl shows ages.
+fn age(duration: SignedDuration) -> String {
+    let s = duration.as_secs().max(0);
+    match s {
+        0..120 => format!("{s}s"),
+        120..7200 => format!("{}m{:02}s", s / 60, s % 60),
+        7200..172_800 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// Columns as wide as their widest cell; the last one is not padded.
+fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> fmt::Result {
+    let head = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let columns = rows[0].len();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in &rows {
+        write!(out, "  ")?;
+        for (column, cell) in row.iter().enumerate() {
+            if column + 1 == columns {
+                writeln!(out, "{cell}")?;
+            } else {
+                let pad = widths[column] - cell.chars().count();
+                write!(out, "{cell}{:pad$}   ", "")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::database_cluster::HeldStatus;
+
+    #[test]
+    fn a_status_reads_well() {
+        let now: Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        let report = DatabaseReport {
+            name: "default".into(),
+            node_label: "switchover".into(),
+            paused: false,
+            status: DatabaseClusterStatus {
+                primary: Some("pg2".into()),
+                timeline: Some(3),
+                since: at("2026-01-01T00:07:30Z"),
+                message: Some("pg2 is the primary.".into()),
+                held: vec![HeldStatus {
+                    pod: "orders/job-x".into(),
+                    node: "n1".into(),
+                    reason: "Job".into(),
+                    message: "it belongs to a Job, whose work would be lost".into(),
+                }],
+                held_total: 2,
+                failovers: vec![FailoverStatus {
+                    epoch: 2,
+                    from: Some("pg1".into()),
+                    to: "pg2".into(),
+                    timeline: 3,
+                    confirmed_at: at("2026-01-01T00:07:30Z"),
+                    labelled_at: at("2026-01-01T00:07:30.4Z"),
+                    moved_at: None,
+                    moved: 6,
+                    rtt_before_us: Some(20_100),
+                    ..FailoverStatus::default()
+                }],
+                ..DatabaseClusterStatus::default()
+            },
+            nodes: vec![NodeReport {
+                name: "n3".into(),
+                tier: Tier::Closely,
+                rtt_us: Some(310),
+                loss_percent: Some(0),
+                jitter_us: None,
+                heartbeat: at("2026-01-01T00:09:56Z"),
+            }],
+            error: None,
+        };
+        let expected = "\
+default: primary pg2 (last known; not confirmed now), timeline 3, for 2m30s
+  pg2 is the primary.
+
+  nodes (label switchover): 0 closely, 0 intermediate, 0 far, 0 unknown
+  NODE   TIER      RTT       LOSS   HEARTBEAT
+  n3     closely   0.31 ms   0 %    4s ago
+  HELD           ON   REASON   WHY
+  orders/job-x   n1   Job      it belongs to a Job, whose work would be lost
+  … and 1 more
+
+  last changes of primary
+  EPOCH   CHANGE      AGO     LABELS   PODS   MOVED   HELD   RTT
+  2       pg1 → pg2   2m30s   +0.4 s   -      6       0      20.10 ms → -
+";
+        assert_eq!(text(&report, now), expected);
+    }
+}

@@ -13,6 +13,7 @@ use std::{
 use futures::TryStreamExt;
 use kube::{
     Api,
+    core::DynamicObject,
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -54,12 +55,22 @@ impl Health {
 
 /// Follows `api` until the task is dropped, passing each event to `apply`. Errors are logged once when they begin and
 /// once when they end, and retried with kube's default backoff; they never end the watch. For metadata alone use `Api<PartialObjectMeta<K>>`.
-pub async fn run<K>(api: Api<K>, config: watcher::Config, health: Health, mut apply: impl FnMut(Event<K>))
+pub async fn run<K>(api: Api<K>, config: watcher::Config, health: Health, apply: impl FnMut(Event<K>))
 where
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default,
 {
-    follow(watcher::watcher(api, config).default_backoff(), health, |event| apply(event)).await;
+    follow(watcher::watcher(api, config).default_backoff(), health, apply).await;
+}
+
+/// Like [`run`], for objects that are parsed one by one afterwards, so that one that can't be read stops no other.
+pub async fn follow_dynamic(
+    api: Api<DynamicObject>,
+    config: watcher::Config,
+    health: Health,
+    apply: impl FnMut(Event<DynamicObject>),
+) {
+    follow(watcher::watcher(api, config).default_backoff(), health, apply).await;
 }
 
 /// Like [`run`], for any stream of watch events.
@@ -164,6 +175,12 @@ impl<Key: Eq + Hash + Clone, Value: PartialEq> Table<Key, Value> {
         Key: std::borrow::Borrow<Q>,
     {
         self.live.get(key)
+    }
+
+    /// The whole table.
+    #[must_use]
+    pub const fn live(&self) -> &HashMap<Key, Value> {
+        &self.live
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Value)> {

@@ -1,1 +1,144 @@
-//! (being written)
+//! The admission webhook: answers the API server from memory.
+//!
+//! Watches keep tables, the tables become a [`View`] that is swapped in as a whole, and a request takes the current one:
+//! no request ever waits for the API server. Facts that nobody confirmed for a while stop being a reason to *require*
+//! anything of a pod.
+
+mod cache;
+mod handler;
+mod metrics;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use kube::Client;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use self::{cache::Cache, handler::Handler, metrics::WebhookMetrics};
+use crate::{
+    serve::{self, ConnectionMetrics, Limits, Probes, ServeError},
+    tls::{self, CertificateFiles, TlsError},
+};
+
+/// How the webhook runs.
+#[derive(Debug, Clone)]
+pub struct WebhookConfig {
+    /// Where admission is served over TLS.
+    pub listen: SocketAddr,
+    /// Where /livez, /readyz and /metrics are served.
+    pub metrics_listen: SocketAddr,
+    /// PEM certificate chain. Read again when it changes.
+    pub certificate_file: PathBuf,
+    /// PEM private key. Read again when it changes.
+    pub key_file: PathBuf,
+    /// Pods of this namespace are left alone: switchover's own must start whatever the webhook thinks.
+    pub own_namespace: String,
+    /// From not being ready to not listening any more: as long as it takes until no API server sends anything new.
+    pub drain: Duration,
+    /// Facts about a database that were not confirmed for so long support no requirement any more.
+    pub facts_ttl: Duration,
+    /// Larger requests are answered 413. The API server itself takes objects of up to 3 MiB.
+    pub max_body_bytes: usize,
+    /// Requests that are read or decided at the same time; more are answered 503.
+    pub max_requests: usize,
+    /// Bytes of all requests that are read or decided at the same time, at least `max_body_bytes`; a request that would
+    /// exceed it is answered 503. This is what bounds the memory.
+    pub max_bytes: usize,
+    /// From the head of a request to the end of its body.
+    pub body_timeout: Duration,
+    /// Pause between two looks at the certificate's files.
+    pub certificate_poll: Duration,
+    pub limits: Limits,
+}
+
+impl Default for WebhookConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
+            metrics_listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            certificate_file: "/etc/switchover/tls/tls.crt".into(),
+            key_file: "/etc/switchover/tls/tls.key".into(),
+            own_namespace: "switchover-system".to_owned(),
+            drain: Duration::from_secs(5),
+            facts_ttl: Duration::from_secs(30),
+            max_body_bytes: 4 * 1024 * 1024,
+            max_requests: 256,
+            max_bytes: 24 * 1024 * 1024,
+            body_timeout: Duration::from_secs(5),
+            certificate_poll: Duration::from_secs(5),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why the webhook ended or did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookError {
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("no certificate to serve: {0}")]
+    Tls(#[from] TlsError),
+    #[error("a background task ended that should not have: {0}")]
+    Task(String),
+}
+
+/// Runs until `shutdown`, then drains: not ready first, then no new connections, then the end of the last request.
+///
+/// # Errors
+/// The certificate can't be served, a port can't be had, or a background task died.
+pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationToken) -> Result<(), WebhookError> {
+    tls::install_provider();
+    let certificate = Arc::new(CertificateFiles::load(&config.certificate_file, &config.key_file)?);
+    let mut registry = crate::metrics::registry();
+    let metrics = WebhookMetrics::register(&mut registry);
+    let connections = ConnectionMetrics::register(&mut registry);
+    metrics.certificate_expires(certificate.expires());
+
+    let probes = Probes::new(Arc::new(registry));
+    let filled = probes.check("caches", "the watches have not filled the caches yet");
+    let mut tasks = JoinSet::new();
+    let cache = Cache::new(&config.own_namespace, config.facts_ttl, metrics.clone());
+    cache.spawn(&client, filled, &mut tasks);
+    let (files, seen) = (Arc::clone(&certificate), metrics.clone());
+    tasks.spawn(async move {
+        let forever = CancellationToken::new();
+        Arc::clone(&files)
+            .watch(config.certificate_poll, forever, |reload| seen.certificate_seen(reload, files.expires()))
+            .await;
+    });
+
+    // Health is told until the very end, admission until the drain is over.
+    let (stop_health, stop_admission) = (CancellationToken::new(), CancellationToken::new());
+    let health = serve::serve_http(config.metrics_listen, probes.router(), stop_health.clone()).await?;
+    let handler = Handler::new(Arc::clone(cache.view()), metrics, &config);
+    let (address, admission) = serve::serve_tls(
+        config.listen,
+        tls::server_config(certificate)?,
+        handler.router(),
+        config.limits,
+        connections,
+        stop_admission.clone(),
+    )
+    .await?;
+    tracing::info!(%address, "answering admission requests");
+
+    let died = tokio::select! {
+        () = shutdown.cancelled() => None,
+        Some(ended) = tasks.join_next() => Some(format!("{ended:?}")),
+    };
+    probes.drain();
+    if died.is_none() {
+        tracing::info!(drain = ?config.drain, "not ready any more, finishing what is on the way");
+        tokio::time::sleep(config.drain).await;
+    }
+    stop_admission.cancel();
+    let _ = admission.await;
+    stop_health.cancel();
+    let _ = health.await;
+    tasks.shutdown().await;
+    died.map_or(Ok(()), |task| Err(WebhookError::Task(task)))
+}
+
+#[cfg(test)]
+#[path = "webhook/tests.rs"]
+mod tests;

@@ -283,6 +283,11 @@ pub struct DatabaseClusterStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_identifier: Option<String>,
 
+    /// Members that claimed to be primary in a split brain that isn't settled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub contested: Vec<ClaimantStatus>,
+
     /// Counts the changes of primary that switchover confirmed.
     pub epoch: u64,
 
@@ -315,10 +320,15 @@ pub struct DatabaseClusterStatus {
     /// Number of pods that are held, listed or not.
     pub held_total: u32,
 
-    /// Pods that are on the move now: `namespace/pod`. The first 20.
+    /// Pods that are on the move now. Written before a pod is touched, so that the next leader knows of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
-    pub moving: Vec<String>,
+    #[schemars(length(max = 1000))]
+    pub moving: Vec<MovingStatus>,
+
+    /// Workloads that were moved without reaching a better tier, in this epoch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub useless: Vec<UselessStatus>,
 
     /// The last changes of primary, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -338,6 +348,14 @@ pub struct MemberStatus {
     /// Base URL of the member's REST API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_url: Option<String>,
+}
+
+/// One member that claims to be primary.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimantStatus {
+    pub name: String,
+    pub timeline: u64,
 }
 
 /// Number of nodes in each tier.
@@ -362,6 +380,45 @@ pub struct HeldStatus {
     pub reason: String,
     /// In one sentence.
     pub message: String,
+}
+
+/// One pod on the move.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MovingStatus {
+    /// `namespace/pod`.
+    pub pod: String,
+    pub uid: String,
+    /// The node that it leaves.
+    pub from: String,
+    /// The tier of that node.
+    pub from_tier: String,
+    /// `Evict` or `Restart`.
+    pub action: String,
+    pub workload: WorkloadStatus,
+    /// Number of pods that this moves.
+    pub pods: u32,
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+}
+
+/// A workload, named as people do.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadStatus {
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+}
+
+/// A workload that was moved in vain.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UselessStatus {
+    pub workload: WorkloadStatus,
+    pub moves: u32,
 }
 
 /// One change of primary and what followed from it.

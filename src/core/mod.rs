@@ -12,6 +12,12 @@ pub mod follow;
 
 pub mod affinity;
 
+pub mod census;
 pub mod fit;
+pub mod held;
+pub mod journal;
 pub mod plan;
+pub mod selector;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod workload;

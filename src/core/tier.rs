@@ -1,4 +1,6 @@
-//! How near a node is to the primary.
+//! How near each node is to the primary.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,262 @@ impl Tier {
             Some("intermediate") => Self::Intermediate,
             Some("far") => Self::Far,
             _ => Self::Unknown,
+        }
+    }
+}
+
+/// When a node counts as closely, intermediate or far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    pub window_us: u64,
+    /// Absolute bound that overrides the window.
+    pub closely_below_us: Option<u64>,
+    /// Absolute bound that overrides the window.
+    pub far_above_us: Option<u64>,
+    pub margin_us: u64,
+    pub confirmations: u32,
+}
+
+/// The two boundaries that the thresholds come to for the fleet as it is measured now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Below it a node is closely, in microseconds.
+    pub closely_below_us: u64,
+    /// From it on a node that isn't closely is far, in microseconds.
+    pub far_from_us: u64,
+}
+
+impl Bounds {
+    /// `min + window` and `max − window`, unless absolute bounds override them.
+    #[must_use]
+    pub fn of(thresholds: &Thresholds, fresh_us: impl Iterator<Item = u64>) -> Option<Self> {
+        let (min, max) = fresh_us.fold(None, |range: Option<(u64, u64)>, us| {
+            Some(range.map_or((us, us), |(min, max)| (min.min(us), max.max(us))))
+        })?;
+        Some(Self {
+            closely_below_us: thresholds.closely_below_us.unwrap_or_else(|| min.saturating_add(thresholds.window_us)),
+            far_from_us: thresholds.far_above_us.unwrap_or_else(|| max.saturating_sub(thresholds.window_us)),
+        })
+    }
+
+    /// The tier of a round-trip time. Closely wins where the two boundaries overlap, so that a fleet whose nodes are
+    /// all about equally near is all closely and never all far.
+    #[must_use]
+    pub const fn tier(&self, rtt_us: u64) -> Tier {
+        if rtt_us < self.closely_below_us {
+            Tier::Closely
+        } else if rtt_us >= self.far_from_us {
+            Tier::Far
+        } else {
+            Tier::Intermediate
+        }
+    }
+}
+
+/// What is known of one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeTier {
+    pub tier: Tier,
+    /// Fresh median to the primary, in microseconds.
+    pub rtt_us: Option<u64>,
+    /// A tier that the readings ask for but that is not confirmed yet, and how many evaluations in a row agreed.
+    pub candidate: Option<(Tier, u32)>,
+}
+
+/// Every node's tier.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TierMap {
+    pub nodes: BTreeMap<String, NodeTier>,
+    /// `None` while nothing may change: no reading, or too few.
+    pub bounds: Option<Bounds>,
+}
+
+impl TierMap {
+    #[must_use]
+    pub fn tier(&self, node: &str) -> Tier {
+        self.nodes.get(node).map_or(Tier::Unknown, |n| n.tier)
+    }
+
+    #[must_use]
+    pub fn rtt_us(&self, node: &str) -> Option<u64> {
+        self.nodes.get(node).and_then(|n| n.rtt_us)
+    }
+
+    /// How many nodes are in `tier`.
+    #[must_use]
+    pub fn count(&self, tier: Tier) -> usize {
+        self.nodes.values().filter(|n| n.tier == tier).count()
+    }
+}
+
+/// One node as the tiers see it: what it was, and how far it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// The tier that its label says.
+    pub label: Tier,
+    /// Fresh median to the primary in microseconds; `None` when there is none.
+    pub rtt_us: Option<u64>,
+}
+
+/// Evaluates every node once. `at_once` is set when the primary has changed since the last evaluation: then the
+/// readings count without margin and without confirmations. A node without a fresh reading keeps its tier. While fewer
+/// than half of the nodes that have ever been labelled have a fresh reading, nothing changes: minimum and maximum
+/// would be those of the few that happen to be left.
+#[must_use]
+pub fn tiers(
+    nodes: &BTreeMap<String, Measured>,
+    previous: &TierMap,
+    thresholds: &Thresholds,
+    at_once: bool,
+) -> TierMap {
+    let fresh = nodes.values().filter(|n| n.rtt_us.is_some()).count();
+    let labelled = nodes.values().filter(|n| n.label != Tier::Unknown || n.rtt_us.is_some()).count();
+    let enough = fresh * 2 >= labelled;
+    let bounds = if enough { Bounds::of(thresholds, nodes.values().filter_map(|n| n.rtt_us)) } else { None };
+    let nodes = nodes
+        .iter()
+        .map(|(name, measured)| {
+            let pending = previous.nodes.get(name).and_then(|n| n.candidate);
+            (name.clone(), evaluate(*measured, pending, bounds, thresholds, at_once))
+        })
+        .collect();
+    TierMap { nodes, bounds }
+}
+
+fn evaluate(
+    measured: Measured,
+    pending: Option<(Tier, u32)>,
+    bounds: Option<Bounds>,
+    thresholds: &Thresholds,
+    at_once: bool,
+) -> NodeTier {
+    let current = measured.label;
+    let keep = NodeTier { tier: current, rtt_us: measured.rtt_us, candidate: None };
+    let (Some(bounds), Some(rtt_us)) = (bounds, measured.rtt_us) else { return keep };
+    let wanted = bounds.tier(rtt_us);
+    if wanted == current {
+        return keep;
+    }
+    if at_once || current == Tier::Unknown {
+        return NodeTier { tier: wanted, ..keep };
+    }
+    // Beyond the boundary by the margin: the reading, shifted back towards the current tier, still leaves it.
+    let beyond = if wanted > current {
+        bounds.tier(rtt_us.saturating_sub(thresholds.margin_us)) > current
+    } else {
+        bounds.tier(rtt_us.saturating_add(thresholds.margin_us)) < current
+    };
+    if !beyond {
+        return keep;
+    }
+    let agreed = pending.map_or(0, |(tier, agreed)| if tier == wanted { agreed } else { 0 }) + 1;
+    if agreed >= thresholds.confirmations {
+        NodeTier { tier: wanted, ..keep }
+    } else {
+        NodeTier { candidate: Some((wanted, agreed)), ..keep }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const THRESHOLDS: Thresholds =
+        Thresholds { window_us: 2_000, closely_below_us: None, far_above_us: None, margin_us: 200, confirmations: 3 };
+
+    /// `"n1=300 n2=- n3=20000/closely"`: readings in microseconds, and labels that the nodes have.
+    fn nodes(text: &str) -> BTreeMap<String, Measured> {
+        let node = |word: &str| {
+            let (word, label) = word.split_once('/').map_or((word, None), |(word, label)| (word, Some(label)));
+            let (name, rtt) = word.split_once('=').unwrap();
+            (name.to_owned(), Measured { label: Tier::from_label(label), rtt_us: rtt.parse().ok() })
+        };
+        text.split(' ').map(node).collect()
+    }
+
+    fn shown(map: &TierMap) -> String {
+        let word = |(name, node): (&String, &NodeTier)| format!("{name}={}", node.tier.label().unwrap_or("?"));
+        map.nodes.iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn tiers_follow_the_window() {
+        for (what, measured, expected) in [
+            ("three data centres", "a=300 b=8000 c=20000", "a=closely b=intermediate c=far"),
+            ("one node", "a=20000", "a=closely"),
+            ("all equal", "a=8000 b=8000", "a=closely b=closely"),
+            ("closer together than the window", "a=300 b=1500", "a=closely b=closely"),
+            ("the window exactly", "a=300 b=2300", "a=closely b=far"),
+            ("two data centres", "a=300 b=310 c=20000 d=20100", "a=closely b=closely c=far d=far"),
+            ("nothing measured", "a=- b=-", "a=? b=?"),
+            ("nothing measured, labels stay", "a=-/far b=-/closely", "a=far b=closely"),
+            ("one agent dead: its label stays", "a=300 b=-/intermediate c=20000", "a=closely b=intermediate c=far"),
+            ("never measured is not far", "a=300 b=- c=20000", "a=closely b=? c=far"),
+            ("most agents dead: nothing changes", "a=20000/far b=-/closely c=-/closely", "a=far b=closely c=closely"),
+        ] {
+            let map = tiers(&nodes(measured), &TierMap::default(), &THRESHOLDS, true);
+            assert_eq!(shown(&map), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn absolute_bounds_override_the_window() {
+        let thresholds = Thresholds { closely_below_us: Some(1_000), far_above_us: Some(10_000), ..THRESHOLDS };
+        let map = tiers(&nodes("a=5000 b=9999 c=10000"), &TierMap::default(), &thresholds, true);
+        assert_eq!(shown(&map), "a=intermediate b=intermediate c=far");
+    }
+
+    #[test]
+    fn without_a_change_of_primary_a_tier_needs_margin_and_confirmations() {
+        let far = nodes("a=300/closely b=8000/far c=20000/far");
+        let mut map = TierMap::default();
+        for expected in ["a=closely b=far c=far", "a=closely b=far c=far", "a=closely b=intermediate c=far"] {
+            map = tiers(&far, &map, &THRESHOLDS, false);
+            assert_eq!(shown(&map), expected);
+        }
+        // 2,300 is the boundary; 2,400 is not beyond it by the margin.
+        let near = nodes("a=300/closely b=2400/closely c=20000/far");
+        for _ in 0..5 {
+            map = tiers(&near, &map, &THRESHOLDS, false);
+            assert_eq!(shown(&map), "a=closely b=closely c=far");
+        }
+    }
+
+    #[test]
+    fn a_reading_that_wavers_starts_the_count_again() {
+        let mut map = TierMap::default();
+        for b_us in [8_000, 8_000, 20_000, 8_000, 8_000, 20_000] {
+            let measured = format!("a=300/closely b={b_us}/far c=20000/far");
+            map = tiers(&nodes(&measured), &map, &THRESHOLDS, false);
+            assert_eq!(map.tier("b"), Tier::Far);
+        }
+    }
+
+    #[test]
+    fn a_change_of_primary_counts_at_once() {
+        let map =
+            tiers(&nodes("a=20000/closely b=8000/intermediate c=300/far"), &TierMap::default(), &THRESHOLDS, true);
+        assert_eq!(shown(&map), "a=far b=intermediate c=closely");
+    }
+
+    proptest! {
+        #[test]
+        fn a_node_without_a_reading_keeps_its_tier(rtts in prop::collection::vec(prop::option::of(0u64..100_000), 1..20)) {
+            let nodes: BTreeMap<_, _> = rtts.iter().enumerate()
+                .map(|(i, rtt)| (format!("n{i}"), Measured { label: [Tier::Closely, Tier::Far, Tier::Unknown][i % 3], rtt_us: *rtt }))
+                .collect();
+            let map = tiers(&nodes, &TierMap::default(), &THRESHOLDS, true);
+            for (name, measured) in &nodes {
+                if measured.rtt_us.is_none() {
+                    prop_assert_eq!(map.tier(name), measured.label);
+                }
+            }
+            // Whenever tiers are computed at all, the nearest measured node is closely: never everything far.
+            if map.bounds.is_some() {
+                let nearest = nodes.iter().filter_map(|(name, m)| m.rtt_us.map(|rtt| (rtt, name))).min().unwrap().1;
+                prop_assert_eq!(map.tier(nearest), Tier::Closely);
+            }
         }
     }
 }

@@ -1,1 +1,267 @@
 //! Lean facts of namespaces, nodes, pods, workloads and disruption budgets: what the decisions need and nothing else.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+
+use super::selector::{Labels, NodeTerm, Selector};
+
+/// Amounts of what pods ask for and nodes offer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources {
+    pub cpu_m: u64,
+    pub memory_bytes: u64,
+    /// Extended resources and ephemeral storage, by name.
+    pub other: BTreeMap<String, u64>,
+}
+
+impl Resources {
+    pub fn add(&mut self, more: &Self) {
+        self.cpu_m = self.cpu_m.saturating_add(more.cpu_m);
+        self.memory_bytes = self.memory_bytes.saturating_add(more.memory_bytes);
+        for (name, amount) in &more.other {
+            let sum = self.other.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*amount);
+        }
+    }
+
+    /// The larger of both, resource by resource.
+    pub fn raise_to(&mut self, other: &Self) {
+        self.cpu_m = self.cpu_m.max(other.cpu_m);
+        self.memory_bytes = self.memory_bytes.max(other.memory_bytes);
+        for (name, amount) in &other.other {
+            let most = self.other.entry(name.clone()).or_default();
+            *most = (*most).max(*amount);
+        }
+    }
+}
+
+/// A taint of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taint {
+    pub key: String,
+    pub value: String,
+    /// As Kubernetes spells it: `NoSchedule`, `PreferNoSchedule`, `NoExecute`.
+    pub effect: String,
+}
+
+/// A toleration of a pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Toleration {
+    /// `None` with [`Toleration::exists`] tolerates every key.
+    pub key: Option<String>,
+    /// The operator is Exists, not Equal.
+    pub exists: bool,
+    pub value: String,
+    /// `None` tolerates every effect.
+    pub effect: Option<String>,
+}
+
+impl Toleration {
+    #[must_use]
+    pub fn tolerates(&self, taint: &Taint) -> bool {
+        self.effect.as_ref().is_none_or(|effect| *effect == taint.effect)
+            && match &self.key {
+                None => self.exists,
+                Some(key) => *key == taint.key && (self.exists || self.value == taint.value),
+            }
+    }
+}
+
+/// A node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Node {
+    pub name: String,
+    pub uid: String,
+    pub labels: Labels,
+    /// False when the annotation `switchover.dev/manage: "false"` keeps us off.
+    pub managed: bool,
+    pub ready: bool,
+    /// Cordoned.
+    pub unschedulable: bool,
+    pub taints: Vec<Taint>,
+    pub allocatable: Resources,
+    /// How many pods the node takes.
+    pub pods: u64,
+}
+
+impl Node {
+    /// Whether pods can be scheduled here at all.
+    #[must_use]
+    pub const fn has_room_in_principle(&self) -> bool {
+        self.ready && !self.unschedulable
+    }
+}
+
+/// Where a pod is in its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Phase {
+    #[default]
+    Pending,
+    Running,
+    /// Succeeded or Failed.
+    Finished,
+}
+
+/// The controller that owns an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    pub kind: String,
+    pub name: String,
+    pub uid: String,
+}
+
+/// What switchover's annotations say, as text. Of a pod, or of a namespace as its pods' defaults.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wishes {
+    pub follow: Option<String>,
+    pub affinity: Option<String>,
+    pub weight: Option<String>,
+    pub movement: Option<String>,
+}
+
+/// A topology spread constraint with `whenUnsatisfiable: DoNotSchedule`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spread {
+    pub key: String,
+    pub max_skew: u64,
+    pub selector: Selector,
+}
+
+/// A required term of affinity or anti-affinity between pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodTerm {
+    pub key: String,
+    pub selector: Selector,
+    /// Namespaces it looks at; empty means the pod's own.
+    pub namespaces: Vec<String>,
+    /// It also selects namespaces by label, which we don't evaluate.
+    pub by_namespace_label: bool,
+}
+
+/// A pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pod {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    pub labels: Labels,
+    pub wishes: Wishes,
+    pub node: Option<String>,
+    pub phase: Phase,
+    pub ready: bool,
+    pub terminating: bool,
+    pub created: Timestamp,
+    pub owner: Option<Owner>,
+    pub mirror: bool,
+    pub requests: Resources,
+    pub host_ports: Vec<i32>,
+    pub tolerations: Vec<Toleration>,
+    pub node_selector: Labels,
+    /// Required node affinity: terms are ORed. `None`: no rule.
+    pub node_terms: Option<Vec<NodeTerm>>,
+    pub spread: Vec<Spread>,
+    pub anti_affinity: Vec<PodTerm>,
+    pub affinity: Vec<PodTerm>,
+    /// A volume that ties the pod to its node or may do so: a claim or a host path, named for people.
+    pub pinned_by: Option<String>,
+}
+
+impl Pod {
+    /// Takes room on its node.
+    #[must_use]
+    pub fn occupies(&self) -> bool {
+        self.node.is_some() && self.phase != Phase::Finished
+    }
+
+    /// Serves: Running, Ready, not on its way out.
+    #[must_use]
+    pub const fn serves(&self) -> bool {
+        matches!(self.phase, Phase::Running) && self.ready && !self.terminating
+    }
+
+    /// `namespace/name`.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A ReplicaSet, StatefulSet or Deployment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Workload {
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    /// For a ReplicaSet: its Deployment.
+    pub owner: Option<Owner>,
+    /// `spec.replicas`.
+    pub desired: u32,
+    /// The pod template's annotation that says for which epoch it was restarted.
+    pub restarted_for: Option<String>,
+}
+
+/// A PodDisruptionBudget.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DisruptionBudget {
+    pub namespace: String,
+    pub name: String,
+    pub selector: Selector,
+    /// `status.disruptionsAllowed`.
+    pub allowed: u32,
+}
+
+/// A namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespace {
+    pub name: String,
+    /// Value of the label `switchover.dev/follow`.
+    pub follow: Option<String>,
+    /// Its annotations: defaults for its pods.
+    pub wishes: Wishes,
+    pub terminating: bool,
+}
+
+/// Everything that a decision looks at, as it was at one moment. Borrowed from the index, which keeps it current.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot<'a> {
+    /// By name.
+    pub nodes: &'a HashMap<String, Node>,
+    /// By UID.
+    pub pods: &'a HashMap<String, Pod>,
+    /// By UID.
+    pub workloads: &'a HashMap<String, Workload>,
+    /// By UID.
+    pub budgets: &'a HashMap<String, DisruptionBudget>,
+    /// By name.
+    pub namespaces: &'a HashMap<String, Namespace>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tolerations_match_as_in_kubernetes() {
+        let taint = Taint { key: "switchover".into(), value: "far".into(), effect: "NoSchedule".into() };
+        let toleration = |key: Option<&str>, exists, value: &str, effect: Option<&str>| Toleration {
+            key: key.map(Into::into),
+            exists,
+            value: value.into(),
+            effect: effect.map(Into::into),
+        };
+        for (toleration, expected) in [
+            (toleration(Some("switchover"), false, "far", Some("NoSchedule")), true),
+            (toleration(Some("switchover"), false, "far", None), true),
+            (toleration(Some("switchover"), true, "", None), true),
+            (toleration(None, true, "", None), true),
+            (toleration(None, false, "", None), false),
+            (toleration(Some("switchover"), false, "near", None), false),
+            (toleration(Some("other"), true, "", None), false),
+            (toleration(Some("switchover"), true, "", Some("NoExecute")), false),
+        ] {
+            assert_eq!(toleration.tolerates(&taint), expected, "{toleration:?}");
+        }
+    }
+}

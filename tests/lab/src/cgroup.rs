@@ -214,7 +214,8 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    const VERSION_1: &str = "9:name=systemd:/\n6:pids,freezer,devices:/\n4:memory:/session/7\n3:cpuset:/\n2:cpu,cpuacct:/\n0::/\n";
+    const VERSION_1: &str =
+        "9:name=systemd:/\n6:pids,freezer,devices:/\n4:memory:/session/7\n3:cpuset:/\n2:cpu,cpuacct:/\n0::/\n";
 
     fn mount(point: &str, kind: &str, options: &str) -> String {
         format!("30 20 0:26 / {point} rw,relatime - {kind} cgroup rw,{options}\n")

@@ -39,7 +39,8 @@ impl Authority {
     /// A certificate for both ends of a connection; `alternatives` are DNS names and addresses of a server.
     pub fn issue(&self, user: &str, group: Option<&str>, alternatives: &[&str]) -> Result<Identity> {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(alternatives.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+        let mut params =
+            CertificateParams::new(alternatives.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
         params.distinguished_name = name(user, group);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &self.issuer)?;

@@ -152,10 +152,7 @@ mod tests {
     #[test]
     fn six_nodes_are_two_in_each_data_centre() {
         let addresses: Vec<_> = (1..=6).map(|node| node_address(node).to_string()).collect();
-        assert_eq!(
-            addresses,
-            ["10.77.1.11", "10.77.1.12", "10.77.2.13", "10.77.2.14", "10.77.3.15", "10.77.3.16"]
-        );
+        assert_eq!(addresses, ["10.77.1.11", "10.77.1.12", "10.77.2.13", "10.77.2.14", "10.77.3.15", "10.77.3.16"]);
     }
 
     #[test]

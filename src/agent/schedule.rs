@@ -1,0 +1,106 @@
+//! When the agent writes. No clock and no randomness of its own.
+
+use std::time::{Duration, Instant};
+
+/// Writes are at least this far apart.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+/// First pause after a write that failed; doubles up to [`LONGEST_BACKOFF`].
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+
+/// A write is due when something changed or the heartbeat is, but not before the last pause is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Schedule {
+    heartbeat: Duration,
+    heartbeat_due: Instant,
+    change_due: Option<Instant>,
+    not_before: Instant,
+    failures: u32,
+}
+
+impl Schedule {
+    /// `spread` in 0..1 places the first heartbeat, so that agents that start together don't write together.
+    pub fn new(heartbeat: Duration, now: Instant, spread: f64) -> Self {
+        let heartbeat_due = now + heartbeat.mul_f64(spread);
+        Self { heartbeat, heartbeat_due, change_due: None, not_before: now, failures: 0 }
+    }
+
+    /// Something changed that is worth a write within `delay`. The first change sets the time.
+    pub fn changed(&mut self, now: Instant, delay: Duration) {
+        self.change_due.get_or_insert(now + delay);
+    }
+
+    /// What had changed is as it was written.
+    pub const fn unchanged(&mut self) {
+        self.change_due = None;
+    }
+
+    /// When the next write is due.
+    pub fn next(&self) -> Instant {
+        let wanted = self.change_due.map_or(self.heartbeat_due, |change| change.min(self.heartbeat_due));
+        wanted.max(self.not_before)
+    }
+
+    /// A write succeeded. `spread` in 0..1 moves the next heartbeat by up to a tenth.
+    pub fn wrote(&mut self, now: Instant, spread: f64) {
+        self.change_due = None;
+        self.failures = 0;
+        self.not_before = now + LEAST_PAUSE;
+        self.heartbeat_due = now + self.heartbeat.mul_f64(1.0 - 0.1 * spread);
+    }
+
+    /// A write failed. `spread` in 0..1 makes the pause half as long to one and a half times as long. Says whether this
+    /// is the first failure in a row.
+    pub fn failed(&mut self, now: Instant, spread: f64) -> bool {
+        let pause = (FIRST_BACKOFF * 2u32.saturating_pow(self.failures.min(10))).min(LONGEST_BACKOFF);
+        self.failures += 1;
+        self.not_before = now + pause.mul_f64(0.5 + spread);
+        self.failures == 1
+    }
+
+    pub const fn failing(&self) -> bool {
+        self.failures > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_change_is_written_soon_and_a_heartbeat_rarely() {
+        let start = Instant::now();
+        let s = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let mut schedule = Schedule::new(MINUTE, start, 0.5);
+        assert_eq!(schedule.next(), s(30.0));
+        schedule.changed(s(2.0), Duration::from_millis(300));
+        schedule.changed(s(2.2), Duration::from_millis(300));
+        assert_eq!(schedule.next(), s(2.3), "the first change sets the time");
+        schedule.wrote(s(2.4), 0.0);
+        assert_eq!(schedule.next(), s(62.4));
+        schedule.changed(s(2.5), Duration::ZERO);
+        assert_eq!(schedule.next(), s(3.4), "at most one write a second");
+        schedule.unchanged();
+        assert_eq!(schedule.next(), s(62.4));
+        schedule.wrote(s(62.4), 1.0);
+        assert_eq!(schedule.next(), s(116.4));
+    }
+
+    #[test]
+    fn failures_back_off_up_to_a_bound_and_are_told_once() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(MINUTE, start, 0.0);
+        let mut told = 0;
+        let pauses: Vec<_> = (0..8)
+            .map(|_| {
+                told += u32::from(schedule.failed(start, 0.5));
+                (schedule.next() - start).as_secs()
+            })
+            .collect();
+        assert_eq!((pauses, told), (vec![1, 2, 4, 8, 16, 30, 30, 30], 1));
+        schedule.wrote(start, 0.0);
+        assert!(!schedule.failing());
+    }
+}

@@ -1,0 +1,78 @@
+//! Which cluster we talk to, and how.
+
+use kube::{Client, Config, config::KubeConfigOptions};
+
+use crate::{
+    cli::{CertsArgs, Output},
+    tls::{
+        certificate,
+        install::{self, Installed},
+    },
+};
+
+/// Why there is no cluster to talk to.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    #[error("no cluster to talk to: set KUBECONFIG, or run inside a pod with a service account")]
+    Infer(#[from] kube::config::InferConfigError),
+    #[error("the context can't be used")]
+    Context(#[from] kube::config::KubeconfigError),
+    #[error("no client can be made of this configuration")]
+    Client(#[from] kube::Error),
+    #[error("no certificate can be made")]
+    Certificate(#[from] rcgen::Error),
+    #[error(transparent)]
+    Install(#[from] install::InstallError),
+    #[error("can't write {path}: {source}", path = path.display())]
+    Write { path: std::path::PathBuf, source: std::io::Error },
+}
+
+/// A client that tries each call once: whoever calls decides what a refusal means. (kube's own retries would repeat an
+/// eviction that a disruption budget refuses fifteen times.)
+///
+/// # Errors
+/// No configuration, or one that can't be used.
+pub async fn client(context: Option<&str>) -> Result<Client, ClusterError> {
+    let mut config = match context {
+        None => Config::infer().await?,
+        Some(context) => {
+            let options = KubeConfigOptions { context: Some(context.into()), ..KubeConfigOptions::default() };
+            Config::from_kubeconfig(&options).await?
+        }
+    };
+    config.default_retry = false;
+    config.connect_timeout = Some(std::time::Duration::from_secs(5));
+    Ok(Client::try_from(config)?)
+}
+
+/// `switchover certs`.
+///
+/// # Errors
+/// The certificate can't be made, or can't be written.
+pub async fn certificates(args: &CertsArgs) -> Result<(), ClusterError> {
+    let (service, namespace) = (args.service.as_str(), args.namespace.as_str());
+    let written = if let Some(folder) = &args.out {
+        let made = certificate::generate(service, namespace, args.days)?;
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            std::fs::create_dir_all(folder)
+                .and_then(|()| std::fs::write(&path, text))
+                .map_err(|source| ClusterError::Write { path, source })
+        };
+        write("ca.crt", &made.ca_pem)?;
+        write("tls.crt", &made.certificate_pem)?;
+        write("tls.key", &made.key_pem)?;
+        format!("wrote ca.crt, tls.crt and tls.key to {}", folder.display())
+    } else {
+        let client = client(args.cluster.context.as_deref()).await?;
+        match install::install(&client, service, namespace, args.days).await? {
+            Installed::Made => format!("made a certificate and wrote it to the Secret {namespace}/{}", install::SECRET),
+            Installed::Kept => format!("kept the certificate in the Secret {namespace}/{}", install::SECRET),
+        }
+    };
+    match args.output {
+        Output::Text => println!("{written}"),
+        Output::Json => println!("{}", serde_json::json!({ "done": written })),
+    }
+    Ok(())
+}

@@ -1,0 +1,448 @@
+//! One database, for as long as this replica leads: every evaluation goes from what is known to what is done.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::{Shared, labels, movement, report};
+use crate::{
+    api::{
+        DatabaseCluster, DatabaseClusterStatus,
+        database_cluster::{FailoverStatus, MemberStatus},
+    },
+    core::{
+        follow::DatabaseDefaults,
+        held::Gate,
+        journal::{Journal, Outcome},
+        plan::{Follower, Plan},
+        primary::{PrimaryState, PrimaryView},
+        tier::{NodeTier, Tier, TierMap},
+    },
+    discover::{self, Discovery, DiscoveryState},
+    effect::{self, NodeChange, Notice, database_reference},
+    index::Tables,
+};
+
+/// Changes of primary that status remembers.
+const MOST_FAILOVERS: usize = 10;
+/// Pause between two evaluations, so that a burst of changes costs one.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// Runs until `stop`.
+pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
+    let Some(patroni) = &object.spec.discovery.patroni else { return };
+    let status = object.status.clone().unwrap_or_default();
+    let config = discover::PatroniConfig {
+        urls: patroni.urls.clone(),
+        timeout: patroni.timeout.0,
+        interval: patroni.interval.0,
+    };
+    let spawned = discover::spawn(name.clone(), config, report::restored(&status), shared.discovery_metrics.clone());
+    let discovery = match spawned {
+        Ok(discovery) => discovery,
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(database = name, error, "can't look for the primary");
+            return;
+        }
+    };
+    tracing::info!(database = name, primary = status.primary, epoch = status.epoch, "following a database");
+    let mut changes = shared.index.changes();
+    let mut news = discovery.state.clone();
+    let mut task = Task::new(Arc::clone(&shared), name, status, discovery, stop.clone());
+    loop {
+        task.evaluate().await;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(DEBOUNCE) => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = changes.changed() => {}
+            _ = news.changed() => {}
+            () = tokio::time::sleep(shared.tick) => {}
+        }
+    }
+    shared.metrics.forget(&task.name);
+    tracing::info!(database = task.name, "not following this database from here any more");
+}
+
+struct Task {
+    shared: Arc<Shared>,
+    name: String,
+    discovery: Discovery,
+    stop: CancellationToken,
+    /// As it was last written; what the task itself must remember lives here too.
+    status: DatabaseClusterStatus,
+    written: Option<DatabaseClusterStatus>,
+    tiers: TierMap,
+    evaluated: Option<Instant>,
+    /// The primary has changed and not every node has its new label yet.
+    relabelling: bool,
+    journal: Journal,
+    backoffs: movement::Backoffs,
+    /// For how long the primary had held already when this process began, as long as it has held since.
+    credit: Option<Duration>,
+    last_state: Option<(&'static str, String)>,
+}
+
+/// What one look at the tables led to.
+struct Decided {
+    label_changes: std::collections::BTreeMap<String, NodeChange>,
+    gate: Option<Gate>,
+    outcomes: Vec<Outcome>,
+    plan: Plan,
+    rtt_us: Option<u64>,
+}
+
+impl Task {
+    fn new(
+        shared: Arc<Shared>,
+        name: String,
+        status: DatabaseClusterStatus,
+        discovery: Discovery,
+        stop: CancellationToken,
+    ) -> Self {
+        let held_since = status.since.map(|since| Timestamp::now().duration_since(since));
+        Self {
+            journal: report::restored_journal(&status),
+            relabelling: status.failovers.first().is_some_and(|failover| failover.labelled_at.is_none()),
+            credit: held_since.and_then(|held| Duration::try_from(held).ok()),
+            written: Some(status.clone()),
+            tiers: TierMap::default(),
+            evaluated: None,
+            backoffs: movement::Backoffs::default(),
+            last_state: None,
+            shared,
+            name,
+            discovery,
+            stop,
+            status,
+        }
+    }
+
+    /// One evaluation: decide under the lock, then act without it.
+    async fn evaluate(&mut self) {
+        let (now, wall) = (Instant::now(), Timestamp::now());
+        let found: DiscoveryState = self.discovery.state.borrow().clone();
+        // Until every member was asked once, what is believed is only what was restored.
+        if !found.looked {
+            return;
+        }
+        self.note_primary(&found, wall);
+        let Some((object, decided)) = self.decide(&found, now, wall) else { return };
+
+        if !decided.label_changes.is_empty() && self.leads() {
+            labels::apply(&self.shared, &self.name, &object.node_label(), decided.label_changes.clone()).await;
+        }
+        movement::tell_outcomes(&self.shared, &self.name, &decided.outcomes, wall);
+        self.note_progress(&decided, wall);
+
+        for move_ in &decided.plan.moves {
+            self.journal.underway.push(movement::entry(move_, wall));
+        }
+        let gate = decided.gate.as_ref();
+        let facts = report::Facts {
+            object: &object,
+            view: &found.view,
+            tiers: &self.tiers,
+            plan: &decided.plan,
+            journal: &self.journal,
+            gate,
+        };
+        report::update(&mut self.status, &facts, wall);
+        self.shared.metrics.observe(&self.name, &self.tiers, &decided.plan, self.journal.underway.len(), gate);
+        // Before a pod is touched the status must say so: whoever leads next goes on from there.
+        let known = self.write_status().await;
+        if decided.plan.moves.is_empty() {
+            return;
+        }
+        if !known {
+            let planned: Vec<&str> = decided.plan.moves.iter().map(|move_| move_.uid.as_str()).collect();
+            self.journal.underway.retain(|underway| !planned.contains(&underway.uid.as_str()));
+            return;
+        }
+        self.carry_out(decided.plan, &found.view).await;
+    }
+
+    fn leads(&self) -> bool {
+        !self.stop.is_cancelled() && self.shared.leadership.borrow().leads(Instant::now())
+    }
+
+    async fn carry_out(&mut self, plan: Plan, view: &PrimaryView) {
+        let (shared, stop, state) = (&self.shared, &self.stop, &self.discovery.state);
+        let still_right = || {
+            let found = state.borrow();
+            !stop.is_cancelled()
+                && shared.leadership.borrow().leads(Instant::now())
+                && shared.index.stale().is_none()
+                && found.view.epoch == view.epoch
+                && found.view.movement_allowed()
+        };
+        let mark = restart_mark(&self.name, view.epoch);
+        let (journal, backoffs) = (&mut self.journal, &mut self.backoffs);
+        movement::carry_out(shared, &self.name, plan.moves, journal, backoffs, &mark, still_right).await;
+    }
+
+    /// Takes note of who is primary: a new epoch begins a new entry of the history.
+    fn note_primary(&mut self, found: &DiscoveryState, wall: Timestamp) {
+        let view = &found.view;
+        self.status.members = found
+            .members
+            .iter()
+            .map(|member| MemberStatus {
+                name: member.name.clone(),
+                host: member.host.clone(),
+                port: member.port,
+                api_url: Some(member.api_url.clone()),
+            })
+            .collect();
+        if view.known().is_none() {
+            // The streak is broken: a primary that comes back has to hold anew.
+            self.credit = None;
+        }
+        self.tell_state(view);
+        let Some(primary) = view.last.as_ref() else { return };
+        let host = found.members.iter().find(|member| member.name == primary.name).map(|member| member.host.clone());
+        if host.is_some() {
+            self.status.primary_host = host;
+        }
+        if view.epoch == self.status.epoch {
+            return;
+        }
+        let from = self.status.primary.clone();
+        tracing::info!(
+            database = self.name,
+            from,
+            to = primary.name,
+            timeline = primary.timeline,
+            epoch = view.epoch,
+            "the primary has changed"
+        );
+        self.notice(
+            false,
+            "PrimaryChanged",
+            format!(
+                "{} → {} (timeline {}, epoch {})",
+                from.as_deref().unwrap_or("nobody"),
+                primary.name,
+                primary.timeline,
+                view.epoch
+            ),
+        );
+        self.status.epoch = view.epoch;
+        self.status.since = Some(wall);
+        self.status.failovers.insert(
+            0,
+            FailoverStatus {
+                epoch: view.epoch,
+                from,
+                to: primary.name.clone(),
+                timeline: primary.timeline,
+                confirmed_at: Some(wall),
+                ..FailoverStatus::default()
+            },
+        );
+        self.status.failovers.truncate(MOST_FAILOVERS);
+        self.relabelling = true;
+        self.credit = None;
+        self.journal = Journal::default();
+        self.backoffs = movement::Backoffs::default();
+    }
+
+    /// Logs a change of what is believed, and tells people of the ones that worry.
+    fn tell_state(&mut self, view: &PrimaryView) {
+        let state = (view.state.name(), view.frozen.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(","));
+        if self.last_state.as_ref() == Some(&state) {
+            return;
+        }
+        tracing::info!(
+            database = self.name,
+            state = state.0,
+            frozen = state.1,
+            why = view.why,
+            "what is believed of the primary"
+        );
+        match &view.state {
+            PrimaryState::Known(_) if self.last_state.is_some() => {
+                self.notice(false, "PrimaryKnown", view.why.clone());
+            }
+            PrimaryState::Known(_) | PrimaryState::Promoting { .. } => {}
+            PrimaryState::SplitBrain(_) => self.notice(true, "SplitBrain", view.why.clone()),
+            PrimaryState::Degraded { .. } => self.notice(true, "PrimaryDegraded", view.why.clone()),
+            PrimaryState::Unknown => self.notice(true, "PrimaryUnknown", view.why.clone()),
+        }
+        self.last_state = Some(state);
+    }
+
+    fn notice(&self, warning: bool, reason: &'static str, note: String) {
+        let tables = self.shared.index.read();
+        let uid = tables.databases.get(&self.name).map(|database| database.uid.clone()).unwrap_or_default();
+        drop(tables);
+        let about = database_reference(&self.name, &uid);
+        self.shared.notices.send(Notice { about, warning, reason, action: "Watch", note });
+    }
+
+    /// Everything that is decided, from one consistent look at the tables.
+    fn decide(
+        &mut self,
+        found: &DiscoveryState,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Option<(Arc<DatabaseCluster>, Decided)> {
+        let shared = Arc::clone(&self.shared);
+        let tables = shared.index.read();
+        let object = Arc::clone(tables.databases.get(&self.name)?.object.as_ref().ok()?);
+        let primary_host = found.view.known().and(self.status.primary_host.as_deref());
+        // An evaluation is also a confirmation, so that a burst of pod events must not count as several.
+        let due = self.evaluated.is_none_or(|at| now.duration_since(at) >= self.shared.tick);
+        if due || self.relabelling {
+            self.tiers = labels::evaluate(&tables, &object, primary_host, &self.tiers, self.relabelling, now);
+            self.evaluated = Some(now);
+        }
+        let label_changes = if found.view.known().is_some() {
+            labels::changes(&tables, &object, &self.tiers)
+        } else {
+            std::collections::BTreeMap::new()
+        };
+        if found.view.known().is_some() && label_changes.is_empty() && self.tiers.bounds.is_some() {
+            self.relabelling = false;
+        }
+        let gate = self.gate(&object, &found.view, label_changes.len(), now, wall);
+        let (defaults, others) = neighbours(&tables, &self.name);
+        let mark = restart_mark(&self.name, found.view.epoch);
+        let view = movement::View {
+            object: &object,
+            tables: &tables,
+            tiers: &self.tiers,
+            others: &others,
+            defaults: &defaults,
+            gate: gate.as_ref(),
+            restart_mark: &mark,
+            now,
+            wall,
+        };
+        let followers: Vec<Follower<'_>> = movement::followers(&view);
+        let rtt_us = movement::median_rtt_us(&followers, &self.tiers);
+        let (outcomes, plan) = movement::next_wave(&view, &followers, &mut self.journal, &mut self.backoffs);
+        drop(followers);
+        drop(tables);
+        Some((object, Decided { label_changes, gate, outcomes, plan, rtt_us }))
+    }
+
+    /// The first reason for moving nothing, if there is one.
+    fn gate(
+        &self,
+        object: &DatabaseCluster,
+        view: &PrimaryView,
+        labels_pending: usize,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Option<Gate> {
+        if object.spec.paused {
+            return Some(Gate::Paused);
+        }
+        match &view.state {
+            PrimaryState::Known(_) => {}
+            PrimaryState::SplitBrain(_) => return Some(Gate::SplitBrain(view.why.clone())),
+            _ => return Some(Gate::PrimaryNotConfirmed(view.why.clone())),
+        }
+        if !view.frozen.is_empty() {
+            let reasons: Vec<String> = view.frozen.iter().map(ToString::to_string).collect();
+            return Some(Gate::Frozen(reasons.join("; ")));
+        }
+        if let Some(kind) = self.shared.index.stale() {
+            return Some(Gate::Stale(kind));
+        }
+        if self.tiers.bounds.is_none() {
+            return Some(Gate::TooFewReadings);
+        }
+        let held = view.known_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let held = held + self.credit.unwrap_or_default();
+        let settle = object.spec.movement.settle.0;
+        if held < settle {
+            let until = wall.checked_add(settle - held).unwrap_or(wall);
+            return Some(Gate::Settling { until });
+        }
+        (labels_pending > 0 || self.relabelling).then_some(Gate::LabelsPending { nodes: labels_pending })
+    }
+
+    /// Fills in the history: when the labels were right, when the pods had moved.
+    fn note_progress(&mut self, decided: &Decided, wall: Timestamp) {
+        let epoch = self.status.epoch;
+        let Some(failover) = self.status.failovers.first_mut().filter(|failover| failover.epoch == epoch) else {
+            return;
+        };
+        if failover.labelled_at.is_none() && !self.relabelling {
+            failover.labelled_at = Some(wall);
+            let took_ms = failover.confirmed_at.map(|at| wall.duration_since(at).as_millis());
+            tracing::info!(database = self.name, took_ms, "every node has its label");
+        }
+        if failover.rtt_before_us.is_none() && failover.labelled_at.is_some() {
+            failover.rtt_before_us = decided.rtt_us;
+        }
+        failover.moved = self.journal.moved;
+        let over = decided.gate.is_none() && decided.plan.finished() && self.journal.underway.is_empty();
+        if over && (failover.moved_at.is_none() || !decided.outcomes.is_empty()) {
+            failover.moved_at = Some(wall);
+            failover.held = u32::try_from(decided.plan.held.len()).unwrap_or(u32::MAX);
+            failover.rtt_after_us = decided.rtt_us;
+            let (moved, held) = (failover.moved, failover.held);
+            tracing::info!(database = self.name, moved, held, rtt_us = decided.rtt_us, "the movement is over");
+            self.notice(false, "MovementOver", format!("{moved} pods moved, {held} held"));
+        }
+    }
+
+    /// Writes the status if it has changed; true if it stands as it should.
+    async fn write_status(&mut self) -> bool {
+        if self.written.as_ref() == Some(&self.status) {
+            return true;
+        }
+        if !self.leads() {
+            return false;
+        }
+        match effect::write_status(&self.shared.client, &self.name, &self.status).await {
+            Ok(()) => {
+                self.written = Some(self.status.clone());
+                self.shared.metrics.status_written(&self.name, true);
+                true
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(database = self.name, error, "could not write the status; will try again");
+                self.shared.metrics.status_written(&self.name, false);
+                false
+            }
+        }
+    }
+}
+
+/// Marks what was restarted for one change of primary.
+fn restart_mark(database: &str, epoch: u64) -> String {
+    format!("{database}/{epoch}")
+}
+
+/// What the other databases say: defaults by name, and how far their labels say each node is.
+fn neighbours(tables: &Tables, name: &str) -> (HashMap<String, DatabaseDefaults>, HashMap<String, TierMap>) {
+    let mut defaults = HashMap::new();
+    let mut others = HashMap::new();
+    for (other, database) in tables.databases.iter() {
+        let Ok(object) = &database.object else { continue };
+        defaults.insert(other.clone(), super::defaults(object));
+        if other != name {
+            let key = object.node_label();
+            let tier = |labels: &crate::core::selector::Labels| Tier::from_label(labels.get(&key).map(String::as_str));
+            let node = |node: &crate::core::workload::Node| {
+                (node.name.clone(), NodeTier { tier: tier(&node.labels), rtt_us: None, candidate: None })
+            };
+            others.insert(other.clone(), TierMap { nodes: tables.nodes.values().map(node).collect(), bounds: None });
+        }
+    }
+    (defaults, others)
+}

@@ -1,0 +1,120 @@
+//! Readings → tiers → label changes.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream};
+
+use super::Shared;
+use crate::{
+    api::DatabaseCluster,
+    core::{
+        tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
+        workload::Node,
+    },
+    effect::{self, NodeChange},
+    index::Tables,
+};
+
+/// Label changes that are under way at the same time.
+const CONCURRENT: usize = 16;
+
+pub(super) fn thresholds(object: &DatabaseCluster) -> Thresholds {
+    let rules = &object.spec.tiers;
+    Thresholds {
+        window_us: rules.window.as_us(),
+        closely_below_us: rules.closely_below.map(crate::api::Span::as_us),
+        far_above_us: rules.far_above.map(crate::api::Span::as_us),
+        margin_us: rules.margin.as_us(),
+        confirmations: rules.confirmations,
+    }
+}
+
+/// Every node's tier. `primary` is the host of the confirmed primary; without one nothing changes.
+pub(super) fn evaluate(
+    tables: &Tables,
+    object: &DatabaseCluster,
+    primary: Option<&str>,
+    previous: &TierMap,
+    at_once: bool,
+    now: Instant,
+) -> TierMap {
+    let key = object.node_label();
+    let stale_after = object.spec.tiers.stale_after.0;
+    let rtt = |node: &str| primary.and_then(|host| fresh_rtt_us(tables, node, host, stale_after, now));
+    let label = |node: &Node| Tier::from_label(node.labels.get(&key).map(String::as_str));
+    let (managed, left_alone): (Vec<&Node>, Vec<&Node>) = tables.nodes.values().partition(|node| node.managed);
+    let measured = managed
+        .into_iter()
+        .map(|node| (node.name.clone(), Measured { label: label(node), rtt_us: rtt(&node.name) }))
+        .collect();
+    let mut map = tiers(&measured, previous, &thresholds(object), at_once);
+    for node in left_alone {
+        let tier = NodeTier { tier: label(node), rtt_us: rtt(&node.name), candidate: None };
+        map.nodes.insert(node.name.clone(), tier);
+    }
+    map
+}
+
+/// The fresh median from a node to a member's host, in microseconds.
+pub(super) fn fresh_rtt_us(
+    tables: &Tables,
+    node: &str,
+    host: &str,
+    stale_after: Duration,
+    now: Instant,
+) -> Option<u64> {
+    let latency = tables.latencies.get(node)?;
+    if now.saturating_duration_since(latency.received) > stale_after {
+        return None;
+    }
+    latency.spec.readings.iter().find(|reading| reading.host == host)?.rtt_us.map(u64::from)
+}
+
+/// What differs between the nodes as they are and as they should be.
+pub(super) fn changes(tables: &Tables, object: &DatabaseCluster, map: &TierMap) -> BTreeMap<String, NodeChange> {
+    let key = object.node_label();
+    let taint = object.spec.taint.map(|rule| rule.effect);
+    let change = |node: &Node| {
+        let tier = map.tier(&node.name);
+        let labelled = node.labels.get(&key).map(String::as_str) == tier.label();
+        let ours = |t: &&crate::core::workload::Taint| t.key == key && Some(t.value.as_str()) == Tier::Far.label();
+        let has: Vec<&str> = node.taints.iter().filter(ours).map(|taint| taint.effect.as_str()).collect();
+        let wanted = taint.filter(|_| tier == Tier::Far).map(crate::api::database_cluster::TaintEffect::as_str);
+        let retaint = has != wanted.into_iter().collect::<Vec<_>>();
+        // A label that was never ours to write is not removed either: unknown means that we say nothing.
+        let relabel = !labelled && tier != Tier::Unknown;
+        (relabel || retaint).then_some(NodeChange { tier, taint, retaint })
+    };
+    tables
+        .nodes
+        .values()
+        .filter(|node| node.managed)
+        .filter_map(|node| Some((node.name.clone(), change(node)?)))
+        .collect()
+}
+
+/// Makes the changes: new closely nodes first, so that there is somewhere to go, then the rest. What fails is seen
+/// again at the next evaluation.
+pub(super) async fn apply(shared: &Shared, database: &str, key: &str, changes: BTreeMap<String, NodeChange>) {
+    for wave in effect::in_order(changes) {
+        stream::iter(wave)
+            .for_each_concurrent(CONCURRENT, |(node, change)| async move {
+                match effect::label_node(&shared.client, &node, key, change).await {
+                    Ok(()) => {
+                        let tier = change.tier.label().unwrap_or("unknown");
+                        tracing::info!(database, node, label = key, tier, "labelled a node");
+                        shared.metrics.labelled(database, true);
+                    }
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(database, node, label = key, error, "could not label a node; will try again");
+                        shared.metrics.labelled(database, false);
+                    }
+                }
+            })
+            .await;
+    }
+}

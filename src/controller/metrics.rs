@@ -1,0 +1,178 @@
+//! The controller's metrics.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::{
+    core::{
+        held::Gate,
+        journal::Action,
+        plan::Plan,
+        tier::{Tier, TierMap},
+    },
+    index::Index,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DatabaseTier {
+    database: String,
+    tier: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DatabaseOutcome {
+    database: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DatabaseMove {
+    database: String,
+    action: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DatabaseReason {
+    database: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DatabaseOnly {
+    database: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+/// What the controller counts. Labels are bounded by the number of databases.
+#[derive(Debug, Clone)]
+pub struct ControllerMetrics {
+    leader: Gauge,
+    watch_current: Family<Kind, Gauge>,
+    nodes: Family<DatabaseTier, Gauge>,
+    label_writes: Family<DatabaseOutcome, Counter>,
+    moves: Family<DatabaseMove, Counter>,
+    move_ends: Family<DatabaseOutcome, Counter>,
+    replacement: Family<DatabaseOnly, Histogram>,
+    moving: Family<DatabaseOnly, Gauge>,
+    held: Family<DatabaseReason, Gauge>,
+    gate: Family<DatabaseReason, Gauge>,
+    status_writes: Family<DatabaseOutcome, Counter>,
+    mistaken_namespaces: Gauge,
+}
+
+impl ControllerMetrics {
+    /// Creates and registers every family.
+    #[must_use]
+    pub fn new(registry: &mut Registry) -> Self {
+        let seconds = || Histogram::new([0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0]);
+        let metrics = Self {
+            leader: Gauge::default(),
+            watch_current: Family::default(),
+            nodes: Family::default(),
+            label_writes: Family::default(),
+            moves: Family::default(),
+            move_ends: Family::default(),
+            replacement: Family::new_with_constructor(seconds),
+            moving: Family::default(),
+            held: Family::default(),
+            gate: Family::default(),
+            status_writes: Family::default(),
+            mistaken_namespaces: Gauge::default(),
+        };
+        let m = metrics.clone();
+        registry.register("leader", "1 while this replica leads", m.leader);
+        registry.register("watch_current", "1 while the watch of a kind is filled and works", m.watch_current);
+        registry.register("nodes", "Nodes by tier", m.nodes);
+        registry.register("node_label_writes", "Label changes that were sent, by outcome", m.label_writes);
+        registry.register("moves", "Moves that were sent, by the API server's answer", m.moves);
+        registry.register("moves_ended", "Moves that are over, by how they ended", m.move_ends);
+        let help = "Time from an eviction to the end of the move";
+        registry.register_with_unit("replacement", help, Unit::Seconds, m.replacement);
+        registry.register("moving_pods", "Moves under way", m.moving);
+        registry.register("held_pods", "Followers that stay on a far node, by reason", m.held);
+        registry.register("movement_gate", "1 while nothing may move, by reason", m.gate);
+        registry.register("status_writes", "Writes of DatabaseCluster status, by outcome", m.status_writes);
+        let help = "Opted-in namespaces whose label or annotations have a wrong value";
+        registry.register("namespaces_with_mistakes", help, m.mistaken_namespaces);
+        metrics
+    }
+
+    pub(super) fn observe_process(&self, index: &Index, leads: bool) {
+        self.leader.set(i64::from(leads));
+        for health in index.health() {
+            self.watch_current.get_or_create(&Kind { kind: health.kind }).set(i64::from(health.current()));
+        }
+    }
+
+    pub(super) fn namespaces_with_mistakes(&self, count: usize) {
+        self.mistaken_namespaces.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn labelled(&self, database: &str, ok: bool) {
+        let outcome = if ok { "ok" } else { "error" };
+        self.label_writes.get_or_create(&DatabaseOutcome { database: database.into(), outcome }).inc();
+    }
+
+    pub(super) fn moved(&self, database: &str, action: Action, outcome: &'static str) {
+        let action = match action {
+            Action::Evict => "evict",
+            Action::Restart => "restart",
+        };
+        self.moves.get_or_create(&DatabaseMove { database: database.into(), action, outcome }).inc();
+    }
+
+    pub(super) fn ended(&self, database: &str, outcome: &'static str, took_s: f64) {
+        self.move_ends.get_or_create(&DatabaseOutcome { database: database.into(), outcome }).inc();
+        self.replacement.get_or_create(&DatabaseOnly { database: database.into() }).observe(took_s);
+    }
+
+    pub(super) fn status_written(&self, database: &str, ok: bool) {
+        let outcome = if ok { "ok" } else { "error" };
+        self.status_writes.get_or_create(&DatabaseOutcome { database: database.into(), outcome }).inc();
+    }
+
+    /// Shows where one database stands.
+    pub(super) fn observe(&self, database: &str, tiers: &TierMap, plan: &Plan, moving: usize, gate: Option<&Gate>) {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        for tier in [Tier::Closely, Tier::Intermediate, Tier::Far, Tier::Unknown] {
+            let labels = DatabaseTier { database: database.into(), tier: tier.label().unwrap_or("unknown") };
+            self.nodes.get_or_create(&labels).set(count(tiers.count(tier)));
+        }
+        self.moving.get_or_create(&DatabaseOnly { database: database.into() }).set(count(moving));
+        // Reasons that don't hold any more go, rather than stay at their last value.
+        let mut held = std::collections::BTreeMap::<&'static str, usize>::new();
+        for pod in &plan.held {
+            *held.entry(pod.reason.name()).or_default() += 1;
+        }
+        for reason in crate::core::held::HeldReason::NAMES {
+            let labels = DatabaseReason { database: database.into(), reason };
+            self.held.get_or_create(&labels).set(count(held.get(reason).copied().unwrap_or(0)));
+        }
+        for reason in Gate::NAMES {
+            let labels = DatabaseReason { database: database.into(), reason };
+            self.gate.get_or_create(&labels).set(i64::from(gate.is_some_and(|gate| gate.name() == reason)));
+        }
+    }
+
+    /// Drops the series of a database that is no longer followed from here.
+    pub(super) fn forget(&self, database: &str) {
+        self.moving.remove(&DatabaseOnly { database: database.into() });
+        for tier in ["closely", "intermediate", "far", "unknown"] {
+            self.nodes.remove(&DatabaseTier { database: database.into(), tier });
+        }
+        for reason in crate::core::held::HeldReason::NAMES {
+            self.held.remove(&DatabaseReason { database: database.into(), reason });
+        }
+        for reason in Gate::NAMES {
+            self.gate.remove(&DatabaseReason { database: database.into(), reason });
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The controller: finds primaries, labels nodes, moves pods. Every replica keeps its picture current; only the leader
+//! acts.
+//!
+//! Each database has a task of its own ([`database`]), so that one whose members hang never delays another.
+
+mod database;
+mod labels;
+mod metrics;
+mod movement;
+mod opt_in;
+mod report;
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use kube::Client;
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::metrics::ControllerMetrics;
+use crate::{
+    api::DatabaseCluster,
+    core::follow::DatabaseDefaults,
+    discover,
+    effect::{Notice, Notices, database_reference},
+    index::{Database, Index},
+    lease::{self, Leadership, LeaseConfig},
+    serve::{self, Probes},
+};
+
+/// How the controller runs.
+#[derive(Debug, Clone)]
+pub struct ControllerConfig {
+    pub lease: LeaseConfig,
+    /// Where /livez, /readyz and /metrics are served.
+    pub metrics_listen: SocketAddr,
+    /// Longest pause between two evaluations of a database. Each evaluation is also a confirmation of tiers.
+    pub tick: Duration,
+}
+
+/// Why the controller ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    #[error("can't serve health and metrics: {0}")]
+    Serve(#[from] serve::ServeError),
+    #[error("a background task ended that should not have: {0}")]
+    Task(String),
+}
+
+/// What every database's task shares.
+pub(crate) struct Shared {
+    pub client: Client,
+    pub index: Index,
+    pub leadership: watch::Receiver<Leadership>,
+    pub notices: Notices,
+    pub metrics: ControllerMetrics,
+    pub discovery_metrics: discover::Metrics,
+    pub tick: Duration,
+}
+
+/// Runs until `shutdown`.
+///
+/// # Errors
+/// The health port can't be had, or a background task died.
+pub async fn run(config: ControllerConfig, client: Client, shutdown: CancellationToken) -> Result<(), ControllerError> {
+    let mut registry = crate::metrics::registry();
+    let metrics = ControllerMetrics::new(&mut registry);
+    let discovery_metrics = discover::Metrics::register(&mut registry);
+
+    let mut tasks = JoinSet::new();
+    let index = Index::spawn(&client, &mut tasks);
+    let (notices, publish) = Notices::new(client.clone(), config.lease.identity.clone());
+    tasks.spawn(publish);
+    let (leadership_sender, leadership) = watch::channel(Leadership::default());
+    // The election ends last, so that the Lease is given back after the last effect.
+    let election_over = CancellationToken::new();
+    let election = tokio::spawn(lease::run(config.lease, client.clone(), leadership_sender, election_over.clone()));
+
+    let probes = Probes::new(Arc::new(registry));
+    let ready = probes.check("caches", "the watches have not filled the caches yet");
+    let health = serve::serve_http(config.metrics_listen, probes.router(), shutdown.clone()).await?;
+    tasks.spawn(async move {
+        let _ = health.await;
+    });
+
+    let shared = Arc::new(Shared { client, index, leadership, notices, metrics, discovery_metrics, tick: config.tick });
+    let mut manager = Manager {
+        shared: Arc::clone(&shared),
+        databases: HashMap::new(),
+        opt_ins: opt_in::OptIns::default(),
+        refused: HashMap::new(),
+    };
+    let mut changes = shared.index.changes();
+    let mut leadership = shared.leadership.clone();
+    let died = loop {
+        if shared.index.synced() {
+            ready.set_ready();
+        }
+        manager.tick();
+        tokio::select! {
+            _ = changes.changed() => tokio::time::sleep(Duration::from_millis(100)).await,
+            _ = leadership.changed() => {}
+            () = tokio::time::sleep(config.tick) => {}
+            Some(ended) = tasks.join_next() => {
+                if !shutdown.is_cancelled() {
+                    break Some(format!("{ended:?}"));
+                }
+            }
+            () = shutdown.cancelled() => break None,
+        }
+    };
+    // Databases first: whatever they are doing ends before the leadership does.
+    manager.stop().await;
+    election_over.cancel();
+    let _ = election.await;
+    died.map_or(Ok(()), |task| Err(ControllerError::Task(task)))
+}
+
+/// Keeps one task for each database that is accepted, while this replica leads.
+struct Manager {
+    shared: Arc<Shared>,
+    databases: HashMap<String, Running>,
+    opt_ins: opt_in::OptIns,
+    /// Why databases are not accepted, by name, so that each refusal is told once.
+    refused: HashMap<String, String>,
+}
+
+struct Running {
+    /// A database that is deleted and made anew starts from nothing.
+    uid: String,
+    discovery: Option<crate::api::database_cluster::PatroniDiscovery>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Manager {
+    fn tick(&mut self) {
+        let leads = self.shared.leadership.borrow().leads(std::time::Instant::now());
+        self.shared.metrics.observe_process(&self.shared.index, leads);
+        if !leads || !self.shared.index.synced() {
+            for (_, running) in self.databases.drain() {
+                running.stop.cancel();
+            }
+            return;
+        }
+        let databases: Vec<Database> = self.shared.index.read().databases.values().cloned().collect();
+        let accepted = self.accept(&databases);
+        self.databases.retain(|name, running| {
+            let same = |object: &&Arc<DatabaseCluster>| {
+                object.metadata.uid.as_deref() == Some(&running.uid)
+                    && object.spec.discovery.patroni == running.discovery
+            };
+            let keep = accepted.get(name.as_str()).is_some_and(|object| same(&object)) && !running.task.is_finished();
+            if !keep {
+                running.stop.cancel();
+            }
+            keep
+        });
+        for (name, object) in accepted {
+            let shared = &self.shared;
+            self.databases.entry(name.to_owned()).or_insert_with(|| {
+                let stop = CancellationToken::new();
+                let task = database::run(Arc::clone(shared), name.to_owned(), object.as_ref().clone(), stop.clone());
+                Running {
+                    uid: object.metadata.uid.clone().unwrap_or_default(),
+                    discovery: object.spec.discovery.patroni.clone(),
+                    stop,
+                    task: tokio::spawn(task),
+                }
+            });
+        }
+        self.opt_ins.check(&self.shared);
+    }
+
+    /// The databases that can be followed. Each refusal goes to the log, an event and a condition, once.
+    fn accept<'d>(&mut self, databases: &'d [Database]) -> HashMap<&'d str, &'d Arc<DatabaseCluster>> {
+        let mut readable: Vec<_> = databases.iter().filter(|d| d.object.is_ok()).collect();
+        // Who came first keeps the label key.
+        readable.sort_by_key(|d| {
+            let created = d.object.as_ref().ok().and_then(|o| o.metadata.creation_timestamp.as_ref().map(|t| t.0));
+            (created, d.name.clone())
+        });
+        let mut keys: HashMap<String, &str> = HashMap::new();
+        let mut accepted = HashMap::new();
+        let mut refused = HashMap::new();
+        for database in readable {
+            let Ok(object) = &database.object else { continue };
+            let key = object.node_label();
+            if let Some(owner) = keys.get(&key) {
+                refused.insert(
+                    database.name.clone(),
+                    format!(
+                        "spec.nodeLabel: the key {key} belongs to the DatabaseCluster {owner}: write another one, such as {}",
+                        crate::api::keys::default_node_label(&database.name)
+                    ),
+                );
+            } else {
+                keys.insert(key, &database.name);
+                accepted.insert(database.name.as_str(), object);
+            }
+        }
+        for database in databases {
+            if let Err(error) = &database.object {
+                refused.insert(database.name.clone(), format!("the object can't be read: {error}"));
+            }
+        }
+        for database in databases {
+            let Some(why) = refused.get(&database.name) else { continue };
+            if self.refused.get(&database.name) != Some(why) {
+                self.refuse(database, why);
+            }
+        }
+        self.refused = refused;
+        accepted
+    }
+
+    fn refuse(&self, database: &Database, why: &str) {
+        tracing::warn!(database = database.name, why, "this DatabaseCluster is not followed");
+        self.shared.notices.send(Notice {
+            about: database_reference(&database.name, &database.uid),
+            warning: true,
+            reason: "NotAccepted",
+            action: "Accept",
+            note: why.to_owned(),
+        });
+        if let Ok(object) = &database.object {
+            let (shared, object, why) = (Arc::clone(&self.shared), Arc::clone(object), why.to_owned());
+            tokio::spawn(async move { report::write_refusal(&shared.client, &object, &why).await });
+        }
+    }
+
+    async fn stop(&mut self) {
+        for (_, running) in self.databases.drain() {
+            running.stop.cancel();
+            // A tick is bounded by the time limit of its calls.
+            let _ = tokio::time::timeout(Duration::from_secs(15), running.task).await;
+        }
+    }
+}
+
+/// What a database says for pods that don't say otherwise.
+pub(crate) fn defaults(object: &DatabaseCluster) -> DatabaseDefaults {
+    DatabaseDefaults {
+        node_label: object.node_label().into(),
+        mode: object.spec.affinity.mode,
+        weight: crate::core::follow::Weight::new(object.spec.affinity.weight).unwrap_or_default(),
+        move_mode: object.spec.movement.mode,
+    }
+}

@@ -1,0 +1,242 @@
+//! Snapshot → plan → effects, for one database.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use super::Shared;
+use crate::{
+    api::DatabaseCluster,
+    core::{
+        follow::{DatabaseDefaults, Follow, MoveMode},
+        held::Gate,
+        journal::{Action, End, Journal, Outcome, Underway},
+        plan::{Follower, Input, Move, Plan, Rules, plan},
+        tier::TierMap,
+    },
+    effect::{self, Evicted, Notice, reference},
+    index::Tables,
+};
+
+/// A refused eviction is tried again after this long; each further refusal doubles it.
+const FIRST_BACKOFF: Duration = Duration::from_secs(2);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// Pods that the API server refused to evict, by UID.
+#[derive(Debug, Default)]
+pub(super) struct Backoffs {
+    refused: BTreeMap<String, (Instant, Duration, String)>,
+}
+
+impl Backoffs {
+    fn add(&mut self, uid: &str, why: String, now: Instant) {
+        let pause = self.refused.get(uid).map_or(FIRST_BACKOFF, |(_, last, _)| (*last * 2).min(LONGEST_BACKOFF));
+        self.refused.insert(uid.to_owned(), (now + pause, pause, why));
+    }
+
+    /// Who must wait at `now`, and why. Forgets those that have waited for long.
+    fn current(&mut self, now: Instant) -> BTreeMap<String, String> {
+        self.refused.retain(|_, (until, ..)| now < *until + LONGEST_BACKOFF * 2);
+        let waiting = self.refused.iter().filter(|(_, (until, ..))| now < *until);
+        waiting.map(|(uid, (.., why))| (uid.clone(), why.clone())).collect()
+    }
+}
+
+/// What a database's movement looks at.
+pub(super) struct View<'a> {
+    pub object: &'a DatabaseCluster,
+    pub tables: &'a Tables,
+    pub tiers: &'a TierMap,
+    /// The tiers of the other databases, as their labels say.
+    pub others: &'a HashMap<String, TierMap>,
+    pub defaults: &'a HashMap<String, DatabaseDefaults>,
+    pub gate: Option<&'a Gate>,
+    pub restart_mark: &'a str,
+    pub now: Instant,
+    pub wall: Timestamp,
+}
+
+pub(super) fn rules(object: &DatabaseCluster) -> Rules {
+    let movement = &object.spec.movement;
+    Rules {
+        max_concurrent: movement.max_concurrent,
+        include_intermediate: movement.include_intermediate,
+        replacement_timeout: movement.replacement_timeout.0,
+        halt_after_failures: movement.halt_after_failures,
+        max_useless_moves: movement.max_useless_moves,
+    }
+}
+
+/// The pods that follow the database, with how each may be moved.
+pub(super) fn followers<'a>(view: &View<'a>) -> Vec<Follower<'a>> {
+    let name = view.object.metadata.name.as_deref().unwrap_or_default();
+    let follower = |pod: &'a crate::core::workload::Pod| {
+        let namespace = view.tables.namespaces.get(&pod.namespace)?;
+        namespace.follow.as_ref()?;
+        let follow = Follow::resolve(
+            namespace.follow.as_deref(),
+            &super::opt_in::annotations(&namespace.wishes),
+            &super::opt_in::annotations(&pod.wishes),
+            |database| view.defaults.get(database),
+        );
+        let databases = follow.databases.ok()?;
+        let mine = databases.iter().find(|followed| &*followed.name == name)?;
+        // Following a namespace that is going away is nothing to move for.
+        let mode = if namespace.terminating { MoveMode::Never } else { mine.move_mode };
+        let others = databases
+            .iter()
+            .filter(|followed| &*followed.name != name)
+            .filter_map(|followed| view.others.get(&*followed.name))
+            .collect();
+        Some(Follower { pod, mode, others })
+    };
+    view.tables.pods.values().filter_map(follower).collect()
+}
+
+/// The median round-trip time from the followers' nodes to the primary, in microseconds.
+pub(super) fn median_rtt_us(followers: &[Follower<'_>], tiers: &TierMap) -> Option<u64> {
+    let mut rtts: Vec<u64> = followers
+        .iter()
+        .filter(|follower| follower.pod.serves())
+        .filter_map(|follower| tiers.rtt_us(follower.pod.node.as_deref()?))
+        .collect();
+    rtts.sort_unstable();
+    rtts.get(rtts.len() / 2).copied()
+}
+
+/// Ends what is over, then plans the next wave.
+pub(super) fn next_wave(
+    view: &View<'_>,
+    followers: &[Follower<'_>],
+    journal: &mut Journal,
+    backoffs: &mut Backoffs,
+) -> (Vec<Outcome>, Plan) {
+    let snapshot = view.tables.snapshot();
+    let outcomes = journal.settle(snapshot, view.tiers, view.wall);
+    let backoff = backoffs.current(view.now);
+    let plan = plan(&Input {
+        snapshot,
+        tiers: view.tiers,
+        followers,
+        rules: rules(view.object),
+        gate: view.gate,
+        journal,
+        backoff: &backoff,
+        restart_mark: view.restart_mark,
+        now: view.wall,
+    });
+    (outcomes, plan)
+}
+
+/// The journal's entry of a move that is about to be carried out.
+pub(super) fn entry(move_: &Move, started: Timestamp) -> Underway {
+    Underway {
+        action: move_.action,
+        workload: move_.workload.clone(),
+        pod: move_.pod.clone(),
+        uid: move_.uid.clone(),
+        from: move_.from.clone(),
+        from_tier: move_.from_tier,
+        started,
+        pods: move_.pods,
+    }
+}
+
+/// Carries out one wave. `still_right` is asked before each move: leadership, epoch and primary, as they are then.
+pub(super) async fn carry_out(
+    shared: &Shared,
+    database: &str,
+    moves: Vec<Move>,
+    journal: &mut Journal,
+    backoffs: &mut Backoffs,
+    restart_mark: &str,
+    still_right: impl Fn() -> bool,
+) {
+    for move_ in moves {
+        if !still_right() {
+            tracing::info!(database, pod = move_.pod, "not moved after all: leadership or primary changed meanwhile");
+            journal.underway.retain(|underway| underway.uid != move_.uid);
+            continue;
+        }
+        let answer = effect::carry_out(&shared.client, &move_, restart_mark).await;
+        let (outcome, why) = match answer {
+            Ok(Evicted::Accepted) => {
+                tell_moved(shared, database, &move_);
+                ("accepted", None)
+            }
+            Ok(Evicted::Gone) => ("gone", Some("it was gone already".to_owned())),
+            Ok(Evicted::NoBudget(why)) => ("no_budget", Some(why)),
+            Ok(Evicted::Later(why)) => ("later", Some(why)),
+            Ok(Evicted::Refused(why)) => ("refused", Some(why)),
+            Err(error) => {
+                // It may have been carried out: the journal keeps it until the cluster shows.
+                let error = &error as &dyn std::error::Error;
+                let (namespace, pod) = (&move_.namespace, &move_.pod);
+                tracing::warn!(database, namespace, pod, error, "no answer to an eviction; looking what became of it");
+                shared.metrics.moved(database, move_.action, "unanswered");
+                continue;
+            }
+        };
+        shared.metrics.moved(database, move_.action, outcome);
+        if let Some(why) = why {
+            let (namespace, pod) = (&move_.namespace, &move_.pod);
+            tracing::info!(database, namespace, pod, outcome, why, "not moved now");
+            journal.underway.retain(|underway| underway.uid != move_.uid);
+            backoffs.add(&move_.uid, why, Instant::now());
+        }
+    }
+}
+
+fn milliseconds(us: Option<u64>) -> String {
+    us.map_or_else(|| "?".into(), |us| format!("{}.{} ms", us / 1000, us % 1000 / 100))
+}
+
+fn tell_moved(shared: &Shared, database: &str, move_: &Move) {
+    let Move { namespace, pod, from, to, .. } = move_;
+    let (rtt, to_rtt) = (milliseconds(move_.from_rtt_us), milliseconds(move_.to_rtt_us));
+    let action = match move_.action {
+        Action::Evict => "evicted",
+        Action::Restart => "restarted the workload of",
+    };
+    tracing::info!(database, namespace, pod, from, rtt, to, to_rtt, "{action} a pod on a far node");
+    shared.notices.send(Notice {
+        about: reference("v1", "Pod", Some(namespace), pod, &move_.uid),
+        warning: false,
+        reason: "FollowingPrimary",
+        action: if move_.action == Action::Evict { "Evict" } else { "Restart" },
+        note: format!(
+            "{from} is {rtt} away from the primary of {database}; there is room on {to} ({to_rtt}) or a node as near"
+        ),
+    });
+}
+
+/// Tells how moves ended.
+pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome], wall: Timestamp) {
+    for Outcome { underway, end } in outcomes {
+        let Underway { pod, from, workload, .. } = underway;
+        let workload = workload.to_string();
+        let took_s = wall.duration_since(underway.started).as_secs_f64();
+        let name = match end {
+            End::Moved { to } => {
+                tracing::info!(database, pod, workload, from, to, took_s, "the replacement is Ready and nearer");
+                "moved"
+            }
+            End::Useless { to } => {
+                tracing::warn!(database, pod, workload, from, to, "the replacement is Ready but not nearer");
+                "useless"
+            }
+            End::NotCarriedOut => {
+                tracing::warn!(database, pod, workload, "the move was not carried out");
+                "not_carried_out"
+            }
+            End::Gone => {
+                tracing::info!(database, pod, workload, "the workload is gone");
+                "workload_gone"
+            }
+        };
+        shared.metrics.ended(database, name, took_s);
+    }
+}

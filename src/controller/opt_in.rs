@@ -1,0 +1,68 @@
+//! Tells people whose namespace names a database that doesn't exist.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::Shared;
+use crate::{
+    core::follow::{Annotations, Follow},
+    effect::{Notice, reference},
+};
+
+/// What was told already, by namespace.
+#[derive(Debug, Default)]
+pub(super) struct OptIns {
+    told: HashMap<String, Vec<String>>,
+}
+
+impl OptIns {
+    /// Looks at every namespace that opts in; each new mistake is told once, by an event on the namespace and a log line.
+    pub fn check(&mut self, shared: &Shared) {
+        let tables = shared.index.read();
+        let defaults: HashMap<&str, _> = tables
+            .databases
+            .iter()
+            .filter_map(|(name, database)| Some((name.as_str(), super::defaults(database.object.as_ref().ok()?))))
+            .collect();
+        let mut mistaken = HashMap::new();
+        for namespace in tables.namespaces.values().filter(|namespace| namespace.follow.is_some()) {
+            let says = annotations(&namespace.wishes);
+            let follow =
+                Follow::resolve(namespace.follow.as_deref(), &says, &Annotations::default(), |name| defaults.get(name));
+            let mistakes: Vec<String> = follow.mistakes.iter().map(ToString::to_string).collect();
+            if !mistakes.is_empty() {
+                mistaken.insert(namespace.name.clone(), mistakes);
+            }
+        }
+        let existing: BTreeSet<&str> = defaults.keys().copied().collect();
+        let existing = existing.into_iter().collect::<Vec<_>>().join(", ");
+        for (namespace, mistakes) in &mistaken {
+            if self.told.get(namespace) == Some(mistakes) {
+                continue;
+            }
+            let there_are =
+                if existing.is_empty() { "none exists yet".to_owned() } else { format!("there are: {existing}") };
+            for mistake in mistakes {
+                tracing::warn!(namespace, mistake, databases = existing, "a namespace's opt-in has a wrong value");
+                shared.notices.send(Notice {
+                    about: reference("v1", "Namespace", None, namespace, ""),
+                    warning: true,
+                    reason: "WrongValue",
+                    action: "Follow",
+                    note: format!("{mistake} (DatabaseClusters: {there_are})"),
+                });
+            }
+        }
+        shared.metrics.namespaces_with_mistakes(mistaken.len());
+        self.told = mistaken;
+    }
+}
+
+/// The same words in the form that [`Follow::resolve`] reads.
+pub(super) fn annotations(wishes: &crate::core::workload::Wishes) -> Annotations<'_> {
+    Annotations {
+        follow: wishes.follow.as_deref(),
+        affinity: wishes.affinity.as_deref(),
+        weight: wishes.weight.as_deref(),
+        move_: wishes.movement.as_deref(),
+    }
+}

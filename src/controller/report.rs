@@ -1,0 +1,231 @@
+//! What the controller knows of one database → the status of its DatabaseCluster.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::Client;
+
+use crate::{
+    api::{
+        DatabaseCluster, DatabaseClusterStatus,
+        database_cluster::{
+            ClaimantStatus, HeldStatus, MemberStatus, MovingStatus, TierCounts, UselessStatus, WorkloadStatus,
+        },
+    },
+    core::{
+        census::WorkloadKey,
+        held::Gate,
+        journal::{Action, Journal, Underway},
+        plan::Plan,
+        primary::{Belief, Primary, PrimaryState, PrimaryView},
+        tier::{Tier, TierMap},
+    },
+    discover::{Member, Restored},
+    effect,
+};
+
+/// Pods that status lists by name; the total counts them all.
+const MOST_HELD: usize = 20;
+/// Workloads that status remembers as moved in vain.
+const MOST_USELESS: usize = 100;
+
+/// A condition's value, before it is compared with what stood there.
+struct Now {
+    type_: &'static str,
+    holds: bool,
+    reason: &'static str,
+    message: String,
+}
+
+/// Everything that a status is made from, besides what the task keeps in the status itself.
+pub(super) struct Facts<'a> {
+    pub object: &'a DatabaseCluster,
+    pub view: &'a PrimaryView,
+    pub tiers: &'a TierMap,
+    pub plan: &'a Plan,
+    pub journal: &'a Journal,
+    pub gate: Option<&'a Gate>,
+}
+
+/// Brings `status` up to date.
+pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall: Timestamp) {
+    let Facts { object, view, tiers, plan, journal, .. } = facts;
+    status.observed_generation = object.metadata.generation;
+    status.primary = view.last.as_ref().map(|primary| primary.name.clone());
+    status.timeline = view.last.as_ref().map(|primary| primary.timeline);
+    status.highest_timeline = view.highest_timeline;
+    status.system_identifier.clone_from(&view.system_identifier);
+    status.epoch = view.epoch;
+    status.contested = view
+        .contested
+        .iter()
+        .map(|claimant| ClaimantStatus { name: claimant.name.clone(), timeline: claimant.timeline })
+        .collect();
+    status.message = Some(view.why.clone());
+    let count = |tier| u32::try_from(tiers.count(tier)).unwrap_or(u32::MAX);
+    status.tiers = TierCounts {
+        closely: count(Tier::Closely),
+        intermediate: count(Tier::Intermediate),
+        far: count(Tier::Far),
+        unknown: count(Tier::Unknown),
+    };
+    status.held = plan.held.iter().take(MOST_HELD).map(held).collect();
+    status.held_total = u32::try_from(plan.held.len()).unwrap_or(u32::MAX);
+    status.moving = journal.underway.iter().map(moving).collect();
+    let useless = journal.useless.iter().take(MOST_USELESS);
+    status.useless = useless.map(|(key, moves)| UselessStatus { workload: workload(key), moves: *moves }).collect();
+    for condition in conditions(facts) {
+        set(&mut status.conditions, condition, object.metadata.generation, wall);
+    }
+}
+
+fn held(held: &crate::core::plan::Held) -> HeldStatus {
+    HeldStatus {
+        pod: format!("{}/{}", held.namespace, held.pod),
+        node: held.node.clone(),
+        reason: held.reason.name().into(),
+        message: held.reason.to_string(),
+    }
+}
+
+fn workload(key: &WorkloadKey) -> WorkloadStatus {
+    WorkloadStatus {
+        kind: key.kind.clone(),
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+        uid: key.uid.clone(),
+    }
+}
+
+fn workload_key(status: &WorkloadStatus) -> WorkloadKey {
+    WorkloadKey {
+        kind: status.kind.clone(),
+        namespace: status.namespace.clone(),
+        name: status.name.clone(),
+        uid: status.uid.clone(),
+    }
+}
+
+fn moving(underway: &Underway) -> MovingStatus {
+    MovingStatus {
+        pod: format!("{}/{}", underway.workload.namespace, underway.pod),
+        uid: underway.uid.clone(),
+        from: underway.from.clone(),
+        from_tier: underway.from_tier.label().unwrap_or_default().into(),
+        action: match underway.action {
+            Action::Evict => "Evict".into(),
+            Action::Restart => "Restart".into(),
+        },
+        workload: workload(&underway.workload),
+        pods: underway.pods,
+        started_at: Some(underway.started),
+    }
+}
+
+/// What was known of the primary when the last leader wrote the status.
+pub(super) fn restored(status: &DatabaseClusterStatus) -> Restored {
+    let claimant = |c: &ClaimantStatus| Primary { name: c.name.clone(), timeline: c.timeline };
+    let member = |member: &MemberStatus| {
+        let (name, host, port) = (member.name.clone(), member.host.clone(), member.port);
+        Some(Member { name, host, port, api_url: member.api_url.clone()? })
+    };
+    Restored {
+        belief: Belief {
+            primary: status.primary.clone(),
+            timeline: status.timeline,
+            highest_timeline: status.highest_timeline,
+            system_identifier: status.system_identifier.clone(),
+            epoch: status.epoch,
+            contested: status.contested.iter().map(claimant).collect(),
+        },
+        members: status.members.iter().filter_map(member).collect(),
+    }
+}
+
+/// The journal as the last leader left it.
+pub(super) fn restored_journal(status: &DatabaseClusterStatus) -> Journal {
+    let underway = |moving: &MovingStatus| Underway {
+        action: if moving.action == "Restart" { Action::Restart } else { Action::Evict },
+        workload: workload_key(&moving.workload),
+        pod: moving.pod.rsplit('/').next().unwrap_or_default().to_owned(),
+        uid: moving.uid.clone(),
+        from: moving.from.clone(),
+        from_tier: Tier::from_label(Some(&moving.from_tier)),
+        started: moving.started_at.unwrap_or(Timestamp::UNIX_EPOCH),
+        pods: moving.pods,
+    };
+    Journal {
+        underway: status.moving.iter().map(underway).collect(),
+        moved: status.failovers.first().filter(|f| f.epoch == status.epoch).map_or(0, |failover| failover.moved),
+        useless: status.useless.iter().map(|useless| (workload_key(&useless.workload), useless.moves)).collect(),
+    }
+}
+
+fn conditions(facts: &Facts<'_>) -> Vec<Now> {
+    let Facts { view, plan, journal, gate, .. } = facts;
+    let split = matches!(view.state, PrimaryState::SplitBrain(_));
+    let frozen = view.frozen.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let moving = !journal.underway.is_empty();
+    let (moving_reason, moving_message) = match gate {
+        _ if moving => ("Moving", format!("{} moves are under way", journal.underway.len())),
+        Some(gate) => (gate.name(), gate.to_string()),
+        None if plan.held.is_empty() => ("Done", "every follower is where it should be".into()),
+        None => ("Held", format!("{} followers stay on far nodes; status.held says why", plan.held.len())),
+    };
+    vec![
+        Now { type_: "Accepted", holds: true, reason: "Accepted", message: "the spec is followed".into() },
+        Now {
+            type_: "PrimaryKnown",
+            holds: view.known().is_some(),
+            reason: view.state.name(),
+            message: view.why.clone(),
+        },
+        Now {
+            type_: "SplitBrain",
+            holds: split,
+            reason: if split { "SeveralPrimaries" } else { "NoSplit" },
+            message: if split { view.why.clone() } else { "no two members act as primary".into() },
+        },
+        Now {
+            type_: "Frozen",
+            holds: !view.frozen.is_empty(),
+            reason: if view.frozen.is_empty() { "NotFrozen" } else { "DatabaseSaysSo" },
+            message: if view.frozen.is_empty() { "the database allows movement".into() } else { frozen },
+        },
+        Now { type_: "Moving", holds: moving, reason: moving_reason, message: moving_message },
+    ]
+}
+
+/// Sets a condition; the time of its last transition changes only with its status (KEP-1623).
+fn set(conditions: &mut Vec<Condition>, now: Now, generation: Option<i64>, wall: Timestamp) {
+    let status = if now.holds { "True" } else { "False" };
+    let before = conditions.iter().position(|condition| condition.type_ == now.type_);
+    let since = before
+        .map(|at| &conditions[at])
+        .filter(|condition| condition.status == status)
+        .map_or_else(|| Time(wall), |condition| condition.last_transition_time.clone());
+    let condition = Condition {
+        type_: now.type_.into(),
+        status: status.into(),
+        reason: now.reason.into(),
+        // The schema of conditions allows 32 kB; people want a line.
+        message: now.message.chars().take(1000).collect(),
+        observed_generation: generation,
+        last_transition_time: since,
+    };
+    match before {
+        Some(at) => conditions[at] = condition,
+        None => conditions.push(condition),
+    }
+}
+
+/// Writes the condition that says why a database is not followed.
+pub(super) async fn write_refusal(client: &Client, object: &DatabaseCluster, why: &str) {
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let mut status = object.status.clone().unwrap_or_default();
+    let refusal = Now { type_: "Accepted", holds: false, reason: "NotAccepted", message: why.to_owned() };
+    set(&mut status.conditions, refusal, object.metadata.generation, Timestamp::now());
+    if let Err(error) = effect::write_status(client, name, &status).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(database = name, error, "could not write the status");
+    }
+}

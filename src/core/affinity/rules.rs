@@ -1,0 +1,133 @@
+//! Which nodes a pod's own rules allow: `nodeSelector` and required node affinity, as the scheduler reads them
+//! (component-helpers/scheduling/corev1/nodeaffinity).
+
+use std::cmp::Ordering;
+
+use super::pod::{Requirement, Spec, Term};
+use crate::core::tier::Tier;
+
+/// What admission knows of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub name: Box<str>,
+    /// Ready, and not closed to new pods.
+    pub usable: bool,
+    labels: Box<[(Box<str>, Box<str>)]>,
+}
+
+impl Node {
+    pub fn new<K: Into<Box<str>>, V: Into<Box<str>>>(
+        name: &str,
+        usable: bool,
+        labels: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let mut labels: Box<[(Box<str>, Box<str>)]> = labels.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        labels.sort_unstable();
+        Self { name: name.into(), usable, labels }
+    }
+
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        let at = self.labels.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
+        Some(&self.labels[at].1)
+    }
+
+    /// The tier that the node's label of this key says.
+    #[must_use]
+    pub fn tier(&self, node_label: &str) -> Tier {
+        Tier::from_label(self.label(node_label))
+    }
+}
+
+/// Whether the pod's own rules let it run on the node.
+#[must_use]
+pub fn allow(spec: &Spec<'_>, node: &Node) -> bool {
+    let selected = spec
+        .node_selector
+        .as_ref()
+        .is_none_or(|selector| selector.0.iter().all(|(key, value)| node.label(key) == Some(&**value)));
+    // The terms are ORed. No list at all allows every node, an empty one allows none.
+    selected && spec.required().is_none_or(|required| required.terms().iter().any(|term| matches(term, node)))
+}
+
+/// Whether the pod has any rule that [`allow`] looks at.
+#[must_use]
+pub fn are_there(spec: &Spec<'_>) -> bool {
+    spec.node_selector.as_ref().is_some_and(|selector| !selector.0.is_empty()) || spec.required().is_some()
+}
+
+fn matches(term: &Term<'_>, node: &Node) -> bool {
+    !term.is_empty()
+        && term.expressions().iter().all(|requirement| holds(requirement, node.label(&requirement.key)))
+        && term.fields().iter().all(|requirement| {
+            // The one field that Kubernetes supports here.
+            &*requirement.key == "metadata.name" && holds(requirement, Some(&node.name))
+        })
+}
+
+/// Whether a label with this value (`None`: the node has no such label) satisfies the requirement.
+#[must_use]
+pub fn holds(requirement: &Requirement<'_>, label: Option<&str>) -> bool {
+    let listed = |label: &str| requirement.values().iter().any(|value| &**value == label);
+    match &*requirement.operator {
+        "In" => label.is_some_and(listed),
+        "NotIn" => !label.is_some_and(listed),
+        "Exists" => label.is_some(),
+        "DoesNotExist" => label.is_none(),
+        "Gt" => compares(requirement, label, Ordering::Greater),
+        "Lt" => compares(requirement, label, Ordering::Less),
+        // The scheduler takes a term that it can't read for one that matches nothing.
+        _ => false,
+    }
+}
+
+fn compares(requirement: &Requirement<'_>, label: Option<&str>, expected: Ordering) -> bool {
+    let number = |text: &str| text.parse::<i64>().ok();
+    match (label.and_then(number), requirement.values()) {
+        (Some(label), [value]) => number(value).is_some_and(|value| label.cmp(&value) == expected),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_may_run_where_its_selector_and_one_of_its_terms_match() {
+        let node = Node::new("n1", true, [("zone", "a"), ("cpus", "8"), ("switchover", "closely")]);
+        let required = |terms: &str| {
+            format!(
+                r#"{{"affinity":{{"nodeAffinity":{{"requiredDuringSchedulingIgnoredDuringExecution":{{"nodeSelectorTerms":{terms}}}}}}}}}"#
+            )
+        };
+        let expression = |text: &str| required(&format!(r#"[{{"matchExpressions":[{text}]}}]"#));
+        for (spec, expected) in [
+            ("{}".to_owned(), true),
+            (r#"{"nodeSelector":null,"affinity":null}"#.to_owned(), true),
+            (r#"{"nodeSelector":{"zone":"a"}}"#.to_owned(), true),
+            (r#"{"nodeSelector":{"zone":"a","disk":"ssd"}}"#.to_owned(), false),
+            (required("[]"), false),
+            (required("[{}]"), false),
+            (required(r#"[{"matchExpressions":[],"matchFields":null}]"#), false),
+            (required(r#"[{},{"matchExpressions":[{"key":"zone","operator":"Exists"}]}]"#), true),
+            (required(r#"[{"matchFields":[{"key":"metadata.name","operator":"In","values":["n1"]}]}]"#), true),
+            (required(r#"[{"matchFields":[{"key":"metadata.name","operator":"NotIn","values":["n1"]}]}]"#), false),
+            (required(r#"[{"matchFields":[{"key":"spec.x","operator":"In","values":["n1"]}]}]"#), false),
+            (expression(r#"{"key":"zone","operator":"In","values":["b","a"]}"#), true),
+            (expression(r#"{"key":"zone","operator":"NotIn","values":["b"]}"#), true),
+            (expression(r#"{"key":"zone","operator":"NotIn","values":["a"]}"#), false),
+            (expression(r#"{"key":"disk","operator":"NotIn","values":["ssd"]}"#), true),
+            (expression(r#"{"key":"disk","operator":"In","values":["ssd"]}"#), false),
+            (expression(r#"{"key":"disk","operator":"DoesNotExist"}"#), true),
+            (expression(r#"{"key":"zone","operator":"DoesNotExist"}"#), false),
+            (expression(r#"{"key":"cpus","operator":"Gt","values":["4"]}"#), true),
+            (expression(r#"{"key":"cpus","operator":"Lt","values":["8"]}"#), false),
+            (expression(r#"{"key":"zone","operator":"Gt","values":["4"]}"#), false),
+            (expression(r#"{"key":"zone","operator":"Near","values":["a"]}"#), false),
+            (expression(r#"{"key":"zone","operator":"Exists"},{"key":"disk","operator":"Exists"}"#), false),
+        ] {
+            assert_eq!(allow(&serde_json::from_str(&spec).unwrap(), &node), expected, "{spec}");
+        }
+    }
+}

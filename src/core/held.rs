@@ -1,0 +1,219 @@
+//! Why something is not moved. One enum, one wording: events, metrics, status, `plan` and logs all show these.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+/// Why nothing at all is moved for a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gate {
+    /// `spec.paused`.
+    Paused,
+    /// The primary is not confirmed; the sentence says what is believed.
+    PrimaryNotConfirmed(String),
+    /// Two primaries.
+    SplitBrain(String),
+    /// The database itself says that now is not the time.
+    Frozen(String),
+    /// The new primary has not held for long enough.
+    Settling { until: Timestamp },
+    /// Not every node has its label yet: there may be nowhere to go.
+    LabelsPending { nodes: usize },
+    /// The picture of the cluster may be old.
+    Stale(&'static str),
+    /// Too few nodes have a fresh reading.
+    TooFewReadings,
+    /// So many replacements failed that something else is wrong.
+    Halted { failed: usize },
+}
+
+impl Gate {
+    /// Every [`Gate::name`].
+    pub const NAMES: [&'static str; 9] = [
+        "Paused",
+        "PrimaryNotConfirmed",
+        "SplitBrain",
+        "Frozen",
+        "Settling",
+        "LabelsPending",
+        "Stale",
+        "TooFewReadings",
+        "Halted",
+    ];
+
+    /// In one CamelCase word, for metrics and conditions.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Paused => "Paused",
+            Self::PrimaryNotConfirmed(_) => "PrimaryNotConfirmed",
+            Self::SplitBrain(_) => "SplitBrain",
+            Self::Frozen(_) => "Frozen",
+            Self::Settling { .. } => "Settling",
+            Self::LabelsPending { .. } => "LabelsPending",
+            Self::Stale(_) => "Stale",
+            Self::TooFewReadings => "TooFewReadings",
+            Self::Halted { .. } => "Halted",
+        }
+    }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Paused => f.write_str("movement is paused by spec.paused"),
+            Self::PrimaryNotConfirmed(why) | Self::SplitBrain(why) | Self::Frozen(why) => f.write_str(why),
+            Self::Settling { until } => {
+                write!(f, "the new primary must hold until {until:.0} (spec.movement.settle)")
+            }
+            Self::LabelsPending { nodes } => write!(f, "{nodes} nodes don't have their new label yet"),
+            Self::Stale(what) => write!(f, "the picture of {what} may be old: the API server doesn't answer"),
+            Self::TooFewReadings => f.write_str("fewer than half of the nodes have a fresh reading"),
+            Self::Halted { failed } => write!(
+                f,
+                "halted: {failed} replacements did not become Ready in time (spec.movement.replacementTimeout)"
+            ),
+        }
+    }
+}
+
+/// Why one pod is not moved (yet).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeldReason {
+    Gate(Gate),
+    /// `switchover.dev/move: never`, or the database's default.
+    Never,
+    /// Nothing would replace it.
+    BarePod,
+    Job,
+    /// A volume ties it to its node, or may do so.
+    Pinned(String),
+    /// It isn't serving: moving it would prove nothing.
+    NotReady,
+    /// Owned by a kind whose number of replicas we don't know.
+    UnknownWorkload(String),
+    /// `restart` of something that isn't a Deployment or StatefulSet.
+    CannotRestart(String),
+    Rollout,
+    NotWhole {
+        serving: u32,
+        desired: u32,
+    },
+    /// Another pod of the workload is on the move.
+    OneAtATime,
+    /// Everything that may be on the move already is.
+    Concurrency {
+        limit: u32,
+    },
+    NoBudget(String),
+    SeveralBudgets(String),
+    NoRoom(String),
+    Useless {
+        moves: u32,
+    },
+    /// The API server refused the eviction a moment ago.
+    Backoff(String),
+}
+
+impl HeldReason {
+    /// Every [`HeldReason::name`].
+    pub const NAMES: [&'static str; 25] = [
+        "Paused",
+        "PrimaryNotConfirmed",
+        "SplitBrain",
+        "Frozen",
+        "Settling",
+        "LabelsPending",
+        "Stale",
+        "TooFewReadings",
+        "Halted",
+        "Never",
+        "BarePod",
+        "Job",
+        "PinnedByVolume",
+        "NotReady",
+        "UnknownWorkload",
+        "CannotRestart",
+        "Rollout",
+        "WorkloadNotWhole",
+        "OneAtATime",
+        "Concurrency",
+        "NoDisruptionBudget",
+        "SeveralDisruptionBudgets",
+        "NoRoom",
+        "UselessMoves",
+        "Backoff",
+    ];
+
+    /// In one CamelCase word, for metrics and status.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Gate(gate) => gate.name(),
+            Self::Never => "Never",
+            Self::BarePod => "BarePod",
+            Self::Job => "Job",
+            Self::Pinned(_) => "PinnedByVolume",
+            Self::NotReady => "NotReady",
+            Self::UnknownWorkload(_) => "UnknownWorkload",
+            Self::CannotRestart(_) => "CannotRestart",
+            Self::Rollout => "Rollout",
+            Self::NotWhole { .. } => "WorkloadNotWhole",
+            Self::OneAtATime => "OneAtATime",
+            Self::Concurrency { .. } => "Concurrency",
+            Self::NoBudget(_) => "NoDisruptionBudget",
+            Self::SeveralBudgets(_) => "SeveralDisruptionBudgets",
+            Self::NoRoom(_) => "NoRoom",
+            Self::Useless { .. } => "UselessMoves",
+            Self::Backoff(_) => "Backoff",
+        }
+    }
+
+    /// Whether it passes by itself as the movement goes on: the pod is waiting for its turn rather than left behind.
+    #[must_use]
+    pub const fn waits(&self) -> bool {
+        matches!(
+            self,
+            Self::Gate(_)
+                | Self::Rollout
+                | Self::NotWhole { .. }
+                | Self::OneAtATime
+                | Self::Concurrency { .. }
+                | Self::Backoff(_)
+        )
+    }
+}
+
+impl fmt::Display for HeldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gate(gate) => gate.fmt(f),
+            Self::Never => f.write_str("switchover.dev/move is never for this pod"),
+            Self::BarePod => f.write_str("it has no controller, so nothing would replace it"),
+            Self::Job => f.write_str("it belongs to a Job, whose work would be lost"),
+            Self::Pinned(volume) => write!(f, "{volume} may tie it to its node"),
+            Self::NotReady => f.write_str("it is not Ready where it is"),
+            Self::UnknownWorkload(kind) => write!(f, "the number of replicas of a {kind} is not known"),
+            Self::CannotRestart(kind) => {
+                write!(f, "a {kind} can't be restarted by its template: write switchover.dev/move: evict")
+            }
+            Self::Rollout => f.write_str("its workload is being rolled out"),
+            Self::NotWhole { serving, desired } => {
+                write!(f, "only {serving} of {desired} replicas of its workload are Ready")
+            }
+            Self::OneAtATime => f.write_str("another pod of its workload is on the move"),
+            Self::Concurrency { limit } => {
+                write!(f, "{limit} pods are on the move already (spec.movement.maxConcurrent)")
+            }
+            Self::NoBudget(budget) => write!(f, "the disruption budget {budget} allows no eviction now"),
+            Self::SeveralBudgets(budgets) => {
+                write!(f, "more than one disruption budget covers it ({budgets}), so Kubernetes refuses to evict it")
+            }
+            Self::NoRoom(summary) => write!(f, "no closely node takes it: {summary}"),
+            Self::Useless { moves } => {
+                write!(f, "its workload was moved {moves} times without reaching a better tier")
+            }
+            Self::Backoff(why) => write!(f, "the API server refused the eviction: {why}"),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The moves that are under way: when each is over, and how it ended.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{
+    census::{Census, Gathering, WorkloadKey},
+    tier::{Tier, TierMap},
+    workload::Snapshot,
+};
+
+/// How a pod is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Evict this pod.
+    Evict,
+    /// Restart the pod's whole workload.
+    Restart,
+}
+
+/// One move under way. Written to the status of the DatabaseCluster before it is carried out, so that whoever leads
+/// next knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Underway {
+    pub action: Action,
+    pub workload: WorkloadKey,
+    pub pod: String,
+    pub uid: String,
+    pub from: String,
+    pub from_tier: Tier,
+    pub started: Timestamp,
+    /// Number of pods that this moves.
+    pub pods: u32,
+}
+
+/// How one move ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub underway: Underway,
+    pub end: End,
+}
+
+/// The ways in which a move ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The replacement is Ready on a better tier.
+    Moved { to: String },
+    /// The replacement is Ready, but not nearer.
+    Useless { to: String },
+    /// The pod is still there: the move was never carried out.
+    NotCarriedOut,
+    /// The workload is gone or was scaled down to nothing.
+    Gone,
+}
+
+/// What the leader remembers of the movement in one epoch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Journal {
+    pub underway: Vec<Underway>,
+    /// Pods that reached a better tier.
+    pub moved: u32,
+    /// Useless moves by workload.
+    pub useless: BTreeMap<WorkloadKey, u32>,
+}
+
+/// A move whose pod is still untouched after this long was never carried out.
+const UNTOUCHED_S: i64 = 15;
+
+impl Journal {
+    /// Ends the moves that are over and returns how they ended.
+    pub fn settle(&mut self, snapshot: Snapshot<'_>, tiers: &TierMap, now: Timestamp) -> Vec<Outcome> {
+        if self.underway.is_empty() {
+            return Vec::new();
+        }
+        let census = Census::of(snapshot, |key| self.underway.iter().any(|move_| move_.workload == *key));
+        let mut outcomes = Vec::new();
+        self.underway.retain(|move_| {
+            let Some(end) = end_of(move_, census.get(&move_.workload), snapshot, tiers, now) else { return true };
+            outcomes.push(Outcome { underway: move_.clone(), end });
+            false
+        });
+        for outcome in &outcomes {
+            match outcome.end {
+                End::Moved { .. } => self.moved += outcome.underway.pods,
+                End::Useless { .. } => *self.useless.entry(outcome.underway.workload.clone()).or_default() += 1,
+                End::NotCarriedOut | End::Gone => {}
+            }
+        }
+        outcomes
+    }
+
+    /// Number of moves whose replacement should have been Ready by now.
+    #[must_use]
+    pub fn overdue(&self, timeout: std::time::Duration, now: Timestamp) -> usize {
+        self.underway.iter().filter(|m| now.duration_since(m.started).unsigned_abs() > timeout).count()
+    }
+}
+
+fn end_of(
+    move_: &Underway,
+    gathering: Option<&Gathering<'_>>,
+    snapshot: Snapshot<'_>,
+    tiers: &TierMap,
+    now: Timestamp,
+) -> Option<End> {
+    let age_s = now.duration_since(move_.started).as_secs();
+    if move_.action == Action::Evict && snapshot.pods.get(&move_.uid).is_some_and(|pod| !pod.terminating) {
+        return (age_s >= UNTOUCHED_S).then_some(End::NotCarriedOut);
+    }
+    let gathering = match gathering {
+        Some(gathering) => gathering,
+        // No pod at all: either the replacement isn't there yet, or there is no workload any more.
+        None => return (age_s >= UNTOUCHED_S && !known(snapshot, &move_.workload)).then_some(End::Gone),
+    };
+    if gathering.desired == Some(0) {
+        return Some(End::Gone);
+    }
+    if !gathering.whole() {
+        return None;
+    }
+    // One pod of a workload is moved at a time and only from a whole workload: the newest serving pod took its place.
+    let newest = gathering.pods.iter().filter(|pod| pod.serves()).max_by_key(|pod| (pod.created, &pod.uid))?;
+    if move_.action == Action::Restart && newest.created.as_second() < move_.started.as_second() - UNTOUCHED_S {
+        // The rollout hasn't begun: still the same pods as before.
+        return (age_s >= 2 * UNTOUCHED_S).then_some(End::NotCarriedOut);
+    }
+    let to = newest.node.clone().unwrap_or_default();
+    if tiers.tier(&to) < move_.from_tier { Some(End::Moved { to }) } else { Some(End::Useless { to }) }
+}
+
+fn known(snapshot: Snapshot<'_>, key: &WorkloadKey) -> bool {
+    snapshot.workloads.contains_key(&key.uid)
+}
+
+#[cfg(test)]
+mod tests;

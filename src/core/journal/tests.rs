@@ -1,0 +1,70 @@
+use super::*;
+use crate::core::testing::{World, at, pod};
+
+fn journal() -> Journal {
+    let workload = WorkloadKey {
+        namespace: "shop".into(),
+        kind: "ReplicaSet".into(),
+        name: "web".into(),
+        uid: "ReplicaSet/web".into(),
+    };
+    let underway = Underway {
+        action: Action::Evict,
+        workload,
+        pod: "old".into(),
+        uid: "uid-old".into(),
+        from: "b1".into(),
+        from_tier: Tier::Far,
+        started: at(100),
+        pods: 1,
+    };
+    Journal { underway: vec![underway], ..Journal::default() }
+}
+
+fn world() -> World {
+    World::with_nodes("a1=closely b1=far").workload("ReplicaSet/web", 1)
+}
+
+#[test]
+fn a_move_ends_when_its_replacement_is_ready() {
+    let old = || pod("old").on("b1").owned_by("ReplicaSet/web");
+    let new = |node| pod("new").on(node).owned_by("ReplicaSet/web").created(101);
+    for (what, world, second, expected) in [
+        ("evicted a moment ago, not seen yet", world().pod(old()), 101, None),
+        ("never evicted", world().pod(old()), 130, Some(End::NotCarriedOut)),
+        ("on its way out", world().pod(old().terminating()), 105, None),
+        ("gone, nothing there yet", world(), 105, None),
+        ("the replacement is Pending", world().pod(old().terminating()).pod(new("a1").unready()), 105, None),
+        (
+            "the replacement is Ready",
+            world().pod(old().terminating()).pod(new("a1")),
+            105,
+            Some(End::Moved { to: "a1".into() }),
+        ),
+        ("the replacement is no nearer", world().pod(new("b1")), 105, Some(End::Useless { to: "b1".into() })),
+        ("one replica is still missing", world().workload("ReplicaSet/web", 2).pod(new("a1")), 105, None),
+        ("scaled to nothing", world().workload("ReplicaSet/web", 0).pod(old().terminating()), 105, Some(End::Gone)),
+        ("the workload is gone", World::with_nodes("a1=closely b1=far"), 130, Some(End::Gone)),
+    ] {
+        let mut journal = journal();
+        let outcomes = journal.settle(world.snapshot(), &world.tiers, at(second));
+        assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
+        assert_eq!(journal.underway.is_empty(), expected.is_some(), "{what}");
+    }
+}
+
+#[test]
+fn ends_are_counted() {
+    let mut journal = journal();
+    let world = world().pod(pod("new").on("a1").owned_by("ReplicaSet/web").created(101));
+    journal.settle(world.snapshot(), &world.tiers, at(105));
+    assert_eq!((journal.moved, journal.useless.len()), (1, 0));
+}
+
+#[test]
+fn an_overdue_move_stays_under_way_and_counts_as_failed() {
+    let mut journal = journal();
+    let world = world().pod(pod("new").on("a1").owned_by("ReplicaSet/web").unready());
+    assert!(journal.settle(world.snapshot(), &world.tiers, at(500)).is_empty());
+    assert_eq!(journal.overdue(std::time::Duration::from_secs(300), at(500)), 1);
+}

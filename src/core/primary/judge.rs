@@ -1,0 +1,187 @@
+//! One look at all members: what do their answers, together with what was believed, amount to?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Belief, Primary,
+    answer::{Member, Standing},
+};
+
+pub(super) type Members = BTreeMap<String, Member>;
+
+/// What one look amounts to. Sentences are made from it elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Known(Primary),
+    Promoting { member: String },
+    Degraded { member: String, because: Trouble },
+    SplitBrain { claimants: BTreeSet<Primary>, because: Split },
+    Unknown(Absence),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It holds the leader lock and PostgreSQL is in this state.
+    NotRunning(String),
+    /// PostgreSQL runs as primary without the leader lock.
+    NoLock,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Split {
+    SameTimeline,
+    /// The claimants have different `database_system_identifier`s, or another one than was believed.
+    Identity,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Absence {
+    NoMembers,
+    /// Nothing was ever believed, and these members have not answered yet.
+    Waiting(Vec<String>),
+    /// A member is confirmed, but on a lower timeline than one that was seen.
+    OldTimeline(Primary),
+    /// A standby cluster has no primary.
+    Standby(String),
+    /// The last primary doesn't answer, and nobody else is primary.
+    LastSilent(String),
+    NobodyAnswers,
+    NobodyIsPrimary,
+}
+
+/// Whether every member that answers belongs to `identity`, and they are most of the members: then the database was
+/// made anew, and timelines start over.
+fn made_anew(members: &Members, identity: &str) -> bool {
+    let mut same = 0;
+    for member in members.values() {
+        match member.system_identifier() {
+            Some(other) if other != identity => return false,
+            Some(_) => same += 1,
+            None => {}
+        }
+    }
+    same * 2 > members.len()
+}
+
+/// What earlier looks left open.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Past {
+    pub belief: Belief,
+    /// Claimants that a person decided against. A new timeline is a new claim.
+    pub dismissed: BTreeSet<Primary>,
+}
+
+/// Every member that is confirmed, believed or not.
+pub(super) fn confirmed(members: &Members) -> BTreeSet<Primary> {
+    let primary = |(name, member): (&String, &Member)| match member.standing {
+        Standing::Confirmed { timeline } => Some(Primary { name: name.clone(), timeline }),
+        _ => None,
+    };
+    members.iter().filter_map(primary).collect()
+}
+
+/// Judges the answers.
+pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
+    let Past { belief, dismissed } = past;
+    if members.is_empty() {
+        return Verdict::Unknown(Absence::NoMembers);
+    }
+    let confirmed = &confirmed(members) - dismissed;
+    let identities: BTreeSet<&str> = confirmed.iter().filter_map(|p| members[&p.name].system_identifier()).collect();
+    let believed = belief.system_identifier.as_deref();
+    let renewed = identities.iter().any(|id| believed.is_some_and(|believed| believed != *id));
+    if identities.len() > 1 || (renewed && !identities.iter().all(|id| made_anew(members, id))) {
+        return Verdict::SplitBrain { claimants: confirmed, because: Split::Identity };
+    }
+    // Timelines of a database that was made anew start over, and nobody of the old one has a claim on it.
+    let forgotten = Belief { primary: belief.primary.clone(), ..Belief::default() };
+    let belief = if renewed { &forgotten } else { belief };
+
+    let floor = belief.highest_timeline.unwrap_or(0);
+    let top = confirmed.iter().map(|p| p.timeline).max().filter(|top| *top >= floor);
+    let leaders: BTreeSet<Primary> = confirmed.iter().filter(|p| Some(p.timeline) == top).cloned().collect();
+
+    // Whoever claimed this timeline before is still a claimant until it says itself that it is none: out of sight is
+    // not out of office. A higher timeline settles it.
+    let unrefuted = |claimant: &&Primary| {
+        top.is_none_or(|top| claimant.timeline >= top) && !members.get(&claimant.name).is_some_and(Member::refuses)
+    };
+    let mut claimants = leaders.clone();
+    claimants.extend(belief.contested.iter().filter(unrefuted).cloned());
+    let last = belief.last().filter(|last| !leaders.is_empty() && !dismissed.contains(last) && unrefuted(&last));
+    if let Some(last) = last {
+        claimants.insert(last);
+    }
+    if claimants.len() > 1 {
+        return Verdict::SplitBrain { claimants, because: Split::SameTimeline };
+    }
+
+    if belief.primary.is_none() {
+        // The first belief waits for everybody's first answer, so that it doesn't depend on who is quickest.
+        let waiting: Vec<_> = names(members, |m| m.standing == Standing::Pending).collect();
+        if !waiting.is_empty() {
+            return Verdict::Unknown(Absence::Waiting(waiting));
+        }
+    }
+    if let Some(member) = promoting(members, top) {
+        return Verdict::Promoting { member };
+    }
+    match leaders.first() {
+        Some(leader) => Verdict::Known(leader.clone()),
+        None => without_leader(belief, members, confirmed.last()),
+    }
+}
+
+fn names<'a>(members: &'a Members, which: impl Fn(&Member) -> bool + 'a) -> impl Iterator<Item = String> + 'a {
+    members.iter().filter(move |(_, member)| which(member)).map(|(name, _)| name.clone())
+}
+
+/// Who holds the lock and is about to be primary: not if somebody is confirmed on a higher timeline already, for then
+/// the answer is old. On the same timeline the confirmed one has just lost the lock.
+fn promoting(members: &Members, top: Option<u64>) -> Option<String> {
+    members
+        .iter()
+        .filter_map(|(name, member)| match member.standing {
+            Standing::Promoting { timeline } if timeline.is_none_or(|t| top.is_none_or(|top| t >= top)) => {
+                Some((timeline, std::cmp::Reverse(name)))
+            }
+            _ => None,
+        })
+        .max()
+        .map(|(_, name)| name.0.clone())
+}
+
+fn without_leader(belief: &Belief, members: &Members, outdated: Option<&Primary>) -> Verdict {
+    let last = belief.primary.as_deref();
+    let troubled = |name: &str| match &members.get(name)?.standing {
+        Standing::Troubled { state } => {
+            Some(Verdict::Degraded { member: name.to_owned(), because: Trouble::NotRunning(state.clone()) })
+        }
+        _ => None,
+    };
+    // The last primary first: if it is one of several, it is the one that people know.
+    if let Some(degraded) = last.into_iter().chain(members.keys().map(String::as_str)).find_map(troubled) {
+        return degraded;
+    }
+    if let Some(name) = last {
+        match members.get(name).map(|m| &m.standing) {
+            Some(Standing::Stale { timeline }) if timeline.is_none_or(|t| Some(t) >= belief.highest_timeline) => {
+                return Verdict::Degraded { member: name.to_owned(), because: Trouble::NoLock };
+            }
+            _ => {}
+        }
+    }
+    if let Some(outdated) = outdated {
+        return Verdict::Unknown(Absence::OldTimeline(outdated.clone()));
+    }
+    if let Some(standby) = names(members, |m| m.standing == Standing::StandbyLeader).next() {
+        return Verdict::Unknown(Absence::Standby(standby));
+    }
+    if members.values().all(|m| m.body.is_none()) {
+        return Verdict::Unknown(Absence::NobodyAnswers);
+    }
+    match last.filter(|name| members.get(*name).is_none_or(|m| m.body.is_none())) {
+        Some(name) => Verdict::Unknown(Absence::LastSilent(name.to_owned())),
+        None => Verdict::Unknown(Absence::NobodyIsPrimary),
+    }
+}

@@ -1,0 +1,346 @@
+//! Tables of what must follow from which answers.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{Answer, Belief, MemberBody, Observation, PrimaryTracker, PrimaryView};
+
+const MAX_AGE: Duration = Duration::from_secs(5);
+
+/// `"pg1=200/running/primary/3+pause pg2=refused"`: one look. Flags follow a `+`: `unlocked`, `failsafe`, `pause`,
+/// `id:X` (system identifier), `seen:N` (`dcs_last_seen`).
+pub(super) fn look(text: &str, at: Instant) -> BTreeMap<String, Observation> {
+    text.split_whitespace()
+        .map(|word| {
+            let (name, said) = word.split_once('=').unwrap();
+            (name.to_owned(), Observation { answer: answer(name, said), at })
+        })
+        .collect()
+}
+
+fn answer(name: &str, said: &str) -> Answer {
+    let mut flags = said.split('+');
+    let parts: Vec<_> = flags.next().unwrap().split('/').collect();
+    let (status, state, role, timeline) = match parts[..] {
+        ["pending"] => return Answer::Pending,
+        [error] => return Answer::Unreachable { error: error.to_owned() },
+        [status, state, role] => (status, state, role, None),
+        [status, state, role, timeline] => (status, state, role, Some(timeline.parse().unwrap())),
+        _ => panic!("{said}"),
+    };
+    let mut body = MemberBody {
+        name: Some(name.to_owned()),
+        state: state.to_owned(),
+        role: role.to_owned(),
+        timeline,
+        system_identifier: Some("1".to_owned()),
+        ..MemberBody::default()
+    };
+    for flag in flags {
+        match flag.split_once(':').unwrap_or((flag, "")) {
+            ("unlocked", _) => body.cluster_unlocked = true,
+            ("failsafe", _) => body.failsafe = true,
+            ("pause", _) => body.pause = true,
+            ("id", id) => body.system_identifier = Some(id.to_owned()),
+            ("seen", s) => body.dcs_last_seen_s = Some(s.parse().unwrap()),
+            _ => panic!("{flag}"),
+        }
+    }
+    Answer::Http { status: status.parse().unwrap(), body }
+}
+
+/// `"Known pg2@3 e2 [pause]"`, as one line.
+pub(super) fn shown(view: &PrimaryView) -> String {
+    use super::PrimaryState::{Degraded, Known, Promoting, SplitBrain, Unknown};
+    let who = match &view.state {
+        Known(p) => format!(" {}@{}", p.name, p.timeline),
+        Promoting { member } | Degraded { member } => format!(" {member}"),
+        SplitBrain(claimants) => {
+            claimants.iter().map(|p| format!(" {}@{}", p.name, p.timeline)).collect::<Vec<_>>().join("")
+        }
+        Unknown => String::new(),
+    };
+    let frozen: Vec<_> = view.frozen.iter().map(super::FrozenReason::name).collect();
+    let frozen = if frozen.is_empty() { String::new() } else { format!(" [{}]", frozen.join(",")) };
+    format!("{}{who} e{}{frozen}", view.state.name(), view.epoch)
+}
+
+fn belief(primary: &str, timeline: u64) -> Belief {
+    Belief {
+        primary: Some(primary.to_owned()),
+        timeline: Some(timeline),
+        highest_timeline: Some(timeline),
+        system_identifier: Some("1".to_owned()),
+        epoch: 1,
+        ..Belief::default()
+    }
+}
+
+/// A story: one look a second, each with what must be believed after it.
+fn tell(what: &str, start: Belief, story: &[(&str, &str)]) -> PrimaryView {
+    let mut now = Instant::now();
+    let mut tracker = PrimaryTracker::new(start, MAX_AGE);
+    let mut view = None;
+    for (step, (said, expected)) in story.iter().enumerate() {
+        now += Duration::from_secs(1);
+        if let Some(member) = said.strip_prefix("accept ") {
+            tracker.accept(member.to_owned());
+            continue;
+        }
+        let next = tracker.observe(&look(said, now), now);
+        assert_eq!(shown(&next), *expected, "{what}, step {step}: {said}: {}", next.why);
+        view = Some(next);
+    }
+    view.unwrap()
+}
+
+const NOBODY: Belief = Belief {
+    primary: None,
+    timeline: None,
+    highest_timeline: None,
+    system_identifier: None,
+    epoch: 0,
+    contested: std::collections::BTreeSet::new(),
+};
+
+#[test]
+fn the_first_primary() {
+    tell("nobody to ask", NOBODY, &[("", "Unknown e0")]);
+    tell("nobody answers", NOBODY, &[("pg1=refused pg2=refused", "Unknown e0")]);
+    tell("one answers as primary", NOBODY, &[("pg1=200/running/primary/1", "Known pg1@1 e1")]);
+    tell(
+        "the first belief waits for everybody's first word",
+        NOBODY,
+        &[
+            ("pg1=200/running/primary/1 pg2=pending", "Unknown e0"),
+            ("pg1=200/running/primary/1 pg2=200/running/primary/2", "Known pg2@2 e1"),
+        ],
+    );
+    tell(
+        "a restarted controller doesn't wait",
+        belief("pg1", 1),
+        &[("pg1=200/running/primary/1 pg2=pending", "Known pg1@1 e1")],
+    );
+    tell("a standby cluster has none", NOBODY, &[("pg1=503/running/standby_leader/1", "Unknown e0")]);
+    tell(
+        "until it is promoted",
+        NOBODY,
+        &[("pg1=503/running/standby_leader/1", "Unknown e0"), ("pg1=200/running/primary/2", "Known pg1@2 e1")],
+    );
+}
+
+#[test]
+fn a_primary_that_moves_is_followed_once() {
+    tell(
+        "switchover",
+        belief("pg1", 1),
+        &[
+            ("pg1=200/running/primary/1 pg2=503/running/replica/1", "Known pg1@1 e1"),
+            ("pg1=200/stopping/primary pg2=503/running/replica/1", "Degraded pg1 e1"),
+            ("pg1=503/stopping/demoted+unlocked pg2=503/running/replica/1+unlocked", "Unknown e1 [cluster_unlocked]"),
+            ("pg1=503/stopped/demoted pg2=200/running/replica/1", "Promoting pg2 e1"),
+            ("pg1=503/stopped/demoted pg2=200/running/primary/2", "Known pg2@2 e2"),
+            ("pg1=503/running/replica/2 pg2=200/running/primary/2", "Known pg2@2 e2"),
+        ],
+    );
+    tell(
+        "the lock changed hands, the old primary's answer is the older one",
+        belief("pg1", 1),
+        &[("pg1=200/running/primary/1 pg2=200/running/replica/1", "Promoting pg2 e1")],
+    );
+    tell(
+        "an old answer about a promotion that failed",
+        belief("pg1", 3),
+        &[("pg1=200/running/primary/3 pg2=200/running/replica/2", "Known pg1@3 e1")],
+    );
+    let same_member = tell(
+        "the same member on a new timeline is no move",
+        belief("pg1", 1),
+        &[("pg1=200/running/primary/1", "Known pg1@1 e1"), ("pg1=200/running/primary/2", "Known pg1@2 e1")],
+    );
+    assert_eq!(same_member.highest_timeline, Some(2));
+}
+
+#[test]
+fn a_stale_primary_is_never_believed() {
+    let view = tell(
+        "a frozen member wakes up",
+        belief("pg1", 1),
+        &[
+            ("pg1=timeout pg2=503/running/replica/1", "Unknown e1"),
+            ("pg1=timeout pg2=200/running/primary/2", "Known pg2@2 e2"),
+            ("pg1=200/running/primary/1 pg2=200/running/primary/2", "Known pg2@2 e2"),
+            ("pg1=503/running/primary/1 pg2=200/running/primary/2", "Known pg2@2 e2"),
+        ],
+    );
+    assert!(view.movement_allowed(), "the stale one is ignored");
+    assert!(view.why.contains("pg1 (timeline 1) still acts as primary"), "{}", view.why);
+    tell("the true one is out of sight", belief("pg2", 2), &[("pg1=200/running/primary/1 pg2=timeout", "Unknown e1")]);
+    tell(
+        "no lock for a moment, as in pause",
+        belief("pg1", 1),
+        &[
+            ("pg1=503/running/primary/1+pause pg2=503/running/replica/1", "Degraded pg1 e1 [pause]"),
+            ("pg1=200/running/primary/1+pause pg2=503/running/replica/1", "Known pg1@1 e1 [pause]"),
+        ],
+    );
+}
+
+#[test]
+fn a_member_out_of_reach_proves_nothing() {
+    let view = tell(
+        "the primary is out of reach and comes back",
+        belief("pg1", 1),
+        &[
+            ("pg1=200/running/primary/1 pg2=503/running/replica/1", "Known pg1@1 e1"),
+            ("pg1=timeout pg2=503/running/replica/1", "Unknown e1"),
+            ("pg1=200/running/primary/1 pg2=timeout", "Known pg1@1 e1"),
+        ],
+    );
+    assert_eq!(view.last.unwrap().name, "pg1");
+}
+
+#[test]
+fn an_old_answer_is_none() {
+    let start = Instant::now();
+    let mut tracker = PrimaryTracker::new(belief("pg1", 1), MAX_AGE);
+    let answers = look("pg1=200/running/primary/1", start);
+    assert_eq!(shown(&tracker.observe(&answers, start + MAX_AGE)), "Known pg1@1 e1");
+    let late = tracker.observe(&answers, start + MAX_AGE + Duration::from_millis(1));
+    assert_eq!(shown(&late), "Unknown e1");
+    assert_eq!(late.why, "no member answers: pg1 (its last answer is 5 s old)");
+}
+
+#[test]
+fn two_primaries_freeze_everything_until_it_is_settled() {
+    let both = "pg1=200/running/primary/2 pg2=200/running/primary/2";
+    let split = "SplitBrain pg1@2 pg2@2 e1 [split_brain]";
+    tell(
+        "one gives way",
+        belief("pg1", 2),
+        &[
+            (both, split),
+            ("pg1=200/running/primary/2 pg2=timeout", split),
+            ("pg1=timeout pg2=200/running/primary/2", split),
+            ("pg1=200/running/primary/2 pg2=503/running/replica/2", "Known pg1@2 e1"),
+            ("pg1=200/running/primary/2 pg2=timeout", "Known pg1@2 e1"),
+        ],
+    );
+    tell(
+        "a higher timeline settles it",
+        belief("pg1", 2),
+        &[(both, split), ("pg1=200/running/primary/3 pg2=200/running/primary/2", "Known pg1@3 e1")],
+    );
+    tell(
+        "a person settles it",
+        belief("pg1", 2),
+        &[(both, split), ("accept pg2", ""), (both, "Known pg2@2 e2"), (both, "Known pg2@2 e2")],
+    );
+    tell(
+        "one that vanished with the timeline that another now claims",
+        belief("pg1", 2),
+        &[
+            ("pg1=timeout pg2=200/running/primary/2", split),
+            ("pg1=503/running/replica/2 pg2=200/running/primary/2", "Known pg2@2 e2"),
+        ],
+    );
+}
+
+#[test]
+fn one_database_one_identity() {
+    tell(
+        "primaries of two databases",
+        belief("pg1", 2),
+        &[(
+            "pg1=200/running/primary/2 pg2=200/running/primary/7+id:2",
+            "SplitBrain pg1@2 pg2@7 e1 [split_brain,system_identifier]",
+        )],
+    );
+    tell(
+        "a replica of another database is listed by mistake",
+        belief("pg1", 2),
+        &[("pg1=200/running/primary/2 pg2=503/running/replica/7+id:2", "Known pg1@2 e1 [system_identifier]")],
+    );
+    tell(
+        "made anew: timelines start over when most members agree",
+        belief("pg1", 9),
+        &[
+            (
+                "pg1=200/running/primary/1+id:2 pg2=timeout pg3=timeout",
+                "SplitBrain pg1@1 e1 [split_brain,system_identifier]",
+            ),
+            ("pg1=200/running/primary/1+id:2 pg2=503/running/replica/1+id:2 pg3=timeout", "Known pg1@1 e1"),
+            ("pg1=200/running/primary/1+id:2 pg2=timeout pg3=timeout", "Known pg1@1 e1"),
+        ],
+    );
+    tell(
+        "restored on an older timeline: a person must say so",
+        belief("pg1", 9),
+        &[
+            ("pg1=503/stopped/replica pg2=200/running/primary/3", "Unknown e1"),
+            ("accept pg2", ""),
+            ("pg1=503/stopped/replica pg2=200/running/primary/3", "Known pg2@3 e2"),
+        ],
+    );
+}
+
+#[test]
+fn patronis_flags_freeze_the_movement() {
+    for (what, said, expected) in [
+        ("failsafe", "pg1=200/running/primary/1+failsafe", "Known pg1@1 e1 [failsafe_mode_is_active]"),
+        ("pause", "pg1=200/running/primary/1 pg2=503/running/replica/1+pause", "Known pg1@1 e1 [pause]"),
+        (
+            "unlocked, says the primary",
+            "pg1=200/running/primary/1+unlocked+seen:100",
+            "Known pg1@1 e1 [cluster_unlocked]",
+        ),
+        (
+            "unlocked, says a replica that sees the store as well as the primary does",
+            "pg1=200/running/primary/1+seen:100 pg2=503/running/replica/1+unlocked+seen:99",
+            "Known pg1@1 e1 [cluster_unlocked]",
+        ),
+        (
+            "unlocked, says a replica that lost sight of the store before the primary was one",
+            "pg1=200/running/primary/1+seen:100 pg2=503/running/replica/1+unlocked+seen:90",
+            "Known pg1@1 e1",
+        ),
+        (
+            "unlocked, says a replica that doesn't say when it saw the store",
+            "pg1=200/running/primary/1+seen:100 pg2=503/running/replica/1+unlocked",
+            "Known pg1@1 e1 [cluster_unlocked]",
+        ),
+    ] {
+        tell(what, belief("pg1", 1), &[(said, expected)]);
+    }
+}
+
+#[test]
+fn one_member_under_two_addresses_is_one_member() {
+    let now = Instant::now();
+    let mut answers = look("pg1=200/running/primary/1", now);
+    let same = answers["pg1"].clone();
+    answers.insert("http://10.0.0.1:8008".to_owned(), same);
+    answers.insert(
+        "http://10.0.0.2:8008".to_owned(),
+        Observation { answer: Answer::Unreachable { error: "refused".to_owned() }, at: now },
+    );
+    let view = PrimaryTracker::new(NOBODY, MAX_AGE).observe(&answers, now);
+    assert_eq!(shown(&view), "Known pg1@1 e1");
+}
+
+#[test]
+fn the_instants_say_when_it_was_confirmed_and_since_when_it_holds() {
+    let start = Instant::now();
+    let at = |s| start + Duration::from_secs(s);
+    let mut tracker = PrimaryTracker::new(NOBODY, MAX_AGE);
+    let mut see = |said, s| {
+        let view = tracker.observe(&look(said, at(s)), at(s));
+        (view.confirmed_at.map(|i| (i - start).as_secs()), view.known_since.map(|i| (i - start).as_secs()))
+    };
+    assert_eq!(see("pg1=200/running/primary/1", 1), (Some(1), Some(1)));
+    assert_eq!(see("pg1=200/crashed/primary", 2), (Some(1), None));
+    assert_eq!(see("pg1=200/running/primary/1", 3), (Some(1), Some(3)));
+    assert_eq!(see("pg1=503/running/replica/2 pg2=200/running/primary/2", 4), (Some(4), Some(4)));
+}

@@ -1,0 +1,230 @@
+//! The state machine: looks follow each other, and what was believed bears on what is.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Belief, FrozenReason, Observation, Primary, PrimaryState, PrimaryView,
+    answer::{self, Member, Standing},
+    judge::{self, Absence, Members, Past, Split, Trouble, Verdict},
+};
+
+/// A member that says `cluster_unlocked` counts only if it reached Patroni's store at most this much before the
+/// primary did (by their own clocks, hence not zero). One that is cut off from the store says so for as long as it is
+/// cut off, and that must not hold up the pods of a database which has long got a new primary.
+const UNLOCKED_LAG_S: u64 = 5;
+
+/// Decides who is primary. Feed it with every member's latest answer whenever one changes, and once in a while.
+#[derive(Debug, Clone)]
+pub struct PrimaryTracker {
+    past: Past,
+    max_age: Duration,
+    /// The member that a person named as the primary; taken at its word as soon as it is confirmed.
+    accepted: Option<String>,
+    confirmed_at: Option<Instant>,
+    known_since: Option<Instant>,
+}
+
+impl PrimaryTracker {
+    /// Goes on from what was believed. Answers older than `max_age` count as none.
+    #[must_use]
+    pub fn new(belief: Belief, max_age: Duration) -> Self {
+        let past = Past { belief, ..Past::default() };
+        Self { past, max_age, accepted: None, confirmed_at: None, known_since: None }
+    }
+
+    /// A person's word that `member` is the primary, whatever timelines and identifiers were seen before. It holds
+    /// from the moment at which the member itself says so.
+    pub fn accept(&mut self, member: String) {
+        self.accepted = Some(member);
+    }
+
+    /// One look at the latest answer of every member, by member name, or by address while the name isn't known.
+    pub fn observe(&mut self, observations: &BTreeMap<String, Observation>, now: Instant) -> PrimaryView {
+        let members = answer::members(observations, self.max_age, now);
+        self.past.belief.contested.retain(|claimant| !members.get(&claimant.name).is_some_and(Member::refuses));
+        self.take_word(&members);
+        let verdict = judge::judge(&self.past, &members);
+        match &verdict {
+            Verdict::Known(primary) => self.confirm(primary, members[&primary.name].system_identifier(), now),
+            _ => self.known_since = None,
+        }
+        match &verdict {
+            Verdict::SplitBrain { claimants, because: Split::SameTimeline } => {
+                self.past.belief.contested.clone_from(claimants)
+            }
+            Verdict::Known(_) => self.past.belief.contested.clear(),
+            _ => {}
+        }
+        self.view(&verdict, &members)
+    }
+
+    fn take_word(&mut self, members: &Members) {
+        let Some(name) = &self.accepted else { return };
+        let Some(member) = members.get(name) else { return };
+        if let Standing::Confirmed { timeline } = member.standing {
+            // What speaks against it is set aside; who was primary is not, so that the change is counted.
+            let contested = std::mem::take(&mut self.past.belief.contested);
+            let others = judge::confirmed(members).into_iter().chain(contested).chain(self.past.belief.last());
+            self.past.dismissed.extend(others);
+            self.past.dismissed.retain(|dismissed| dismissed.name != *name);
+            self.past.belief.highest_timeline = Some(timeline);
+            self.past.belief.system_identifier = member.system_identifier().map(str::to_owned);
+            self.accepted = None;
+        }
+    }
+
+    fn confirm(&mut self, primary: &Primary, identity: Option<&str>, now: Instant) {
+        if self.past.belief.primary.as_ref() != Some(&primary.name) {
+            self.past.belief.epoch += 1;
+            self.confirmed_at = None;
+            self.known_since = None;
+        }
+        // Either a higher timeline, or the first one of a database that was made anew.
+        self.past.belief.highest_timeline = Some(primary.timeline);
+        self.past.belief.primary = Some(primary.name.clone());
+        self.past.belief.timeline = Some(primary.timeline);
+        if let Some(identity) = identity {
+            self.past.belief.system_identifier = Some(identity.to_owned());
+        }
+        self.confirmed_at.get_or_insert(now);
+        self.known_since.get_or_insert(now);
+    }
+
+    fn view(&self, verdict: &Verdict, members: &Members) -> PrimaryView {
+        let state = match verdict {
+            Verdict::Known(primary) => PrimaryState::Known(primary.clone()),
+            Verdict::Promoting { member } => PrimaryState::Promoting { member: member.clone() },
+            Verdict::Degraded { member, .. } => PrimaryState::Degraded { member: member.clone() },
+            Verdict::SplitBrain { claimants, .. } => PrimaryState::SplitBrain(claimants.iter().cloned().collect()),
+            Verdict::Unknown(_) => PrimaryState::Unknown,
+        };
+        let stale = self.stale(&state, members);
+        PrimaryView {
+            why: self.why(verdict, members, &stale),
+            frozen: self.frozen(&state, members),
+            stale,
+            state,
+            last: self.past.belief.last(),
+            epoch: self.past.belief.epoch,
+            highest_timeline: self.past.belief.highest_timeline,
+            system_identifier: self.past.belief.system_identifier.clone(),
+            contested: self.past.belief.contested.clone(),
+            confirmed_at: self.confirmed_at,
+            known_since: self.known_since,
+        }
+    }
+
+    /// Members that act as primary although another one is known to be it.
+    fn stale(&self, state: &PrimaryState, members: &Members) -> Vec<Primary> {
+        let PrimaryState::Known(primary) = state else { return Vec::new() };
+        let acting = |(name, member): (&String, &Member)| match member.standing {
+            Standing::Confirmed { timeline } => Some(Primary { name: name.clone(), timeline }),
+            Standing::Stale { timeline } => Some(Primary { name: name.clone(), timeline: timeline.unwrap_or(0) }),
+            _ => None,
+        };
+        members.iter().filter_map(acting).filter(|other| other.name != primary.name).collect()
+    }
+
+    fn frozen(&self, state: &PrimaryState, members: &Members) -> Vec<FrozenReason> {
+        let body = |name: &str| members.get(name).and_then(|m| m.body.as_ref());
+        let primary_saw_store_s = match state {
+            PrimaryState::Known(primary) => body(&primary.name).and_then(|body| body.dcs_last_seen_s),
+            _ => None,
+        };
+        let behind = |seen_s: Option<u64>| match (seen_s, primary_saw_store_s) {
+            (Some(seen_s), Some(primary_s)) => seen_s.saturating_add(UNLOCKED_LAG_S) < primary_s,
+            _ => false,
+        };
+        let who = |which: &dyn Fn(&answer::MemberBody) -> bool| -> Vec<String> {
+            members.iter().filter(|(_, m)| m.body.as_ref().is_some_and(which)).map(|(name, _)| name.clone()).collect()
+        };
+        let believed = self.past.belief.system_identifier.as_ref();
+        let reasons = [
+            FrozenReason::ClusterUnlocked(who(&|body| body.cluster_unlocked && !behind(body.dcs_last_seen_s))),
+            FrozenReason::Paused(who(&|body| body.pause)),
+            FrozenReason::Failsafe(who(&|body| body.failsafe)),
+            FrozenReason::OtherDatabase(who(&|body| {
+                believed.is_some() && body.system_identifier.is_some() && body.system_identifier.as_ref() != believed
+            })),
+        ];
+        let split = matches!(state, PrimaryState::SplitBrain(_)).then_some(FrozenReason::SplitBrain);
+        let applies = |reason: &FrozenReason| match reason {
+            FrozenReason::ClusterUnlocked(by)
+            | FrozenReason::Paused(by)
+            | FrozenReason::Failsafe(by)
+            | FrozenReason::OtherDatabase(by) => !by.is_empty(),
+            FrozenReason::SplitBrain => true,
+        };
+        split.into_iter().chain(reasons).filter(applies).collect()
+    }
+
+    fn why(&self, verdict: &Verdict, members: &Members, stale: &[Primary]) -> String {
+        let total = members.len();
+        let answering = members.values().filter(|m| m.body.is_some()).count();
+        let silence = |name: &str| match members.get(name).map(|m| &m.standing) {
+            Some(Standing::Silent(error)) => format!(" ({error})"),
+            _ => String::new(),
+        };
+        match verdict {
+            Verdict::Known(primary) => {
+                let mut text = format!(
+                    "{primary} is primary: it holds the leader lock and its PostgreSQL is running; \
+                     {answering} of {total} members answer"
+                );
+                if !stale.is_empty() {
+                    let stale: Vec<_> = stale.iter().map(ToString::to_string).collect();
+                    text += &format!("; {} still acts as primary and is not believed", stale.join(", "));
+                }
+                text
+            }
+            Verdict::Promoting { member } => {
+                format!("{member} holds the leader lock and is being promoted; it isn't writable yet")
+            }
+            Verdict::Degraded { member, because: Trouble::NotRunning(state) } => {
+                format!("{member} holds the leader lock, but its PostgreSQL is not running as primary (state {state})")
+            }
+            Verdict::Degraded { member, because: Trouble::NoLock } => {
+                format!("{member} still runs as primary, but doesn't hold the leader lock at the moment")
+            }
+            Verdict::SplitBrain { claimants, because } => {
+                let claimants: Vec<_> = claimants.iter().map(ToString::to_string).collect();
+                let claimants = claimants.join(" and ");
+                match because {
+                    Split::SameTimeline => {
+                        format!("split brain: {claimants} may each be the primary; none is believed")
+                    }
+                    Split::Identity => format!(
+                        "split brain: {claimants} act as primary with a database_system_identifier that differs \
+                         between members or from the one known; none is believed"
+                    ),
+                }
+            }
+            Verdict::Unknown(absence) => match absence {
+                Absence::NoMembers => "no member is known that could be asked".to_owned(),
+                Absence::Waiting(names) => format!("waiting for the first answer of {}", names.join(", ")),
+                Absence::OldTimeline(primary) => format!(
+                    "{primary} acts as primary, but timeline {} was seen before: it is not believed",
+                    self.past.belief.highest_timeline.unwrap_or(0)
+                ),
+                Absence::Standby(name) => {
+                    format!("{name} leads a standby cluster, which has no primary until it is promoted")
+                }
+                Absence::LastSilent(name) => format!(
+                    "{name}, the last primary, doesn't answer{}, and none of the {answering} members that answer is \
+                     primary",
+                    silence(name)
+                ),
+                Absence::NobodyAnswers => {
+                    let errors: Vec<_> = members.keys().map(|name| format!("{name}{}", silence(name))).collect();
+                    format!("no member answers: {}", errors.join(", "))
+                }
+                Absence::NobodyIsPrimary => {
+                    format!("none of the {answering} members that answer is primary, of {total} known")
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Builders for tests that read like sentences: `pod("web-1").on("n1").owned_by("ReplicaSet/web")`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+
+use super::{
+    selector::{Expression, NodeTerm, Operator, Selector},
+    tier::{NodeTier, Tier, TierMap},
+    workload::{
+        DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Snapshot, Spread, Taint, Workload,
+    },
+};
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + second).unwrap()
+}
+
+pub(crate) fn selector(key: &str, value: &str) -> Selector {
+    Selector { expressions: vec![expression(key, Operator::In, &[value])] }
+}
+
+fn expression(key: &str, operator: Operator, values: &[&str]) -> Expression {
+    Expression { key: key.into(), operator, values: values.iter().map(ToString::to_string).collect() }
+}
+
+/// A Ready pod of the application `app=web` that asks for 100m.
+pub(crate) fn pod(name: &str) -> Pod {
+    Pod {
+        namespace: "shop".into(),
+        name: name.into(),
+        uid: format!("uid-{name}"),
+        labels: [("app".to_owned(), "web".to_owned())].into(),
+        phase: Phase::Running,
+        ready: true,
+        created: at(0),
+        requests: Resources { cpu_m: 100, ..Resources::default() },
+        ..Pod::default()
+    }
+}
+
+impl Pod {
+    pub(crate) fn on(mut self, node: &str) -> Self {
+        self.node = Some(node.into());
+        self
+    }
+
+    /// `"ReplicaSet/web"`: the owner's UID is the same text.
+    pub(crate) fn owned_by(mut self, owner: &str) -> Self {
+        let (kind, name) = owner.split_once('/').unwrap();
+        self.owner = Some(Owner { kind: kind.into(), name: name.into(), uid: owner.into() });
+        self
+    }
+
+    pub(crate) fn unready(mut self) -> Self {
+        self.ready = false;
+        self
+    }
+
+    pub(crate) fn terminating(mut self) -> Self {
+        self.terminating = true;
+        self
+    }
+
+    pub(crate) fn created(mut self, second: i64) -> Self {
+        self.created = at(second);
+        self
+    }
+
+    pub(crate) fn asking_for_cpu(mut self, cpu_m: u64) -> Self {
+        self.requests.cpu_m = cpu_m;
+        self
+    }
+
+    pub(crate) fn only_on(mut self, key: &str, value: &str) -> Self {
+        let term = NodeTerm { expressions: vec![expression(key, Operator::In, &[value])], fields: Vec::new() };
+        self.node_terms = Some(vec![term]);
+        self
+    }
+
+    pub(crate) fn spread_over(mut self, key: &str) -> Self {
+        self.spread.push(Spread { key: key.into(), max_skew: 1, selector: selector("app", "web") });
+        self
+    }
+
+    pub(crate) fn not_beside(mut self, key: &str, app: &str) -> Self {
+        self.anti_affinity.push(PodTerm {
+            key: key.into(),
+            selector: selector("app", app),
+            namespaces: Vec::new(),
+            by_namespace_label: false,
+        });
+        self
+    }
+}
+
+/// A Ready node with 1 cpu and room for 10 pods, in the zone that its name begins with: `a1` is in `a`.
+pub(crate) fn node(name: &str) -> Node {
+    Node {
+        name: name.into(),
+        uid: format!("uid-{name}"),
+        labels: [("zone".to_owned(), name[..1].to_owned()), ("host".to_owned(), name.to_owned())].into(),
+        managed: true,
+        ready: true,
+        pods: 10,
+        allocatable: Resources { cpu_m: 1000, memory_bytes: 1 << 30, ..Resources::default() },
+        ..Node::default()
+    }
+}
+
+impl Node {
+    pub(crate) fn tainted(mut self, key: &str, effect: &str) -> Self {
+        self.taints.push(Taint { key: key.into(), value: String::new(), effect: effect.into() });
+        self
+    }
+}
+
+/// A little cluster.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct World {
+    pub nodes: HashMap<String, Node>,
+    pub pods: HashMap<String, Pod>,
+    pub workloads: HashMap<String, Workload>,
+    pub budgets: HashMap<String, DisruptionBudget>,
+    pub namespaces: HashMap<String, Namespace>,
+    pub tiers: TierMap,
+}
+
+impl World {
+    /// `"a1=closely b1=far"`
+    pub(crate) fn with_nodes(text: &str) -> Self {
+        let mut world = Self::default();
+        for word in text.split(' ') {
+            let (name, tier) = word.split_once('=').unwrap();
+            let tier = Tier::from_label(Some(tier));
+            let rtt_us = match tier {
+                Tier::Closely => Some(300),
+                Tier::Intermediate => Some(8_000),
+                Tier::Far => Some(20_000),
+                Tier::Unknown => None,
+            };
+            world.nodes.insert(name.into(), node(name));
+            world.tiers.nodes.insert(name.into(), NodeTier { tier, rtt_us, candidate: None });
+        }
+        world
+    }
+
+    pub(crate) fn pod(mut self, pod: Pod) -> Self {
+        self.pods.insert(pod.uid.clone(), pod);
+        self
+    }
+
+    pub(crate) fn node(mut self, node: Node) -> Self {
+        self.nodes.insert(node.name.clone(), node);
+        self
+    }
+
+    /// `"ReplicaSet/web"`
+    pub(crate) fn workload(mut self, workload: &str, desired: u32) -> Self {
+        let (kind, name) = workload.split_once('/').unwrap();
+        let workload = Workload {
+            kind: kind.into(),
+            namespace: "shop".into(),
+            name: name.into(),
+            uid: workload.into(),
+            desired,
+            ..Workload::default()
+        };
+        self.workloads.insert(workload.uid.clone(), workload);
+        self
+    }
+
+    /// Puts a ReplicaSet under a Deployment.
+    pub(crate) fn under(mut self, set: &str, deployment: &str) -> Self {
+        let owner =
+            Owner { kind: "Deployment".into(), name: deployment.into(), uid: format!("Deployment/{deployment}") };
+        self.workloads.get_mut(set).unwrap().owner = Some(owner);
+        self
+    }
+
+    pub(crate) fn budget(mut self, name: &str, app: &str, allowed: u32) -> Self {
+        let budget =
+            DisruptionBudget { namespace: "shop".into(), name: name.into(), selector: selector("app", app), allowed };
+        self.budgets.insert(name.into(), budget);
+        self
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot {
+            nodes: &self.nodes,
+            pods: &self.pods,
+            workloads: &self.workloads,
+            budgets: &self.budgets,
+            namespaces: &self.namespaces,
+        }
+    }
+
+    /// Where every pod is now, for messages of failing tests.
+    pub(crate) fn places(&self) -> BTreeMap<&str, &str> {
+        self.pods.values().map(|pod| (pod.name.as_str(), pod.node.as_deref().unwrap_or("-"))).collect()
+    }
+}

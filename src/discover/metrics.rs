@@ -1,0 +1,161 @@
+//! What discovery counts. Labels are bounded by configuration: databases, their members, and the words below.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::core::primary::{Answer, PrimaryState, PrimaryView};
+
+type GaugeU64 = Gauge<u64, AtomicU64>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Database {
+    database: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Poll {
+    database: String,
+    member: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct List {
+    database: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    database: String,
+    state: &'static str,
+}
+
+const OUTCOMES: [&str; 3] = ["primary", "other", "unreachable"];
+const LIST_OUTCOMES: [&str; 2] = ["ok", "failed"];
+
+/// The metrics of every database's discovery. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    polls: Family<Poll, Counter>,
+    lists: Family<List, Counter>,
+    durations: Family<Database, Histogram, fn() -> Histogram>,
+    states: Family<State, Gauge>,
+    frozen: Family<Database, Gauge>,
+    epochs: Family<Database, GaugeU64>,
+    timelines: Family<Database, GaugeU64>,
+}
+
+fn duration_histogram() -> Histogram {
+    Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])
+}
+
+impl Metrics {
+    /// Registers the families. Once per registry.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            polls: Family::default(),
+            lists: Family::default(),
+            durations: Family::new_with_constructor(duration_histogram),
+            states: Family::default(),
+            frozen: Family::default(),
+            epochs: Family::default(),
+            timelines: Family::default(),
+        };
+        registry.register(
+            "discovery_polls",
+            "Looks at one member, by what came of it: it holds the leader lock (primary), it doesn't (other), no answer (unreachable)",
+            metrics.polls.clone(),
+        );
+        registry.register(
+            "discovery_member_lists",
+            "Looks at the list of members, by what came of it",
+            metrics.lists.clone(),
+        );
+        registry.register_with_unit(
+            "discovery_poll_duration",
+            "Time that one look at a member took",
+            Unit::Seconds,
+            metrics.durations.clone(),
+        );
+        registry.register(
+            "primary_state",
+            "1 for what is believed of the database's primary now, 0 for every other state",
+            metrics.states.clone(),
+        );
+        registry.register(
+            "primary_frozen",
+            "Number of reasons for which nothing may be moved, as far as the database goes",
+            metrics.frozen.clone(),
+        );
+        registry.register(
+            "primary_epoch",
+            "Number of confirmed changes of the database's primary",
+            metrics.epochs.clone(),
+        );
+        registry.register(
+            "primary_timeline",
+            "PostgreSQL timeline of the last confirmed primary",
+            metrics.timelines.clone(),
+        );
+        metrics
+    }
+
+    pub(super) fn asked(&self, database: &str, member: &str, answer: &Answer, took: Duration) {
+        let outcome = match answer {
+            Answer::Http { status: 200, .. } => OUTCOMES[0],
+            Answer::Http { .. } => OUTCOMES[1],
+            Answer::Unreachable { .. } | Answer::Pending => OUTCOMES[2],
+        };
+        let label = Poll { database: database.to_owned(), member: member.to_owned(), outcome };
+        self.polls.get_or_create(&label).inc();
+        self.durations.get_or_create(&Database { database: database.to_owned() }).observe(took.as_secs_f64());
+    }
+
+    pub(super) fn listed(&self, database: &str, ok: bool) {
+        let outcome = LIST_OUTCOMES[usize::from(!ok)];
+        self.lists.get_or_create(&List { database: database.to_owned(), outcome }).inc();
+    }
+
+    pub(super) fn view(&self, database: &str, view: &PrimaryView) {
+        for state in PrimaryState::NAMES {
+            let value = i64::from(view.state.name() == state);
+            self.states.get_or_create(&State { database: database.to_owned(), state }).set(value);
+        }
+        let database = Database { database: database.to_owned() };
+        self.frozen.get_or_create(&database).set(i64::try_from(view.frozen.len()).unwrap_or(i64::MAX));
+        self.epochs.get_or_create(&database).inner().store(view.epoch, Ordering::Relaxed);
+        if let Some(last) = &view.last {
+            self.timelines.get_or_create(&database).inner().store(last.timeline, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes a database that is no longer followed out of the exposition.
+    pub(super) fn forget(&self, database: &str, members: impl IntoIterator<Item = String>) {
+        for member in members {
+            for outcome in OUTCOMES {
+                self.polls.remove(&Poll { database: database.to_owned(), member: member.clone(), outcome });
+            }
+        }
+        for outcome in LIST_OUTCOMES {
+            self.lists.remove(&List { database: database.to_owned(), outcome });
+        }
+        for state in PrimaryState::NAMES {
+            self.states.remove(&State { database: database.to_owned(), state });
+        }
+        let database = Database { database: database.to_owned() };
+        self.durations.remove(&database);
+        self.frozen.remove(&database);
+        self.epochs.remove(&database);
+        self.timelines.remove(&database);
+    }
+}

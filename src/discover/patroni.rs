@@ -1,0 +1,303 @@
+//! Patroni's REST API: what its answers say, and how they are fetched.
+//!
+//! Patroni answers in HTTP/1.0 without a length and closes the connection after each answer; a redirect or a proxy
+//! would mean that somebody else answers, so neither is followed.
+
+use std::{net::IpAddr, time::Duration};
+
+use serde::Deserialize;
+
+use super::Member;
+use crate::core::primary::{Answer, MemberBody};
+
+/// Largest body that is read, in bytes. `/cluster` of a hundred members has about 40 kB.
+const MAX_BODY: usize = 1 << 20;
+/// Most members that one database may have.
+pub const MAX_MEMBERS: usize = 64;
+/// Largest timeline that PostgreSQL can have (`TimeLineID` has 32 bits).
+const MAX_TIMELINE: u64 = u32::MAX as u64;
+
+/// Why an answer is not Patroni's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatroniError {
+    #[error("{0}")]
+    Connection(String),
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    #[error("answered {0}, which Patroni doesn't: is this the address of its REST API?")]
+    Status(u16),
+    #[error("answered with more than {MAX_BODY} bytes")]
+    TooLarge,
+    #[error("answered with a body that isn't Patroni's: {0}")]
+    Body(String),
+}
+
+/// A client for the members of one database. `tls` says whether to load the machine's root certificates, which takes
+/// time and memory that plain HTTP has no use for.
+///
+/// # Errors
+/// When the TLS library can't be set up.
+pub fn client(tls: bool) -> reqwest::Result<reqwest::Client> {
+    crate::tls::install_provider();
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .http1_only()
+        .user_agent(concat!("switchover/", env!("CARGO_PKG_VERSION")));
+    if tls { builder.build() } else { builder.tls_certs_only([]).build() }
+}
+
+/// `GET {base}/primary`: whatever comes of it is an answer.
+pub async fn ask(http: &reqwest::Client, base: &str, timeout: Duration) -> Answer {
+    let asked = async {
+        let (status, body) = get(http, &format!("{base}/primary"), timeout).await?;
+        match status {
+            200 | 503 => Ok(Answer::Http { status, body: parse_member(&body)? }),
+            other => Err(PatroniError::Status(other)),
+        }
+    };
+    asked.await.unwrap_or_else(|error: PatroniError| Answer::Unreachable { error: error.to_string() })
+}
+
+/// `GET {base}/cluster`: the members, as the answering member reads them from Patroni's store just now.
+///
+/// # Errors
+/// When the member doesn't answer in time or not as Patroni does.
+pub async fn cluster(http: &reqwest::Client, base: &str, timeout: Duration) -> Result<ClusterBody, PatroniError> {
+    match get(http, &format!("{base}/cluster"), timeout).await? {
+        (200, body) => parse_cluster(&body),
+        (other, _) => Err(PatroniError::Status(other)),
+    }
+}
+
+async fn get(http: &reqwest::Client, url: &str, timeout: Duration) -> Result<(u16, Vec<u8>), PatroniError> {
+    let fetch = async {
+        let mut response = http.get(url).send().await.map_err(|error| PatroniError::Connection(cause(&error)))?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| PatroniError::Connection(cause(&error)))? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(PatroniError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((response.status().as_u16(), body))
+    };
+    tokio::time::timeout(timeout, fetch).await.unwrap_or(Err(PatroniError::Timeout(timeout)))
+}
+
+/// The innermost cause, which is what people can act on: "Connection refused (os error 111)".
+fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+#[derive(Deserialize)]
+struct RawMember {
+    state: String,
+    role: String,
+    timeline: Option<u64>,
+    database_system_identifier: Option<Identifier>,
+    #[serde(default)]
+    cluster_unlocked: bool,
+    #[serde(default)]
+    failsafe_mode_is_active: bool,
+    #[serde(default)]
+    pause: bool,
+    dcs_last_seen: Option<u64>,
+    patroni: Option<RawPatroni>,
+}
+
+#[derive(Deserialize)]
+struct RawPatroni {
+    name: Option<String>,
+}
+
+/// Patroni writes it as text; a number is the same thing.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Identifier {
+    Text(String),
+    Number(u64),
+}
+
+/// Reads the body that Patroni's health endpoints share. Unknown fields are ignored.
+///
+/// # Errors
+/// When it isn't JSON, a field that counts has a wrong type, or `state` or `role` is missing.
+pub fn parse_member(body: &[u8]) -> Result<MemberBody, PatroniError> {
+    let raw: RawMember = serde_json::from_slice(body).map_err(|error| PatroniError::Body(error.to_string()))?;
+    if let Some(timeline) = raw.timeline.filter(|timeline| *timeline > MAX_TIMELINE) {
+        // Believed once, it would bar every true timeline for ever.
+        return Err(PatroniError::Body(format!("timeline {timeline} is greater than PostgreSQL can have")));
+    }
+    Ok(MemberBody {
+        name: raw.patroni.and_then(|patroni| patroni.name).filter(|name| !name.is_empty()),
+        state: raw.state,
+        role: raw.role,
+        timeline: raw.timeline.filter(|timeline| *timeline > 0),
+        system_identifier: raw.database_system_identifier.map(|id| match id {
+            Identifier::Text(text) => text,
+            Identifier::Number(number) => number.to_string(),
+        }),
+        cluster_unlocked: raw.cluster_unlocked,
+        failsafe: raw.failsafe_mode_is_active,
+        pause: raw.pause,
+        dcs_last_seen_s: raw.dcs_last_seen,
+    })
+}
+
+/// What `/cluster` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterBody {
+    pub members: Vec<Member>,
+    /// The member that holds the leader lock, says Patroni's store.
+    pub leader: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawCluster {
+    members: Vec<RawClusterMember>,
+}
+
+#[derive(Deserialize)]
+struct RawClusterMember {
+    name: String,
+    #[serde(default)]
+    role: String,
+    api_url: Option<String>,
+    host: Option<String>,
+    port: Option<u16>,
+}
+
+/// Reads the body of `/cluster`. A member that is only being set up may lack its addresses; it is left out until it
+/// has them.
+///
+/// # Errors
+/// When it isn't JSON, or a field that counts has a wrong type.
+pub fn parse_cluster(body: &[u8]) -> Result<ClusterBody, PatroniError> {
+    let raw: RawCluster = serde_json::from_slice(body).map_err(|error| PatroniError::Body(error.to_string()))?;
+    if raw.members.len() > MAX_MEMBERS {
+        return Err(PatroniError::Body(format!("{} members, more than {MAX_MEMBERS}", raw.members.len())));
+    }
+    let leads = |member: &&RawClusterMember| matches!(member.role.as_str(), "leader" | "master" | "standby_leader");
+    let leader = raw.members.iter().find(leads).map(|member| member.name.clone());
+    let complete = |member: RawClusterMember| {
+        let host = member.host.filter(|host| !host.is_empty())?;
+        Some(Member {
+            name: member.name,
+            host,
+            port: member.port.unwrap_or(5432),
+            api_url: base_url(&member.api_url?)?,
+        })
+    };
+    Ok(ClusterBody { members: raw.members.into_iter().filter_map(complete).collect(), leader })
+}
+
+/// The base of a member's REST API, from its `api_url` (`http://10.0.1.5:8008/patroni`) or as people write it.
+/// `None` for anything but http and https.
+#[must_use]
+pub fn base_url(url: &str) -> Option<String> {
+    let parsed = reqwest::Url::parse(url.trim()).ok()?;
+    if !matches!(parsed.scheme(), "http" | "https") {
+        return None;
+    }
+    let host = parsed.host_str()?;
+    let port = parsed.port_or_known_default()?;
+    Some(format!("{}://{host}:{port}", parsed.scheme()))
+}
+
+/// The host of a base URL, without the brackets of an IPv6 address.
+#[must_use]
+pub fn host_of(url: &str) -> Option<String> {
+    let parsed = reqwest::Url::parse(url.trim()).ok()?;
+    let host = parsed.host_str()?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    Some(bare.parse::<IpAddr>().map_or_else(|_| bare.to_owned(), |ip| ip.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_brought_into_one_form() {
+        for (url, expected) in [
+            ("http://127.0.1.1:18008/patroni", Some("http://127.0.1.1:18008")),
+            ("http://10.0.1.5:8008/", Some("http://10.0.1.5:8008")),
+            ("https://PG1.example.com", Some("https://pg1.example.com:443")),
+            ("http://[fd00::1]:8008/patroni", Some("http://[fd00::1]:8008")),
+            ("ftp://10.0.1.5", None),
+            ("file:///etc/passwd", None),
+            ("10.0.1.5:8008", None),
+            ("", None),
+        ] {
+            assert_eq!(base_url(url).as_deref(), expected, "{url}");
+        }
+        assert_eq!(host_of("http://[fd00::1]:8008").as_deref(), Some("fd00::1"));
+        assert_eq!(host_of("http://pg1:8008/").as_deref(), Some("pg1"));
+    }
+
+    #[test]
+    fn a_member_is_read_leniently_and_checked_where_it_counts() {
+        let full = br#"{"state": "running", "role": "primary", "timeline": 3, "xlog": {"location": 1}, "pause": true,
+            "dcs_last_seen": 1795359129, "database_system_identifier": "7711008477986263233",
+            "patroni": {"version": "4.1.5", "scope": "demo", "name": "pg1"}}"#;
+        assert_eq!(
+            parse_member(full).unwrap(),
+            MemberBody {
+                name: Some("pg1".into()),
+                state: "running".into(),
+                role: "primary".into(),
+                timeline: Some(3),
+                system_identifier: Some("7711008477986263233".into()),
+                pause: true,
+                dcs_last_seen_s: Some(1_795_359_129),
+                ..MemberBody::default()
+            }
+        );
+        let number = br#"{"state": "running", "role": "master", "database_system_identifier": 77, "timeline": 0}"#;
+        let member = parse_member(number).unwrap();
+        assert_eq!((member.system_identifier.as_deref(), member.timeline), (Some("77"), None));
+
+        for (body, expected) in [
+            ("", "EOF while parsing"),
+            ("<html>", "expected value"),
+            (r#"{"role": "primary"}"#, "missing field `state`"),
+            (r#"{"state": "running", "role": "primary", "timeline": "3"}"#, "invalid type: string"),
+            (r#"{"state": "running", "role": "primary", "timeline": -1}"#, "invalid value: integer `-1`"),
+            (r#"{"state": "running", "role": "primary", "timeline": 99999999999}"#, "greater than PostgreSQL can have"),
+        ] {
+            let error = parse_member(body.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with("answered with a body that isn't Patroni's: "), "{error}");
+            assert!(error.contains(expected), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_members_are_read_from_cluster() {
+        let body = br#"{"members": [
+            {"name": "pg1", "role": "leader", "state": "running", "api_url": "http://127.0.1.1:18008/patroni",
+             "host": "127.0.1.1", "port": 15432, "timeline": 2, "tags": {"dc": "dc1"}},
+            {"name": "pg2", "role": "replica", "state": "stopped", "api_url": "http://127.0.1.2:18008/patroni",
+             "host": "127.0.1.2", "port": 15432, "lag": "unknown", "lsn": "unknown"},
+            {"name": "pg3", "role": "replica", "state": "creating replica"}], "scope": "demo", "pause": true}"#;
+        let member = |name: &str, ip: &str| Member {
+            name: name.into(),
+            host: ip.into(),
+            port: 15432,
+            api_url: format!("http://{ip}:18008"),
+        };
+        let expected = ClusterBody {
+            members: vec![member("pg1", "127.0.1.1"), member("pg2", "127.0.1.2")],
+            leader: Some("pg1".into()),
+        };
+        assert_eq!(parse_cluster(body).unwrap(), expected);
+        assert_eq!(parse_cluster(br#"{"members": [], "scope": "demo"}"#).unwrap(), ClusterBody::default());
+        assert!(parse_cluster(br#"{"members": 3}"#).is_err());
+        assert!(parse_cluster(br#"{"members": [{"name": "pg1", "port": "5432"}]}"#).is_err());
+    }
+}

@@ -1,0 +1,289 @@
+//! Kubernetes' objects → lean facts. Nothing of the big objects outlives this file.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, ReplicaSet, StatefulSet},
+        core::v1 as kube,
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
+
+use super::quantity;
+use crate::{
+    api::keys,
+    core::{
+        selector::{Expression, NodeTerm, Operator, Selector},
+        workload::{
+            DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Spread, Taint, Toleration,
+            Wishes, Workload,
+        },
+    },
+};
+
+pub(super) fn namespace(meta: &ObjectMeta) -> Namespace {
+    Namespace {
+        name: meta.name.clone().unwrap_or_default(),
+        follow: meta.labels.as_ref().and_then(|labels| labels.get(keys::FOLLOW).cloned()),
+        wishes: wishes(meta),
+        terminating: meta.deletion_timestamp.is_some(),
+    }
+}
+
+fn wishes(meta: &ObjectMeta) -> Wishes {
+    let value = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key).cloned());
+    Wishes {
+        follow: value(keys::FOLLOW),
+        affinity: value(keys::AFFINITY),
+        weight: value(keys::WEIGHT),
+        movement: value(keys::MOVE),
+    }
+}
+
+/// The facts of a node.
+#[must_use]
+pub fn node(node: kube::Node) -> Node {
+    let spec = node.spec.unwrap_or_default();
+    let status = node.status.unwrap_or_default();
+    let allocatable = status.allocatable.unwrap_or_default();
+    let ready = |condition: &kube::NodeCondition| condition.type_ == "Ready" && condition.status == "True";
+    let annotations = node.metadata.annotations.unwrap_or_default();
+    Node {
+        name: node.metadata.name.unwrap_or_default(),
+        uid: node.metadata.uid.unwrap_or_default(),
+        labels: node.metadata.labels.unwrap_or_default(),
+        managed: annotations.get(keys::MANAGE).is_none_or(|value| value != "false"),
+        ready: status.conditions.unwrap_or_default().iter().any(ready),
+        unschedulable: spec.unschedulable.unwrap_or(false),
+        taints: spec
+            .taints
+            .unwrap_or_default()
+            .into_iter()
+            .map(|taint| Taint { key: taint.key, value: taint.value.unwrap_or_default(), effect: taint.effect })
+            .collect(),
+        pods: allocatable.get("pods").and_then(quantity::units).unwrap_or(0),
+        allocatable: resources(&allocatable),
+    }
+}
+
+type Quantities = std::collections::BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>;
+
+fn resources(list: &Quantities) -> Resources {
+    let mut resources = Resources::default();
+    for (name, amount) in list {
+        match name.as_str() {
+            "cpu" => resources.cpu_m = quantity::milli(amount).unwrap_or(0),
+            "memory" => resources.memory_bytes = quantity::units(amount).unwrap_or(0),
+            "pods" => {}
+            other => {
+                resources.other.insert(other.to_owned(), quantity::units(amount).unwrap_or(0));
+            }
+        }
+    }
+    resources
+}
+
+/// The facts of a pod.
+#[must_use]
+pub fn pod(pod: kube::Pod) -> Pod {
+    let meta = pod.metadata;
+    let spec = pod.spec.unwrap_or_default();
+    let status = pod.status.unwrap_or_default();
+    let ready = |condition: &kube::PodCondition| condition.type_ == "Ready" && condition.status == "True";
+    let affinity = spec.affinity.clone().unwrap_or_default();
+    let anti_affinity = affinity.pod_anti_affinity.unwrap_or_default();
+    let pod_affinity = affinity.pod_affinity.unwrap_or_default();
+    let pinned_by = spec.volumes.as_deref().unwrap_or_default().iter().find_map(pinned_by);
+    Pod {
+        wishes: wishes(&meta),
+        mirror: meta.annotations.as_ref().is_some_and(|a| a.contains_key("kubernetes.io/config.mirror")),
+        terminating: meta.deletion_timestamp.is_some(),
+        created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        owner: controller(&meta),
+        namespace: meta.namespace.unwrap_or_default(),
+        name: meta.name.unwrap_or_default(),
+        uid: meta.uid.unwrap_or_default(),
+        labels: meta.labels.unwrap_or_default(),
+        phase: match status.phase.as_deref() {
+            Some("Succeeded" | "Failed") => Phase::Finished,
+            Some("Running") => Phase::Running,
+            _ => Phase::Pending,
+        },
+        ready: status.conditions.unwrap_or_default().iter().any(ready),
+        requests: requests(&spec),
+        host_ports: host_ports(&spec),
+        node: spec.node_name,
+        tolerations: spec.tolerations.unwrap_or_default().into_iter().map(toleration).collect(),
+        node_selector: spec.node_selector.unwrap_or_default(),
+        node_terms: affinity
+            .node_affinity
+            .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution)
+            .map(|required| required.node_selector_terms.into_iter().map(node_term).collect()),
+        spread: spec
+            .topology_spread_constraints
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|constraint| constraint.when_unsatisfiable == "DoNotSchedule")
+            .map(|constraint| Spread {
+                key: constraint.topology_key,
+                max_skew: u64::try_from(constraint.max_skew).unwrap_or(1),
+                selector: selector(constraint.label_selector),
+            })
+            .collect(),
+        anti_affinity: terms(anti_affinity.required_during_scheduling_ignored_during_execution),
+        affinity: terms(pod_affinity.required_during_scheduling_ignored_during_execution),
+        pinned_by,
+    }
+}
+
+fn controller(meta: &ObjectMeta) -> Option<Owner> {
+    let owners = meta.owner_references.as_deref().unwrap_or_default();
+    owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| Owner {
+        kind: owner.kind.clone(),
+        name: owner.name.clone(),
+        uid: owner.uid.clone(),
+    })
+}
+
+/// What the scheduler counts: the containers together or the largest init container, whichever is more, plus overhead
+/// (KEP-753 sidecars count with the containers; KEP-2837 pod-level requests win).
+fn requests(spec: &kube::PodSpec) -> Resources {
+    let of = |container: &kube::Container| {
+        let requirements = container.resources.as_ref();
+        requirements.and_then(|r| r.requests.as_ref()).map(resources).unwrap_or_default()
+    };
+    let mut total = Resources::default();
+    for container in &spec.containers {
+        total.add(&of(container));
+    }
+    let mut sidecars = Resources::default();
+    let mut initial = Resources::default();
+    for container in spec.init_containers.as_deref().unwrap_or_default() {
+        if container.restart_policy.as_deref() == Some("Always") {
+            sidecars.add(&of(container));
+            initial.raise_to(&sidecars);
+        } else {
+            let mut then = sidecars.clone();
+            then.add(&of(container));
+            initial.raise_to(&then);
+        }
+    }
+    total.add(&sidecars);
+    total.raise_to(&initial);
+    if let Some(pod_level) = spec.resources.as_ref().and_then(|r| r.requests.as_ref()) {
+        let pod_level_values = resources(pod_level);
+        if pod_level.contains_key("cpu") {
+            total.cpu_m = pod_level_values.cpu_m;
+        }
+        if pod_level.contains_key("memory") {
+            total.memory_bytes = pod_level_values.memory_bytes;
+        }
+    }
+    if let Some(overhead) = &spec.overhead {
+        total.add(&resources(overhead));
+    }
+    total
+}
+
+fn host_ports(spec: &kube::PodSpec) -> Vec<i32> {
+    let ports = |container: &kube::Container| container.ports.clone().unwrap_or_default();
+    spec.containers.iter().flat_map(ports).filter_map(|port| port.host_port).filter(|port| *port != 0).collect()
+}
+
+fn toleration(toleration: kube::Toleration) -> Toleration {
+    Toleration {
+        key: toleration.key.filter(|key| !key.is_empty()),
+        exists: toleration.operator.as_deref() == Some("Exists"),
+        value: toleration.value.unwrap_or_default(),
+        effect: toleration.effect.filter(|effect| !effect.is_empty()),
+    }
+}
+
+/// A volume that ties the pod to its node or may do so, in words. Claims may be zonal or local; following them to
+/// their volumes is not worth being wrong.
+fn pinned_by(volume: &kube::Volume) -> Option<String> {
+    if let Some(claim) = &volume.persistent_volume_claim {
+        return Some(format!("the volume claim {}", claim.claim_name));
+    }
+    volume.host_path.as_ref().map(|path| format!("the host path {}", path.path))
+}
+
+fn node_term(term: kube::NodeSelectorTerm) -> NodeTerm {
+    let expressions = |list: Option<Vec<kube::NodeSelectorRequirement>>| {
+        list.unwrap_or_default().into_iter().map(|r| expression(r.key, &r.operator, r.values)).collect()
+    };
+    NodeTerm { expressions: expressions(term.match_expressions), fields: expressions(term.match_fields) }
+}
+
+/// An operator that we don't know becomes one that never matches: we then foresee no room, and move nothing.
+fn expression(key: String, operator: &str, values: Option<Vec<String>>) -> Expression {
+    match Operator::parse(operator) {
+        Some(operator) => Expression { key, operator, values: values.unwrap_or_default() },
+        None => Expression { key, operator: Operator::In, values: Vec::new() },
+    }
+}
+
+/// An absent selector selects nothing, an empty one everything.
+fn selector(selector: Option<LabelSelector>) -> Selector {
+    let Some(selector) = selector else {
+        return Selector { expressions: vec![expression(String::new(), "In", None)] };
+    };
+    let labels = selector.match_labels.unwrap_or_default().into_iter();
+    let labels = labels.map(|(key, value)| expression(key, "In", Some(vec![value])));
+    let expressions = selector.match_expressions.unwrap_or_default().into_iter();
+    let expressions = expressions.map(|r| expression(r.key, &r.operator, r.values));
+    Selector { expressions: labels.chain(expressions).collect() }
+}
+
+fn terms(terms: Option<Vec<kube::PodAffinityTerm>>) -> Vec<PodTerm> {
+    let term = |term: kube::PodAffinityTerm| PodTerm {
+        key: term.topology_key,
+        selector: selector(term.label_selector),
+        namespaces: term.namespaces.unwrap_or_default(),
+        by_namespace_label: term.namespace_selector.is_some(),
+    };
+    terms.unwrap_or_default().into_iter().map(term).collect()
+}
+
+fn workload(kind: &str, meta: ObjectMeta, desired: Option<i32>, template: Option<&ObjectMeta>) -> Workload {
+    let annotations = template.and_then(|meta| meta.annotations.as_ref());
+    Workload {
+        kind: kind.into(),
+        owner: controller(&meta),
+        namespace: meta.namespace.unwrap_or_default(),
+        name: meta.name.unwrap_or_default(),
+        uid: meta.uid.unwrap_or_default(),
+        desired: desired.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(1),
+        restarted_for: annotations.and_then(|annotations| annotations.get(keys::RESTARTED_FOR).cloned()),
+    }
+}
+
+pub(super) fn replica_set(set: ReplicaSet) -> Workload {
+    let spec = set.spec.unwrap_or_default();
+    let template = spec.template.and_then(|template| template.metadata);
+    workload("ReplicaSet", set.metadata, spec.replicas, template.as_ref())
+}
+
+pub(super) fn stateful_set(set: StatefulSet) -> Workload {
+    let spec = set.spec.unwrap_or_default();
+    workload("StatefulSet", set.metadata, spec.replicas, spec.template.metadata.as_ref())
+}
+
+pub(super) fn deployment(deployment: Deployment) -> Workload {
+    let spec = deployment.spec.unwrap_or_default();
+    workload("Deployment", deployment.metadata, spec.replicas, spec.template.metadata.as_ref())
+}
+
+pub(super) fn budget(budget: PodDisruptionBudget) -> DisruptionBudget {
+    let spec = budget.spec.unwrap_or_default();
+    let status = budget.status.unwrap_or_default();
+    // A status about an older spec says nothing; until it is renewed, nothing is allowed.
+    let observed = status.observed_generation >= budget.metadata.generation;
+    DisruptionBudget {
+        namespace: budget.metadata.namespace.unwrap_or_default(),
+        name: budget.metadata.name.unwrap_or_default(),
+        selector: selector(spec.selector),
+        allowed: if observed { u32::try_from(status.disruptions_allowed).unwrap_or(0) } else { 0 },
+    }
+}

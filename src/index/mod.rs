@@ -1,0 +1,270 @@
+//! The controller's picture of the cluster, kept current by watches.
+
+mod convert;
+mod quantity;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock, RwLockReadGuard},
+    time::Instant,
+};
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet, StatefulSet},
+    core::v1::{Namespace as KubeNamespace, Node as KubeNode, Pod as KubePod},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{DynamicObject, PartialObjectMeta},
+    discovery::ApiResource,
+    runtime::watcher::{self, Event},
+};
+use tokio::{sync::watch as channel, task::JoinSet};
+
+use crate::{
+    api::{DatabaseCluster, NodeLatency, NodeLatencySpec},
+    core::workload::{DisruptionBudget, Namespace, Node, Pod, Snapshot, Workload},
+    watch::{self, Changed, Health, Table},
+};
+
+pub use convert::{node, pod};
+
+/// A DatabaseCluster as the API server holds it, or why it can't be read.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pub name: String,
+    pub object: Result<Arc<DatabaseCluster>, String>,
+    /// To attach events and conditions to, also when the spec can't be read.
+    pub uid: String,
+    version: Option<String>,
+}
+
+impl PartialEq for Database {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.uid, &self.version) == (&other.uid, &other.version)
+    }
+}
+
+/// The readings of one node, with when they came in.
+#[derive(Debug, Clone)]
+pub struct Latency {
+    pub spec: NodeLatencySpec,
+    /// When this process learned of it; for an object that was there before, reckoned back by its heartbeat.
+    pub received: Instant,
+}
+
+impl PartialEq for Latency {
+    fn eq(&self, other: &Self) -> bool {
+        self.spec == other.spec
+    }
+}
+
+/// The tables. Only the watches write them.
+#[derive(Debug, Default)]
+pub struct Tables {
+    pub nodes: Table<String, Node>,
+    pub pods: Table<String, Pod>,
+    pub workloads: [Table<String, Workload>; 3],
+    pub all_workloads: HashMap<String, Workload>,
+    pub budgets: Table<String, DisruptionBudget>,
+    pub namespaces: Table<String, Namespace>,
+    pub latencies: Table<String, Latency>,
+    pub databases: Table<String, Database>,
+}
+
+impl Tables {
+    /// The facts that plans are made from.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot {
+            nodes: self.nodes.live(),
+            pods: self.pods.live(),
+            workloads: &self.all_workloads,
+            budgets: self.budgets.live(),
+            namespaces: self.namespaces.live(),
+        }
+    }
+}
+
+/// The picture, shared between the watches that write it and the controller that reads it.
+#[derive(Debug, Clone)]
+pub struct Index {
+    tables: Arc<RwLock<Tables>>,
+    changed: channel::Sender<u64>,
+    health: Arc<Vec<Health>>,
+}
+
+const KINDS: [&str; 9] = [
+    "DatabaseCluster",
+    "NodeLatency",
+    "Node",
+    "Namespace",
+    "Pod",
+    "ReplicaSet",
+    "StatefulSet",
+    "Deployment",
+    "PodDisruptionBudget",
+];
+
+impl Index {
+    /// Starts the watches as tasks of `tasks`; none of them ever ends by itself.
+    pub fn spawn(client: &Client, tasks: &mut JoinSet<()>) -> Self {
+        let index = Self {
+            tables: Arc::default(),
+            changed: channel::Sender::new(0),
+            health: Arc::new(KINDS.into_iter().map(Health::new).collect()),
+        };
+        let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
+        let health = index.health_of("DatabaseCluster");
+        let apply = index.applier(|tables, event| tables.databases.apply(event, database).into());
+        tasks.spawn(watch::follow_dynamic(databases, watcher::Config::default(), health, apply));
+
+        let all = |kind| (watcher::Config::default(), index.health_of(kind));
+        let (config, health) = all("NodeLatency");
+        let apply = index.applier(|tables, event| tables.latencies.apply(event, latency).into());
+        tasks.spawn(watch::run(Api::<NodeLatency>::all(client.clone()), config, health, apply));
+
+        let (config, health) = all("Node");
+        let apply = index.applier(|tables, event| tables.nodes.apply(event, keyed_by_name(convert::node)).into());
+        tasks.spawn(watch::run(Api::<KubeNode>::all(client.clone()), config, health, apply));
+
+        let (config, health) = all("Namespace");
+        let apply = index.applier(|tables, event| tables.namespaces.apply(event, namespace).into());
+        tasks.spawn(watch::run(Api::<PartialObjectMeta<KubeNamespace>>::all(client.clone()), config, health, apply));
+
+        let (config, health) = all("Pod");
+        let apply = index.applier(|tables, event| tables.pods.apply(event, keyed_by_uid(convert::pod)).into());
+        tasks.spawn(watch::run(Api::<KubePod>::all(client.clone()), config, health, apply));
+
+        let (config, health) = all("ReplicaSet");
+        let apply = index.applier(|tables, event| tables.workload(0, event, keyed_by_uid(convert::replica_set)));
+        tasks.spawn(watch::run(Api::<ReplicaSet>::all(client.clone()), config, health, apply));
+
+        let (config, health) = all("StatefulSet");
+        let apply = index.applier(|tables, event| tables.workload(1, event, keyed_by_uid(convert::stateful_set)));
+        tasks.spawn(watch::run(Api::<StatefulSet>::all(client.clone()), config, health, apply));
+
+        let (config, health) = all("Deployment");
+        let apply = index.applier(|tables, event| tables.workload(2, event, keyed_by_uid(convert::deployment)));
+        tasks.spawn(watch::run(Api::<Deployment>::all(client.clone()), config, health, apply));
+
+        let (config, health) = all("PodDisruptionBudget");
+        let apply = index.applier(|tables, event| tables.budgets.apply(event, keyed_by_uid(convert::budget)).into());
+        tasks.spawn(watch::run(Api::<PodDisruptionBudget>::all(client.clone()), config, health, apply));
+        index
+    }
+
+    /// A closure that applies one watch event under the lock and wakes the controller if it changed anything.
+    fn applier<K>(
+        &self,
+        apply: impl Fn(&mut Tables, Event<K>) -> AnyChange + Send + 'static,
+    ) -> impl FnMut(Event<K>) + Send + 'static {
+        let index = self.clone();
+        move |event| {
+            let mut tables = index.tables.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let AnyChange(changed) = apply(&mut tables, event);
+            drop(tables);
+            if changed {
+                index.changed.send_modify(|version| *version += 1);
+            }
+        }
+    }
+
+    fn health_of(&self, kind: &'static str) -> Health {
+        self.health.iter().find(|health| health.kind == kind).cloned().unwrap_or_else(|| Health::new(kind))
+    }
+
+    /// The tables, for as long as the guard lives. Hold it across no await.
+    pub fn read(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Tells that something has changed.
+    #[must_use]
+    pub fn changes(&self) -> channel::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Whether every table was filled once.
+    #[must_use]
+    pub fn synced(&self) -> bool {
+        self.health.iter().all(Health::synced)
+    }
+
+    /// The first kind whose watch isn't working at the moment: what is known of it may be old.
+    #[must_use]
+    pub fn stale(&self) -> Option<&'static str> {
+        self.health.iter().find(|health| !health.current()).map(|health| health.kind)
+    }
+
+    /// Every watch's state, for metrics and readiness.
+    #[must_use]
+    pub fn health(&self) -> &[Health] {
+        &self.health
+    }
+}
+
+/// Whether a watch event changed anything.
+struct AnyChange(bool);
+
+impl<Key> From<Changed<Key>> for AnyChange {
+    fn from(changed: Changed<Key>) -> Self {
+        Self(!matches!(changed, Changed::Nothing))
+    }
+}
+
+impl Tables {
+    fn workload<K>(
+        &mut self,
+        table: usize,
+        event: Event<K>,
+        convert: impl Fn(K) -> (String, Option<Workload>),
+    ) -> AnyChange {
+        match self.workloads[table].apply(event, convert) {
+            Changed::Nothing => AnyChange(false),
+            Changed::One(uid) => {
+                match self.workloads[table].get(&uid) {
+                    Some(workload) => self.all_workloads.insert(uid, workload.clone()),
+                    None => self.all_workloads.remove(&uid),
+                };
+                AnyChange(true)
+            }
+            Changed::All => {
+                let tables = self.workloads.iter().flat_map(Table::iter);
+                self.all_workloads = tables.map(|(uid, workload)| (uid.clone(), workload.clone())).collect();
+                AnyChange(true)
+            }
+        }
+    }
+}
+
+fn keyed_by_uid<K: Resource, V>(convert: impl Fn(K) -> V) -> impl Fn(K) -> (String, Option<V>) {
+    move |object| (object.uid().unwrap_or_default(), Some(convert(object)))
+}
+
+fn keyed_by_name<K: ResourceExt, V>(convert: impl Fn(K) -> V) -> impl Fn(K) -> (String, Option<V>) {
+    move |object| (object.name_any(), Some(convert(object)))
+}
+
+fn namespace(object: PartialObjectMeta<KubeNamespace>) -> (String, Option<Namespace>) {
+    (object.name_any(), Some(convert::namespace(&object.metadata)))
+}
+
+fn database(object: DynamicObject) -> (String, Option<Database>) {
+    let name = object.name_any();
+    let (uid, version) = (object.uid().unwrap_or_default(), object.resource_version());
+    let object = object.try_parse::<DatabaseCluster>().map(Arc::new).map_err(|error| error.to_string());
+    (name.clone(), Some(Database { name, object, uid, version }))
+}
+
+/// A reading that was there before this process started is as old as its heartbeat says, if the clocks agree at all:
+/// a node whose clock is ahead counts as fresh until it falls silent, one whose clock is behind until its next
+/// heartbeat as old.
+fn latency(object: NodeLatency) -> (String, Option<Latency>) {
+    let age = jiff::Timestamp::now().duration_since(object.spec.heartbeat);
+    let age = std::time::Duration::try_from(age).unwrap_or_default();
+    let received = Instant::now();
+    let received = received.checked_sub(age).unwrap_or(received);
+    (object.name_any(), Some(Latency { spec: object.spec, received }))
+}

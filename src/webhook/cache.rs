@@ -1,0 +1,302 @@
+//! The tables that watches keep, and the view that is made of them in the background.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace as KubeNamespace, Node as KubeNode};
+use kube::{
+    Api, Client, ResourceExt,
+    api::ListParams,
+    core::{DynamicObject, PartialObjectMeta},
+    discovery::ApiResource,
+    runtime::watcher::{self, Event},
+};
+use moka::sync::Cache as Expiring;
+use tokio::{sync::Notify, task::JoinSet};
+
+use super::WebhookMetrics;
+use crate::{
+    admission::View,
+    api::{DatabaseCluster, keys},
+    core::{
+        affinity::{Database, Namespace, Node, Primary, TierSummary},
+        follow::{DatabaseDefaults, Weight},
+    },
+    serve::Check,
+    watch::{self, Changed, Health, Table},
+};
+
+const NAMESPACE: &str = "Namespace";
+const DATABASE: &str = "DatabaseCluster";
+const NODE: &str = "Node";
+
+/// Changes are collected for so long before a new view is made of them.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// Everything known, and the view that requests see. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Cache(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    view: Arc<ArcSwap<View>>,
+    tables: Mutex<Tables>,
+    changed: Notify,
+    /// When the API server last confirmed what the table says of a database. An entry that is gone was not confirmed in
+    /// time: the database's facts are stale.
+    confirmed: Expiring<String, Instant>,
+    facts_ttl: Duration,
+    healths: [Health; 3],
+    metrics: WebhookMetrics,
+}
+
+/// Written by the watches alone.
+#[derive(Debug, Default)]
+struct Tables {
+    namespaces: Table<Box<str>, Namespace>,
+    databases: Table<String, KnownDatabase>,
+    nodes: Table<String, Arc<Node>>,
+    namespaces_changed: bool,
+    /// By node label, until a node changes.
+    summaries: HashMap<Arc<str>, Arc<TierSummary>>,
+}
+
+/// What is kept of a DatabaseCluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct KnownDatabase {
+    /// To see whether the API server still has the same.
+    version: Option<String>,
+    defaults: DatabaseDefaults,
+    primary: Primary,
+    epoch: u64,
+}
+
+impl Cache {
+    #[must_use]
+    pub fn new(own_namespace: &str, facts_ttl: Duration, metrics: WebhookMetrics) -> Self {
+        let view = View { own_namespace: own_namespace.into(), ..View::default() };
+        Self(Arc::new(Shared {
+            view: Arc::new(ArcSwap::from_pointee(view)),
+            tables: Mutex::default(),
+            changed: Notify::new(),
+            confirmed: Expiring::builder().time_to_live(facts_ttl).build(),
+            facts_ttl,
+            healths: [NAMESPACE, DATABASE, NODE].map(Health::new),
+            metrics,
+        }))
+    }
+
+    /// What requests are answered from.
+    #[must_use]
+    pub fn view(&self) -> &Arc<ArcSwap<View>> {
+        &self.0.view
+    }
+
+    /// Starts what keeps the view current, as tasks that never end by themselves. `filled` holds from the first view on
+    /// that is made of complete tables.
+    pub fn spawn(&self, client: &Client, filled: Check, tasks: &mut JoinSet<()>) {
+        let [namespace, database, node] = self.0.healths.clone();
+        let cache = self.clone();
+        // Namespaces that did not opt in are none of ours.
+        let config = watcher::Config::default().labels(keys::FOLLOW);
+        let api = Api::<PartialObjectMeta<KubeNamespace>>::all(client.clone());
+        tasks.spawn(watch::run(api, config, namespace, move |event| cache.apply_namespace(event)));
+
+        let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
+        let (cache, config) = (self.clone(), watcher::Config::default());
+        tasks.spawn(watch::follow_dynamic(databases.clone(), config, database, move |event| {
+            cache.apply_database(event)
+        }));
+
+        let (cache, config) = (self.clone(), watcher::Config::default());
+        let api = Api::<KubeNode>::all(client.clone());
+        tasks.spawn(watch::run(api, config, node, move |event| cache.apply_node(event)));
+
+        let cache = self.clone();
+        tasks.spawn(async move { cache.confirm_forever(databases).await });
+        let cache = self.clone();
+        tasks.spawn(async move { cache.publish_forever(filled).await });
+    }
+
+    fn apply_namespace(&self, event: Event<PartialObjectMeta<KubeNamespace>>) {
+        let mut tables = self.tables();
+        if tables.namespaces.apply(event, namespace) != Changed::Nothing {
+            tables.namespaces_changed = true;
+            self.0.changed.notify_one();
+        }
+    }
+
+    fn apply_database(&self, event: Event<DynamicObject>) {
+        if let Event::Apply(object) | Event::InitApply(object) = &event {
+            self.confirm(&object.name_any());
+        }
+        if self.tables().databases.apply(event, database) != Changed::Nothing {
+            self.0.changed.notify_one();
+        }
+    }
+
+    fn apply_node(&self, event: Event<KubeNode>) {
+        let mut tables = self.tables();
+        if tables.nodes.apply(event, node) != Changed::Nothing {
+            tables.summaries.clear();
+            self.0.changed.notify_one();
+        }
+    }
+
+    fn confirm(&self, database: &str) {
+        self.0.confirmed.insert(database.to_owned(), Instant::now());
+        self.0.metrics.facts_confirmed(database, Timestamp::now());
+    }
+
+    /// Asks the API server again and again whether it still has what the table has. A watch can hang for minutes before
+    /// it fails, and silence from it means nothing.
+    async fn confirm_forever(&self, databases: Api<DynamicObject>) {
+        let (pause, everything) = (self.0.facts_ttl / 4, ListParams::default());
+        loop {
+            tokio::time::sleep(pause).await;
+            let list = databases.list_metadata(&everything);
+            if let Ok(Ok(listed)) = tokio::time::timeout(pause, list).await {
+                self.confirm_listed(listed.items.iter().map(|object| (object.name_any(), object.resource_version())));
+            }
+        }
+    }
+
+    fn confirm_listed(&self, listed: impl Iterator<Item = (String, Option<String>)>) {
+        // Facts about a database are as good as the picture of the nodes that they are applied to.
+        if !self.0.healths.iter().all(Health::current) {
+            return;
+        }
+        let same: Vec<String> = {
+            let tables = self.tables();
+            listed
+                .filter(|(name, version)| tables.databases.get(name).is_some_and(|known| known.version == *version))
+                .map(|(name, _)| name)
+                .collect()
+        };
+        for name in same {
+            self.confirm(&name);
+        }
+        self.0.changed.notify_one();
+    }
+
+    async fn publish_forever(&self, filled: Check) {
+        loop {
+            // The pause without a change is for the metrics, and for the check.
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.0.changed.notified()).await;
+            tokio::time::sleep(DEBOUNCE).await;
+            let synced = self.0.healths.iter().all(Health::synced);
+            self.publish();
+            if synced && !filled.holds() {
+                tracing::info!("the caches are filled");
+                filled.set_ready();
+            }
+        }
+    }
+
+    /// Makes a view of the tables as they are and swaps it in.
+    fn publish(&self) {
+        let now = Instant::now();
+        let mut tables = self.tables();
+        let tables = &mut *tables;
+        let before = self.0.view.load();
+        let namespaces = if std::mem::take(&mut tables.namespaces_changed) {
+            Arc::new(tables.namespaces.iter().map(|(name, said)| (name.clone(), said.clone())).collect())
+        } else {
+            Arc::clone(&before.namespaces)
+        };
+
+        let mut databases = HashMap::with_capacity(tables.databases.len());
+        for (name, known) in tables.databases.iter() {
+            let node_label = &known.defaults.node_label;
+            let nodes = tables
+                .summaries
+                .entry(Arc::clone(node_label))
+                .or_insert_with(|| Arc::new(TierSummary::new(tables.nodes.values(), node_label)));
+            let database = Database {
+                defaults: known.defaults.clone(),
+                primary: known.primary,
+                epoch: known.epoch,
+                fresh_until: self.0.confirmed.get(name).map_or(now, |at| at + self.0.facts_ttl),
+                nodes: Arc::clone(nodes),
+            };
+            databases.insert(name.as_str().into(), database);
+        }
+        for gone in before.databases.keys().filter(|name| !databases.contains_key(*name)) {
+            self.0.metrics.database_gone(gone);
+        }
+        for (health, objects) in
+            self.0.healths.iter().zip([tables.namespaces.len(), tables.databases.len(), tables.nodes.len()])
+        {
+            self.0.metrics.cache(health.kind, health.current(), objects);
+        }
+        let own_namespace = Arc::clone(&before.own_namespace);
+        self.0.view.store(Arc::new(View { namespaces, databases: Arc::new(databases), own_namespace }));
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn namespace(object: PartialObjectMeta<KubeNamespace>) -> (Box<str>, Option<Namespace>) {
+    let name = object.name_any().into_boxed_str();
+    let said = |key: &str| object.annotations().get(key).map(|value| value.as_str().into());
+    let namespace = object.labels().get(keys::FOLLOW).map(|label| Namespace {
+        label: Some(label.as_str().into()),
+        follow: said(keys::FOLLOW),
+        affinity: said(keys::AFFINITY),
+        weight: said(keys::WEIGHT),
+        move_: said(keys::MOVE),
+    });
+    (name, namespace)
+}
+
+/// Each object is read on its own, so that one that can't be read stops no other.
+fn database(object: DynamicObject) -> (String, Option<KnownDatabase>) {
+    let name = object.name_any();
+    let version = object.resource_version();
+    let cluster: DatabaseCluster = match object.try_parse() {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            tracing::warn!(database = name, %error, "the DatabaseCluster can't be read; its followers are left alone");
+            return (name, None);
+        }
+    };
+    let status = cluster.status.clone().unwrap_or_default();
+    let holds = |kind: &str| status.conditions.iter().any(|it| it.type_ == kind && it.status == "True");
+    let primary = if holds("SplitBrain") {
+        Primary::Split
+    } else if holds("Frozen") {
+        Primary::Frozen
+    } else if holds("PrimaryKnown") {
+        Primary::Known
+    } else {
+        Primary::Unknown
+    };
+    let defaults = DatabaseDefaults {
+        node_label: cluster.node_label().into(),
+        mode: cluster.spec.affinity.mode,
+        weight: Weight::new(cluster.spec.affinity.weight).unwrap_or_default(),
+        move_mode: cluster.spec.movement.mode,
+    };
+    (name, Some(KnownDatabase { version, defaults, primary, epoch: status.epoch }))
+}
+
+fn node(object: KubeNode) -> (String, Option<Arc<Node>>) {
+    let name = object.name_any();
+    let closed = object.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
+    let conditions = object.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let labels = object.metadata.labels.unwrap_or_default();
+    let node = Node::new(&name, ready && !closed, labels);
+    (name, Some(Arc::new(node)))
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

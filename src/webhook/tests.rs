@@ -1,0 +1,214 @@
+//! The whole way of a request: TLS, HTTP/1.1 and HTTP/2, the handler, the answer.
+
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use axum::body::{Body, Bytes};
+use hyper::{Request, StatusCode, client::conn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::*;
+use crate::{
+    admission::{self, tests as reviews},
+    tls::certificate,
+};
+
+struct Server {
+    address: SocketAddr,
+    ca: String,
+    directory: PathBuf,
+    certificate: Arc<CertificateFiles>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(name: &str, config: WebhookConfig) -> Self {
+        tls::install_provider();
+        let directory = std::env::temp_dir().join(format!("switchover-webhook-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let made = write_certificate(&directory);
+        let certificate =
+            Arc::new(CertificateFiles::load(directory.join("tls.crt"), directory.join("tls.key")).unwrap());
+        let view = Arc::new(ArcSwap::from_pointee(reviews::view(Instant::now())));
+        let metrics = WebhookMetrics::register(&mut crate::metrics::registry());
+        let handler = Handler::new(view, metrics, &config);
+        let stop = CancellationToken::new();
+        let (address, task) = serve::serve_tls(
+            SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls::server_config(Arc::clone(&certificate)).unwrap(),
+            handler.router(),
+            config.limits,
+            ConnectionMetrics::default(),
+            stop.clone(),
+        )
+        .await
+        .unwrap();
+        Self { address, ca: made.ca_pem, directory, certificate, stop, task }
+    }
+
+    async fn connect(&self, alpn: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap()).unwrap();
+        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let name = ServerName::try_from("switchover-webhook.switchover-system.svc").unwrap();
+        let stream = TcpStream::connect(self.address).await?;
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+
+    async fn post(&self, alpn: &[u8], body: impl Into<Bytes>) -> (StatusCode, Value) {
+        let io = TokioIo::new(self.connect(alpn).await.unwrap());
+        let request = Request::post("https://switchover-webhook.switchover-system.svc/mutate?timeout=1s")
+            .header("content-type", "application/json")
+            .body(Body::from(body.into()))
+            .unwrap();
+        let response = if alpn == b"h2" {
+            let (mut sender, connection) = conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap()
+        } else {
+            let (mut sender, connection) = conn::http1::handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap()
+        };
+        let status = response.status();
+        let body = axum::body::to_bytes(Body::new(response.into_body()), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))))
+    }
+
+    async fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let _ = stream.write_all(bytes).await;
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.expect("no end");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+        std::fs::remove_dir_all(&self.directory).unwrap();
+    }
+}
+
+fn write_certificate(directory: &std::path::Path) -> certificate::Made {
+    let made = certificate::generate("switchover-webhook", "switchover-system", 10).unwrap();
+    std::fs::write(directory.join("tls.crt"), &made.certificate_pem).unwrap();
+    std::fs::write(directory.join("tls.key"), &made.key_pem).unwrap();
+    made
+}
+
+fn review() -> String {
+    reviews::request("shop", reviews::pod()).to_string()
+}
+
+#[tokio::test]
+async fn a_review_is_answered_over_both_versions_of_http() {
+    let server = Server::start("both", WebhookConfig::default()).await;
+    for alpn in [&b"http/1.1"[..], b"h2"] {
+        let (status, body) = server.post(alpn, review()).await;
+        assert_eq!((status, &body["response"]["uid"]), (StatusCode::OK, &json!(reviews::UID)));
+        assert_eq!(body["response"]["patchType"], "JSONPatch");
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn rubbish_is_answered_and_the_next_request_is_served() {
+    let config = WebhookConfig {
+        max_body_bytes: 64 * 1024,
+        body_timeout: Duration::from_millis(300),
+        limits: Limits { handshake: Duration::from_millis(500), ..Limits::default() },
+        ..WebhookConfig::default()
+    };
+    let server = Server::start("rubbish", config).await;
+    let begin = format!(r#"{{"apiVersion":"admission.k8s.io/v1","request":{{"uid":"{}","x":""#, reviews::UID);
+    let large = begin.clone() + &"a".repeat(200_000);
+    let gzip = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
+    for alpn in [&b"http/1.1"[..], b"h2"] {
+        let (status, body) = server.post(alpn, large.clone()).await;
+        assert_eq!((status, &body["response"]["uid"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!(reviews::UID)));
+        assert_eq!(body["response"]["allowed"], true);
+        for bytes in [&b""[..], b"hello", &gzip, &[0xff; 30_000]] {
+            let (status, body) = server.post(alpn, bytes.to_vec()).await;
+            assert_eq!(
+                (status, body),
+                (StatusCode::BAD_REQUEST, json!(format!("{}\n", admission::Failure::Unreadable.sentence())))
+            );
+        }
+        let (status, _) = server.post(alpn, review()).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+
+    // Not TLS at all, and somebody who never says anything: both are ended.
+    server.raw(b"GET / HTTP/1.1\r\n\r\n").await;
+    server.raw(b"").await;
+
+    // A body that never comes is answered when its time is up.
+    let mut stream = server.connect(b"http/1.1").await.unwrap();
+    let head = format!("POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{begin}", begin.len() + 1);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let length = stream.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains(reviews::UID), "{answer}");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn one_request_too_many_is_turned_away_at_once() {
+    for (name, config) in [
+        ("requests", WebhookConfig { max_requests: 1, ..WebhookConfig::default() }),
+        // Enough for either request, not for both.
+        ("bytes", WebhookConfig { max_body_bytes: review().len(), max_bytes: 0, ..WebhookConfig::default() }),
+    ] {
+        turned_away(Server::start(name, config).await).await;
+    }
+}
+
+async fn turned_away(server: Server) {
+    let mut slow = server.connect(b"http/1.1").await.unwrap();
+    slow.write_all(b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n").await.unwrap();
+    let sentence = loop {
+        let (status, body) = server.post(b"http/1.1", review()).await;
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            break body;
+        }
+    };
+    assert_eq!(sentence, json!(format!("{}\n", admission::Failure::Overloaded.sentence())));
+    slow.write_all(b"0123456789").await.unwrap();
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 400");
+    assert_eq!(server.post(b"http/1.1", review()).await.0, StatusCode::OK);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_served_without_dropping_a_connection() {
+    let mut server = Server::start("rotate", WebhookConfig::default()).await;
+    let io = TokioIo::new(server.connect(b"http/1.1").await.unwrap());
+    let (mut kept, connection) = conn::http1::handshake::<_, Body>(io).await.unwrap();
+    tokio::spawn(connection);
+
+    let made = write_certificate(&server.directory);
+    assert_eq!(server.certificate.reload(), tls::Reload::Swapped);
+    assert!(server.connect(b"http/1.1").await.is_err(), "the old authority did not sign the new certificate");
+    server.ca = made.ca_pem;
+    assert_eq!(server.post(b"http/1.1", review()).await.0, StatusCode::OK);
+
+    let request = Request::post("/mutate").header("host", "x").body(Body::from(review())).unwrap();
+    assert_eq!(kept.send_request(request).await.unwrap().status(), StatusCode::OK);
+    server.end().await;
+}

@@ -1,0 +1,340 @@
+//! The command line.
+
+use std::{
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand, ValueEnum};
+use lab::{
+    Lab, Options,
+    control::{NodeAction, PatroniAction, ProcessAction},
+    control_plane::Component,
+    image::Image,
+    light::LightBed,
+    machine,
+    prepare::{self, Scope},
+    site::Site,
+    supervisor,
+    tools::{self, Cache},
+    wan,
+};
+
+mod interrupt;
+mod show;
+
+/// The test beds of switchover: a real Kubernetes over three emulated data centres with a real Patroni.
+///
+/// Build the tools once with `lab prepare`, then `lab up`. Everything runs in namespaces of its own and is gone after
+/// `lab down`.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version)]
+pub struct Args {
+    /// Directory of the lab's logs, disks and sockets
+    #[arg(long, global = true, env = "SWITCHOVER_LAB_STATE", default_value_os_t = lab::lab::default_state())]
+    state: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Build and fetch the tools into the cache: about 10 minutes the first time, then instant
+    Prepare {
+        /// Only what the light bed needs; works without root
+        #[arg(long)]
+        light: bool,
+    },
+    /// Start the lab: control plane, nodes in three data centres, WAN, Patroni
+    Up {
+        /// Number of nodes, spread over the data centres
+        #[arg(long, default_value_t = 6)]
+        nodes: usize,
+        /// Image archive to import into every node (repeatable)
+        #[arg(long = "image", value_name = "FILE")]
+        images: Vec<PathBuf>,
+        /// Leave Patroni out
+        #[arg(long)]
+        no_patroni: bool,
+    },
+    /// End the lab and remove everything of it but its logs
+    Down,
+    /// Show nodes, processes, database members and links
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Open a shell inside the lab, with kubectl set up
+    Shell {
+        /// Host to be on, e.g. cp, n1, pg2, client, r-dc1
+        #[arg(long = "in", value_name = "HOST", default_value = supervisor::CONTROL_PLANE_HOST)]
+        host: String,
+    },
+    /// Run a command inside the lab
+    Exec {
+        /// Host to be on, e.g. cp, n1, pg2, client, r-dc1
+        #[arg(long = "in", value_name = "HOST", default_value = supervisor::CONTROL_PLANE_HOST)]
+        host: String,
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
+    /// Run kubectl against the lab, as administrator
+    Kubectl {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+        arguments: Vec<String>,
+    },
+    /// Do something to a node
+    Node {
+        /// n1, n2 …
+        name: String,
+        action: NodeVerb,
+    },
+    /// Do something to a process of the control plane
+    Process {
+        /// etcd, kube-apiserver, kube-controller-manager or kube-scheduler
+        name: Component,
+        action: ProcessVerb,
+    },
+    /// Show the links between the sites, or change one
+    ///
+    /// Examples: `lab wan dc1 dc2 20ms`, `lab wan dc1 dc3 20ms jitter 2ms`, `lab wan dc1 dc2 loss 5%`,
+    /// `lab wan dc1 dc3 cut`, `lab wan dc1 dc3 heal`. Times are round trips.
+    Wan {
+        /// cp, dc1, dc2 or dc3
+        a: Option<Site>,
+        #[arg(requires = "change")]
+        /// The other site, or the same one for the distances inside it
+        b: Option<Site>,
+        /// 20ms, 20ms jitter 2ms, loss 5%, cut or heal
+        change: Vec<String>,
+    },
+    /// Do something to the database cluster
+    #[command(subcommand)]
+    Patroni(PatroniVerb),
+    /// Pack a program into an image archive, without a container builder
+    Image {
+        /// The program, dynamically linked to glibc or static
+        #[arg(long, value_name = "FILE")]
+        binary: PathBuf,
+        /// The image's name, HOST/NAME:TAG
+        #[arg(long)]
+        name: String,
+        /// Where to write the archive
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Import an image archive into every running node
+    LoadImage {
+        /// As `lab image` or `docker save` writes it
+        file: PathBuf,
+    },
+    /// Start the light bed (control plane and fake nodes on loopback) until Ctrl-C
+    Light,
+    /// The lab's own process (internal)
+    #[command(hide = true)]
+    Supervise { settings: PathBuf },
+    /// A node's own process (internal)
+    #[command(hide = true)]
+    Machine { settings: PathBuf },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum NodeVerb {
+    /// Cut the power
+    Kill,
+    /// Boot it again from its disk
+    Start,
+    /// Pull the network cable
+    Cut,
+    /// Put the cable back
+    Heal,
+    /// End the kubelet in order; containers go on
+    KubeletStop,
+    /// Start the kubelet again
+    KubeletStart,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ProcessVerb {
+    /// End it at once, as a crash would
+    Kill,
+    /// Start it again
+    Start,
+    /// End it in order and start it again
+    Restart,
+}
+
+#[derive(Debug, Subcommand)]
+enum PatroniVerb {
+    /// Move the primary in order
+    Switchover {
+        /// The member that becomes primary; Patroni chooses without it
+        #[arg(long, value_name = "MEMBER")]
+        to: Option<String>,
+    },
+    /// Kill PostgreSQL and Patroni of a member at once
+    Kill { member: String },
+    /// Start a killed member
+    Start { member: String },
+    /// Stop Patroni of a member where it is; PostgreSQL goes on without it
+    Freeze { member: String },
+    /// Let a frozen Patroni go on
+    Thaw { member: String },
+    /// Maintenance mode: no failover until `resume`
+    Pause,
+    /// End the maintenance mode
+    Resume,
+    /// Add a member on a new host
+    Add { name: String, site: Site },
+    /// Remove a member
+    Remove { member: String },
+    /// Show the members
+    List,
+    /// Print the URL by which a service inside the lab connects to the primary
+    Url,
+}
+
+/// Does what was asked for.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let state = args.state;
+    match args.verb {
+        Verb::Supervise { settings } => supervisor::run(&settings)?,
+        Verb::Machine { settings } => machine::init::run(&settings)?,
+        Verb::Prepare { light } => prepare_all(light)?,
+        Verb::Up { nodes, images, no_patroni } => {
+            return up(&Options { state, nodes, images, patroni: !no_patroni });
+        }
+        Verb::Down => {
+            let start = Instant::now();
+            let was_up = Lab::attach(&state).is_ok();
+            Lab::down(&state)?;
+            match was_up {
+                true => println!(
+                    "the lab is down ({:.1} s); its logs are in {}",
+                    start.elapsed().as_secs_f64(),
+                    state.display()
+                ),
+                false => println!("no lab was running with the state directory {}", state.display()),
+            }
+        }
+        Verb::Status { json } => show::status(&Lab::attach(&state)?, json)?,
+        Verb::Shell { host } => {
+            let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/bash".to_owned());
+            return exec(Lab::attach(&state)?.command(&host, &shell)?);
+        }
+        Verb::Exec { host, command } => {
+            let mut inside = Lab::attach(&state)?.command(&host, &command[0])?;
+            inside.args(&command[1..]);
+            return exec(inside);
+        }
+        Verb::Kubectl { arguments } => {
+            let mut kubectl = Command::new(tools::kubectl()?);
+            kubectl.args(arguments).env("KUBECONFIG", Lab::attach(&state)?.kubeconfig());
+            return exec(kubectl);
+        }
+        Verb::Node { name, action } => Lab::attach(&state)?.node(&name, action.into())?,
+        Verb::Process { name, action } => Lab::attach(&state)?.process(name, action.into())?,
+        Verb::Wan { a: Some(a), b: Some(b), change } => Lab::attach(&state)?.wan(a, b, &change.join(" "))?,
+        Verb::Wan { a, .. } => {
+            ensure!(a.is_none(), "name two sites and a change, for example `lab wan dc1 dc2 20ms`");
+            println!("{}", wan::table_header());
+            Lab::attach(&state)?.links()?.iter().for_each(|link| println!("{link}"));
+        }
+        Verb::Patroni(PatroniVerb::List) => show::members(&Lab::attach(&state)?.members()?),
+        Verb::Patroni(PatroniVerb::Url) => println!("{}", Lab::attach(&state)?.database_url()?),
+        Verb::Patroni(PatroniVerb::Switchover { to }) => {
+            let done = Lab::attach(&state)?.switchover(to.as_deref())?;
+            println!("the primary moved from {} to {} ({} ms)", done.from, done.to, done.took_ms);
+        }
+        Verb::Patroni(verb) => drop(Lab::attach(&state)?.patroni(verb.into())?),
+        Verb::Image { binary, name, out } => {
+            let cache = Cache::from_environment()?;
+            cache.require(&[cache.base_layer()])?;
+            Image::of_program(&cache.base_layer(), &binary, &name)?.write(&out)?;
+            println!("{name} is in {}", out.display());
+        }
+        Verb::LoadImage { file } => Lab::attach(&state)?.load_image(&file)?,
+        Verb::Light => light()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn prepare_all(light: bool) -> Result<()> {
+    let start = Instant::now();
+    let cache = Cache::from_environment()?;
+    let scope = if light { Scope::Light } else { Scope::Lab };
+    prepare::prepare(&cache, scope, &|line| println!("{line}"))?;
+    println!("the lab's tools are in {} ({:.1} s)", cache.directory.display(), start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn up(options: &Options) -> Result<ExitCode> {
+    let start = Instant::now();
+    interrupt::clean_up_on_interrupt(options.state.clone())?;
+    let lab = Lab::up(options, &|line| println!("{line}"))?;
+    println!("the lab is up ({:.1} s)", start.elapsed().as_secs_f64());
+    println!("  export KUBECONFIG={}", lab.kubeconfig().display());
+    println!("  `lab status` shows it, `lab shell` goes inside, `lab down` ends it");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn light() -> Result<()> {
+    let start = Instant::now();
+    let bed = LightBed::start()?;
+    println!("the light bed is up ({:.1} s); Ctrl-C ends it", start.elapsed().as_secs_f64());
+    println!("  export KUBECONFIG={}", bed.kubeconfig().display());
+    interrupt::wait()?;
+    drop(bed);
+    Ok(())
+}
+
+/// Becomes another program; returns only when that fails.
+fn exec(mut command: Command) -> Result<ExitCode> {
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))
+}
+
+impl From<NodeVerb> for NodeAction {
+    fn from(verb: NodeVerb) -> NodeAction {
+        match verb {
+            NodeVerb::Kill => NodeAction::Kill,
+            NodeVerb::Start => NodeAction::Start,
+            NodeVerb::Cut => NodeAction::Cut,
+            NodeVerb::Heal => NodeAction::Heal,
+            NodeVerb::KubeletStop => NodeAction::StopKubelet,
+            NodeVerb::KubeletStart => NodeAction::StartKubelet,
+        }
+    }
+}
+
+impl From<ProcessVerb> for ProcessAction {
+    fn from(verb: ProcessVerb) -> ProcessAction {
+        match verb {
+            ProcessVerb::Kill => ProcessAction::Kill,
+            ProcessVerb::Start => ProcessAction::Start,
+            ProcessVerb::Restart => ProcessAction::Restart,
+        }
+    }
+}
+
+impl From<PatroniVerb> for PatroniAction {
+    fn from(verb: PatroniVerb) -> PatroniAction {
+        match verb {
+            PatroniVerb::Switchover { to } => PatroniAction::Switchover { candidate: to },
+            PatroniVerb::Kill { member } => PatroniAction::Kill { member },
+            PatroniVerb::Start { member } => PatroniAction::Start { member },
+            PatroniVerb::Freeze { member } => PatroniAction::Freeze { member },
+            PatroniVerb::Thaw { member } => PatroniAction::Thaw { member },
+            PatroniVerb::Pause => PatroniAction::Pause,
+            PatroniVerb::Resume => PatroniAction::Resume,
+            PatroniVerb::Add { name, site } => PatroniAction::Add { name, site },
+            PatroniVerb::Remove { member } => PatroniAction::Remove { member },
+            PatroniVerb::Url => PatroniAction::DatabaseUrl,
+            PatroniVerb::List => PatroniAction::List,
+        }
+    }
+}

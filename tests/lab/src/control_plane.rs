@@ -1,0 +1,352 @@
+//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler: the same four programs in both beds.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::Command,
+    str::FromStr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    pki::{self, Authority},
+    process::{Place, Power, Process},
+    site::SERVICE_RANGE,
+    tools::{Cache, ETCD, KUBE},
+};
+
+/// A program of the control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Component {
+    Etcd,
+    KubeApiserver,
+    KubeControllerManager,
+    KubeScheduler,
+}
+
+impl Component {
+    pub const ALL: [Component; 4] =
+        [Component::Etcd, Component::KubeApiserver, Component::KubeControllerManager, Component::KubeScheduler];
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Component::Etcd => "etcd",
+            Component::KubeApiserver => "kube-apiserver",
+            Component::KubeControllerManager => "kube-controller-manager",
+            Component::KubeScheduler => "kube-scheduler",
+        })
+    }
+}
+
+impl FromStr for Component {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Component::ALL.into_iter().find(|component| component.to_string() == text).ok_or_else(|| {
+            format!(
+                "{text:?} is not a process of the control plane; write etcd, kube-apiserver, kube-controller-manager \
+                 or kube-scheduler"
+            )
+        })
+    }
+}
+
+/// Where a control plane listens and keeps its files.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub cache: Cache,
+    /// Holds certificates, kubeconfigs, logs and etcd's data.
+    pub directory: PathBuf,
+    pub place: Place,
+    pub bind: Ipv4Addr,
+    /// The address that clients and the Service `kubernetes` use.
+    pub address: Ipv4Addr,
+    pub port: u16,
+    pub etcd_port: u16,
+    pub etcd_peer_port: u16,
+    /// Nodes that will join: each gets a kubeconfig of its own.
+    pub nodes: Vec<String>,
+    /// Further flags of the controller manager.
+    pub controller_manager: Vec<String>,
+}
+
+/// The running control plane. Processes end with [`ControlPlane::stop`] or when the value is dropped.
+#[derive(Debug)]
+pub struct ControlPlane {
+    settings: Settings,
+    processes: BTreeMap<Component, Process>,
+}
+
+/// The usual limits of 20 and 50 requests a second make the controllers take 6 s to start.
+const FASTER: [&str; 2] = ["--kube-api-qps=500", "--kube-api-burst=1000"];
+
+/// How long the API server may take to be ready; 5 s are usual.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// The API server would wait for its watches much longer.
+const STOPPED_WITHIN: Duration = Duration::from_secs(3);
+
+impl ControlPlane {
+    /// Writes certificates and starts everything. Returns when the API server is ready.
+    pub fn start(settings: Settings) -> Result<ControlPlane> {
+        for directory in ["pki", "logs"] {
+            fs::create_dir_all(settings.directory.join(directory))
+                .with_context(|| format!("cannot create {}", settings.directory.join(directory).display()))?;
+        }
+        write_certificates(&settings)?;
+        let mut control_plane = ControlPlane { settings, processes: BTreeMap::new() };
+        control_plane.start_component(Component::Etcd)?;
+        control_plane.start_component(Component::KubeApiserver)?;
+        control_plane.wait_until_ready()?;
+        // These two give up when they are early, so they wait for the API server.
+        control_plane.start_component(Component::KubeControllerManager)?;
+        control_plane.start_component(Component::KubeScheduler)?;
+        Ok(control_plane)
+    }
+
+    /// The administrator's kubeconfig, for the namespace that the control plane lives in.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.settings.kubeconfig("admin")
+    }
+
+    /// The certificate of the authority, PEM.
+    pub fn authority(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.settings.pki("ca.crt"))?)
+    }
+
+    pub fn start_component(&mut self, component: Component) -> Result<()> {
+        if let Some(process) = self.processes.get_mut(&component) {
+            ensure!(!process.is_running(), "{component} is already running");
+        }
+        let log = self.settings.directory.join("logs").join(format!("{component}.log"));
+        let process =
+            Process::start(&component.to_string(), self.settings.command(component), &log, &self.settings.place)?;
+        self.processes.insert(component, process);
+        Ok(())
+    }
+
+    /// Ends a component at once, as a crash would.
+    pub fn kill_component(&mut self, component: Component) -> Result<()> {
+        let process = self.processes.get_mut(&component).with_context(|| format!("{component} was never started"))?;
+        ensure!(process.is_running(), "{component} is not running");
+        process.kill()
+    }
+
+    /// Ends a component in order and starts it again. For the API server: returns when it is ready.
+    pub fn restart_component(&mut self, component: Component) -> Result<()> {
+        if let Some(process) = self.processes.get_mut(&component) {
+            process.stop(STOPPED_WITHIN)?;
+        }
+        self.start_component(component)?;
+        if component == Component::KubeApiserver { self.wait_until_ready() } else { Ok(()) }
+    }
+
+    pub fn status(&mut self) -> BTreeMap<String, Power> {
+        let power = |process: &mut Process| if process.is_running() { Power::On } else { Power::Off };
+        self.processes.iter_mut().map(|(component, process)| (component.to_string(), power(process))).collect()
+    }
+
+    /// Waits for the API server's own word that it is ready.
+    pub fn wait_until_ready(&mut self) -> Result<()> {
+        self.wait_for("/readyz", "the API server to be ready")
+    }
+
+    /// Waits until the controllers work. Before that no pod can be made, because it needs a service account.
+    pub fn wait_for_controllers(&mut self) -> Result<()> {
+        self.wait_for("/api/v1/namespaces/default/serviceaccounts/default", "the controllers to work")
+    }
+
+    /// Waits until the API server answers `path` with success.
+    fn wait_for(&mut self, path: &'static str, what: &str) -> Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            self.processes.values_mut().try_for_each(Process::check)?;
+            match self.settings.ask(path) {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error).with_context(|| format!("waited a minute in vain for {what}"));
+                }
+                Err(_) => thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    /// Ends everything, the API server's clients first.
+    pub fn stop(&mut self) {
+        for (_, process) in self.processes.iter_mut().rev() {
+            // Best effort, and without patience: no data of a test bed is worth waiting for.
+            let _ = process.kill();
+        }
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Settings {
+    pub fn kubeconfig(&self, user: &str) -> PathBuf {
+        self.directory.join("pki").join(format!("{user}.kubeconfig"))
+    }
+
+    /// The URL of the API server for those in its namespace and network.
+    pub fn url(&self) -> String {
+        format!("https://{}:{}", self.address, self.port)
+    }
+
+    fn pki(&self, file: &str) -> PathBuf {
+        self.directory.join("pki").join(file)
+    }
+
+    fn ask(&self, path: &'static str) -> Result<()> {
+        let kubeconfig = self.kubeconfig("admin");
+        let ask = move || -> Result<()> {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+                let client = crate::client(&kubeconfig).await?;
+                let request = axum::http::Request::get(path).body(Vec::new())?;
+                tokio::time::timeout(Duration::from_secs(2), client.request_text(request)).await??;
+                Ok(())
+            })
+        };
+        match &self.place.namespace {
+            Some(namespace) => crate::net::in_netns(namespace, ask)?,
+            None => ask(),
+        }
+    }
+
+    fn command(&self, component: Component) -> Command {
+        let (module, mut arguments) = match component {
+            Component::Etcd => (&ETCD, self.etcd()),
+            Component::KubeApiserver => (&KUBE, self.api_server()),
+            Component::KubeControllerManager => (&KUBE, self.controller_manager()),
+            Component::KubeScheduler => (&KUBE, self.scheduler()),
+        };
+        if let Ok(level) = std::env::var("SWITCHOVER_LAB_VERBOSITY")
+            && component != Component::Etcd
+        {
+            arguments.push(format!("--v={level}"));
+        }
+        let mut command = Command::new(self.cache.go(module).join(component.to_string()));
+        command.args(arguments).current_dir(&self.directory);
+        command
+    }
+
+    fn etcd(&self) -> Vec<String> {
+        let client = format!("http://127.0.0.1:{}", self.etcd_port);
+        let peer = format!("http://127.0.0.1:{}", self.etcd_peer_port);
+        vec![
+            format!("--data-dir={}", self.directory.join("etcd").display()),
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster=default={peer}"),
+            "--log-level=warn".into(),
+            // The page cache survives a killed process, and nobody keeps a test bed over a power cut.
+            "--unsafe-no-fsync".into(),
+        ]
+    }
+
+    fn api_server(&self) -> Vec<String> {
+        let file = |flag: &str, name: &str| format!("--{flag}={}", self.pki(name).display());
+        // A loopback address is refused as an endpoint of the Service `kubernetes`.
+        let reconciler = if self.address.is_loopback() { "none" } else { "lease" };
+        vec![
+            format!("--endpoint-reconciler-type={reconciler}"),
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
+            format!("--bind-address={}", self.bind),
+            format!("--advertise-address={}", self.address),
+            format!("--secure-port={}", self.port),
+            format!("--service-cluster-ip-range={SERVICE_RANGE}"),
+            file("tls-cert-file", "apiserver.crt"),
+            file("tls-private-key-file", "apiserver.key"),
+            file("client-ca-file", "ca.crt"),
+            file("kubelet-client-certificate", "admin.crt"),
+            file("kubelet-client-key", "admin.key"),
+            "--kubelet-preferred-address-types=InternalIP".into(),
+            "--service-account-issuer=https://kubernetes.default.svc".into(),
+            file("service-account-key-file", "token.pub"),
+            file("service-account-signing-key-file", "token.key"),
+            "--authorization-mode=Node,RBAC".into(),
+            "--enable-admission-plugins=NodeRestriction".into(),
+            "--allow-privileged=true".into(),
+            // Webhook Services are dialled at the addresses of their pods: no kube-proxy runs here.
+            "--enable-aggregator-routing=true".into(),
+        ]
+    }
+
+    fn controller_manager(&self) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--kubeconfig={}", self.kubeconfig("kube-controller-manager").display()),
+            format!("--root-ca-file={}", self.pki("ca.crt").display()),
+            format!("--service-account-private-key-file={}", self.pki("token.key").display()),
+            // Without it the controllers lack the rights to create what they manage.
+            "--use-service-account-credentials=true".into(),
+            "--leader-elect=false".into(),
+            "--secure-port=0".into(),
+        ];
+        arguments.extend(FASTER.map(str::to_owned));
+        arguments.extend(self.controller_manager.iter().cloned());
+        arguments
+    }
+
+    fn scheduler(&self) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--kubeconfig={}", self.kubeconfig("kube-scheduler").display()),
+            "--leader-elect=false".into(),
+            "--secure-port=0".into(),
+        ];
+        arguments.extend(FASTER.map(str::to_owned));
+        arguments
+    }
+}
+
+fn write_certificates(settings: &Settings) -> Result<()> {
+    let authority = Authority::new()?;
+    let write = |name: &str, text: &str| pki::write_private(&settings.pki(name), text);
+    write("ca.crt", &authority.certificate())?;
+    let (private, public) = pki::token_key()?;
+    write("token.key", &private)?;
+    write("token.pub", &public)?;
+
+    let address = settings.address.to_string();
+    let alternatives =
+        [&address, "127.0.0.1", "10.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+    let server = authority.issue("kube-apiserver", None, &alternatives)?;
+    write("apiserver.crt", &server.certificate)?;
+    write("apiserver.key", &server.key)?;
+
+    let admin = authority.issue("admin", Some("system:masters"), &[])?;
+    write("admin.crt", &admin.certificate)?;
+    write("admin.key", &admin.key)?;
+    let kubeconfig = |user: &str, identity: &pki::Identity| {
+        pki::write_private(&settings.kubeconfig(user), &authority.kubeconfig(&settings.url(), identity))
+    };
+    kubeconfig("admin", &admin)?;
+    for component in ["kube-controller-manager", "kube-scheduler"] {
+        kubeconfig(component, &authority.issue(&format!("system:{component}"), None, &[])?)?;
+    }
+    for node in &settings.nodes {
+        kubeconfig(node, &authority.issue(&format!("system:node:{node}"), Some("system:nodes"), &[])?)?;
+    }
+    Ok(())
+}
+
+/// The administrator's kubeconfig for another address of the same API server, e.g. a forwarded port.
+pub fn kubeconfig_for(kubeconfig: &Path, url: &str) -> Result<String> {
+    let text = fs::read_to_string(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
+    let mut config: serde_json::Value = serde_json::from_str(&text)?;
+    config["clusters"][0]["cluster"]["server"] = url.into();
+    Ok(format!("{config:#}\n"))
+}

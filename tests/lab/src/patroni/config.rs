@@ -1,0 +1,199 @@
+//! The configuration of a member: Patroni's file, the command lines, and what the database holds from the start.
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use nix::unistd::{User, chown};
+
+use super::{
+    Host,
+    tools::{POSTGRES_BIN, USER},
+};
+
+/// The name of the cluster, in Patroni's words the scope.
+pub const SCOPE: &str = "shop";
+
+/// Patroni's REST API.
+pub const REST_PORT: u16 = 8008;
+
+pub const POSTGRES_PORT: u16 = 5432;
+
+pub const STORE_CLIENT_PORT: u16 = 2379;
+const STORE_PEER_PORT: u16 = 2380;
+
+/// What the demo service needs, and a role that may only look (for discovery by SQL).
+const FIRST_SQL: &str = "\
+CREATE ROLE shop LOGIN PASSWORD 'shop';
+CREATE DATABASE shop OWNER shop;
+CREATE ROLE monitor LOGIN PASSWORD 'monitor' IN ROLE pg_monitor;
+";
+
+/// The files of one member.
+#[derive(Debug, Clone)]
+pub struct Files {
+    pub directory: PathBuf,
+}
+
+impl Files {
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    pub fn patroni_log(&self) -> PathBuf {
+        self.directory.join("patroni.log")
+    }
+
+    pub fn store_log(&self) -> PathBuf {
+        self.directory.join("etcd.log")
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.directory.join("patroni.yml")
+    }
+
+    /// Writes everything that the member's programs read. Data of an earlier run stays.
+    pub fn write(&self, host: &Host, stores: &[Ipv4Addr], user: &User) -> Result<()> {
+        fs::create_dir_all(&self.directory)
+            .with_context(|| format!("cannot create {} for {}", self.directory.display(), host.name))?;
+        fs::write(self.settings(), settings(host, stores, &self.directory))?;
+        fs::write(self.directory.join("first.sql"), FIRST_SQL)?;
+        let script = format!(
+            "#!/bin/sh\nexec {POSTGRES_BIN}/psql \"$1\" --no-psqlrc --quiet --set ON_ERROR_STOP=1 --file {}\n",
+            self.directory.join("first.sql").display()
+        );
+        fs::write(self.directory.join("first.sh"), script)?;
+        for name in ["socket", "etcd"] {
+            fs::create_dir_all(self.directory.join(name))?;
+            chown(&self.directory.join(name), Some(user.uid), Some(user.gid))?;
+        }
+        // etcd warns about a data directory that others may read.
+        fs::set_permissions(self.directory.join("etcd"), fs::Permissions::from_mode(0o700))?;
+        fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o755))?;
+        chown(&self.directory, Some(user.uid), Some(user.gid))?;
+        Ok(())
+    }
+
+    /// Patroni, which runs PostgreSQL.
+    pub fn patroni(&self, python: &Path) -> Command {
+        let mut command = as_database_user(python);
+        command.args(["-m", "patroni"]).arg(self.settings()).env("HOME", &self.directory).current_dir(&self.directory);
+        command
+    }
+
+    /// The member of the distributed store in which Patroni keeps the leader lock.
+    pub fn store(&self, etcd: &Path, host: &Host, members: &[(String, Ipv4Addr)]) -> Command {
+        let peer = |address: &Ipv4Addr| format!("http://{address}:{STORE_PEER_PORT}");
+        let client = format!("http://{}:{STORE_CLIENT_PORT}", host.address);
+        let all: Vec<String> = members.iter().map(|(name, address)| format!("{name}={}", peer(address))).collect();
+        let mut command = as_database_user(etcd);
+        command
+            .args(["--name", &host.name, "--initial-cluster", &all.join(","), "--initial-cluster-token", SCOPE])
+            .arg("--data-dir")
+            .arg(self.directory.join("etcd"))
+            .args(["--listen-peer-urls", &peer(&host.address), "--initial-advertise-peer-urls", &peer(&host.address)])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            // A heartbeat is longer than the longest round trip, an election ten heartbeats, as etcd advises.
+            .args(["--heartbeat-interval", "100", "--election-timeout", "1000"])
+            // The lab's crashes are killed processes: what was written is in the page cache, and no disk is waited for.
+            .args(["--unsafe-no-fsync", "--log-level", "warn"])
+            .args(["--auto-compaction-mode", "periodic", "--auto-compaction-retention", "10m"])
+            .env("GOMAXPROCS", "1")
+            .current_dir(&self.directory);
+        command
+    }
+}
+
+/// A command as the database's user, in an environment with nothing of the caller's.
+fn as_database_user(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--clear-groups", "--"])
+        .arg(program)
+        .env_clear()
+        .env("PATH", format!("{POSTGRES_BIN}:/usr/local/bin:/usr/bin:/bin"))
+        // The lab has no name server, and Patroni looks its own address up at its start: give up after 1 s, not 10.
+        .env("RES_OPTIONS", "timeout:1 attempts:1")
+        .env("LANG", "C.UTF-8");
+    command
+}
+
+/// Patroni's file. The failover settings are the fastest that Patroni takes: it raises a smaller ttl to 20.
+fn settings(host: &Host, stores: &[Ipv4Addr], directory: &Path) -> String {
+    let Host { name, site, address, .. } = host;
+    // The own data centre's store first.
+    let mut stores = stores.to_vec();
+    stores.sort_by_key(|store| store != address);
+    let stores: Vec<String> = stores.iter().map(|store| format!("{store}:{STORE_CLIENT_PORT}")).collect();
+    let (stores, directory) = (stores.join(", "), directory.display());
+    format!(
+        "\
+scope: {SCOPE}
+name: {name}
+tags: {{dc: {site}}}
+restapi:
+  listen: {address}:{REST_PORT}
+  connect_address: {address}:{REST_PORT}
+etcd3:
+  hosts: [{stores}]
+bootstrap:
+  dcs:
+    ttl: 20
+    loop_wait: 2
+    retry_timeout: 3
+    maximum_lag_on_failover: 16777216
+    postgresql:
+      use_pg_rewind: true
+      use_slots: true
+      parameters:
+        wal_log_hints: 'on'
+        max_connections: 100
+        max_wal_senders: 10
+        max_replication_slots: 10
+  initdb:
+    - encoding: UTF8
+    - locale: C
+    - auth: scram-sha-256
+  post_bootstrap: sh {directory}/first.sh
+postgresql:
+  listen: {address}:{POSTGRES_PORT}
+  connect_address: {address}:{POSTGRES_PORT}
+  bin_dir: {POSTGRES_BIN}
+  data_dir: {directory}/data
+  pgpass: {directory}/pgpass
+  use_unix_socket: true
+  basebackup:
+    - checkpoint: fast
+    - no-sync
+  authentication:
+    superuser: {{username: postgres, password: postgres}}
+    replication: {{username: replicator, password: replicator}}
+  pg_hba:
+    - local all all trust
+    - host replication replicator 10.77.0.0/16 scram-sha-256
+    # In clear text: SCRAM takes a client that was built without optimization 0.2 s of its processor.
+    - host all all 10.77.0.0/16 password
+    - host all all 10.244.0.0/16 password
+  parameters:
+    unix_socket_directories: {directory}/socket
+    shared_buffers: 32MB
+    # The lab's crashes are killed processes: what was written is in the page cache, and no disk is waited for.
+    fsync: 'off'
+    # Over a cut link a dead peer is noticed in seconds.
+    wal_sender_timeout: 5s
+    wal_receiver_timeout: 5s
+    tcp_keepalives_idle: 2
+    tcp_keepalives_interval: 1
+    tcp_keepalives_count: 3
+    tcp_user_timeout: 5s
+    log_line_prefix: '%m [%p] %q%u@%d %h '
+    # So that a client can say which member answered: SELECT current_setting('lab.member').
+    lab.member: {name}
+"
+    )
+}
