@@ -1,22 +1,153 @@
-//! (being written)
+//! The agent: measures the distance from its node to every member of every database, and writes it down.
+//!
+//! ```text
+//! DatabaseClusters → targets → probe → readings → NodeLatency
+//! ```
+//! All members are measured, not only the primary: after a failover the distances to the new one are known already.
+
+mod schedule;
+mod targets;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject},
+    runtime::watcher,
+};
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::DatabaseCluster,
+    core::rtt::Deadband,
+    probe::{self, ProbeConfig, ProbeError, ProbeMetrics, Sockets, Target},
+    serve::{self, Probes, ServeError},
+    watch::{Changed, Health, Table},
+};
+
+/// How the agent runs.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
+    /// Name of the node that this agent runs on, and of its NodeLatency.
     pub node_name: String,
-    pub interval: std::time::Duration,
+    /// Pause between two echoes to one member.
+    pub interval: Duration,
+    /// Number of echoes in a window.
     pub window: usize,
-    pub timeout: std::time::Duration,
-    pub heartbeat: std::time::Duration,
-    pub metrics_listen: std::net::SocketAddr,
+    /// An echo that isn't answered within this time is lost.
+    pub timeout: Duration,
+    /// Pause between two TCP connects to one member, where echoes are blocked.
+    pub tcp_interval: Duration,
+    /// The object is written at least this often.
+    pub heartbeat: Duration,
+    /// A change is written after a random part of this time, so that agents that see the same don't write at once.
+    pub spread: Duration,
+    /// What counts as a change.
+    pub deadband: Deadband,
+    /// Where /livez, /readyz and /metrics are served.
+    pub metrics_listen: SocketAddr,
 }
+
 impl Default for AgentConfig {
     fn default() -> Self {
         Self {
             node_name: String::new(),
-            interval: Default::default(),
+            interval: Duration::from_millis(300),
             window: 10,
-            timeout: Default::default(),
-            heartbeat: Default::default(),
-            metrics_listen: ([0, 0, 0, 0], 0).into(),
+            timeout: Duration::from_secs(1),
+            tcp_interval: Duration::from_secs(1),
+            heartbeat: Duration::from_secs(60),
+            spread: Duration::from_millis(500),
+            deadband: Deadband::default(),
+            metrics_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8089)),
+        }
+    }
+}
+
+/// Why the agent ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    #[error("can't serve health and metrics: {0}")]
+    Serve(#[from] ServeError),
+    #[error("a background task ended that should not have: {0}")]
+    Task(String),
+}
+
+/// Runs until `shutdown`.
+///
+/// # Errors
+/// No ICMP socket or the health port can be had, or a background task died.
+pub async fn run(config: AgentConfig, client: Client, shutdown: CancellationToken) -> Result<(), AgentError> {
+    let mut registry = crate::metrics::registry();
+    let probe_metrics = ProbeMetrics::register(&mut registry);
+    let write_metrics = writer::WriteMetrics::register(&mut registry);
+    let probes = Probes::new(Arc::new(registry));
+    let databases_known = probes.check("databases", "the DatabaseClusters have not been read yet");
+    let sockets = Sockets::open()?;
+    serve::serve_http(config.metrics_listen, probes.router(), shutdown.clone()).await?;
+    tracing::info!(node = config.node_name, by = sockets.kind(), interval = ?config.interval, "measuring");
+
+    let (targets_sender, targets) = watch::channel(BTreeSet::new());
+    let (readings_sender, readings) = watch::channel(Arc::default());
+    let probing = ProbeConfig {
+        interval: config.interval,
+        window: config.window,
+        timeout: config.timeout,
+        tcp_interval: config.tcp_interval,
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(follow_databases(client.clone(), targets_sender, move || databases_known.set_ready()));
+    tasks.spawn(probe::run(probing, sockets, targets, readings_sender, probe_metrics));
+    tasks.spawn(writer::run(config, client, readings, write_metrics, shutdown.clone()));
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        Some(ended) = tasks.join_next() => {
+            if shutdown.is_cancelled() { Ok(()) } else { Err(AgentError::Task(format!("{ended:?}"))) }
+        }
+    }
+}
+
+/// Keeps the targets current. Each object is read by itself: one that can't be read is left out with a line in the
+/// log, and the others are measured on. While the watch fails, the last targets are.
+async fn follow_databases(client: Client, targets: watch::Sender<BTreeSet<Target>>, known: impl Fn()) {
+    let resource = ApiResource::erase::<DatabaseCluster>(&());
+    let databases: Api<DynamicObject> = Api::all_with(client, &resource);
+    let mut table: Table<String, BTreeSet<Target>> = Table::default();
+    let health = Health::new("DatabaseCluster");
+    crate::watch::follow_dynamic(databases, watcher::Config::default(), health, |event| {
+        if table.apply(event, of_interest) == Changed::Nothing {
+            return;
+        }
+        known();
+        let union = targets::union(table.values());
+        targets.send_if_modified(|current| {
+            let differs = *current != union;
+            *current = union;
+            differs
+        });
+    })
+    .await;
+}
+
+fn of_interest(object: DynamicObject) -> (String, Option<BTreeSet<Target>>) {
+    let name = object.name_any();
+    match object.try_parse::<DatabaseCluster>() {
+        Ok(database) => (name, Some(targets::of(&database))),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(database = name, error, "a DatabaseCluster can't be read; its members are not measured");
+            (name, None)
         }
     }
 }

@@ -120,7 +120,7 @@ struct Landed {
 }
 
 enum What {
-    Echo(Option<u32>),
+    Echo(Result<Option<u32>, echo::NotSent>),
     Connect(Option<u32>),
     Resolved(Result<Vec<IpAddr>, String>),
 }
@@ -213,7 +213,7 @@ impl Prober {
                     }
                 }
                 Err(error) => {
-                    self.metrics.errors(Method::Icmp, "resolve");
+                    self.metrics.error("resolve");
                     if !std::mem::replace(&mut host.unresolved, true) {
                         tracing::warn!(
                             host = landed.host,
@@ -233,7 +233,13 @@ impl Prober {
         }
         let before = host.track.method();
         match landed.what {
-            What::Echo(rtt_us) => host.track.echo(rtt_us),
+            What::Echo(sent) => {
+                if sent.is_err() {
+                    self.metrics.error("send");
+                }
+                // What can't be sent can't arrive: the way is cut.
+                host.track.echo(sent.ok().flatten());
+            }
             What::Connect(rtt_us) => host.track.connect(rtt_us),
             What::Resolved(_) => {}
         }

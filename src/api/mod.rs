@@ -14,13 +14,32 @@ pub const GROUP: &str = "switchover.dev";
 /// The one served and stored version.
 pub const VERSION: &str = "v1alpha1";
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use kube::CustomResourceExt;
 
 /// The definitions that `switchover crds` prints and `deploy/base/crds.yaml` holds.
 #[must_use]
 pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
-    vec![DatabaseCluster::crd(), NodeLatency::crd()]
+    let mut definitions = vec![DatabaseCluster::crd(), NodeLatency::crd()];
+    for version in definitions.iter_mut().flat_map(|definition| &mut definition.spec.versions) {
+        if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            drop_unknown_formats(schema);
+        }
+    }
+    definitions
+}
+
+/// Rust's integer types are not formats that Kubernetes knows; kubectl would warn of each one. Their bounds stay.
+fn drop_unknown_formats(schema: &mut JSONSchemaProps) {
+    if schema.format.as_ref().is_some_and(|format| format.starts_with("uint")) {
+        schema.format = None;
+    }
+    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(drop_unknown_formats);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        drop_unknown_formats(items);
+    }
 }
 
 /// The same as YAML documents.

@@ -25,6 +25,10 @@ pub enum ProbeError {
     Socket(#[source] io::Error),
 }
 
+/// An echo that could not be sent: no route, or no socket of that kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NotSent;
+
 /// The sockets that all echoes go through: one for each of IPv4 and IPv6, unprivileged ping sockets where the kernel
 /// allows them, else raw ones.
 #[derive(Clone)]
@@ -77,26 +81,26 @@ impl Sockets {
         current.filter(|ip| addresses.contains(ip)).or_else(|| addresses.iter().find(usable).copied())
     }
 
-    /// One echo: the round-trip time in microseconds, or `None` if it wasn't answered within `timeout` or couldn't
-    /// even be sent.
+    /// One echo: the round-trip time in microseconds, or `None` if it wasn't answered within `timeout`. An error is one
+    /// that couldn't even be sent.
     pub(super) fn echo(
         &self,
         to: IpAddr,
         sequence: u16,
         timeout: Duration,
-    ) -> impl Future<Output = Option<u32>> + Send + use<> {
+    ) -> impl Future<Output = Result<Option<u32>, NotSent>> + Send + use<> {
         let client = if to.is_ipv4() { self.v4.clone() } else { self.v6.clone() };
         let identifier = PingIdentifier(self.identifier);
         async move {
-            let mut pinger = client?.pinger(to, identifier).await;
+            let mut pinger = client.ok_or(NotSent)?.pinger(to, identifier).await;
             pinger.timeout(timeout);
             match pinger.ping(PingSequence(sequence), &PAYLOAD).await {
                 // A router's "unreachable" comes back as well, and quickly: it measures the way to the router.
-                Ok((packet, took)) if is_reply(&packet) => Some(micros(took)),
-                Ok(_) | Err(SurgeError::Timeout { .. }) => None,
+                Ok((packet, took)) if is_reply(&packet) => Ok(Some(micros(took))),
+                Ok(_) | Err(SurgeError::Timeout { .. }) => Ok(None),
                 Err(error) => {
                     tracing::debug!(%to, %error, "an echo could not be sent");
-                    None
+                    Err(NotSent)
                 }
             }
         }

@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::core::rtt::{Method, Summary};
+use crate::core::rtt::Summary;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Host {
@@ -17,7 +17,6 @@ struct Host {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Failure {
-    method: &'static str,
     reason: &'static str,
 }
 
@@ -46,7 +45,11 @@ impl ProbeMetrics {
             Unit::Ratios,
             metrics.loss.clone(),
         );
-        registry.register("probe_errors", "Probes that could not be made, by reason", metrics.failures.clone());
+        registry.register(
+            "probe_errors",
+            "Probes that could not be made: no route (send), or the name has no address (resolve)",
+            metrics.failures.clone(),
+        );
         metrics
     }
 
@@ -64,12 +67,8 @@ impl ProbeMetrics {
         self.loss.get_or_create(&label).set(f64::from(reading.loss_percent) / 100.0);
     }
 
-    pub(super) fn errors(&self, method: Method, reason: &'static str) {
-        let method = match method {
-            Method::Icmp => "icmp",
-            Method::Tcp => "tcp",
-        };
-        self.failures.get_or_create(&Failure { method, reason }).inc();
+    pub(super) fn error(&self, reason: &'static str) {
+        self.failures.get_or_create(&Failure { reason }).inc();
     }
 
     pub(super) fn forget(&self, host: &str) {

@@ -29,12 +29,21 @@ pub const CONFIGURATION: &str = "switchover";
 pub enum InstallError {
     #[error("no certificate can be made for the Service {namespace}/{service}: {source}: write names of a Service")]
     Make { service: String, namespace: String, source: rcgen::Error },
-    #[error("Secret {namespace}/{SECRET}: {source}")]
+    #[error("Secret {namespace}/{SECRET}: {}", plainly(source))]
     Secret { namespace: String, source: Box<kube::Error> },
     #[error(
-        "MutatingWebhookConfiguration {CONFIGURATION}: {source}: if it is missing, apply webhook-config first and repeat this command"
+        "MutatingWebhookConfiguration {CONFIGURATION}: {}: if it is missing, apply webhook-config first and repeat this command",
+        plainly(source)
     )]
     Configuration { source: Box<kube::Error> },
+}
+
+/// What the API server says, without the rest of its answer.
+fn plainly(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// What [`install`] did.

@@ -10,6 +10,7 @@
 //!                                                        └─ forward (the API server's port on loopback)
 //!   prepare ──► tools (the cache) ◄── image (archives for the nodes)
 //!   light (control plane + kwok, for the integration tests)
+//!   install ──► demo (the story that `make demo` tells)
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -19,9 +20,11 @@ use anyhow::{Context, Result};
 pub mod cgroup;
 pub mod control;
 pub mod control_plane;
+pub mod demo;
 pub mod forward;
 pub mod image;
 pub mod lab;
+pub mod install;
 pub mod light;
 pub mod load;
 pub mod machine;

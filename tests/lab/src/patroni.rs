@@ -106,15 +106,21 @@ impl Patroni {
         })
     }
 
-    /// Adds a member on another host, which copies the primary; returns when it streams.
+    /// Adds a member on another host, which copies the primary; returns when it streams. Nothing of it stays when it
+    /// doesn't come up.
     pub fn add_member(&self, host: Host) -> Result<()> {
         let name = host.name.clone();
         ensure!(!self.members().contains_key(&name), "the database has a member {name} already");
         self.prepare_member(&host)?;
-        self.with(&name, |member| member.start_patroni(&self.python))?;
-        self.wait_for(START_WITHIN, &format!("{name} to stream from the primary"), |members| {
-            members.iter().any(|member| member.name == name && member.is_streaming())
-        })
+        let started = self.with(&name, |member| member.start_patroni(&self.python)).and_then(|()| {
+            self.wait_for(START_WITHIN, &format!("{name} to stream from the primary"), |members| {
+                members.iter().any(|member| member.name == name && member.is_streaming())
+            })
+        });
+        if started.is_err() {
+            self.take(&name)?.discard()?;
+        }
+        started
     }
 
     /// Ends a member and removes its data. Patroni forgets it after its ttl of 20 s.
@@ -123,15 +129,9 @@ impl Patroni {
             self.primary().as_deref() != Some(name),
             "{name} is the primary; switch over to another member first, then remove it"
         );
-        let mut member = self.take(name)?;
-        let stopped = member.stop_patroni(Duration::from_secs(10));
-        if let Err(error) = stopped {
-            self.members().insert(name.to_owned(), member);
-            return Err(error);
-        }
-        member.kill_store()?;
-        let directory = &member.files.directory;
-        std::fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))
+        // In order, so that the primary knows that the replica has left. What does not end in time is killed.
+        self.with(name, |member| member.stop_patroni(Duration::from_secs(10)))?;
+        self.take(name)?.discard()
     }
 
     /// Where the demo service connects: every member, of which the writable one is used.

@@ -17,6 +17,8 @@ use lab::{
     light::LightBed,
     machine,
     prepare::{self, Scope},
+    demo::{self, DemoOptions},
+    install::Product,
     site::Site,
     supervisor,
     tools::{self, Cache},
@@ -134,6 +136,21 @@ enum Verb {
     },
     /// Start the light bed (control plane and fake nodes on loopback) until Ctrl-C
     Light,
+    /// Show a service following its database's primary through a switchover and a crash, with figures
+    Demo {
+        /// Leave the lab up afterwards
+        #[arg(long)]
+        keep: bool,
+        /// Image archive of switchover and of the demo service (both)
+        #[arg(long = "image", value_name = "FILE", required = true)]
+        images: Vec<PathBuf>,
+        /// The `switchover` program
+        #[arg(long, value_name = "FILE", default_value_os_t = Product::of_workspace().program)]
+        program: PathBuf,
+        /// Where the figures go
+        #[arg(long, value_name = "FILE", default_value_os_t = lab::target_directory().join("demo/report.json"))]
+        out: PathBuf,
+    },
     /// The lab's own process (internal)
     #[command(hide = true)]
     Supervise { settings: PathBuf },
@@ -259,6 +276,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
         Verb::LoadImage { file } => Lab::attach(&state)?.load_image(&file)?,
         Verb::Light => light()?,
+        Verb::Demo { keep, images, program, out } => {
+            interrupt::clean_up_on_interrupt(state.clone())?;
+            let lab = Options { state, images, ..Options::default() };
+            demo::run(&DemoOptions { lab, product: Product { program, ..Product::of_workspace() }, out, keep })?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

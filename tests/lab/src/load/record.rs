@@ -98,7 +98,7 @@ impl Records {
             self.records.pop_front();
         }
         self.records.push_back(Record { start, outcome, took });
-        if !matches!(outcome, Outcome::Ok) && self.failures.len() < FAILURES {
+        if !matches!(outcome, Outcome::Ok | Outcome::DbUnavailable) && self.failures.len() < FAILURES {
             self.failures.push(Failure { at: start, outcome, endpoint, sentence });
         }
     }

@@ -101,6 +101,14 @@ impl Member {
         Ok(())
     }
 
+    /// Kills everything of this member and removes its files.
+    pub fn discard(mut self) -> Result<()> {
+        self.kill_database()?;
+        self.kill_store()?;
+        let directory = &self.files.directory;
+        fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))
+    }
+
     pub fn freeze(&mut self) -> Result<()> {
         ensure!(self.patroni_runs(), "Patroni of {} does not run, so it cannot be frozen", self.host.name);
         self.signal_patroni(Signal::SIGSTOP)?;

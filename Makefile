@@ -1,0 +1,72 @@
+# make demo   the whole story on a real Kubernetes and a real Patroni; KEEP=1 leaves the lab up
+# make test   every test
+# Both do all their own set-up. The first run builds Kubernetes: about 10 minutes on two cores.
+
+SHELL := /bin/bash
+LAB := target/release/lab
+IMAGES := target/images/switchover.tar target/images/shop.tar
+STATE := target/lab
+
+.PHONY: help demo test test-unit test-light test-lab lint deny build tools images crds lab-up lab-down lab-shell clean
+
+help:
+	@sed -n '1,4p' Makefile | sed 's/^# \?//'
+	@echo "make lab-up, lab-shell, lab-down   a lab to look around in"
+	@echo "make lint, deny, crds              what CI checks besides the tests"
+
+demo: images
+	$(LAB) demo $(if $(KEEP),--keep) $(addprefix --image ,$(IMAGES))
+
+test: test-unit test-light test-lab
+
+test-unit:
+	cargo test --workspace --lib --bins --locked
+
+# What Kubernetes alone decides: a real control plane with fake nodes.
+test-light: tools
+	cargo build --locked -p switchover-lab
+	cargo test --locked -p switchover-lab --test light_bed
+	cargo test --locked --test it -- light::
+
+# Real nodes, real Patroni, an emulated WAN. Needs root.
+test-lab: images
+	cargo build --locked -p switchover-lab
+	cargo test --locked -p switchover-lab --test beds --test full_lab -- --include-ignored --test-threads=1
+	cargo test --locked --test it -- lab:: --include-ignored --test-threads=1
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+deny:
+	cargo deny --all-features check bans licenses sources
+
+build:
+	cargo build --release --locked -p switchover -p switchover-lab
+
+tools: build
+	$(LAB) prepare
+
+images: $(IMAGES)
+
+target/images/switchover.tar: tools
+	@$(LAB) image --binary target/release/switchover --name lab.local/switchover:dev --out $@
+
+target/images/shop.tar: tools
+	@$(LAB) image --binary target/release/shop --name lab.local/shop:dev --out $@
+
+crds: build
+	target/release/switchover crds > deploy/base/crds.yaml
+
+lab-up: images
+	$(LAB) up $(addprefix --image ,$(IMAGES))
+
+lab-down:
+	$(LAB) down
+
+lab-shell:
+	$(LAB) shell
+
+clean:
+	-$(LAB) down
+	cargo clean

@@ -1,0 +1,140 @@
+//! One move of the primary as it happens, measured by an onlooker.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Clock, Move, Scene};
+use crate::{Lab, control::PatroniAction, load::Load};
+
+const REPLICAS: usize = 6;
+/// How long the response time is measured before and after a move.
+const WINDOW: Duration = Duration::from_secs(4);
+
+pub(super) struct Story<'a> {
+    pub lab: &'a Lab,
+    pub scene: &'a Scene,
+    pub load: &'a Load,
+    pub clock: Clock,
+}
+
+impl Story<'_> {
+    /// A planned switchover.
+    pub fn switchover(&self, to: &str) -> Result<Move> {
+        let from = self.primary()?;
+        self.play("switchover", &from, || self.lab.switchover(Some(to)).map(drop))
+    }
+
+    /// `kill -9` of PostgreSQL and Patroni of the primary; the member is started again afterwards.
+    pub fn kill(&self) -> Result<Move> {
+        let from = self.primary()?;
+        let member = from.clone();
+        let played = self.play("kill9", &from, || {
+            self.lab.patroni(PatroniAction::Kill { member }).map(drop)
+        })?;
+        self.clock.say(&format!("starting {from} again; it rejoins as a replica"));
+        self.lab.patroni(PatroniAction::Start { member: from })?;
+        Ok(played)
+    }
+
+    fn primary(&self) -> Result<String> {
+        let seen = self.scene.seen();
+        Ok(seen.database["primary"].as_str().context("switchover knows no primary")?.to_owned())
+    }
+
+    fn play(&self, event: &str, from: &str, act: impl FnOnce() -> Result<()>) -> Result<Move> {
+        let mut move_ = Move { event: event.into(), from: from.into(), replicas: REPLICAS, ..Move::default() };
+        std::thread::sleep(WINDOW);
+        let start = Instant::now();
+        move_.p50_ms.before = self.p50(start.checked_sub(WINDOW).unwrap_or(start), start);
+        println!();
+        self.clock.say(&format!("{event}: the primary is {from}; before:"));
+        self.table();
+        let epoch = self.scene.seen().epoch();
+        self.scene.seen().min_ready = self.scene.seen().ready();
+        let event_at = Timestamp::now();
+        act()?;
+        self.scene.wait(Duration::from_secs(90), "switchover confirms a new primary", |seen| seen.failover(epoch).is_some())?;
+        let failover = self.scene.seen().failover(epoch).cloned().unwrap_or_default();
+        let confirmed = time(&failover, "confirmedAt").context("no time of confirmation")?;
+        let confirmed_instant = Instant::now().checked_sub(since(confirmed)).unwrap_or(start);
+        move_.to = failover["to"].as_str().unwrap_or_default().to_owned();
+        move_.confirmed_s = seconds(event_at, confirmed);
+        self.clock.say(&format!("the primary is {} now, confirmed {:.1} s after the event", move_.to, move_.confirmed_s));
+        let to = move_.to.clone();
+        self.scene.wait(Duration::from_secs(30), "every node has its new label", |seen| seen.labels_right(&to))?;
+        move_.labels_s = self.scene.seen().labels_changed.map_or(0.0, |at| seconds(confirmed, at));
+        self.clock.say(&format!("every node has its new label, {:.2} s after that", move_.labels_s));
+        let first_move = self.first_move(epoch)?;
+        move_.p50_ms.far = self.p50(confirmed_instant + Duration::from_millis(300), first_move);
+        self.clock.say(&format!("p50 of the service: {:.1} ms; the pods begin to move", move_.p50_ms.far));
+        self.scene.wait(Duration::from_secs(120), "all replicas are near the primary", |seen| seen.settled_at(&to, REPLICAS))?;
+        let done = self.scene.seen().pods_changed.unwrap_or(confirmed);
+        move_.done_s = seconds(confirmed, done);
+        self.clock.say(&format!("all replicas are near {to}, {:.1} s after it was confirmed", move_.done_s));
+        self.scene.wait(Duration::from_secs(30), "switchover says that the movement is over", |seen| {
+            seen.failover(epoch).is_some_and(|failover| failover["movedAt"].is_string())
+        })?;
+        // The old pods drain for a few seconds; their last requests count too.
+        std::thread::sleep(WINDOW + Duration::from_secs(2));
+        let end = Instant::now();
+        move_.p50_ms.after = self.p50(end.checked_sub(WINDOW).unwrap_or(end), end);
+        let summary = self.load.window(start, end);
+        move_.count(&summary);
+        let failover = self.scene.seen().failover(epoch).cloned().unwrap_or_default();
+        move_.moved = failover["moved"].as_u64().unwrap_or(0);
+        move_.held = failover["held"].as_u64().unwrap_or(0);
+        let seen = self.scene.seen();
+        move_.min_ready = seen.min_ready;
+        move_.near = seen.pods.values().filter(|pod| seen.labels.get(&pod.node).is_some_and(|l| l == "closely")).count();
+        drop(seen);
+        self.clock.say("after:");
+        self.table();
+        self.clock.say(&format!("requests since the event: {summary}"));
+        for failure in self.load.failures().iter().filter(|f| f.at >= start).take(5) {
+            println!("           {:?} {}", failure.outcome, failure.sentence);
+        }
+        Ok(move_)
+    }
+
+    /// Waits for the first pod that goes.
+    fn first_move(&self, epoch: u64) -> Result<Instant> {
+        let moving = |seen: &super::scene::Seen| {
+            seen.pods.values().any(|pod| pod.terminating)
+                || seen.failover(epoch).is_some_and(|failover| failover["moved"].as_u64() > Some(0))
+        };
+        self.scene.wait(Duration::from_secs(60), "the first pod moves", moving)?;
+        Ok(Instant::now())
+    }
+
+    fn p50(&self, from: Instant, to: Instant) -> f64 {
+        self.load.window(from, to).p50_ms.unwrap_or(0.0)
+    }
+
+    /// Nodes, their labels and the pods on them.
+    fn table(&self) {
+        let seen = self.scene.seen();
+        println!("           {:<6} {:<5} {:<13} PODS", "NODE", "SITE", "switchover=");
+        for (node, label) in &seen.labels {
+            let pods: Vec<_> = seen.pods.iter().filter(|(_, pod)| pod.node == *node && !pod.terminating).collect();
+            let names: Vec<_> = pods.iter().map(|(name, _)| name.rsplit('-').next().unwrap_or_default()).collect();
+            let site = crate::site::node_number(node).map(|number| crate::site::Site::of_node(number).to_string());
+            println!("           {node:<6} {:<5} {label:<13} {:>2}  {}", site.unwrap_or_default(), pods.len(), names.join(" "));
+        }
+        println!("           p50 {:.1} ms", self.load.now().p50_ms.unwrap_or(0.0));
+    }
+}
+
+fn time(value: &Value, key: &str) -> Option<Timestamp> {
+    value[key].as_str()?.parse().ok()
+}
+
+fn since(at: Timestamp) -> Duration {
+    Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default()
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    (to.duration_since(from).as_secs_f64() * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,106 @@
+//! Installs the product and the demo service in a lab, as a user would: `kubectl apply -k`, `switchover certs --apply`.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{Lab, tools};
+
+/// Where the product's parts lie.
+#[derive(Debug, Clone)]
+pub struct Product {
+    /// The checkout, with deploy/ in it.
+    pub root: PathBuf,
+    /// The `switchover` program, for its tools.
+    pub program: PathBuf,
+}
+
+impl Product {
+    /// The release build of this workspace.
+    pub fn of_workspace() -> Product {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap_or_default();
+        Product { program: root.join("target/release/switchover"), root }
+    }
+
+    /// Applies the lab overlay, makes the certificate, and waits until every role is ready.
+    pub fn install(&self, lab: &Lab) -> Result<()> {
+        let overlay = self.root.join("deploy/overlays/lab");
+        // The definitions first: the DatabaseCluster of the overlay needs them to be served.
+        kubectl(lab, ["apply", "-f", &path(&self.root.join("deploy/base/crds.yaml"))])?;
+        kubectl(lab, ["wait", "--for=condition=Established", "crd/databaseclusters.switchover.dev", "--timeout=30s"])?;
+        kubectl(lab, ["apply", "-k", &path(&overlay)])?;
+        self.run(lab, ["certs", "--apply"])?;
+        for workload in ["deployment/switchover-controller", "deployment/switchover-webhook", "daemonset/switchover-agent"] {
+            kubectl(lab, ["-n", "switchover-system", "rollout", "status", workload, "--timeout=90s"])?;
+        }
+        Ok(())
+    }
+
+    /// Runs one of the product's tools against the lab.
+    pub fn run<'a>(&self, lab: &Lab, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).env("KUBECONFIG", lab.kubeconfig());
+        output(command, None)
+    }
+}
+
+/// Applies the demo service, which opts its namespace in, and waits until all its replicas are available.
+pub fn shop(lab: &Lab) -> Result<()> {
+    let manifest = include_str!("../manifests/shop.yaml").replace("@DATABASE_URL@", &lab.database_url()?);
+    apply(lab, &manifest)?;
+    kubectl(lab, ["-n", "orders", "rollout", "status", "deployment/shop", "--timeout=90s"]).map(drop)
+}
+
+/// `kubectl apply` of a text.
+pub fn apply(lab: &Lab, manifest: &str) -> Result<String> {
+    let mut command = Command::new(tools::kubectl()?);
+    command.args(["apply", "-f", "-"]).env("KUBECONFIG", lab.kubeconfig());
+    output(command, Some(manifest))
+}
+
+/// Runs kubectl as administrator and returns what it printed.
+pub fn kubectl<'a>(lab: &Lab, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
+    let mut command = Command::new(tools::kubectl()?);
+    command.args(arguments).env("KUBECONFIG", lab.kubeconfig());
+    output(command, None)
+}
+
+/// Tries again until `attempt` succeeds; its last error after `patience`.
+pub fn eventually<T>(patience: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    let deadline = std::time::Instant::now() + patience;
+    loop {
+        match attempt() {
+            Ok(done) => return Ok(done),
+            Err(error) if std::time::Instant::now() >= deadline => {
+                return Err(error).with_context(|| format!("not within {} s", patience.as_secs()));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+fn path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn output(mut command: Command, input: Option<&str>) -> Result<String> {
+    let shown = format!("{command:?}");
+    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+    let mut child = command
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("can't run {shown}"))?;
+    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+        stdin.write_all(input.as_bytes())?;
+    }
+    let Output { status, stdout, stderr } = child.wait_with_output()?;
+    ensure!(status.success(), "{shown}: {status}: {}", String::from_utf8_lossy(&stderr).trim());
+    Ok(String::from_utf8_lossy(&stdout).into_owned())
+}
