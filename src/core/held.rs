@@ -86,6 +86,8 @@ pub enum HeldReason {
     /// Nothing would replace it.
     BarePod,
     Job,
+    /// Admission leaves it alone, so nothing would draw a replacement nearer.
+    NotInjected(String),
     /// A volume ties it to its node, or may do so.
     Pinned(String),
     /// It isn't serving: moving it would prove nothing.
@@ -117,7 +119,7 @@ pub enum HeldReason {
 
 impl HeldReason {
     /// Every [`HeldReason::name`].
-    pub const NAMES: [&'static str; 25] = [
+    pub const NAMES: [&'static str; 26] = [
         "Paused",
         "PrimaryNotConfirmed",
         "SplitBrain",
@@ -130,6 +132,7 @@ impl HeldReason {
         "Never",
         "BarePod",
         "Job",
+        "NotInjected",
         "PinnedByVolume",
         "NotReady",
         "UnknownWorkload",
@@ -153,6 +156,7 @@ impl HeldReason {
             Self::Never => "Never",
             Self::BarePod => "BarePod",
             Self::Job => "Job",
+            Self::NotInjected(_) => "NotInjected",
             Self::Pinned(_) => "PinnedByVolume",
             Self::NotReady => "NotReady",
             Self::UnknownWorkload(_) => "UnknownWorkload",
@@ -191,6 +195,7 @@ impl fmt::Display for HeldReason {
             Self::Never => f.write_str("switchover.dev/move is never for this pod"),
             Self::BarePod => f.write_str("it has no controller, so nothing would replace it"),
             Self::Job => f.write_str("it belongs to a Job, whose work would be lost"),
+            Self::NotInjected(why) => write!(f, "{why}, so nothing would draw its replacement nearer"),
             Self::Pinned(volume) => write!(f, "{volume} may tie it to its node"),
             Self::NotReady => f.write_str("it is not Ready where it is"),
             Self::UnknownWorkload(kind) => write!(f, "the number of replicas of a {kind} is not known"),

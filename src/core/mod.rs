@@ -4,6 +4,7 @@
 //! In reading order: who is primary ([`primary`]), how far each node is from it ([`rtt`], [`tier`]), what a pod asks
 //! for ([`follow`]), what admission injects ([`affinity`]), and what the movement does ([`workload`], [`fit`], [`plan`]).
 
+pub mod keys;
 pub mod primary;
 pub mod rtt;
 pub mod tier;

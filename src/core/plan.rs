@@ -154,7 +154,7 @@ fn misplaced<'a>(input: &Input<'_>, follower: &Follower<'a>) -> Option<&'a str> 
     }
 }
 
-/// Closely nodes, the emptiest first.
+/// Closely nodes, in the order of their names.
 fn targets<'a>(input: &Input<'a>) -> Vec<&'a Node> {
     let mut nodes: Vec<&Node> =
         input.snapshot.nodes.values().filter(|node| input.tiers.tier(&node.name) == Tier::Closely).collect();
@@ -243,6 +243,9 @@ impl<'a> Planner<'a> {
         let key = key.ok_or(HeldReason::BarePod)?;
         if key.kind == "Job" || key.kind == "CronJob" {
             return Err(HeldReason::Job);
+        }
+        if let Some(why) = &pod.not_injected {
+            return Err(HeldReason::NotInjected(why.clone()));
         }
         if let Some(volume) = &pod.pinned_by {
             return Err(HeldReason::Pinned(volume.clone()));

@@ -163,6 +163,9 @@ pub struct Pod {
     pub spread: Vec<Spread>,
     pub anti_affinity: Vec<PodTerm>,
     pub affinity: Vec<PodTerm>,
+    /// Why admission leaves the pod alone, if it does: another scheduler, or Windows. Then nothing says where a
+    /// replacement would go.
+    pub not_injected: Option<String>,
     /// A volume that ties the pod to its node or may do so: a claim or a host path, named for people.
     pub pinned_by: Option<String>,
 }

@@ -94,6 +94,11 @@ pub fn pod(pod: kube::Pod) -> Pod {
     let affinity = spec.affinity.clone().unwrap_or_default();
     let anti_affinity = affinity.pod_anti_affinity.unwrap_or_default();
     let pod_affinity = affinity.pod_affinity.unwrap_or_default();
+    let scheduler = spec.scheduler_name.as_deref().filter(|name| !name.is_empty() && *name != "default-scheduler");
+    let windows = spec.os.as_ref().is_some_and(|os| os.name == "windows");
+    let not_injected = scheduler
+        .map(|name| format!("it is scheduled by {name}"))
+        .or_else(|| windows.then(|| "it is a Windows pod".to_owned()));
     let pinned_by = spec.volumes.as_deref().unwrap_or_default().iter().find_map(pinned_by);
     Pod {
         wishes: wishes(&meta),
@@ -133,6 +138,7 @@ pub fn pod(pod: kube::Pod) -> Pod {
             .collect(),
         anti_affinity: terms(anti_affinity.required_during_scheduling_ignored_during_execution),
         affinity: terms(pod_affinity.required_during_scheduling_ignored_during_execution),
+        not_injected,
         pinned_by,
     }
 }

@@ -12,8 +12,8 @@ use super::{
     rules,
 };
 use crate::{
-    api::keys,
-    core::{follow::FollowedDatabase, tier::Tier},
+    core::{
+        keys,follow::FollowedDatabase, tier::Tier},
 };
 
 /// One `add`.

@@ -116,7 +116,7 @@ proptest! {
         let now = Instant::now();
         let nodes = nodes(usable);
         let database = |name: &str| {
-            let node_label = crate::api::keys::default_node_label(name);
+            let node_label = crate::core::keys::default_node_label(name);
             Database {
                 nodes: TierSummary::new(&nodes, &node_label).into(),
                 defaults: DatabaseDefaults {

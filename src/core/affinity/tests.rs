@@ -6,7 +6,7 @@ use super::*;
 use crate::core::follow::{MoveMode, Weight};
 
 fn database(name: &str, mode: AffinityMode, nodes: &[Arc<Node>], now: Instant) -> Database {
-    let node_label = crate::api::keys::default_node_label(name);
+    let node_label = crate::core::keys::default_node_label(name);
     Database {
         nodes: TierSummary::new(nodes, &node_label).into(),
         defaults: DatabaseDefaults {

@@ -35,7 +35,9 @@ impl Product {
         kubectl(lab, ["wait", "--for=condition=Established", "crd/databaseclusters.switchover.dev", "--timeout=30s"])?;
         kubectl(lab, ["apply", "-k", &path(&overlay)])?;
         self.run(lab, ["certs", "--apply"])?;
-        for workload in ["deployment/switchover-controller", "deployment/switchover-webhook", "daemonset/switchover-agent"] {
+        for workload in
+            ["deployment/switchover-controller", "deployment/switchover-webhook", "daemonset/switchover-agent"]
+        {
             kubectl(lab, ["-n", "switchover-system", "rollout", "status", workload, "--timeout=90s"])?;
         }
         Ok(())

@@ -106,7 +106,16 @@ impl Report {
             .map(|m| {
                 format!(
                     "{} {}→{}: known +{:.1} s, labels +{:.1} s, {} pods near +{:.1} s, p50 {:.0}→{:.0}→{:.0} ms",
-                    m.event, m.from, m.to, m.confirmed_s, m.labels_s, m.moved, m.done_s, m.p50_ms.before, m.p50_ms.far, m.p50_ms.after
+                    m.event,
+                    m.from,
+                    m.to,
+                    m.confirmed_s,
+                    m.labels_s,
+                    m.moved,
+                    m.done_s,
+                    m.p50_ms.before,
+                    m.p50_ms.far,
+                    m.p50_ms.after
                 )
             })
             .collect();

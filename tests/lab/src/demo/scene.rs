@@ -67,14 +67,17 @@ impl Seen {
 
     /// Whether every node's label is what its distance to `primary` asks for.
     pub fn labels_right(&self, primary: &str) -> bool {
-        !self.labels.is_empty() && self.labels.iter().all(|(node, label)| Some(label.as_str()) == expected(node, primary))
+        !self.labels.is_empty()
+            && self.labels.iter().all(|(node, label)| Some(label.as_str()) == expected(node, primary))
     }
 
     /// Whether all replicas serve, and from nodes beside `primary`.
     pub fn settled_at(&self, primary: &str, replicas: usize) -> bool {
         let near = |pod: &&SeenPod| expected(&pod.node, primary) == Some("closely");
         let serving: Vec<_> = self.pods.values().filter(|pod| !pod.terminating).collect();
-        serving.len() == replicas && serving.iter().all(|pod| pod.ready) && serving.iter().filter(|p| near(p)).count() == replicas
+        serving.len() == replicas
+            && serving.iter().all(|pod| pod.ready)
+            && serving.iter().filter(|p| near(p)).count() == replicas
     }
 
     /// The newest change of primary that switchover reports, if it is later than `epoch`.
@@ -118,27 +121,46 @@ impl Scene {
         let (endpoint_sender, endpoints) = watch::channel(Vec::new());
 
         let pods = Api::<Pod>::namespaced(client.clone(), "orders");
-        keep(pods, watcher::Config::default().labels("app=shop"), &seen, &sender, |seen, pods: &BTreeMap<String, Pod>| {
-            seen.pods = pods.iter().map(|(name, pod)| (name.clone(), seen_pod(pod))).collect();
-            seen.pods_changed = Some(Timestamp::now());
-            seen.min_ready = seen.min_ready.min(seen.ready());
-        });
-        keep(Api::<Node>::all(client.clone()), watcher::Config::default(), &seen, &sender, |seen, nodes: &BTreeMap<String, Node>| {
-            let label = |node: &Node| node.labels().get("switchover").cloned().unwrap_or_default();
-            let labels: BTreeMap<_, _> = nodes.iter().map(|(name, node)| (name.clone(), label(node))).collect();
-            if seen.labels != labels {
-                seen.labels = labels;
-                seen.labels_changed = Some(Timestamp::now());
-            }
-        });
+        keep(
+            pods,
+            watcher::Config::default().labels("app=shop"),
+            &seen,
+            &sender,
+            |seen, pods: &BTreeMap<String, Pod>| {
+                seen.pods = pods.iter().map(|(name, pod)| (name.clone(), seen_pod(pod))).collect();
+                seen.pods_changed = Some(Timestamp::now());
+                seen.min_ready = seen.min_ready.min(seen.ready());
+            },
+        );
+        keep(
+            Api::<Node>::all(client.clone()),
+            watcher::Config::default(),
+            &seen,
+            &sender,
+            |seen, nodes: &BTreeMap<String, Node>| {
+                let label = |node: &Node| node.labels().get("switchover").cloned().unwrap_or_default();
+                let labels: BTreeMap<_, _> = nodes.iter().map(|(name, node)| (name.clone(), label(node))).collect();
+                if seen.labels != labels {
+                    seen.labels = labels;
+                    seen.labels_changed = Some(Timestamp::now());
+                }
+            },
+        );
         let kind = ApiResource::from_gvk_with_plural(
             &GroupVersionKind::gvk("switchover.dev", "v1alpha1", "DatabaseCluster"),
             "databaseclusters",
         );
         let databases = Api::<DynamicObject>::all_with(client.clone(), &kind);
-        keep(databases, watcher::Config::default(), &seen, &sender, |seen, databases: &BTreeMap<String, DynamicObject>| {
-            seen.database = databases.get("default").map(|database| database.data["status"].clone()).unwrap_or_default();
-        });
+        keep(
+            databases,
+            watcher::Config::default(),
+            &seen,
+            &sender,
+            |seen, databases: &BTreeMap<String, DynamicObject>| {
+                seen.database =
+                    databases.get("default").map(|database| database.data["status"].clone()).unwrap_or_default();
+            },
+        );
         keep_endpoints(&client, endpoint_sender);
         Ok(Scene { seen, changed, endpoints })
     }
@@ -163,7 +185,13 @@ impl Scene {
             }
             if Instant::now() >= deadline {
                 let seen = self.seen();
-                bail!("not within {} s: {what}; labels {:?}, pods {:?}, switchover says {}", patience.as_secs(), seen.labels, seen.pods, seen.database);
+                bail!(
+                    "not within {} s: {what}; labels {:?}, pods {:?}, switchover says {}",
+                    patience.as_secs(),
+                    seen.labels,
+                    seen.pods,
+                    seen.database
+                );
             }
             while !changed.has_changed().unwrap_or(false) && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(5));
@@ -210,7 +238,8 @@ fn keep_endpoints(client: &Client, sender: watch::Sender<Vec<SocketAddr>>) {
     let config = watcher::Config::default().labels("kubernetes.io/service-name=shop");
     keep(api, config, &seen, &watch::Sender::new(0), move |_, slices: &BTreeMap<String, EndpointSlice>| {
         let ready = slices.values().flat_map(|slice| {
-            let port = slice.ports.iter().flatten().find_map(|port| port.port).and_then(|port| u16::try_from(port).ok());
+            let port =
+                slice.ports.iter().flatten().find_map(|port| port.port).and_then(|port| u16::try_from(port).ok());
             let endpoints = slice.endpoints.iter().filter(|endpoint| {
                 endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready != Some(false))
             });

@@ -31,9 +31,7 @@ impl Story<'_> {
     pub fn kill(&self) -> Result<Move> {
         let from = self.primary()?;
         let member = from.clone();
-        let played = self.play("kill9", &from, || {
-            self.lab.patroni(PatroniAction::Kill { member }).map(drop)
-        })?;
+        let played = self.play("kill9", &from, || self.lab.patroni(PatroniAction::Kill { member }).map(drop))?;
         self.clock.say(&format!("starting {from} again; it rejoins as a replica"));
         self.lab.patroni(PatroniAction::Start { member: from })?;
         Ok(played)
@@ -56,13 +54,16 @@ impl Story<'_> {
         self.scene.seen().min_ready = self.scene.seen().ready();
         let event_at = Timestamp::now();
         act()?;
-        self.scene.wait(Duration::from_secs(90), "switchover confirms a new primary", |seen| seen.failover(epoch).is_some())?;
+        self.scene.wait(Duration::from_secs(90), "switchover confirms a new primary", |seen| {
+            seen.failover(epoch).is_some()
+        })?;
         let failover = self.scene.seen().failover(epoch).cloned().unwrap_or_default();
         let confirmed = time(&failover, "confirmedAt").context("no time of confirmation")?;
         let confirmed_instant = Instant::now().checked_sub(since(confirmed)).unwrap_or(start);
         move_.to = failover["to"].as_str().unwrap_or_default().to_owned();
         move_.confirmed_s = seconds(event_at, confirmed);
-        self.clock.say(&format!("the primary is {} now, confirmed {:.1} s after the event", move_.to, move_.confirmed_s));
+        self.clock
+            .say(&format!("the primary is {} now, confirmed {:.1} s after the event", move_.to, move_.confirmed_s));
         let to = move_.to.clone();
         self.scene.wait(Duration::from_secs(30), "every node has its new label", |seen| seen.labels_right(&to))?;
         move_.labels_s = self.scene.seen().labels_changed.map_or(0.0, |at| seconds(confirmed, at));
@@ -70,7 +71,9 @@ impl Story<'_> {
         let first_move = self.first_move(epoch)?;
         move_.p50_ms.far = self.p50(confirmed_instant + Duration::from_millis(300), first_move);
         self.clock.say(&format!("p50 of the service: {:.1} ms; the pods begin to move", move_.p50_ms.far));
-        self.scene.wait(Duration::from_secs(120), "all replicas are near the primary", |seen| seen.settled_at(&to, REPLICAS))?;
+        self.scene.wait(Duration::from_secs(120), "all replicas are near the primary", |seen| {
+            seen.settled_at(&to, REPLICAS)
+        })?;
         let done = self.scene.seen().pods_changed.unwrap_or(confirmed);
         move_.done_s = seconds(confirmed, done);
         self.clock.say(&format!("all replicas are near {to}, {:.1} s after it was confirmed", move_.done_s));
@@ -88,7 +91,8 @@ impl Story<'_> {
         move_.held = failover["held"].as_u64().unwrap_or(0);
         let seen = self.scene.seen();
         move_.min_ready = seen.min_ready;
-        move_.near = seen.pods.values().filter(|pod| seen.labels.get(&pod.node).is_some_and(|l| l == "closely")).count();
+        move_.near =
+            seen.pods.values().filter(|pod| seen.labels.get(&pod.node).is_some_and(|l| l == "closely")).count();
         drop(seen);
         self.clock.say("after:");
         self.table();
@@ -121,7 +125,12 @@ impl Story<'_> {
             let pods: Vec<_> = seen.pods.iter().filter(|(_, pod)| pod.node == *node && !pod.terminating).collect();
             let names: Vec<_> = pods.iter().map(|(name, _)| name.rsplit('-').next().unwrap_or_default()).collect();
             let site = crate::site::node_number(node).map(|number| crate::site::Site::of_node(number).to_string());
-            println!("           {node:<6} {:<5} {label:<13} {:>2}  {}", site.unwrap_or_default(), pods.len(), names.join(" "));
+            println!(
+                "           {node:<6} {:<5} {label:<13} {:>2}  {}",
+                site.unwrap_or_default(),
+                pods.len(),
+                names.join(" ")
+            );
         }
         println!("           p50 {:.1} ms", self.load.now().p50_ms.unwrap_or(0.0));
     }

@@ -35,7 +35,7 @@ const BUFFERS: u32 = 8192;
 const BATCH: usize = 32;
 
 /// What the way through two routers and this thread takes anyway, taken off each direction's delay.
-const OVERHEAD_NS: u64 = 100_000;
+const OVERHEAD_NS: u64 = 110_000;
 
 /// The thread wakes early by as much as it usually wakes late, and this, and then looks at the clock until the time has
 /// come. It costs nothing while no packet is in flight.

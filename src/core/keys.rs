@@ -27,7 +27,7 @@ pub const DEFAULT_DATABASE: &str = "default";
 /// The node label (and taint) key of a database that names none of its own.
 #[must_use]
 pub fn default_node_label(database: &str) -> String {
-    if database == DEFAULT_DATABASE { DEFAULT_NODE_LABEL.to_owned() } else { format!("{}/{database}", super::GROUP) }
+    if database == DEFAULT_DATABASE { DEFAULT_NODE_LABEL.to_owned() } else { format!("switchover.dev/{database}") }
 }
 
 /// The field manager of everything that the controller writes.
