@@ -30,6 +30,9 @@ use crate::{
 
 /// Changes of primary that status remembers.
 const MOST_FAILOVERS: usize = 10;
+/// A held pod may only be waiting for others to catch up, such as a disruption budget whose status lags behind its pods:
+/// the movement is called over when nothing has been left to do for this long.
+const QUIET: Duration = Duration::from_secs(5);
 /// Pause between two evaluations, so that a burst of changes costs one.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
@@ -87,6 +90,10 @@ struct Task {
     relabelling: bool,
     journal: Journal,
     backoffs: movement::Backoffs,
+    /// Since when there has been nothing to move.
+    quiet_since: Option<Instant>,
+    /// Moves have ended since the movement was last called over.
+    ended_some: bool,
     /// For how long the primary had held already when this process began, as long as it has held since.
     credit: Option<Duration>,
     last_state: Option<(&'static str, String)>,
@@ -118,6 +125,8 @@ impl Task {
             tiers: TierMap::default(),
             evaluated: None,
             backoffs: movement::Backoffs::default(),
+            quiet_since: None,
+            ended_some: false,
             last_state: None,
             shared,
             name,
@@ -142,7 +151,7 @@ impl Task {
             labels::apply(&self.shared, &self.name, &object.node_label(), decided.label_changes.clone()).await;
         }
         movement::tell_outcomes(&self.shared, &self.name, &decided.outcomes, wall);
-        self.note_progress(&decided, wall);
+        self.note_progress(&decided, now, wall);
 
         for move_ in &decided.plan.moves {
             self.journal.underway.push(movement::entry(move_, wall));
@@ -374,7 +383,10 @@ impl Task {
     }
 
     /// Fills in the history: when the labels were right, when the pods had moved.
-    fn note_progress(&mut self, decided: &Decided, wall: Timestamp) {
+    fn note_progress(&mut self, decided: &Decided, now: Instant, wall: Timestamp) {
+        let idle = decided.gate.is_none() && decided.plan.finished() && self.journal.underway.is_empty();
+        self.quiet_since = idle.then(|| self.quiet_since.unwrap_or(now));
+        self.ended_some |= !decided.outcomes.is_empty();
         let epoch = self.status.epoch;
         let Some(failover) = self.status.failovers.first_mut().filter(|failover| failover.epoch == epoch) else {
             return;
@@ -388,8 +400,10 @@ impl Task {
             failover.rtt_before_us = decided.rtt_us;
         }
         failover.moved = self.journal.moved;
-        let over = decided.gate.is_none() && decided.plan.finished() && self.journal.underway.is_empty();
-        if over && (failover.moved_at.is_none() || !decided.outcomes.is_empty()) {
+        let quiet = self.quiet_since.is_some_and(|since| now.saturating_duration_since(since) >= QUIET);
+        let over = idle && (decided.plan.held.is_empty() || quiet);
+        if over && (failover.moved_at.is_none() || self.ended_some) {
+            self.ended_some = false;
             failover.moved_at = Some(wall);
             failover.held = u32::try_from(decided.plan.held.len()).unwrap_or(u32::MAX);
             failover.rtt_after_us = decided.rtt_us;

@@ -1,1 +1,3 @@
-fn main() {}
+//! The product against real Kubernetes: its own binary, its own accounts, the manifests that are shipped.
+
+mod light;

@@ -11,10 +11,7 @@ use super::{
     pod::{Metadata, NodeAffinity, PreferredTerm, Requirement, Spec, Term},
     rules,
 };
-use crate::{
-    core::{
-        keys,follow::FollowedDatabase, tier::Tier},
-};
+use crate::core::{follow::FollowedDatabase, keys, tier::Tier};
 
 /// One `add`.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]

@@ -65,6 +65,11 @@ impl Seen {
         self.pods.values().filter(|pod| pod.ready && !pod.terminating).count()
     }
 
+    /// From now on [`Seen::min_ready`] counts.
+    pub fn begin_counting(&mut self) {
+        self.min_ready = self.ready();
+    }
+
     /// Whether every node's label is what its distance to `primary` asks for.
     pub fn labels_right(&self, primary: &str) -> bool {
         !self.labels.is_empty()

@@ -51,7 +51,7 @@ impl Story<'_> {
         self.clock.say(&format!("{event}: the primary is {from}; before:"));
         self.table();
         let epoch = self.scene.seen().epoch();
-        self.scene.seen().min_ready = self.scene.seen().ready();
+        self.scene.seen().begin_counting();
         let event_at = Timestamp::now();
         act()?;
         self.scene.wait(Duration::from_secs(90), "switchover confirms a new primary", |seen| {

@@ -1,0 +1,174 @@
+//! Nodes bear the tier of their distance to the primary.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
+use serde_json::{Value, json};
+use switchover::api::keys;
+
+use super::support::{Patroni, Says, eventually, scene, stays};
+
+const NEAR_PG1: &str = "dc1-1=closely dc2-1=intermediate dc3-1=far";
+const NEAR_PG3: &str = "dc1-1=far dc2-1=far dc3-1=closely";
+/// Several evaluations, and as many as a change of tier needs to be confirmed.
+const SEVERAL_TICKS: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_switchover_relabels_every_node_within_seconds() {
+    scene("relabel", async |scene| {
+        scene.nodes(&[1, 2, 3], 2).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({})).await?;
+        scene.labelled("dc1-1=closely dc1-2=closely dc2-1=intermediate dc2-2=intermediate dc3-1=far dc3-2=far").await?;
+
+        let moved = Instant::now();
+        patroni.switchover("pg2", 2);
+        scene.labelled("dc1-1=intermediate dc1-2=intermediate dc2-1=closely dc2-2=closely dc3-1=far dc3-2=far").await?;
+        let took = moved.elapsed();
+        assert!(took < Duration::from_secs(10), "it took {took:?}");
+
+        eventually("the status", ("pg2".to_owned(), 2, 2, (2, 2, 2)), async || {
+            let status = scene.status().await?;
+            let tiers = (status.tiers.closely, status.tiers.intermediate, status.tiers.far);
+            Ok((status.primary.unwrap_or_default(), status.timeline.unwrap_or(0), status.epoch, tiers))
+        })
+        .await?;
+        let history: Vec<_> = scene.status().await?.failovers.into_iter().map(|f| (f.epoch, f.from, f.to)).collect();
+        assert_eq!(history, [(2, Some("pg1".to_owned()), "pg2".to_owned()), (1, None, "pg1".to_owned())]);
+        Ok(())
+    });
+}
+
+#[test]
+fn while_the_primary_is_unknown_nothing_changes() {
+    scene("unknown", async |scene| {
+        scene.nodes(&[1, 2, 3], 1).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({})).await?;
+        scene.labelled(NEAR_PG1).await?;
+
+        patroni.let_all_say(Says::Down);
+        let (reason, message) = scene.condition_becomes(scene.name, "PrimaryKnown", "False").await?;
+        assert_eq!(reason, "Unknown");
+        assert!(message.starts_with("no member answers: pg1"), "{message}");
+        // Readings that would change every tier, if there were a primary to measure them by.
+        scene.measure("dc1-1", [20_000, 8_000, 300]).await?;
+        scene.measure("dc3-1", [300, 22_000, 20_000]).await?;
+        stays("the labels", SEVERAL_TICKS, NEAR_PG1.to_owned(), async || scene.tiers().await).await?;
+        let status = scene.status().await?;
+        assert_eq!((status.primary.as_deref(), status.epoch), (Some("pg1"), 1), "the last one is remembered");
+
+        patroni.switchover("pg1", 1);
+        scene.labelled("dc1-1=far dc2-1=intermediate dc3-1=closely").await
+    });
+}
+
+#[test]
+fn a_member_that_hangs_delays_nobody() {
+    scene("hangs", async |scene| {
+        scene.nodes(&[1, 2, 3], 1).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        patroni.let_say("pg2", Says::Hangs);
+        scene.database(&patroni, json!({})).await?;
+        scene.labelled(NEAR_PG1).await?;
+        patroni.let_say("pg1", Says::Hangs);
+        patroni.let_say("pg3", Says::Primary { timeline: 2 });
+        scene.labelled(NEAR_PG3).await
+    });
+}
+
+#[test]
+fn a_node_whose_agent_is_dead_keeps_its_label() {
+    scene("stale", async |scene| {
+        scene.nodes(&[1, 2, 3], 1).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({})).await?;
+        scene.labelled(NEAR_PG1).await?;
+
+        let an_hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
+        scene.measured_at("dc2-1", [8_000, 300, 22_000], an_hour_ago).await?;
+        patroni.switchover("pg3", 2);
+        scene.labelled("dc1-1=far dc2-1=intermediate dc3-1=closely").await?;
+        let expected = "dc1-1=far dc2-1=intermediate dc3-1=closely".to_owned();
+        stays("the labels", SEVERAL_TICKS, expected, async || scene.tiers().await).await?;
+
+        scene.measure("dc2-1", [8_000, 300, 22_000]).await?;
+        scene.labelled(NEAR_PG3).await
+    });
+}
+
+#[test]
+fn a_label_that_somebody_removed_or_changed_is_put_back() {
+    scene("put-back", async |scene| {
+        scene.nodes(&[1, 2, 3], 1).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({})).await?;
+        scene.labelled(NEAR_PG1).await?;
+        let key = keys::default_node_label(scene.name);
+        for (node, value) in [("dc1-1", Value::Null), ("dc2-1", json!("near")), ("dc3-1", json!("closely"))] {
+            scene.patch_node(node, json!({"metadata": {"labels": {&key: value}}})).await?;
+        }
+        scene.labelled(NEAR_PG1).await
+    });
+}
+
+#[test]
+fn a_node_that_says_so_is_left_alone() {
+    scene("unmanaged", async |scene| {
+        scene.nodes(&[1, 2, 3], 1).await?;
+        let key = keys::default_node_label(scene.name);
+        let hands_off =
+            json!({"metadata": {"annotations": {"switchover.dev/manage": "false"}, "labels": {&key: "closely"}}});
+        scene.patch_node("dc3-1", hands_off).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({"taint": {"effect": "NoSchedule"}})).await?;
+        // Nor does it count: without it, dc2 is the farthest.
+        scene.labelled("dc1-1=closely dc2-1=far dc3-1=closely").await?;
+        patroni.switchover("pg2", 2);
+        scene.labelled("dc1-1=far dc2-1=closely dc3-1=closely").await?;
+        let nodes = scene.own_nodes().await?;
+        let tainted: Vec<_> = nodes.iter().filter(|node| taint(node, &key).is_some()).map(ResourceExt::name_any).collect();
+        assert_eq!(tainted, [scene.node("dc1-1")]);
+
+        scene.patch_node("dc3-1", json!({"metadata": {"annotations": {"switchover.dev/manage": null}}})).await?;
+        scene.labelled("dc1-1=intermediate dc2-1=closely dc3-1=far").await
+    });
+}
+
+#[test]
+fn far_nodes_are_tainted_when_the_database_asks_for_it() {
+    scene("taint", async |scene| {
+        scene.nodes(&[1, 2, 3], 1).await?;
+        let key = keys::default_node_label(scene.name);
+        let theirs = json!([{"key": "example.com/theirs", "value": "far", "effect": "NoSchedule"}]);
+        scene.patch_node("dc3-1", json!({"spec": {"taints": theirs}})).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({"taint": {"effect": "PreferNoSchedule"}})).await?;
+        let tainted = async || {
+            let mut tainted: Vec<String> = Vec::new();
+            for node in scene.own_nodes().await? {
+                tainted.extend(taint(&node, &key).map(|taint| format!("{} {taint}", node.name_any())));
+            }
+            Ok(tainted)
+        };
+        let [dc1, dc2, dc3] =
+            ["dc1-1", "dc2-1", "dc3-1"].map(|node| format!("{} far:PreferNoSchedule", scene.node(node)));
+        eventually("the taint", vec![dc3], tainted).await?;
+        patroni.switchover("pg3", 2);
+        eventually("the taints after a switchover", vec![dc1, dc2], tainted).await?;
+        scene.patch_database(json!({"taint": null})).await?;
+        eventually("no taint any more", vec![], tainted).await?;
+        let foreign = scene.own_nodes().await?.into_iter().filter(|node| taint(node, "example.com/theirs").is_some());
+        assert_eq!(foreign.count(), 1, "somebody else's taint was touched");
+        Ok(())
+    });
+}
+
+/// The taint of this key, `VALUE:EFFECT`.
+fn taint(node: &Node, key: &str) -> Option<String> {
+    let taints = node.spec.as_ref()?.taints.as_ref()?;
+    let taint = taints.iter().find(|taint| taint.key == key)?;
+    Some(format!("{}:{}", taint.value.as_deref().unwrap_or_default(), taint.effect))
+}

@@ -1,0 +1,15 @@
+//! What Kubernetes alone decides: a real control plane with fake nodes, one for the whole run.
+//!
+//! Each test is a scene with nodes, namespaces and a database of its own, so that they run side by side; those that
+//! disturb everybody (`upheaval`) run alone.
+
+mod support;
+
+mod admission;
+mod clashes;
+mod held;
+mod input;
+mod labels;
+mod movement;
+mod rights;
+mod upheaval;

@@ -1,0 +1,110 @@
+//! What people write, and what they are told: databases, namespaces, status, events.
+
+use anyhow::{Context, Result};
+use k8s_openapi::{
+    api::{
+        core::v1::{Namespace, ServiceAccount},
+        events::v1::Event,
+    },
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use switchover::api::{DatabaseCluster, DatabaseClusterStatus, keys};
+
+use super::{Patroni, Scene, until};
+
+impl Scene {
+    /// Makes a database that is found by `urls`; `spec` is merged over what suits a test.
+    pub async fn database_at(&self, name: &str, urls: &[String], spec: Value) -> Result<()> {
+        let mut whole = json!({
+            "discovery": {"patroni": {"urls": urls, "interval": "200ms", "timeout": "500ms"}},
+            "movement": {"settle": "1s"},
+        });
+        json_patch::merge(&mut whole, &spec);
+        let database = serde_json::from_value(json!({
+            "apiVersion": "switchover.dev/v1alpha1",
+            "kind": "DatabaseCluster",
+            "metadata": {"name": name, "labels": self.mark()},
+            "spec": whole,
+        }))?;
+        self.databases().create(&PostParams::default(), &database).await?;
+        Ok(())
+    }
+
+    /// Makes the scene's own database.
+    pub async fn database(&self, patroni: &Patroni, spec: Value) -> Result<()> {
+        self.database_at(self.name, &patroni.urls(), spec).await
+    }
+
+    pub fn databases(&self) -> Api<DatabaseCluster> {
+        Api::all(self.client.clone())
+    }
+
+    /// Changes the spec of the scene's own database.
+    pub async fn patch_database(&self, spec: Value) -> Result<()> {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        self.databases().patch(self.name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// The status of the scene's own database.
+    pub async fn status(&self) -> Result<DatabaseClusterStatus> {
+        Ok(self.databases().get(self.name).await?.status.unwrap_or_default())
+    }
+
+    /// A condition of a database as `(status, reason, message)`.
+    pub async fn condition(&self, database: &str, type_: &str) -> Result<Option<(String, String, String)>> {
+        let status = self.databases().get(database).await?.status.unwrap_or_default();
+        let condition = status.conditions.into_iter().find(|condition| condition.type_ == type_);
+        Ok(condition.map(|Condition { status, reason, message, .. }| (status, reason, message)))
+    }
+
+    /// Waits until a condition has this status, and returns its reason and message.
+    pub async fn condition_becomes(&self, database: &str, type_: &str, status: &str) -> Result<(String, String)> {
+        until(&format!("{type_}={status} of {database}"), async || {
+            let condition = self.condition(database, type_).await?;
+            Ok(condition.filter(|(now, ..)| now == status).map(|(_, reason, message)| (reason, message)))
+        })
+        .await
+    }
+
+    /// Makes a namespace, `SCENE-SHORT`, that follows a database or none, with these annotations.
+    pub async fn namespace(&self, short: &str, follow: Option<&str>, annotations: Value) -> Result<String> {
+        let name = format!("{}-{short}", self.name);
+        let mut labels = self.mark();
+        labels.extend(follow.map(|database| (keys::FOLLOW.to_owned(), database.to_owned())));
+        let namespace: Namespace =
+            serde_json::from_value(json!({"metadata": {"name": name, "labels": labels, "annotations": annotations}}))?;
+        Api::all(self.client.clone()).create(&PostParams::default(), &namespace).await?;
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &name);
+        until("the namespace's service account", async || Ok(accounts.get_opt("default").await?)).await?;
+        Ok(name)
+    }
+
+    /// Notes of the events about an object with this reason.
+    pub async fn events(&self, about: &str, reason: &str) -> Result<Vec<String>> {
+        let events: Api<Event> = Api::all(self.client.clone());
+        let all = events.list(&ListParams::default().fields(&format!("reason={reason}"))).await?;
+        let mine = |event: &Event| event.regarding.as_ref().and_then(|it| it.name.as_deref()) == Some(about);
+        Ok(all.items.into_iter().filter(mine).filter_map(|event| event.note).collect())
+    }
+
+    /// Names of the pods in a namespace that events with this reason are about, one for each event.
+    pub async fn told_of(&self, namespace: &str, reason: &str) -> Result<Vec<String>> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let all = events.list(&ListParams::default().fields(&format!("reason={reason}"))).await?;
+        let mut names: Vec<String> =
+            all.items.into_iter().filter_map(|event| event.regarding.and_then(|it| it.name)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The UID of the scene's own database.
+    pub async fn database_uid(&self) -> Result<String> {
+        self.databases().get(self.name).await?.uid().context("an object of the API server has a UID")
+    }
+}

@@ -1,0 +1,176 @@
+//! One test's own part of the world: nodes, namespaces and databases that bear its name and go with it.
+
+use std::{collections::BTreeMap, panic::AssertUnwindSafe};
+
+use anyhow::Result;
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::{Namespace, Node};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use switchover::api::{DatabaseCluster, NodeLatency, keys};
+
+use super::{World, eventually, patroni, until, world};
+
+/// One test's own part of the world.
+pub struct Scene {
+    /// Of its database and its nodes' pool; its namespaces and nodes begin with it.
+    pub name: &'static str,
+    pub world: &'static World,
+    /// With all rights.
+    pub client: Client,
+}
+
+/// The label that says whose an object is, and that pods select their nodes by.
+pub const POOL: &str = "pool";
+
+/// Round-trip times between data centres, in microseconds.
+const fn rtt_us(zone: u8, member: u8) -> u32 {
+    match (zone, member) {
+        (a, b) if a == b => 300,
+        (1, 2) | (2, 1) => 8_000,
+        (1, 3) | (3, 1) => 20_000,
+        _ => 22_000,
+    }
+}
+
+/// Plays a scene beside others.
+pub fn scene(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
+    let world = world();
+    runtime().block_on(async {
+        let _peace = world.peace.read().await;
+        play(name, world, story).await;
+    });
+}
+
+/// Plays a scene alone: it disturbs everybody.
+pub fn upheaval(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
+    let world = world();
+    runtime().block_on(async {
+        let _alone = world.peace.write().await;
+        play(name, world, story).await;
+    });
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+}
+
+/// Clears up whether the story ended well or not.
+async fn play(name: &'static str, world: &'static World, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
+    let client = world.bed.admin().await.expect("the administrator's client");
+    let scene = Scene { name, world, client };
+    let ended = AssertUnwindSafe(story(&scene)).catch_unwind().await;
+    let cleared = scene.clear().await;
+    let well = matches!(ended, Ok(Ok(())));
+    if !well {
+        println!("what the product logged of {name}:\n{}", world.logged(name));
+    }
+    match ended {
+        Err(panic) => std::panic::resume_unwind(panic),
+        Ok(Err(error)) => panic!("{error:#}"),
+        Ok(Ok(())) => cleared.expect("the scene is cleared"),
+    }
+}
+
+impl Scene {
+    /// Adds `count` nodes in each of these data centres (1 to 3), measured, and waits until they take pods. They are
+    /// named `SCENE-dc1-1` and so on.
+    pub async fn nodes(&self, zones: &[u8], count: usize) -> Result<()> {
+        for zone in zones {
+            for number in 1..=count {
+                let node = self.node(&format!("dc{zone}-{number}"));
+                let labels = [(POOL, self.name), ("topology.kubernetes.io/zone", &format!("dc{zone}"))];
+                let capacity = [("cpu", "16"), ("memory", "32Gi"), ("pods", "110")];
+                self.world.bed.add_node(&node, &labels, &capacity).await?;
+                self.measure(&format!("dc{zone}-{number}"), [1, 2, 3].map(|member| rtt_us(*zone, member))).await?;
+            }
+        }
+        until("the nodes to take pods", async || {
+            let takes_pods = |node: &Node| node.spec.as_ref().is_none_or(|spec| spec.taints.is_none());
+            Ok(self.own_nodes().await?.iter().all(takes_pods).then_some(()))
+        })
+        .await
+    }
+
+    /// The full name of a node.
+    pub fn node(&self, short: &str) -> String {
+        format!("{}-{short}", self.name)
+    }
+
+    /// Writes what a node's agent would: round-trip times to pg1, pg2 and pg3 in microseconds, measured now.
+    pub async fn measure(&self, short: &str, rtts_us: [u32; 3]) -> Result<()> {
+        self.measured_at(short, rtts_us, jiff::Timestamp::now()).await
+    }
+
+    /// The same, with a heartbeat of another time.
+    pub async fn measured_at(&self, short: &str, rtts_us: [u32; 3], heartbeat: jiff::Timestamp) -> Result<()> {
+        let members = ["pg1", "pg2", "pg3"].iter().zip(rtts_us);
+        let readings: Vec<Value> = members
+            .map(|(member, rtt_us)| json!({"host": patroni::host(self.name, member), "rttUs": rtt_us, "samples": 10}))
+            .collect();
+        let name = self.node(short);
+        let latency = json!({
+            "apiVersion": "switchover.dev/v1alpha1",
+            "kind": "NodeLatency",
+            "metadata": {"name": name, "labels": {POOL: self.name}},
+            "spec": {"heartbeat": heartbeat, "memberCount": 3, "readings": readings},
+        });
+        let api: Api<NodeLatency> = Api::all(self.client.clone());
+        api.patch(&name, &PatchParams::apply("agent").force(), &Patch::Apply(latency)).await?;
+        Ok(())
+    }
+
+    pub async fn own_nodes(&self) -> Result<Vec<Node>> {
+        Ok(Api::<Node>::all(self.client.clone()).list(&self.own()).await?.items)
+    }
+
+    /// The labels of the scene's nodes for its database: `dc1-1=closely dc3-1=far`.
+    pub async fn tiers(&self) -> Result<String> {
+        let key = keys::default_node_label(self.name);
+        let shown = |node: &Node| {
+            let name = node.name_any();
+            let short = name.strip_prefix(&format!("{}-", self.name)).unwrap_or(&name).to_owned();
+            format!("{short}={}", node.labels().get(&key).map_or("-", String::as_str))
+        };
+        let mut tiers: Vec<String> = self.own_nodes().await?.iter().map(shown).collect();
+        tiers.sort();
+        Ok(tiers.join(" "))
+    }
+
+    /// Waits until the labels are exactly these.
+    pub async fn labelled(&self, tiers: &str) -> Result<()> {
+        eventually("the labels of the nodes", tiers.to_owned(), async || self.tiers().await).await
+    }
+
+    /// Patches a node as the administrator.
+    pub async fn patch_node(&self, short: &str, patch: Value) -> Result<()> {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        nodes.patch(&self.node(short), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    /// Lists what bears the scene's name.
+    pub fn own(&self) -> ListParams {
+        ListParams::default().labels(&format!("{POOL}={}", self.name))
+    }
+
+    /// The labels of everything that the scene makes.
+    pub fn mark(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(POOL.to_owned(), self.name.to_owned())])
+    }
+
+    async fn clear(&self) -> Result<()> {
+        let delete = DeleteParams::background();
+        Api::<DatabaseCluster>::all(self.client.clone()).delete_collection(&delete, &self.own()).await?;
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        for namespace in namespaces.list(&self.own()).await?.items {
+            namespaces.delete(&namespace.name_any(), &delete).await?;
+        }
+        Api::<Node>::all(self.client.clone()).delete_collection(&delete, &self.own()).await?;
+        Api::<NodeLatency>::all(self.client.clone()).delete_collection(&delete, &self.own()).await?;
+        Ok(())
+    }
+}

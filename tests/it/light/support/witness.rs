@@ -1,0 +1,112 @@
+//! Watches the pods of a namespace without a gap, and remembers what a look now and then would miss.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::Result;
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use tokio::task::JoinSet;
+
+use super::{Scene, until};
+
+/// Watches until it is dropped.
+#[derive(Debug)]
+pub struct Witness {
+    seen: Arc<Mutex<Seen>>,
+    _watching: JoinSet<()>,
+}
+
+/// What was seen.
+#[derive(Debug, Default, Clone)]
+pub struct Seen {
+    /// Pods that are there now, by UID, and whether they serve.
+    serving: BTreeMap<String, bool>,
+    /// UIDs of all pods that ever were.
+    pub ever: BTreeSet<String>,
+    /// UIDs of the pods that were evicted by the Eviction API.
+    pub evicted: BTreeSet<String>,
+    /// When the first of them was.
+    pub first_eviction: Option<Timestamp>,
+    /// Fewest pods that served at any moment since the first complete list.
+    pub fewest_serving: Option<usize>,
+    listed: bool,
+}
+
+impl Witness {
+    /// Begins to watch, and returns when the first list is complete.
+    pub async fn of(scene: &Scene, namespace: &str) -> Result<Witness> {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let pods = watcher::watcher(scene.pods(namespace), watcher::Config::default()).default_backoff();
+        let mut watching = JoinSet::new();
+        let shared = Arc::clone(&seen);
+        watching.spawn(async move {
+            let mut pods = std::pin::pin!(pods);
+            while let Some(event) = pods.next().await {
+                // An error is an API server that is away: the watch goes on when it is back.
+                if let Ok(event) = event {
+                    lock(&shared).note(event);
+                }
+            }
+        });
+        let witness = Witness { seen, _watching: watching };
+        until("the first list of pods", async || Ok(witness.seen().listed.then_some(()))).await?;
+        Ok(witness)
+    }
+
+    /// What was seen so far.
+    pub fn seen(&self) -> Seen {
+        lock(&self.seen).clone()
+    }
+}
+
+impl Seen {
+    fn note(&mut self, event: Event<Pod>) {
+        match event {
+            Event::Init => {
+                self.listed = false;
+                self.serving.clear();
+            }
+            Event::InitApply(pod) | Event::Apply(pod) => self.look_at(&pod),
+            Event::InitDone => self.listed = true,
+            Event::Delete(pod) => {
+                self.look_at(&pod);
+                self.serving.remove(&pod.uid().unwrap_or_default());
+            }
+        }
+        if self.listed {
+            let serving = self.serving.values().filter(|serving| **serving).count();
+            self.fewest_serving = Some(self.fewest_serving.map_or(serving, |fewest| fewest.min(serving)));
+        }
+    }
+
+    fn look_at(&mut self, pod: &Pod) {
+        let uid = pod.uid().unwrap_or_default();
+        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        self.serving.insert(uid.clone(), ready && pod.metadata.deletion_timestamp.is_none());
+        let evicted = conditions.iter().find(|condition| {
+            condition.type_ == "DisruptionTarget" && condition.reason.as_deref() == Some("EvictionByEvictionAPI")
+        });
+        if let Some(condition) = evicted {
+            self.evicted.insert(uid.clone());
+            let at = condition.last_transition_time.as_ref().map(|time| time.0);
+            self.first_eviction = [self.first_eviction, at].into_iter().flatten().min();
+        }
+        self.ever.insert(uid);
+    }
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,228 @@
+//! The bed and the product on it, started once for the whole run.
+//!
+//! Nothing of it is ever dropped, because statics aren't: the processes are tied to a thread that lives as long as this
+//! process does, and the kernel ends them with it.
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use lab::{
+    light::LightBed,
+    process::{Place, Process},
+};
+use serde_json::{Value, json};
+use tokio::sync::RwLock;
+
+/// What all scenes share.
+#[derive(Debug)]
+pub struct World {
+    pub bed: LightBed,
+    /// Read by every scene, written by one that disturbs the others.
+    pub peace: RwLock<()>,
+    keeper: Keeper,
+    /// By name.
+    roles: Mutex<BTreeMap<String, Process>>,
+    webhook_ports: [u16; 2],
+}
+
+/// Namespace of the product.
+pub const NAMESPACE: &str = "switchover-system";
+/// The controllers; one of them leads.
+pub const CONTROLLERS: [&str; 2] = ["controller-1", "controller-2"];
+pub const WEBHOOK: &str = "webhook";
+
+/// The world. The first caller starts it, in about 10 s, and the others wait.
+pub fn world() -> &'static World {
+    static WORLD: OnceLock<Result<World, String>> = OnceLock::new();
+    let world = WORLD.get_or_init(|| World::start().map_err(|error| format!("{error:#}")));
+    world.as_ref().unwrap_or_else(|error| panic!("the light bed did not start: {error}"))
+}
+
+impl World {
+    fn start() -> Result<World> {
+        let start = Instant::now();
+        let bed = LightBed::start()?;
+        let webhook_ports = free_ports()?;
+        let keeper = Keeper::start()?;
+        let world = World { bed, peace: RwLock::default(), keeper, roles: Mutex::default(), webhook_ports };
+        let webhook_configuration = world.install()?;
+        for controller in CONTROLLERS {
+            world.start_role(controller)?;
+        }
+        world.start_role(WEBHOOK)?;
+        world.wait_for_webhook()?;
+        world.kubectl(&["apply", "--server-side", "-f", "-"], &webhook_configuration.to_string())?;
+        println!("the bed and the product on it started in {:.1} s", start.elapsed().as_secs_f64());
+        Ok(world)
+    }
+
+    /// Applies what deploy/base ships, but for the workloads, which run here as processes. Returns the webhook's
+    /// configuration, calling the process by URL.
+    fn install(&self) -> Result<Value> {
+        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/base");
+        let text = self.kubectl(&["kustomize", &base.display().to_string()], "")?;
+        let objects: Vec<Value> = text.split("\n---\n").map(serde_saphyr::from_str).collect::<Result<_, _>>()?;
+        let kind = |object: &Value| object["kind"].as_str().unwrap_or_default().to_owned();
+        let (mut configurations, objects): (Vec<_>, Vec<_>) =
+            objects.into_iter().partition(|object| kind(object) == "MutatingWebhookConfiguration");
+        let workloads = ["Deployment", "DaemonSet", "PodDisruptionBudget", "Service"];
+        let objects: Vec<_> = objects.into_iter().filter(|object| !workloads.contains(&&*kind(object))).collect();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        self.kubectl(&["apply", "--server-side", "-f", "-"], &list.to_string())?;
+        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], "")?;
+
+        // An address in place of the Service's name is what the certificate is asked for here.
+        let tls = self.tls();
+        let certs = ["certs", "--service", "127.0.0.1", "--namespace", NAMESPACE, "--out"];
+        let made = Command::new(product()).args(certs).arg(&tls).output()?;
+        ensure!(made.status.success(), "switchover certs: {}", String::from_utf8_lossy(&made.stderr));
+        let authority = std::fs::read(tls.join("ca.crt"))?;
+        let mut configuration = configurations.pop().context("deploy/base has no MutatingWebhookConfiguration")?;
+        configuration["webhooks"][0]["clientConfig"] = json!({
+            "url": format!("https://127.0.0.1:{}/mutate", self.webhook_ports[0]),
+            "caBundle": STANDARD.encode(authority),
+        });
+        Ok(configuration)
+    }
+
+    fn tls(&self) -> PathBuf {
+        self.bed.directory().join("tls")
+    }
+
+    /// Runs kubectl as the administrator; what it printed.
+    pub fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let (printed, _) = self.kubectl_with_warnings(arguments, input)?;
+        Ok(printed)
+    }
+
+    /// Runs kubectl as the administrator; what it printed, and what it warned of.
+    pub fn kubectl_with_warnings(&self, arguments: &[&str], input: &str) -> Result<(String, String)> {
+        use std::io::Write;
+        let mut child = Command::new(lab::tools::kubectl()?)
+            .args(arguments)
+            .env("KUBECONFIG", self.bed.kubeconfig())
+            // Its caches lie in the home directory otherwise.
+            .env("HOME", self.bed.directory())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        child.stdin.take().context("kubectl has no input")?.write_all(input.as_bytes())?;
+        let output = child.wait_with_output()?;
+        let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "kubectl {}: {warned}", arguments.join(" "));
+        Ok((String::from_utf8_lossy(&output.stdout).into_owned(), warned))
+    }
+
+    /// Starts a controller or the webhook, with the rights of its own account.
+    pub fn start_role(&self, name: &str) -> Result<()> {
+        let role = name.split('-').next().unwrap_or_default();
+        let account = format!("switchover-{role}");
+        let token = self.bed.kubeconfig_for_service_account(NAMESPACE, &account);
+        let kubeconfig = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(token)?;
+        let mut command = Command::new(product());
+        command.arg(role).env("KUBECONFIG", kubeconfig).env("SWITCHOVER_IDENTITY", name);
+        if role == "controller" {
+            // Quicker than the defaults, so that a scene takes seconds.
+            command.args(["--metrics-listen=127.0.0.1:0", "--tick=250ms", "--lease-duration=4s"]);
+        } else {
+            let [admission, health] = self.webhook_ports;
+            command.arg(format!("--listen=127.0.0.1:{admission}")).arg(format!("--metrics-listen=127.0.0.1:{health}"));
+            command.arg("--tls-cert").arg(self.tls().join("tls.crt")).arg("--tls-key").arg(self.tls().join("tls.key"));
+        }
+        let log = self.log(name);
+        let place = Place { namespace: None, die_with_thread: true };
+        let owned = name.to_owned();
+        let process = self.keeper.run(move || Process::start(&owned, command, &log, &place))??;
+        self.roles().insert(name.to_owned(), process);
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub fn kill_role(&self, name: &str) -> Result<()> {
+        self.roles().get_mut(name).with_context(|| format!("{name} was never started"))?.kill()
+    }
+
+    pub fn wait_for_webhook(&self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let address = format!("127.0.0.1:{}", self.webhook_ports[1]);
+        while !ready(&address) {
+            self.roles().values_mut().try_for_each(Process::check)?;
+            ensure!(Instant::now() < deadline, "the webhook is not ready after 20 s");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn log(&self, role: &str) -> PathBuf {
+        self.bed.directory().join(format!("logs/{role}.log"))
+    }
+
+    /// The last log lines of all roles that mention `word`.
+    pub fn logged(&self, word: &str) -> String {
+        let mut shown = String::new();
+        for role in CONTROLLERS.iter().chain([&WEBHOOK]) {
+            let text = std::fs::read_to_string(self.log(role)).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().filter(|line| line.contains(word)).collect();
+            for line in &lines[lines.len().saturating_sub(40)..] {
+                shown.push_str(&format!("{role}: {line}\n"));
+            }
+        }
+        shown
+    }
+
+    fn roles(&self) -> MutexGuard<'_, BTreeMap<String, Process>> {
+        self.roles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn product() -> &'static str {
+    env!("CARGO_BIN_EXE_switchover")
+}
+
+/// `GET /readyz` answers 200.
+fn ready(address: &str) -> bool {
+    use std::io::{Read, Write};
+    let ask = || -> std::io::Result<String> {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: webhook\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+fn free_ports() -> Result<[u16; 2]> {
+    let listeners = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
+    Ok([listeners[0].local_addr()?.port(), listeners[1].local_addr()?.port()])
+}
+
+/// The thread that processes are started from: the kernel ends them with the thread, and the thread never ends.
+#[derive(Debug)]
+struct Keeper(mpsc::Sender<Box<dyn FnOnce() + Send>>);
+
+impl Keeper {
+    fn start() -> Result<Keeper> {
+        let (sender, work) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        thread::Builder::new().name("product".into()).spawn(move || work.into_iter().for_each(|task| task()))?;
+        Ok(Keeper(sender))
+    }
+
+    fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let (done, result) = mpsc::channel();
+        let task = Box::new(move || drop(done.send(work())));
+        self.0.send(task).map_err(|_| anyhow!("the thread that starts processes has ended"))?;
+        result.recv().context("the thread that starts processes has ended")
+    }
+}
