@@ -1,1 +1,212 @@
-//! To come.
+//! What is not moved, and the one reason for each.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use kube::{Api, api::PostParams};
+use serde_json::{Value, json};
+
+use super::support::{Patroni, Scene, Witness, eventually, scene, stays, until};
+
+const NEAR_PG1: &str = "dc1-1=closely dc1-2=closely dc3-1=far dc3-2=far";
+const NEAR_PG3: &str = "dc1-1=far dc1-2=far dc3-1=closely dc3-2=closely";
+const SEVERAL_TICKS: Duration = Duration::from_secs(3);
+
+/// Nodes in dc1 and dc3, a database whose primary is in dc1, and a namespace that follows it.
+async fn stage(scene: &Scene, spec: Value) -> Result<(Patroni, String)> {
+    scene.nodes(&[1, 3], 2).await?;
+    let patroni = Patroni::start(scene.name).await?;
+    scene.database(&patroni, spec).await?;
+    scene.labelled(NEAR_PG1).await?;
+    let namespace = scene.namespace("shop", Some(scene.name), json!({})).await?;
+    Ok((patroni, namespace))
+}
+
+/// A container that asks for so many CPUs.
+fn cpus(count: u32) -> Value {
+    let resources = json!({"requests": {"cpu": count.to_string()}});
+    json!({"containers": [{"name": "main", "image": "example.org/none:1", "resources": resources}]})
+}
+
+/// A volume that is bound to a claim of the same name. It goes with its namespace.
+async fn claim(scene: &Scene, namespace: &str, name: &str) -> Result<()> {
+    let owner = Api::<k8s_openapi::api::core::v1::Namespace>::all(scene.client.clone()).get(namespace).await?;
+    let volume: PersistentVolume = serde_json::from_value(json!({
+        "metadata": {
+            "name": format!("{namespace}-{name}"),
+            "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Namespace", "name": namespace, "uid": owner.metadata.uid},
+            ],
+        },
+        "spec": {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "",
+            "claimRef": {"namespace": namespace, "name": name},
+            "nfs": {"server": "nfs.example.com", "path": "/"},
+        },
+    }))?;
+    Api::all(scene.client.clone()).create(&PostParams::default(), &volume).await?;
+    let claim: PersistentVolumeClaim = serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "",
+            "volumeName": format!("{namespace}-{name}"),
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }))?;
+    Api::namespaced(scene.client.clone(), namespace).create(&PostParams::default(), &claim).await?;
+    Ok(())
+}
+
+#[test]
+fn every_pod_that_stays_has_one_reason() {
+    scene("reasons", async |scene| {
+        let (patroni, namespace) = stage(scene, json!({})).await?;
+        let workload = |name| scene.workload(&namespace, name);
+        workload("bare").bare_pod().await?;
+        workload("job").job_pod().await?;
+        workload("never").says("switchover.dev/move", "never").deployment(1).await?;
+        let volume = json!({"name": "data", "hostPath": {"path": "/var/lib/data"}});
+        workload("host-path").with(json!({"volumes": [volume]})).deployment(1).await?;
+        claim(scene, &namespace, "data").await?;
+        let volume = json!({"name": "data", "persistentVolumeClaim": {"claimName": "data"}});
+        workload("claim").with(json!({"volumes": [volume]})).deployment(1).await?;
+        let guarded = workload("guarded");
+        guarded.deployment(2).await?;
+        guarded.budget_of("guard", 0).await?;
+        let doubly = workload("doubly");
+        doubly.deployment(2).await?;
+        doubly.budget_of("first", 1).await?;
+        doubly.budget_of("second", 1).await?;
+        workload("free").deployment(2).await?;
+        assert_eq!(scene.zones(&namespace).await?, "11 in dc1");
+        let witness = Witness::of(scene, &namespace).await?;
+
+        patroni.switchover("pg3", 2);
+        let budgets = "more than one disruption budget covers it (first, second), so Kubernetes refuses to evict it";
+        let expected: Vec<String> = [
+            "bare: BarePod: it has no controller, so nothing would replace it",
+            "claim: PinnedByVolume: the volume claim data may tie it to its node",
+            &format!("doubly: SeveralDisruptionBudgets: {budgets}"),
+            &format!("doubly: SeveralDisruptionBudgets: {budgets}"),
+            "guarded: NoDisruptionBudget: the disruption budget guard allows no eviction now",
+            "guarded: NoDisruptionBudget: the disruption budget guard allows no eviction now",
+            "host-path: PinnedByVolume: the host path /var/lib/data may tie it to its node",
+            "job: Job: it belongs to a Job, whose work would be lost",
+            "never: Never: switchover.dev/move is never for this pod",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let moving = async || Ok((scene.zones(&namespace).await?, scene.held(&namespace).await?));
+        let ended = ("9 in dc1, 2 in dc3".to_owned(), expected);
+        eventually("all but those that are held to be moved", ended.clone(), moving).await?;
+        let over = until("the end of the movement", async || {
+            let status = scene.status().await?;
+            let last = status.failovers.into_iter().find(|failover| failover.epoch == 2 && failover.moved_at.is_some());
+            Ok(last.map(|failover| (failover.moved, failover.held, status.held_total)))
+        })
+        .await?;
+        assert_eq!(over, (2, 9, 9));
+        let message = "9 followers stay on far nodes; status.held says why".to_owned();
+        let condition = Some(("False".to_owned(), "Held".to_owned(), message));
+        assert_eq!(scene.condition(scene.name, "Moving").await?, condition);
+        assert_eq!((moving().await?, witness.seen().evicted.len()), (ended, 2));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_pod_without_room_near_the_primary_stays_until_there_is_room() {
+    scene("room", async |scene| {
+        let (patroni, namespace) = stage(scene, json!({})).await?;
+        let web = scene.workload(&namespace, "web").with(cpus(8));
+        web.deployment(2).await?;
+        assert_eq!(scene.zones(&namespace).await?, "2 in dc1");
+        // Somebody else's pods leave 6 of 16 CPUs on each node near pg3.
+        let elsewhere = scene.namespace("elsewhere", None, json!({})).await?;
+        let apart =
+            json!({"labelSelector": {"matchLabels": {"app": "batch"}}, "topologyKey": "kubernetes.io/hostname"});
+        let batch = scene.workload(&elsewhere, "batch").with(cpus(10)).with(json!({
+            "nodeSelector": {"topology.kubernetes.io/zone": "dc3"},
+            "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}},
+        }));
+        batch.deployment(2).await?;
+
+        patroni.switchover("pg3", 2);
+        let held = |why: &str| vec![format!("web: NoRoom: no closely node takes it: {why}"); 2];
+        let full = held("2: insufficient cpu");
+        eventually("no room", full.clone(), async || scene.held(&namespace).await).await?;
+        stays("no room", SEVERAL_TICKS, full, async || scene.held(&namespace).await).await?;
+
+        // When the others are gone, there is room on the node that is not cordoned.
+        scene.patch_node("dc3-1", json!({"spec": {"unschedulable": true}})).await?;
+        eventually("one cordoned node", held("1: cordoned; 1: insufficient cpu"), async || {
+            scene.held(&namespace).await
+        })
+        .await?;
+        batch.scale(0).await?;
+        eventually("room on the other node", "2 in dc3".to_owned(), async || scene.zones(&namespace).await).await?;
+        assert_eq!(scene.places(&namespace).await?, ["web on dc3-2", "web on dc3-2"]);
+        eventually("nothing held", vec![], async || scene.held(&namespace).await).await
+    });
+}
+
+#[test]
+fn a_paused_database_moves_nothing_while_labels_follow() {
+    scene("paused", async |scene| {
+        let (patroni, namespace) = stage(scene, json!({"paused": true})).await?;
+        scene.workload(&namespace, "web").deployment(2).await?;
+        patroni.switchover("pg3", 2);
+        scene.labelled(NEAR_PG3).await?;
+        let look = async || {
+            let moving = scene.condition(scene.name, "Moving").await?;
+            let moving = moving.map(|(status, reason, message)| format!("{status} {reason}: {message}"));
+            Ok((scene.zones(&namespace).await?, moving.unwrap_or_default(), scene.held(&namespace).await?))
+        };
+        let held = vec!["web: Paused: movement is paused by spec.paused".to_owned(); 2];
+        let paused = ("2 in dc1".to_owned(), "False Paused: movement is paused by spec.paused".to_owned(), held);
+        eventually("what is held", paused.clone(), look).await?;
+        stays("the paused movement", SEVERAL_TICKS, paused, look).await?;
+
+        scene.patch_database(json!({"paused": false})).await?;
+        eventually("the movement", "2 in dc3".to_owned(), async || scene.zones(&namespace).await).await
+    });
+}
+
+#[test]
+fn nothing_moves_before_the_primary_has_held_and_each_change_begins_anew() {
+    scene("settle", async |scene| {
+        let settle = SignedDuration::from_secs(6);
+        let (patroni, namespace) = stage(scene, json!({"movement": {"settle": "6s"}})).await?;
+        scene.workload(&namespace, "web").deployment(2).await?;
+        let witness = Witness::of(scene, &namespace).await?;
+        let settling = async || {
+            let held = scene.status().await?.held;
+            let reasons: Vec<String> = held.into_iter().map(|held| held.reason).collect();
+            Ok((scene.zones(&namespace).await?, reasons))
+        };
+        let waiting = ("2 in dc1".to_owned(), vec!["Settling".to_owned(); 2]);
+        patroni.switchover("pg3", 2);
+        eventually("the first wait", waiting.clone(), settling).await?;
+        stays("the first wait", SEVERAL_TICKS, waiting.clone(), settling).await?;
+        // Back before anything was moved, and away again: the time counts from the last change.
+        patroni.switchover("pg1", 3);
+        scene.labelled(NEAR_PG1).await?;
+        patroni.switchover("pg3", 4);
+        scene.labelled(NEAR_PG3).await?;
+        eventually("the second wait", waiting, settling).await?;
+        eventually("the movement", "2 in dc3".to_owned(), async || scene.zones(&namespace).await).await?;
+
+        let failovers = scene.status().await?.failovers;
+        let confirmed = failovers.iter().find(|it| it.epoch == 4).and_then(|it| it.confirmed_at);
+        let first = witness.seen().first_eviction;
+        // A condition's time has whole seconds.
+        let earliest = confirmed.expect("a confirmed primary") + settle - SignedDuration::from_secs(1);
+        assert!(first.expect("an eviction") >= earliest, "{first:?}: before {earliest}");
+        Ok(())
+    });
+}

@@ -45,12 +45,17 @@ pub fn scene(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) 
     });
 }
 
-/// Plays a scene alone: it disturbs everybody.
+/// Plays a scene alone: it disturbs everybody. Afterwards every role runs again, whether the story ended well or not.
 pub fn upheaval(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
     let world = world();
     runtime().block_on(async {
         let _alone = world.peace.write().await;
-        play(name, world, story).await;
+        play(name, world, async |scene: &Scene| {
+            let ended = AssertUnwindSafe(story(scene)).catch_unwind().await;
+            let restored = tokio::task::block_in_place(|| world.restore());
+            ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(restored)
+        })
+        .await;
     });
 }
 
@@ -129,7 +134,12 @@ impl Scene {
 
     /// The labels of the scene's nodes for its database: `dc1-1=closely dc3-1=far`.
     pub async fn tiers(&self) -> Result<String> {
-        let key = keys::default_node_label(self.name);
+        self.tiers_of(self.name).await
+    }
+
+    /// The same for another database.
+    pub async fn tiers_of(&self, database: &str) -> Result<String> {
+        let key = keys::default_node_label(database);
         let shown = |node: &Node| {
             let name = node.name_any();
             let short = name.strip_prefix(&format!("{}-", self.name)).unwrap_or(&name).to_owned();

@@ -1,10 +1,10 @@
 //! Workloads that run, as far as Kubernetes can tell.
 
 use anyhow::Result;
-use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job, core::v1::Pod, policy::v1::PodDisruptionBudget};
+use k8s_openapi::api::{apps::v1::Deployment, batch::v1::CronJob, core::v1::Pod, policy::v1::PodDisruptionBudget};
 use kube::{
-    Api, ResourceExt,
-    api::{ListParams, PostParams},
+    Api, Resource, ResourceExt,
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -17,12 +17,14 @@ pub struct Workload<'s> {
     pub name: &'static str,
     /// Of the pods.
     pub annotations: Value,
+    /// Merged over the pods' spec.
+    pub spec: Value,
 }
 
 impl Scene {
     /// A workload in a namespace; its pods run on the scene's nodes.
     pub fn workload(&self, namespace: &str, name: &'static str) -> Workload<'_> {
-        Workload { scene: self, namespace: namespace.to_owned(), name, annotations: json!({}) }
+        Workload { scene: self, namespace: namespace.to_owned(), name, annotations: json!({}), spec: json!({}) }
     }
 
     pub fn pods(&self, namespace: &str) -> Api<Pod> {
@@ -45,6 +47,20 @@ impl Scene {
         Ok(places)
     }
 
+    /// Why the followers of the scene's database stay: `web: NoRoom: no closely node takes it: …`, by workload; sorted.
+    pub async fn held(&self, namespace: &str) -> Result<Vec<String>> {
+        let pods = self.pods(namespace).list(&ListParams::default()).await?.items;
+        let app = |held: &str| {
+            let pod = pods.iter().find(|pod| held == format!("{namespace}/{}", pod.name_any()));
+            pod.and_then(|pod| pod.labels().get("app").cloned()).unwrap_or_else(|| held.to_owned())
+        };
+        let status = self.status().await?;
+        let mut held: Vec<String> =
+            status.held.iter().map(|held| format!("{}: {}: {}", app(&held.pod), held.reason, held.message)).collect();
+        held.sort();
+        Ok(held)
+    }
+
     /// How many pods of a namespace are in each data centre: `4 in dc1`.
     pub async fn zones(&self, namespace: &str) -> Result<String> {
         let mut zones = std::collections::BTreeMap::<String, usize>::new();
@@ -64,15 +80,39 @@ impl Workload<'_> {
         self
     }
 
+    /// More in the spec of its pods.
+    #[must_use]
+    pub fn with(mut self, spec: Value) -> Self {
+        json_patch::merge(&mut self.spec, &spec);
+        self
+    }
+
     /// Metadata and spec of its pods.
     pub fn template(&self) -> Value {
-        json!({
+        let mut template = json!({
             "metadata": {"labels": {"app": self.name, POOL: self.scene.name}, "annotations": self.annotations},
             "spec": {
                 "nodeSelector": {POOL: self.scene.name},
                 "containers": [{"name": "main", "image": "example.org/none:1"}],
             },
-        })
+        });
+        json_patch::merge(&mut template["spec"], &self.spec);
+        template
+    }
+
+    /// One pod of that kind, to be created.
+    pub fn pod(&self) -> Result<Pod> {
+        let mut pod = self.template();
+        pod["metadata"]["name"] = self.name.into();
+        Ok(serde_json::from_value(pod)?)
+    }
+
+    /// Scales its Deployment, and waits for nothing.
+    pub async fn scale(&self, replicas: u32) -> Result<()> {
+        let api: Api<Deployment> = Api::namespaced(self.scene.client.clone(), &self.namespace);
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        api.patch(self.name, &PatchParams::default(), &patch).await?;
+        Ok(())
     }
 
     /// A Deployment, and waits until all its replicas are available.
@@ -96,33 +136,43 @@ impl Workload<'_> {
 
     /// Its disruption budget: one pod at a time. Waits until it allows that.
     pub async fn budget(&self) -> Result<()> {
+        self.budget_of(self.name, 1).await
+    }
+
+    /// A disruption budget of this name over its pods. Waits until it allows as many as it says.
+    pub async fn budget_of(&self, name: &str, unavailable: i32) -> Result<()> {
         let budget = serde_json::from_value(json!({
-            "metadata": {"name": self.name},
-            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": self.name}}},
+            "metadata": {"name": name},
+            "spec": {"maxUnavailable": unavailable, "selector": {"matchLabels": {"app": self.name}}},
         }))?;
         let api: Api<PodDisruptionBudget> = Api::namespaced(self.scene.client.clone(), &self.namespace);
         api.create(&PostParams::default(), &budget).await?;
         until("the budget to be observed", async || {
-            let allowed = api.get(self.name).await?.status.map(|status| status.disruptions_allowed);
-            Ok((allowed == Some(1)).then_some(()))
+            let status = api.get(name).await?.status;
+            Ok(status.filter(|it| it.expected_pods > 0 && it.disruptions_allowed == unavailable).map(|_| ()))
         })
         .await
     }
 
     /// One pod that nothing owns.
     pub async fn bare_pod(&self) -> Result<()> {
-        let mut pod = self.template();
-        pod["metadata"]["name"] = self.name.into();
-        self.scene.pods(&self.namespace).create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
+        self.scene.pods(&self.namespace).create(&PostParams::default(), &self.pod()?).await?;
         Ok(())
     }
 
-    /// A Job of one pod.
-    pub async fn job(&self) -> Result<()> {
+    /// One pod of a CronJob that does nothing else. (The fake kubelet completes the pods of Jobs at once.)
+    pub async fn job_pod(&self) -> Result<()> {
+        let api: Api<CronJob> = Api::namespaced(self.scene.client.clone(), &self.namespace);
         let mut template = self.template();
         template["spec"]["restartPolicy"] = "Never".into();
-        let job = serde_json::from_value(json!({"metadata": {"name": self.name}, "spec": {"template": template}}))?;
-        Api::<Job>::namespaced(self.scene.client.clone(), &self.namespace).create(&PostParams::default(), &job).await?;
+        let job = serde_json::from_value(json!({
+            "metadata": {"name": self.name},
+            "spec": {"suspend": true, "schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": template}}},
+        }))?;
+        let job = api.create(&PostParams::default(), &job).await?;
+        let mut pod = self.pod()?;
+        pod.metadata.owner_references = job.controller_owner_ref(&()).map(|owner| vec![owner]);
+        self.scene.pods(&self.namespace).create(&PostParams::default(), &pod).await?;
         Ok(())
     }
 

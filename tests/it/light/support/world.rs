@@ -152,6 +152,17 @@ impl World {
         self.roles().get_mut(name).with_context(|| format!("{name} was never started"))?.kill()
     }
 
+    /// Starts again what was killed.
+    pub fn restore(&self) -> Result<()> {
+        for role in CONTROLLERS.into_iter().chain([WEBHOOK]) {
+            let runs = self.roles().get_mut(role).is_some_and(Process::is_running);
+            if !runs {
+                self.start_role(role)?;
+            }
+        }
+        self.wait_for_webhook()
+    }
+
     pub fn wait_for_webhook(&self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         let address = format!("127.0.0.1:{}", self.webhook_ports[1]);
