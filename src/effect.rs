@@ -1,7 +1,10 @@
 //! Carries out what was decided: one label change, one move, one status, one event. Each call is bounded in time,
 //! tried once, and says in its answer what happened; whoever decided decides what to do about it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -175,6 +178,14 @@ async fn restart(client: &Client, move_: &Move, mark: &str) -> Result<Evicted, E
     }
 }
 
+/// Reads a DatabaseCluster as it is now.
+///
+/// # Errors
+/// No answer, or a refusal.
+pub async fn read_database(client: &Client, name: &str) -> Result<DatabaseCluster, EffectError> {
+    bounded(Api::all(client.clone()).get(name)).await
+}
+
 /// Writes the whole status of a DatabaseCluster. Server-side apply: what is not in `status` any more is removed.
 ///
 /// # Errors
@@ -218,8 +229,16 @@ impl Notices {
         let (queue, mut waiting) = mpsc::channel::<Notice>(QUEUE);
         let publish = async move {
             let reporter = Reporter { controller: "switchover".into(), instance: Some(instance) };
-            let recorder = Recorder::new(client, reporter);
+            // kube's recorder takes all events about one object with the same reason for the same event and shows the
+            // first one's note (kube-runtime 5.0.0, `EventKey`): so each note has a recorder of its own.
+            let mut recorders: HashMap<String, Recorder> = HashMap::new();
             while let Some(notice) = waiting.recv().await {
+                if recorders.len() >= QUEUE && !recorders.contains_key(&notice.note) {
+                    recorders.clear();
+                }
+                let recorder = recorders
+                    .entry(notice.note.clone())
+                    .or_insert_with(|| Recorder::new(client.clone(), reporter.clone()));
                 let event = Event {
                     type_: if notice.warning { EventType::Warning } else { EventType::Normal },
                     reason: notice.reason.into(),

@@ -216,7 +216,7 @@ impl Manager {
         accepted
     }
 
-    fn refuse(&self, database: &Database, why: &str) {
+    fn refuse(&mut self, database: &Database, why: &str) {
         tracing::warn!(database = database.name, why, "this DatabaseCluster is not followed");
         self.shared.notices.send(Notice {
             about: database_reference(&database.name, &database.uid),
@@ -225,9 +225,17 @@ impl Manager {
             action: "Accept",
             note: why.to_owned(),
         });
-        if let Ok(object) = &database.object {
-            let (shared, object, why) = (Arc::clone(&self.shared), Arc::clone(object), why.to_owned());
-            tokio::spawn(async move { report::write_refusal(&shared.client, &object, &why).await });
+        if database.object.is_ok() {
+            let (shared, name, why) = (Arc::clone(&self.shared), database.name.clone(), why.to_owned());
+            let followed = self.databases.remove(&name);
+            tokio::spawn(async move {
+                // It may have been followed until now: its task's last word comes first.
+                if let Some(running) = followed {
+                    running.stop.cancel();
+                    let _ = running.task.await;
+                }
+                report::write_refusal(&shared.client, &name, &why).await;
+            });
         }
     }
 

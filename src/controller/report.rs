@@ -218,13 +218,16 @@ fn set(conditions: &mut Vec<Condition>, now: Now, generation: Option<i64>, wall:
     }
 }
 
-/// Writes the condition that says why a database is not followed.
-pub(super) async fn write_refusal(client: &Client, object: &DatabaseCluster, why: &str) {
-    let name = object.metadata.name.as_deref().unwrap_or_default();
-    let mut status = object.status.clone().unwrap_or_default();
-    let refusal = Now { type_: "Accepted", holds: false, reason: "NotAccepted", message: why.to_owned() };
-    set(&mut status.conditions, refusal, object.metadata.generation, Timestamp::now());
-    if let Err(error) = effect::write_status(client, name, &status).await {
+/// Writes the condition that says why a database is not followed. The rest of its status stays as it is.
+pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) {
+    let write = async || {
+        let object = effect::read_database(client, name).await?;
+        let mut status = object.status.unwrap_or_default();
+        let refusal = Now { type_: "Accepted", holds: false, reason: "NotAccepted", message: why.to_owned() };
+        set(&mut status.conditions, refusal, object.metadata.generation, Timestamp::now());
+        effect::write_status(client, name, &status).await
+    };
+    if let Err(error) = write().await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(database = name, error, "could not write the status");
     }
