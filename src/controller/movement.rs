@@ -12,7 +12,7 @@ use crate::{
     api::DatabaseCluster,
     core::{
         follow::{DatabaseDefaults, Follow, MoveMode},
-        held::Gate,
+        held::{Gate, HeldReason},
         journal::{Action, End, Journal, Outcome, Underway},
         plan::{Follower, Input, Move, Plan, Rules, plan},
         tier::TierMap,
@@ -22,25 +22,43 @@ use crate::{
 };
 
 /// A refused eviction is tried again after this long; each further refusal doubles it.
-const FIRST_BACKOFF: Duration = Duration::from_secs(2);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+const REFUSED: Pause = Pause { first: Duration::from_secs(2), longest: Duration::from_secs(60) };
+/// A workload whose replacement admission missed is tried again after this long, so that it is moved soon after the
+/// webhook is back, and rarely while it isn't.
+const MISSED: Pause = Pause { first: Duration::from_secs(15), longest: Duration::from_secs(1800) };
 
-/// Pods that the API server refused to evict, by UID.
+/// How long something waits: each time doubles it.
+struct Pause {
+    first: Duration,
+    longest: Duration,
+}
+
+/// Pods that the API server refused to evict and workloads whose replacement admission missed, by UID.
 #[derive(Debug, Default)]
 pub(super) struct Backoffs {
-    refused: BTreeMap<String, (Instant, Duration, String)>,
+    waiting: BTreeMap<String, (Instant, Duration, HeldReason)>,
 }
 
 impl Backoffs {
-    fn add(&mut self, uid: &str, why: String, now: Instant) {
-        let pause = self.refused.get(uid).map_or(FIRST_BACKOFF, |(_, last, _)| (*last * 2).min(LONGEST_BACKOFF));
-        self.refused.insert(uid.to_owned(), (now + pause, pause, why));
+    fn add(&mut self, uid: &str, why: HeldReason, pause: &Pause, now: Instant) {
+        let wait = self.waiting.get(uid).map_or(pause.first, |(_, last, _)| (*last * 2).min(pause.longest));
+        self.waiting.insert(uid.to_owned(), (now + wait, wait, why));
+    }
+
+    /// Takes note of what moves that are over say of the next ones.
+    fn learn(&mut self, outcomes: &[Outcome], now: Instant) {
+        for Outcome { underway, end } in outcomes {
+            match end {
+                End::Missed { .. } => self.add(&underway.workload.uid, HeldReason::AdmissionMissed, &MISSED, now),
+                _ => drop(self.waiting.remove(&underway.workload.uid)),
+            }
+        }
     }
 
     /// Who must wait at `now`, and why. Forgets those that have waited for long.
-    fn current(&mut self, now: Instant) -> BTreeMap<String, String> {
-        self.refused.retain(|_, (until, ..)| now < *until + LONGEST_BACKOFF * 2);
-        let waiting = self.refused.iter().filter(|(_, (until, ..))| now < *until);
+    fn current(&mut self, now: Instant) -> BTreeMap<String, HeldReason> {
+        self.waiting.retain(|_, (until, wait, _)| now < *until + REFUSED.longest * 2 + *wait);
+        let waiting = self.waiting.iter().filter(|(_, (until, ..))| now < *until);
         waiting.map(|(uid, (.., why))| (uid.clone(), why.clone())).collect()
     }
 }
@@ -115,7 +133,8 @@ pub(super) fn next_wave(
     backoffs: &mut Backoffs,
 ) -> (Vec<Outcome>, Plan) {
     let snapshot = view.tables.snapshot();
-    let outcomes = journal.settle(snapshot, view.tiers, view.wall);
+    let outcomes = journal.settle(snapshot, view.tiers, &view.object.node_label(), view.wall);
+    backoffs.learn(&outcomes, view.now);
     let backoff = backoffs.current(view.now);
     let plan = plan(&Input {
         snapshot,
@@ -185,7 +204,7 @@ pub(super) async fn carry_out(
             let (namespace, pod) = (&move_.namespace, &move_.pod);
             tracing::info!(database, namespace, pod, outcome, why, "not moved now");
             journal.underway.retain(|underway| underway.uid != move_.uid);
-            backoffs.add(&move_.uid, why, Instant::now());
+            backoffs.add(&move_.uid, HeldReason::Backoff(why), &REFUSED, Instant::now());
         }
     }
 }
@@ -227,6 +246,17 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
             End::Useless { to } => {
                 tracing::warn!(database, pod, workload, from, to, "the replacement is Ready but not nearer");
                 "useless"
+            }
+            End::Missed { to } => {
+                tracing::warn!(
+                    database,
+                    pod,
+                    workload,
+                    from,
+                    to,
+                    "the replacement is Ready but not nearer: it was created without affinity; is the webhook up?"
+                );
+                "missed"
             }
             End::NotCarriedOut => {
                 tracing::warn!(database, pod, workload, "the move was not carried out");

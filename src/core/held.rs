@@ -115,11 +115,13 @@ pub enum HeldReason {
     },
     /// The API server refused the eviction a moment ago.
     Backoff(String),
+    /// Admission missed the workload's last replacement, so that nothing drew it nearer.
+    AdmissionMissed,
 }
 
 impl HeldReason {
     /// Every [`HeldReason::name`].
-    pub const NAMES: [&'static str; 26] = [
+    pub const NAMES: [&'static str; 27] = [
         "Paused",
         "PrimaryNotConfirmed",
         "SplitBrain",
@@ -146,6 +148,7 @@ impl HeldReason {
         "NoRoom",
         "UselessMoves",
         "Backoff",
+        "AdmissionMissed",
     ];
 
     /// In one CamelCase word, for metrics and status.
@@ -170,6 +173,7 @@ impl HeldReason {
             Self::NoRoom(_) => "NoRoom",
             Self::Useless { .. } => "UselessMoves",
             Self::Backoff(_) => "Backoff",
+            Self::AdmissionMissed => "AdmissionMissed",
         }
     }
 
@@ -184,6 +188,7 @@ impl HeldReason {
                 | Self::OneAtATime
                 | Self::Concurrency { .. }
                 | Self::Backoff(_)
+                | Self::AdmissionMissed
         )
     }
 }
@@ -219,6 +224,10 @@ impl fmt::Display for HeldReason {
                 write!(f, "its workload was moved {moves} times without reaching a better tier")
             }
             Self::Backoff(why) => write!(f, "the API server refused the eviction: {why}"),
+            Self::AdmissionMissed => f.write_str(
+                "its workload's last replacement was created without affinity, so nothing drew it nearer: is the webhook \
+                 up? It is tried again after a while",
+            ),
         }
     }
 }

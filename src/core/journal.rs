@@ -48,6 +48,8 @@ pub enum End {
     Moved { to: String },
     /// The replacement is Ready, but not nearer.
     Useless { to: String },
+    /// The replacement is Ready, but not nearer, because admission missed it: it has no affinity.
+    Missed { to: String },
     /// The pod is still there: the move was never carried out.
     NotCarriedOut,
     /// The workload is gone or was scaled down to nothing.
@@ -68,15 +70,22 @@ pub struct Journal {
 const UNTOUCHED_S: i64 = 15;
 
 impl Journal {
-    /// Ends the moves that are over and returns how they ended.
-    pub fn settle(&mut self, snapshot: Snapshot<'_>, tiers: &TierMap, now: Timestamp) -> Vec<Outcome> {
+    /// Ends the moves that are over and returns how they ended. `node_label` is what draws replacements nearer.
+    pub fn settle(
+        &mut self,
+        snapshot: Snapshot<'_>,
+        tiers: &TierMap,
+        node_label: &str,
+        now: Timestamp,
+    ) -> Vec<Outcome> {
         if self.underway.is_empty() {
             return Vec::new();
         }
         let census = Census::of(snapshot, |key| self.underway.iter().any(|move_| move_.workload == *key));
         let mut outcomes = Vec::new();
         self.underway.retain(|move_| {
-            let Some(end) = end_of(move_, census.get(&move_.workload), snapshot, tiers, now) else { return true };
+            let gathering = census.get(&move_.workload);
+            let Some(end) = end_of(move_, gathering, snapshot, tiers, node_label, now) else { return true };
             outcomes.push(Outcome { underway: move_.clone(), end });
             false
         });
@@ -84,7 +93,7 @@ impl Journal {
             match outcome.end {
                 End::Moved { .. } => self.moved += outcome.underway.pods,
                 End::Useless { .. } => *self.useless.entry(outcome.underway.workload.clone()).or_default() += 1,
-                End::NotCarriedOut | End::Gone => {}
+                End::Missed { .. } | End::NotCarriedOut | End::Gone => {}
             }
         }
         outcomes
@@ -102,6 +111,7 @@ fn end_of(
     gathering: Option<&Gathering<'_>>,
     snapshot: Snapshot<'_>,
     tiers: &TierMap,
+    node_label: &str,
     now: Timestamp,
 ) -> Option<End> {
     let age_s = now.duration_since(move_.started).as_secs();
@@ -126,7 +136,13 @@ fn end_of(
         return (age_s >= 2 * UNTOUCHED_S).then_some(End::NotCarriedOut);
     }
     let to = newest.node.clone().unwrap_or_default();
-    if tiers.tier(&to) < move_.from_tier { Some(End::Moved { to }) } else { Some(End::Useless { to }) }
+    Some(if tiers.tier(&to) < move_.from_tier {
+        End::Moved { to }
+    } else if newest.is_drawn_by(node_label) {
+        End::Useless { to }
+    } else {
+        End::Missed { to }
+    })
 }
 
 fn known(snapshot: Snapshot<'_>, key: &WorkloadKey) -> bool {

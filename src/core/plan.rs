@@ -43,8 +43,8 @@ pub struct Input<'a> {
     /// Why nothing may move, if so.
     pub gate: Option<&'a Gate>,
     pub journal: &'a Journal,
-    /// Pods (by UID) that the API server refused to evict a moment ago, with its reason.
-    pub backoff: &'a BTreeMap<String, String>,
+    /// Pods and workloads (by UID) that must wait for a while, and why.
+    pub backoff: &'a BTreeMap<String, HeldReason>,
     /// What [`super::workload::Workload::restarted_for`] says of workloads that were restarted in this epoch.
     pub restart_mark: &'a str,
     pub now: Timestamp,
@@ -196,8 +196,8 @@ impl<'a> Planner<'a> {
         }
         self.workload_ready(key, pod)?;
         let action = if follower.mode == MoveMode::Restart { Action::Restart } else { Action::Evict };
-        if let Some(why) = self.input.backoff.get(&pod.uid) {
-            return Err(HeldReason::Backoff(why.clone()));
+        if let Some(why) = [&pod.uid, &key.uid].into_iter().find_map(|uid| self.input.backoff.get(uid)) {
+            return Err(why.clone());
         }
         // A rollout asks no disruption budget: it starts new pods before it ends old ones.
         let budget = if action == Action::Evict { self.budget(pod)? } else { None };

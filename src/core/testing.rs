@@ -78,6 +78,11 @@ impl Pod {
         self
     }
 
+    pub(crate) fn preferring(mut self, key: &str) -> Self {
+        self.preferred_keys.push(key.into());
+        self
+    }
+
     pub(crate) fn spread_over(mut self, key: &str) -> Self {
         self.spread.push(Spread { key: key.into(), max_skew: 1, selector: selector("app", "web") });
         self

@@ -160,6 +160,8 @@ pub struct Pod {
     pub node_selector: Labels,
     /// Required node affinity: terms are ORed. `None`: no rule.
     pub node_terms: Option<Vec<NodeTerm>>,
+    /// Keys of the node labels that its preferred node affinity names.
+    pub preferred_keys: Vec<String>,
     pub spread: Vec<Spread>,
     pub anti_affinity: Vec<PodTerm>,
     pub affinity: Vec<PodTerm>,
@@ -181,6 +183,13 @@ impl Pod {
     #[must_use]
     pub const fn serves(&self) -> bool {
         matches!(self.phase, Phase::Running) && self.ready && !self.terminating
+    }
+
+    /// Its node affinity says something about this node label.
+    #[must_use]
+    pub fn is_drawn_by(&self, node_label: &str) -> bool {
+        let required = self.node_terms.iter().flatten().flat_map(|term| &term.expressions);
+        required.map(|expression| &expression.key).chain(&self.preferred_keys).any(|key| key == node_label)
     }
 
     /// `namespace/name`.

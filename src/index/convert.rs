@@ -99,6 +99,7 @@ pub fn pod(pod: kube::Pod) -> Pod {
     let not_injected = scheduler
         .map(|name| format!("it is scheduled by {name}"))
         .or_else(|| windows.then(|| "it is a Windows pod".to_owned()));
+    let node_affinity = affinity.node_affinity.unwrap_or_default();
     let pinned_by = spec.volumes.as_deref().unwrap_or_default().iter().find_map(pinned_by);
     Pod {
         wishes: wishes(&meta),
@@ -121,10 +122,16 @@ pub fn pod(pod: kube::Pod) -> Pod {
         node: spec.node_name,
         tolerations: spec.tolerations.unwrap_or_default().into_iter().map(toleration).collect(),
         node_selector: spec.node_selector.unwrap_or_default(),
-        node_terms: affinity
-            .node_affinity
-            .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution)
+        node_terms: node_affinity
+            .required_during_scheduling_ignored_during_execution
             .map(|required| required.node_selector_terms.into_iter().map(node_term).collect()),
+        preferred_keys: node_affinity
+            .preferred_during_scheduling_ignored_during_execution
+            .unwrap_or_default()
+            .into_iter()
+            .flat_map(|term| term.preference.match_expressions.unwrap_or_default())
+            .map(|expression| expression.key)
+            .collect(),
         spread: spec
             .topology_spread_constraints
             .unwrap_or_default()

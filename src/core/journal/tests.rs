@@ -1,6 +1,8 @@
 use super::*;
 use crate::core::testing::{World, at, pod};
 
+const LABEL: &str = "switchover";
+
 fn journal() -> Journal {
     let workload = WorkloadKey {
         namespace: "shop".into(),
@@ -41,13 +43,19 @@ fn a_move_ends_when_its_replacement_is_ready() {
             105,
             Some(End::Moved { to: "a1".into() }),
         ),
-        ("the replacement is no nearer", world().pod(new("b1")), 105, Some(End::Useless { to: "b1".into() })),
+        (
+            "the replacement is no nearer",
+            world().pod(new("b1").preferring(LABEL)),
+            105,
+            Some(End::Useless { to: "b1".into() }),
+        ),
+        ("nothing drew it nearer", world().pod(new("b1")), 105, Some(End::Missed { to: "b1".into() })),
         ("one replica is still missing", world().workload("ReplicaSet/web", 2).pod(new("a1")), 105, None),
         ("scaled to nothing", world().workload("ReplicaSet/web", 0).pod(old().terminating()), 105, Some(End::Gone)),
         ("the workload is gone", World::with_nodes("a1=closely b1=far"), 130, Some(End::Gone)),
     ] {
         let mut journal = journal();
-        let outcomes = journal.settle(world.snapshot(), &world.tiers, at(second));
+        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, at(second));
         assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
         assert_eq!(journal.underway.is_empty(), expected.is_some(), "{what}");
     }
@@ -55,16 +63,23 @@ fn a_move_ends_when_its_replacement_is_ready() {
 
 #[test]
 fn ends_are_counted() {
-    let mut journal = journal();
-    let world = world().pod(pod("new").on("a1").owned_by("ReplicaSet/web").created(101));
-    journal.settle(world.snapshot(), &world.tiers, at(105));
-    assert_eq!((journal.moved, journal.useless.len()), (1, 0));
+    let new = |node| pod("new").on(node).owned_by("ReplicaSet/web").created(101);
+    for (replacement, expected) in [
+        (new("a1"), (1, 0)),
+        (new("b1").preferring(LABEL), (0, 1)),
+        (new("b1"), (0, 0)),
+        (new("b1").preferring("other"), (0, 0)),
+    ] {
+        let (mut journal, world) = (journal(), world().pod(replacement));
+        journal.settle(world.snapshot(), &world.tiers, LABEL, at(105));
+        assert_eq!((journal.moved, journal.useless.len()), expected);
+    }
 }
 
 #[test]
 fn an_overdue_move_stays_under_way_and_counts_as_failed() {
     let mut journal = journal();
     let world = world().pod(pod("new").on("a1").owned_by("ReplicaSet/web").unready());
-    assert!(journal.settle(world.snapshot(), &world.tiers, at(500)).is_empty());
+    assert!(journal.settle(world.snapshot(), &world.tiers, LABEL, at(500)).is_empty());
     assert_eq!(journal.overdue(std::time::Duration::from_secs(300), at(500)), 1);
 }

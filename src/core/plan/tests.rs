@@ -21,7 +21,7 @@ struct Case {
     rules: Rules,
     gate: Option<Gate>,
     journal: Journal,
-    backoff: BTreeMap<String, String>,
+    backoff: BTreeMap<String, HeldReason>,
 }
 
 impl From<World> for Case {
