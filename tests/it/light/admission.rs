@@ -108,12 +108,10 @@ fn pods_of_an_opted_in_namespace_are_born_near_the_primary_and_others_as_they_ar
 fn annotations_say_how_and_the_pods_override_the_namespaces() {
     scene("modes", async |scene| {
         let (_patroni, plain) = stage(scene, json!({})).await?;
-        let soft = json!({keys::WEIGHT: "60"});
-        let soft = scene.namespace("soft", Some(scene.name), soft).await?;
-        let avoiding = json!({keys::AFFINITY: "avoid-far"});
-        let avoiding = scene.namespace("avoiding", Some(scene.name), avoiding).await?;
-        let requiring = json!({keys::AFFINITY: "required"});
-        let requiring = scene.namespace("requiring", Some(scene.name), requiring).await?;
+        let following = async |name, says| scene.namespace(name, Some(scene.name), says).await;
+        let soft = following("soft", json!({keys::WEIGHT: "60"})).await?;
+        let avoiding = following("avoiding", json!({keys::AFFINITY: "avoid-far"})).await?;
+        let requiring = following("requiring", json!({keys::AFFINITY: "required"})).await?;
         let nobody = scene.namespace("nobody", Some("none"), json!({})).await?;
         for (namespace, says, expected) in [
             (&plain, json!({}), preferred(scene, 100, 50)),
@@ -147,15 +145,10 @@ fn a_wrong_value_stops_no_pod_and_the_warning_says_what_to_write() {
     scene("wrong", async |scene| {
         let (_patroni, shop) = stage(scene, json!({})).await?;
         let lost = scene.namespace("lost", Some("nowhere"), json!({})).await?;
-        // Only when the webhook knows of the namespace does it say anything of the pod.
         let create = async |namespace: &str, name: &'static str, key: &str, value: &str| {
-            let pod = json!({"apiVersion": "v1", "kind": "Pod"});
-            let workload = scene.workload(namespace, name).says(key, value);
-            let mut pod = pod;
-            json_patch::merge(&mut pod, &workload.template());
-            pod["metadata"]["name"] = name.into();
+            let pod = serde_json::to_string(&scene.workload(namespace, name).says(key, value).pod()?)?;
             let arguments = ["create", "--namespace", namespace, "-f", "-"];
-            let (_, warned) = scene.world.kubectl_with_warnings(&arguments, &pod.to_string())?;
+            let (_, warned) = scene.world.kubectl_with_warnings(&arguments, &pod)?;
             anyhow::Ok((warned.trim().to_owned(), born(&scene.pods(namespace).get(name).await?)))
         };
         for (name, key, value, warning, expected) in [

@@ -1,1 +1,203 @@
-//! To come.
+//! What people write wrong is refused or told with a sentence that says what to write, and stops nothing else.
+
+use std::net::TcpListener;
+
+use anyhow::Result;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+    core::{ApiResource, DynamicObject},
+};
+use serde_json::{Value, json};
+use switchover::api::{DatabaseCluster, keys};
+
+use super::support::{Patroni, Scene, eventually, scene, until};
+
+const NEAR_PG1: &str = "dc1-1=closely dc3-1=far";
+const NEAR_PG3: &str = "dc1-1=far dc3-1=closely";
+
+/// What the API server says to a database with this name and spec, without making one. `Ok`: nothing is wrong with it.
+async fn tried(scene: &Scene, name: &str, spec: &Value) -> Result<(), String> {
+    let object: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "switchover.dev/v1alpha1",
+        "kind": "DatabaseCluster",
+        "metadata": {"name": name},
+        "spec": spec,
+    }))
+    .expect("an object");
+    let api: Api<DynamicObject> = Api::all_with(scene.client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
+    match api.create(&PostParams { dry_run: true, ..PostParams::default() }, &object).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 422 => Err(status.message),
+        Err(error) => panic!("neither taken nor refused as invalid: {error}"),
+    }
+}
+
+#[test]
+fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
+    scene("invalid", async |scene| {
+        let urls = |urls: &[&str]| json!({"discovery": {"patroni": {"urls": urls}}});
+        let patroni = |field: &str, value: &str| json!({"discovery": {"patroni": {field: value}}});
+        let tiers = |rules: Value| json!({"tiers": rules});
+        let movement = |rules: Value| json!({"movement": rules});
+        let (name, base) = ("orders", "spec.discovery.patroni.urls: write base URLs without a path, such as");
+        let too_long = "a".repeat(64);
+        for (name, wrong, sentence) in [
+            ("none", json!({}), "metadata.name: 'none' opts pods out of following"),
+            ("orders.eu", json!({}), "write a name without dots, such as orders-eu"),
+            (&*too_long, json!({}), "write a name of at most 63 characters"),
+            (name, json!({"discovery": null}), "spec.discovery: Required value"),
+            (name, json!({"discovery": {"patroni": null}}), "spec.discovery: name a source: write patroni: {urls: ["),
+            (name, json!({"discovery": {"patroni": {"urls": null}}}), "spec.discovery.patroni.urls: Required value"),
+            (name, urls(&[]), "spec.discovery.patroni.urls in body should have at least 1 items"),
+            (name, urls(&["ftp://pg1:8008"]), base),
+            (name, urls(&["pg1:8008"]), base),
+            (name, urls(&["http://pg1:8008/primary"]), base),
+            (name, urls(&["http://pg1:8008", "http://"]), base),
+            (name, patroni("timeout", "11s"), "spec.discovery.patroni.timeout: write a time between 100ms and 10s"),
+            (name, patroni("interval", "10ms"), "spec.discovery.patroni.interval: write a time between 200ms and 1m"),
+            (name, patroni("interval", "1 second"), "spec.discovery.patroni.interval in body should match"),
+            (name, json!({"nodeLabel": "node.kubernetes.io/near"}), "write a key of your own, such as switchover"),
+            (name, json!({"nodeLabel": "far away"}), "spec.nodeLabel in body should match"),
+            (
+                name,
+                tiers(json!({"window": "0s"})),
+                "spec.tiers.window: write a time above 0s and up to 10s, such as 2ms",
+            ),
+            (
+                name,
+                tiers(json!({"window": "1m"})),
+                "spec.tiers.window: write a time above 0s and up to 10s, such as 2ms",
+            ),
+            (
+                name,
+                tiers(json!({"closelyBelow": "10ms", "farAbove": "2ms"})),
+                "spec.tiers: closelyBelow must not be greater than farAbove: write for example closelyBelow: 2ms",
+            ),
+            (name, tiers(json!({"window": "1ms", "margin": "1ms"})), "spec.tiers: margin must be smaller than window"),
+            (name, tiers(json!({"confirmations": 0})), "should be greater than or equal to 1"),
+            (name, tiers(json!({"staleAfter": "1s"})), "spec.tiers.staleAfter: write a time between 10s and 24h"),
+            (name, json!({"taint": {"effect": "NoExecute"}}), "supported values: \"PreferNoSchedule\", \"NoSchedule\""),
+            (
+                name,
+                json!({"affinity": {"weight": 0}}),
+                "spec.affinity.weight in body should be greater than or equal to 1",
+            ),
+            (
+                name,
+                json!({"affinity": {"weight": 101}}),
+                "spec.affinity.weight in body should be less than or equal to 100",
+            ),
+            (
+                name,
+                json!({"affinity": {"mode": "soft"}}),
+                "supported values: \"preferred\", \"avoid-far\", \"required\"",
+            ),
+            (name, movement(json!({"mode": "delete"})), "supported values: \"evict\", \"restart\", \"never\""),
+            (
+                name,
+                movement(json!({"settle": "48h"})),
+                "spec.movement.settle: write a time of at most 24h, such as 30s",
+            ),
+            (
+                name,
+                movement(json!({"replacementTimeout": "1s"})),
+                "spec.movement.replacementTimeout: write a time between 5s and 24h",
+            ),
+            (name, movement(json!({"maxConcurrent": 0})), "should be greater than or equal to 1"),
+        ] {
+            let mut spec = json!({"discovery": {"patroni": {"urls": ["http://pg1:8008"]}}});
+            json_patch::merge(&mut spec, &wrong);
+            let said = tried(scene, name, &spec).await.expect_err(&format!("{name} {wrong} was taken"));
+            assert!(said.contains(sentence), "{name} {wrong}:\n expected {sentence}\n      saw {said}");
+        }
+        // What is at the edge of being wrong is right.
+        let edge = json!({
+            "discovery": {"patroni": {"urls": ["http://[fd00::1]:8008", "https://pg1.example.com/"]}},
+            "nodeLabel": "node-restriction.kubernetes.io/near",
+            "tiers": {"closelyBelow": "2ms", "farAbove": "2ms"},
+            "affinity": {"mode": "avoid-far", "weight": 1},
+        });
+        assert_eq!(tried(scene, &"a".repeat(63), &edge).await, Ok(()));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_field_that_does_not_exist_is_refused_by_name() {
+    scene("misspelt", async |scene| {
+        let database = json!({
+            "apiVersion": "switchover.dev/v1alpha1",
+            "kind": "DatabaseCluster",
+            "metadata": {"name": scene.name},
+            "spec": {"discovery": {"patroni": {"urls": ["http://pg1:8008"]}}, "movment": {"settle": "1m"}},
+        });
+        let refused = scene.world.kubectl(&["create", "-f", "-"], &database.to_string()).expect_err("it was taken");
+        assert!(refused.to_string().contains("unknown field \"spec.movment\""), "{refused}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_says_so_and_no_other_notices() {
+    scene("deaf", async |scene| {
+        scene.nodes(&[1, 3], 1).await?;
+        let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let (dead, url) = ("deaf-dead", format!("http://{nobody}"));
+        scene.database_at(dead, std::slice::from_ref(&url), json!({})).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({})).await?;
+        scene.labelled(NEAR_PG1).await?;
+
+        let (reason, message) = scene.condition_becomes(dead, "PrimaryKnown", "False").await?;
+        assert_eq!(reason, "Unknown");
+        assert!(message.starts_with(&format!("no member answers: {url} (")), "{message}");
+        assert!(message.contains("refused"), "{message}");
+        eventually("the event", vec![message], async || scene.events(dead, "PrimaryUnknown").await).await?;
+        assert_eq!(scene.tiers_of(dead).await?, "dc1-1=- dc3-1=-", "nothing is labelled for it");
+        let moving = scene.condition(dead, "Moving").await?.map(|(status, reason, _)| (status, reason));
+        assert_eq!(moving, Some(("False".to_owned(), "PrimaryNotConfirmed".to_owned())));
+
+        patroni.switchover("pg3", 2);
+        scene.labelled(NEAR_PG3).await?;
+        // Corrected, it is followed like any other.
+        let patch = Patch::Merge(json!({"spec": {"discovery": {"patroni": {"urls": patroni.urls()}}}}));
+        scene.databases().patch(dead, &PatchParams::default(), &patch).await?;
+        eventually("its labels", NEAR_PG3.to_owned(), async || scene.tiers_of(dead).await).await
+    });
+}
+
+#[test]
+fn a_namespace_that_follows_nobody_is_told_and_stops_nothing() {
+    scene("lost", async |scene| {
+        scene.nodes(&[1, 3], 1).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({})).await?;
+        let lost = scene.namespace("lost", Some("nowhere"), json!({keys::WEIGHT: "much"})).await?;
+        let told = until("an event for each mistake", async || {
+            let told = scene.events(&lost, "WrongValue").await?;
+            Ok((told.len() == 2).then_some(told))
+        })
+        .await?;
+        for mistake in [
+            "namespace annotation switchover.dev/weight \"much\": write a weight of 1 to 100",
+            "namespace label switchover.dev/follow \"nowhere\": no such DatabaseCluster",
+        ] {
+            let one = told.iter().find(|note| note.starts_with(mistake)).expect(mistake);
+            // Databases of other scenes are named, too.
+            assert!(one.contains("(DatabaseClusters: there are: ") && one.contains(scene.name), "{one}");
+        }
+        let web = scene.workload(&lost, "web");
+        web.deployment(2).await?;
+        scene.labelled(NEAR_PG1).await?;
+        patroni.switchover("pg3", 2);
+        scene.labelled(NEAR_PG3).await?;
+
+        // With the name of one that exists, its pods follow like any others.
+        let patch = json!({"metadata": {"labels": {keys::FOLLOW: scene.name}, "annotations": {keys::WEIGHT: null}}});
+        let namespaces: Api<Namespace> = Api::all(scene.client.clone());
+        namespaces.patch(&lost, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        eventually("its pods", "2 in dc3".to_owned(), async || scene.zones(&lost).await).await
+    });
+}

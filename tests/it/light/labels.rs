@@ -37,6 +37,9 @@ fn a_switchover_relabels_every_node_within_seconds() {
         .await?;
         let history: Vec<_> = scene.status().await?.failovers.into_iter().map(|f| (f.epoch, f.from, f.to)).collect();
         assert_eq!(history, [(2, Some("pg1".to_owned()), "pg2".to_owned()), (1, None, "pg1".to_owned())]);
+        let told =
+            ["nobody → pg1 (timeline 1, epoch 1)", "pg1 → pg2 (timeline 2, epoch 2)"].map(str::to_owned).to_vec();
+        eventually("an event for each change", told, async || scene.events(scene.name, "PrimaryChanged").await).await?;
         Ok(())
     });
 }
@@ -129,7 +132,8 @@ fn a_node_that_says_so_is_left_alone() {
         patroni.switchover("pg2", 2);
         scene.labelled("dc1-1=far dc2-1=closely dc3-1=closely").await?;
         let nodes = scene.own_nodes().await?;
-        let tainted: Vec<_> = nodes.iter().filter(|node| taint(node, &key).is_some()).map(ResourceExt::name_any).collect();
+        let tainted: Vec<_> =
+            nodes.iter().filter(|node| taint(node, &key).is_some()).map(ResourceExt::name_any).collect();
         assert_eq!(tainted, [scene.node("dc1-1")]);
 
         scene.patch_node("dc3-1", json!({"metadata": {"annotations": {"switchover.dev/manage": null}}})).await?;

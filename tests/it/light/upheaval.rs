@@ -1,1 +1,178 @@
-//! To come.
+//! Parts of the product or of Kubernetes die: nobody goes below a budget, nothing is moved twice, and it goes on.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use jiff::SignedDuration;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use lab::{control_plane::Component, light::READY_DELAY};
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+
+use super::support::{
+    Patroni, Scene, Witness, eventually, stays, until, upheaval,
+    world::{CONTROLLERS, NAMESPACE, WEBHOOK},
+};
+
+const NEAR_PG1: &str = "dc1-1=closely dc1-2=closely dc3-1=far dc3-2=far";
+
+/// Four pods with a budget near pg1, in a namespace that follows it, and somebody who watches them.
+struct Stage {
+    patroni: Patroni,
+    namespace: String,
+    witness: Witness,
+}
+
+impl Stage {
+    async fn set(scene: &Scene, spec: Value) -> Result<Stage> {
+        scene.nodes(&[1, 3], 2).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, spec).await?;
+        scene.labelled(NEAR_PG1).await?;
+        let namespace = scene.namespace("shop", Some(scene.name), json!({})).await?;
+        let web = scene.workload(&namespace, "web").says(READY_DELAY, "1s");
+        web.deployment(4).await?;
+        web.budget().await?;
+        assert_eq!(scene.zones(&namespace).await?, "4 in dc1", "born near the primary");
+        let witness = Witness::of(scene, &namespace).await?;
+        Ok(Stage { patroni, namespace, witness })
+    }
+
+    /// Switches over, and waits until the first pod has moved and there are more to come.
+    async fn begin_to_move(&self) -> Result<()> {
+        self.patroni.switchover("pg3", 2);
+        let moved = async || Ok((self.witness.seen().ever.len() > 4).then_some(()));
+        until("the first replacement", moved).await?;
+        assert!(self.witness.seen().ever.len() < 8, "too late to disturb anything");
+        Ok(())
+    }
+
+    /// Waits for the end of the movement: every pod moved, none twice, the budget kept.
+    async fn ends_well(&self, scene: &Scene) -> Result<()> {
+        eventually("every pod near pg3", "4 in dc3".to_owned(), async || scene.zones(&self.namespace).await).await?;
+        let (moved, held) = until("the end of the movement", async || {
+            let last = scene.status().await?.failovers.into_iter().find(|it| it.epoch == 2 && it.moved_at.is_some());
+            Ok(last.map(|failover| (failover.moved, failover.held)))
+        })
+        .await?;
+        let seen = self.witness.seen();
+        assert_eq!((moved, held, seen.ever.len()), (4, 0, 8), "moved, held, and one replacement for each");
+        assert_eq!(seen.fewest_serving, Some(3), "the budget");
+        Ok(())
+    }
+}
+
+/// Who leads, by the Lease.
+async fn leader(scene: &Scene) -> Result<&'static str> {
+    let leases: Api<Lease> = Api::namespaced(scene.client.clone(), NAMESPACE);
+    until("a controller to lead", async || {
+        let holder = leases.get("switchover-controller").await?.spec.and_then(|spec| spec.holder_identity);
+        Ok(holder.and_then(|holder| CONTROLLERS.into_iter().find(|it| holder.starts_with(&format!("{it}_")))))
+    })
+    .await
+}
+
+#[test]
+fn the_leader_dies_in_the_middle_of_a_movement() {
+    upheaval("leader", async |scene| {
+        let stage = Stage::set(scene, json!({})).await?;
+        let first = leader(scene).await?;
+        stage.begin_to_move().await?;
+        scene.world.kill_role(first)?;
+        stage.ends_well(scene).await?;
+        assert_ne!(leader(scene).await?, first);
+        let seen = stage.witness.seen();
+        assert_eq!(seen.evicted.len(), 4, "each pod once");
+        Ok(())
+    });
+}
+
+#[test]
+fn both_controllers_die_in_the_middle_of_a_movement() {
+    upheaval("both", async |scene| {
+        let stage = Stage::set(scene, json!({})).await?;
+        stage.begin_to_move().await?;
+        CONTROLLERS.iter().try_for_each(|controller| scene.world.kill_role(controller))?;
+        // What was under way ends, and nothing else begins.
+        let web = scene.workload(&stage.namespace, "web");
+        until("the last replacement", async || Ok((web.pod_names().await?.len() == 4).then_some(()))).await?;
+        let pods = web.pod_names().await?;
+        stays("the pods", Duration::from_secs(3), pods, async || web.pod_names().await).await?;
+
+        block_in_place(|| scene.world.restore())?;
+        stage.ends_well(scene).await?;
+        assert_eq!(stage.witness.seen().evicted.len(), 4, "each pod once");
+        Ok(())
+    });
+}
+
+#[test]
+fn both_controllers_die_while_the_primary_settles() {
+    upheaval("settling", async |scene| {
+        let settle = SignedDuration::from_secs(8);
+        let stage = Stage::set(scene, json!({"movement": {"settle": "8s"}})).await?;
+        stage.patroni.switchover("pg3", 2);
+        until("the movement to wait", async || {
+            let status = scene.status().await?;
+            Ok((status.epoch == 2 && status.held.iter().any(|held| held.reason == "Settling")).then_some(()))
+        })
+        .await?;
+        CONTROLLERS.iter().try_for_each(|controller| scene.world.kill_role(controller))?;
+        block_in_place(|| scene.world.restore())?;
+        stage.ends_well(scene).await?;
+        let failover = scene.status().await?.failovers.into_iter().find(|it| it.epoch == 2).context("the failover")?;
+        let first = stage.witness.seen().first_eviction.context("an eviction")?;
+        // A condition's time has whole seconds.
+        let earliest = failover.confirmed_at.context("a confirmed primary")? + settle - SignedDuration::from_secs(1);
+        assert!(first >= earliest, "{first}: before {earliest}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_switchover_that_no_controller_saw_is_followed_by_the_next_one() {
+    upheaval("unseen", async |scene| {
+        let stage = Stage::set(scene, json!({})).await?;
+        CONTROLLERS.iter().try_for_each(|controller| scene.world.kill_role(controller))?;
+        stage.patroni.switchover("pg3", 2);
+        stays("the labels", Duration::from_secs(2), NEAR_PG1.to_owned(), async || scene.tiers().await).await?;
+        block_in_place(|| scene.world.restore())?;
+        scene.labelled("dc1-1=far dc1-2=far dc3-1=closely dc3-2=closely").await?;
+        stage.ends_well(scene).await
+    });
+}
+
+#[test]
+fn the_api_server_restarts_in_the_middle_of_a_movement() {
+    upheaval("api-server", async |scene| {
+        let stage = Stage::set(scene, json!({})).await?;
+        stage.begin_to_move().await?;
+        block_in_place(|| scene.world.bed.restart(Component::KubeApiserver))?;
+        stage.ends_well(scene).await
+    });
+}
+
+#[test]
+fn without_the_webhook_pods_start_as_they_are_and_are_brought_nearer_later() {
+    upheaval("no-webhook", async |scene| {
+        // Most of the room is far away, so that chance alone brings nobody near.
+        scene.nodes(&[1], 1).await?;
+        scene.nodes(&[3], 4).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({})).await?;
+        scene.labelled("dc1-1=closely dc3-1=far dc3-2=far dc3-3=far dc3-4=far").await?;
+        let namespace = scene.namespace("shop", Some(scene.name), json!({})).await?;
+
+        scene.world.kill_role(WEBHOOK)?;
+        let web = scene.workload(&namespace, "web").says(READY_DELAY, "500ms");
+        let started = Instant::now();
+        web.deployment(4).await?;
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(20), "four pods took {took:?} to start");
+        assert!(scene.zones(&namespace).await?.contains("dc3"), "without affinity they are spread");
+
+        block_in_place(|| scene.world.restore())?;
+        eventually("every pod near the primary", "4 in dc1".to_owned(), async || scene.zones(&namespace).await).await
+    });
+}

@@ -1,6 +1,6 @@
 //! What people write, and what they are told: databases, namespaces, status, events.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use k8s_openapi::{
     api::{
         core::v1::{Namespace, ServiceAccount},
@@ -72,7 +72,8 @@ impl Scene {
         .await
     }
 
-    /// Makes a namespace, `SCENE-SHORT`, that follows a database or none, with these annotations.
+    /// Makes a namespace, `SCENE-SHORT`, that follows a database or none, with these annotations. If it follows the
+    /// scene's own database, waits until the webhook knows.
     pub async fn namespace(&self, short: &str, follow: Option<&str>, annotations: Value) -> Result<String> {
         let name = format!("{}-{short}", self.name);
         let mut labels = self.mark();
@@ -82,6 +83,15 @@ impl Scene {
         Api::all(self.client.clone()).create(&PostParams::default(), &namespace).await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &name);
         until("the namespace's service account", async || Ok(accounts.get_opt("default").await?)).await?;
+        if follow == Some(self.name) {
+            let pod = self.workload(&name, "probe").pod()?;
+            let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+            until("the webhook to know the namespace", async || {
+                let pod = self.pods(&name).create(&dry_run, &pod).await?;
+                Ok(pod.annotations().contains_key(keys::INJECTED).then_some(()))
+            })
+            .await?;
+        }
         Ok(name)
     }
 
@@ -101,10 +111,5 @@ impl Scene {
             all.items.into_iter().filter_map(|event| event.regarding.and_then(|it| it.name)).collect();
         names.sort();
         Ok(names)
-    }
-
-    /// The UID of the scene's own database.
-    pub async fn database_uid(&self) -> Result<String> {
-        self.databases().get(self.name).await?.uid().context("an object of the API server has a UID")
     }
 }
