@@ -3,7 +3,7 @@
 //! Each test is a scene with nodes, namespaces and a database of its own, so that they run side by side; those that
 //! disturb everybody (`upheaval`) run alone.
 
-mod support;
+pub mod support;
 
 mod admission;
 mod clashes;

@@ -151,6 +151,18 @@ impl Lab {
         Ok(())
     }
 
+    /// Ends the lab when this process ends, however it ends. For whoever has no last moment of its own, such as a test run.
+    pub fn end_with_this_process(&self) -> Result<()> {
+        let mut command = Command::new(requirements::lab_program()?);
+        command.arg("down").arg("--after-input").arg("--state").arg(&self.state);
+        // Not of our process group: an interrupt from the keyboard ends us, and must not end it.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().context("cannot start the process that ends the lab")?;
+        // The kernel closes our end of the pipe when we are gone.
+        std::mem::forget(child.stdin.take());
+        Ok(())
+    }
+
     pub fn state(&self) -> &Path {
         &self.state
     }

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     runtime::{
         WatchStreamExt,
         watcher::{self, Event},
@@ -44,10 +44,15 @@ pub struct Seen {
 }
 
 impl Witness {
-    /// Begins to watch, and returns when the first list is complete.
+    /// Begins to watch a namespace of a scene, and returns when the first list is complete.
     pub async fn of(scene: &Scene, namespace: &str) -> Result<Witness> {
+        Witness::watching(scene.pods(namespace)).await
+    }
+
+    /// The same for any pods.
+    pub async fn watching(pods: Api<Pod>) -> Result<Witness> {
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let pods = watcher::watcher(scene.pods(namespace), watcher::Config::default()).default_backoff();
+        let pods = watcher::watcher(pods, watcher::Config::default()).default_backoff();
         let mut watching = JoinSet::new();
         let shared = Arc::clone(&seen);
         watching.spawn(async move {
@@ -71,6 +76,11 @@ impl Witness {
 }
 
 impl Seen {
+    /// UIDs of the pods that serve now.
+    pub fn serving(&self) -> BTreeSet<String> {
+        self.serving.iter().filter(|(_, serves)| **serves).map(|(uid, _)| uid.clone()).collect()
+    }
+
     fn note(&mut self, event: Event<Pod>) {
         match event {
             Event::Init => {

@@ -63,7 +63,11 @@ enum Verb {
         no_patroni: bool,
     },
     /// End the lab and remove everything of it but its logs
-    Down,
+    Down {
+        /// Only when standard input ends: for whoever wants the lab to end with itself, however that happens
+        #[arg(long, hide = true)]
+        after_input: bool,
+    },
     /// Show nodes, processes, database members and links
     Status {
         /// As JSON
@@ -225,7 +229,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Verb::Up { nodes, images, no_patroni } => {
             return up(&Options { state, nodes, images, patroni: !no_patroni });
         }
-        Verb::Down => {
+        Verb::Down { after_input } => {
+            if after_input {
+                std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+            }
             let start = Instant::now();
             let was_up = Lab::attach(&state).is_ok();
             Lab::down(&state)?;

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 pub use report::{Move, Report};
-use scene::Scene;
+pub use scene::{Scene, Seen, SeenPod};
 use story::Story;
 
 use crate::{

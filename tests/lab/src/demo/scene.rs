@@ -32,8 +32,8 @@ use crate::{
     wan::Shape,
 };
 
-/// The tiers that the lab's manifests ask for: within 3 ms of the nearest is closely, of the farthest far.
-const WINDOW_MS: f64 = 3.0;
+/// The tiers that the lab's manifests ask for: within 5 ms of the nearest is closely, of the farthest far.
+const WINDOW_MS: f64 = 5.0;
 
 /// One pod of the demo service.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,89 @@
+//! The pods follow the primary, and whatever fails in the middle of it hurts nobody.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+use lab::{control::ProcessAction, control_plane::Component};
+
+use super::stage::{REPLICAS, SYSTEM, Stage, scene};
+use crate::light::support::{Witness, witness::Seen};
+
+/// The demo service's pods, watched from a moment on at which all of them are where they should be.
+struct Watch {
+    witness: Witness,
+    at_first: BTreeSet<String>,
+    /// That ever were, before.
+    before: Seen,
+}
+
+impl Watch {
+    fn begin(stage: &Stage) -> Result<Watch> {
+        let witness = stage.witness()?;
+        let before = witness.seen();
+        let at_first = before.serving();
+        ensure!(at_first.len() == REPLICAS, "{} replicas serve at first", at_first.len());
+        Ok(Watch { witness, at_first, before })
+    }
+
+    fn evicted(&self) -> BTreeSet<String> {
+        &self.witness.seen().evicted - &self.before.evicted
+    }
+
+    /// Moves the primary to pg3 and waits until the first pod was evicted, and some are still to go.
+    fn reaches_the_middle(&self, stage: &Stage) -> Result<()> {
+        stage.switch("pg3")?;
+        stage.wait("the first eviction", |_| !self.evicted().is_empty())?;
+        ensure!(self.evicted().len() < REPLICAS, "all pods were evicted at once");
+        Ok(())
+    }
+
+    /// Every pod that there was at first was evicted, each once, and nothing that came in its place was.
+    fn each_moved_once(&self) -> Result<()> {
+        let (seen, evicted, first) = (self.witness.seen(), self.evicted(), &self.at_first);
+        ensure!(evicted == *first, "evicted {evicted:?}, and at first there were {first:?}");
+        let born = &seen.ever - &self.before.ever;
+        ensure!(born.len() == REPLICAS, "{} pods came for {REPLICAS}", born.len());
+        ensure!(seen.fewest_serving >= Some(REPLICAS - 1), "only {:?} served", seen.fewest_serving);
+        Ok(())
+    }
+}
+
+#[test]
+#[ignore = "needs root and the lab"]
+fn the_service_follows_a_switchover_without_an_outage() {
+    scene(|stage| {
+        let (load, watch) = (stage.load()?, Watch::begin(stage)?);
+        stage.switch("pg3")?;
+        stage.at("pg3")?;
+        watch.each_moved_once()?;
+        load.unharmed(stage)
+    });
+}
+
+#[test]
+#[ignore = "needs root and the lab"]
+fn a_leader_killed_in_the_middle_hands_over_and_nothing_moves_twice() {
+    scene(|stage| {
+        let (load, watch) = (stage.load()?, Watch::begin(stage)?);
+        watch.reaches_the_middle(stage)?;
+        let leader = stage.leader()?;
+        stage.kubectl(["-n", SYSTEM, "delete", "pod", &leader, "--force", "--grace-period=0"])?;
+        stage.at("pg3")?;
+        ensure!(stage.leader()? != leader, "{leader} still leads");
+        watch.each_moved_once()?;
+        load.unharmed(stage)
+    });
+}
+
+#[test]
+#[ignore = "needs root and the lab"]
+fn an_api_server_restarted_in_the_middle_stops_the_movement_and_not_the_service() {
+    scene(|stage| {
+        let (load, watch) = (stage.load()?, Watch::begin(stage)?);
+        watch.reaches_the_middle(stage)?;
+        stage.lab.process(Component::KubeApiserver, ProcessAction::Restart)?;
+        stage.at("pg3")?;
+        watch.each_moved_once()?;
+        load.unharmed(stage)
+    });
+}
