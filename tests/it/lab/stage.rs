@@ -45,10 +45,12 @@ pub fn scene(story: impl FnOnce(&Stage) -> Result<()>) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let stage = STAGE.get_or_init(|| Stage::set().map_err(|error| format!("{error:#}")));
     let stage = stage.as_ref().unwrap_or_else(|error| panic!("the lab did not start: {error}"));
+    let start = Instant::now();
     let played = stage.begin().and_then(|()| {
-        println!("the scene begins");
+        println!("the scene begins after {:.1} s", start.elapsed().as_secs_f64());
         story(stage)
     });
+    println!("the scene ends after {:.1} s", start.elapsed().as_secs_f64());
     if let Err(error) = played {
         println!("{}", stage.told());
         panic!("{error:#}");
