@@ -47,6 +47,8 @@ pub enum LogFormat {
 pub enum Command {
     /// Show primaries, tiers, nodes with their distance, what is moving, what is held and why
     Status(StatusArgs),
+    /// Run the decision over recorded answers of a Patroni cluster, offline: one line for each change of view
+    Replay(ReplayArgs),
     /// Print the CustomResourceDefinitions
     Crds(OutputArgs),
     /// Make the webhook's serving certificate, as files or straight into the cluster
@@ -91,6 +93,24 @@ pub struct StatusArgs {
 
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ReplayArgs {
+    /// The recording: JSON lines of t, member, path, status or error, body; - is standard input
+    pub file: PathBuf,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    /// Also say when pods would have been allowed to move, and to whom
+    #[arg(long = "move")]
+    pub move_: bool,
+
+    /// How long the primary must have held before pods move, as spec.movement.settle
+    #[arg(long, default_value = "30s", value_parser = seconds(0, 86_400))]
+    pub settle: Span,
 }
 
 /// Which cluster a tool talks to.
@@ -226,6 +246,14 @@ fn seconds(least: u64, most: u64) -> impl Fn(&str) -> Result<Span, String> + Clo
         } else {
             Err(format!("write a time between {least}s and {most}s"))
         }
+    }
+}
+
+impl ReplayArgs {
+    /// What was typed means this.
+    #[must_use]
+    pub const fn settle_rules(&self) -> Duration {
+        self.settle.0
     }
 }
 

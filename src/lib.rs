@@ -32,4 +32,5 @@ pub mod probe;
 pub mod cli;
 pub mod cluster;
 pub mod metrics;
+pub mod replay;
 pub mod status;

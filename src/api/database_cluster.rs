@@ -212,7 +212,7 @@ pub struct MovementRules {
     /// of the workload: new pods before old ones go) or `never`.
     pub mode: crate::core::follow::MoveMode,
 
-    /// How long a new primary must have held before the first pod is moved.
+    /// How long a new primary must have held, with nothing frozen, before the first pod is moved.
     #[schemars(extend("x-kubernetes-validations" = [
         rule("duration(self) <= duration('24h')", "spec.movement.settle: write a time of at most 24h, such as 30s")
     ]))]

@@ -212,8 +212,8 @@ impl Task {
                 api_url: Some(member.api_url.clone()),
             })
             .collect();
-        if view.known().is_none() {
-            // The streak is broken: a primary that comes back has to hold anew.
+        if !view.movement_allowed() {
+            // The streak is broken: a primary that comes back, or is free again, has to hold anew.
             self.credit = None;
         }
         self.tell_state(view);
@@ -372,7 +372,7 @@ impl Task {
         if self.tiers.bounds.is_none() {
             return Some(Gate::TooFewReadings);
         }
-        let held = view.known_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let held = view.calm_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let held = held + self.credit.unwrap_or_default();
         let settle = object.spec.movement.settle.0;
         if held < settle {
