@@ -47,6 +47,8 @@ pub enum LogFormat {
 pub enum Command {
     /// Show primaries, tiers, nodes with their distance, what is moving, what is held and why
     Status(StatusArgs),
+    /// Write what the members of a Patroni cluster answer, as JSON lines, whenever it changes: for bug reports and replay
+    Record(RecordArgs),
     /// Run the decision over recorded answers of a Patroni cluster, offline: one line for each change of view
     Replay(ReplayArgs),
     /// Print the CustomResourceDefinitions
@@ -90,6 +92,36 @@ pub struct StatusArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct RecordArgs {
+    /// The DatabaseCluster whose members are asked
+    #[arg(required_unless_present = "urls")]
+    pub database: Option<String>,
+
+    /// Base URL of a member's REST API, such as http://10.0.1.5:8008, instead of a DatabaseCluster; may be repeated
+    #[arg(long = "url", value_name = "URL", value_parser = base_url, conflicts_with = "database")]
+    pub urls: Vec<String>,
+
+    /// Pause between two looks at one member
+    #[arg(long, default_value = "250ms", value_parser = between(Span::from_millis(50), Span::from_secs(60)))]
+    pub every: Span,
+
+    /// Pause between two looks at the list of members (GET /cluster, of members that take turns)
+    #[arg(long, default_value = "10s", value_parser = seconds(1, 3600))]
+    pub list_every: Span,
+
+    /// Time allowed for one answer
+    #[arg(long, default_value = "1500ms", value_parser = between(Span::from_millis(100), Span::from_secs(10)))]
+    pub timeout: Span,
+
+    /// End after this long (default: when interrupted)
+    #[arg(long = "for", value_name = "TIME")]
+    pub for_: Option<Span>,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -238,14 +270,18 @@ pub struct AgentArgs {
     pub heartbeat: Span,
 }
 
+fn base_url(text: &str) -> Result<String, String> {
+    crate::discover::patroni::base_url(text).ok_or_else(|| "write a base URL such as http://10.0.1.5:8008".to_owned())
+}
+
 fn seconds(least: u64, most: u64) -> impl Fn(&str) -> Result<Span, String> + Clone {
+    between(Span::from_secs(least), Span::from_secs(most))
+}
+
+fn between(least: Span, most: Span) -> impl Fn(&str) -> Result<Span, String> + Clone {
     move |text| {
         let span: Span = text.parse().map_err(|error: crate::api::span::SpanError| error.to_string())?;
-        if (Span::from_secs(least)..=Span::from_secs(most)).contains(&span) {
-            Ok(span)
-        } else {
-            Err(format!("write a time between {least}s and {most}s"))
-        }
+        if (least..=most).contains(&span) { Ok(span) } else { Err(format!("write a time between {least} and {most}")) }
     }
 }
 
