@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::{agent::AgentConfig, api::Span, controller::ControllerConfig, lease::LeaseConfig, webhook::WebhookConfig};
+use crate::{
+    agent::AgentConfig, api::Span, controller::ControllerConfig, core::settle::Rules, lease::LeaseConfig,
+    webhook::WebhookConfig,
+};
 
 /// Keeps pods close to the PostgreSQL primary.
 ///
@@ -143,6 +146,14 @@ pub struct ReplayArgs {
     /// How long the primary must have held before pods move, as spec.movement.settle
     #[arg(long, default_value = "30s", value_parser = seconds(0, 86_400))]
     pub settle: Span,
+
+    /// That time doubles with each further change of primary within this time, as spec.movement.settleWindow
+    #[arg(long, default_value = "10m", value_parser = seconds(0, 86_400))]
+    pub settle_window: Span,
+
+    /// What it grows to at most, as spec.movement.settleMax (default: ten times --settle, but no more than 30m)
+    #[arg(long, value_parser = seconds(0, 86_400))]
+    pub settle_max: Option<Span>,
 }
 
 /// Which cluster a tool talks to.
@@ -288,8 +299,8 @@ fn between(least: Span, most: Span) -> impl Fn(&str) -> Result<Span, String> + C
 impl ReplayArgs {
     /// What was typed means this.
     #[must_use]
-    pub const fn settle_rules(&self) -> Duration {
-        self.settle.0
+    pub fn settle_rules(&self) -> Rules {
+        Rules { settle: self.settle.0, window: self.settle_window.0, max: self.settle_max.map(|max| max.0) }
     }
 }
 

@@ -11,11 +11,22 @@ struct Printed {
     notes: String,
 }
 
+fn args(file: PathBuf) -> ReplayArgs {
+    ReplayArgs {
+        file,
+        output: Output::Text,
+        move_: false,
+        settle: Span::from_secs(30),
+        settle_window: Span::from_secs(600),
+        settle_max: None,
+    }
+}
+
 /// Writes the recording to a file of its own, as people have it, and replays that.
 fn print(text: &str, output: Output, move_: bool) -> Result<Printed, String> {
     let file = std::env::temp_dir().join(format!("switchover-replay-{:016x}.jsonl", rand::random::<u64>()));
     std::fs::write(&file, text).unwrap();
-    let args = ReplayArgs { file: file.clone(), output, move_, settle: Span::from_secs(30) };
+    let args = ReplayArgs { output, move_, ..args(file.clone()) };
     let (mut out, mut notes) = (Vec::new(), Vec::new());
     let done = replay(&args, &mut out, &mut notes);
     std::fs::remove_file(&file).unwrap();
@@ -127,11 +138,34 @@ fn pods_may_move_once_the_primary_has_held_in_calm() {
 }
 
 #[test]
+fn a_primary_that_moves_back_and_forth_is_followed_later_each_time() {
+    let to = |t: u32, member: &str, timeline: u32| {
+        let other = if member == "a" { "b" } else { "a" };
+        [
+            format!("{t} {other} /primary 503 running replica {timeline}"),
+            format!("{t} {member} /primary 200 running primary {timeline}"),
+        ]
+    };
+    let story = [to(0, "a", 1), to(100, "b", 2), to(200, "a", 3), to(300, "b", 4), to(1000, "a", 5)].concat();
+    let story: Vec<&str> = story.iter().map(String::as_str).collect();
+    assert_eq!(
+        moves(&recorded(&story)),
+        [
+            "0.0 Known 30.0 a",
+            "100.0 Known 130.0 b",
+            "200.0 Known 260.0 a",
+            "300.0 Known 420.0 b",
+            // The one at 300 is out of the window.
+            "1000.0 Known 1030.0 a",
+        ]
+    );
+}
+
+#[test]
 fn errors_name_the_file_the_line_and_what_to_write() {
     let error = print("\nnonsense\n", Output::Text, false).unwrap_err();
     assert!(error.starts_with("FILE: line 2 is not a recorded answer: "), "{error}");
-    let args =
-        ReplayArgs { file: "/no/such/file".into(), output: Output::Text, move_: false, settle: Span::from_secs(30) };
+    let args = args("/no/such/file".into());
     let error = replay(&args, &mut Vec::new(), &mut Vec::new()).unwrap_err().to_string();
     assert!(error.starts_with("can't read /no/such/file: No such file"), "{error}");
 }

@@ -1,13 +1,13 @@
 //! One line of `switchover replay`, and when movement may start.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Instant};
 
 use serde::Serialize;
 
-use crate::discover::recording::{Change, Shown};
+use crate::{
+    core::settle::Rules,
+    discover::recording::{Change, Shown},
+};
 
 /// When movement would be allowed to start, and to whom.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -67,16 +67,19 @@ impl Verdict {
 /// long enough. Whether it has shows only later, so views are held back until then.
 #[derive(Debug)]
 pub struct Movement {
-    settle: Duration,
+    rules: Rules,
     base: Instant,
+    epoch: u64,
+    /// When the primary changed, the earliest first.
+    changes: Vec<Instant>,
     /// Views of one and the same streak, in their order.
     waiting: VecDeque<(Verdict, Move, Instant)>,
 }
 
 impl Movement {
     /// `base` is the instant at which the recording began.
-    pub fn new(settle: Duration, base: Instant) -> Self {
-        Self { settle, base, waiting: VecDeque::new() }
+    pub fn new(rules: Rules, base: Instant) -> Self {
+        Self { rules, base, epoch: 0, changes: Vec::new(), waiting: VecDeque::new() }
     }
 
     /// The verdicts that are certain now that this change is known, in their order.
@@ -93,6 +96,7 @@ impl Movement {
             verdict.movement = Some(started.then_some(movement));
             certain.push(verdict);
         }
+        self.note_change(&change);
         match (streak, change.view.known()) {
             (Some(since), Some(primary)) => {
                 let at = self.after(since).max(change.t);
@@ -110,9 +114,17 @@ impl Movement {
         self.waiting.into_iter().map(start).collect()
     }
 
+    fn note_change(&mut self, change: &Change) {
+        // The first primary ever seen is no change.
+        let changed = self.epoch > 0 && change.view.epoch > self.epoch;
+        self.changes.extend(change.view.confirmed_at.filter(|_| changed));
+        self.epoch = change.view.epoch;
+    }
+
     /// When a streak that began at `since` has lasted long enough, in seconds since the recording began.
     fn after(&self, since: Instant) -> f64 {
-        let s = (since.duration_since(self.base) + self.settle).as_secs_f64();
+        let ages = self.changes.iter().map(|at| since.saturating_duration_since(*at));
+        let s = (since.duration_since(self.base) + self.rules.after(ages).wait).as_secs_f64();
         // Instants are finer than the recording's times; nobody wants to read that.
         (s * 1e6).round() / 1e6
     }
