@@ -339,6 +339,43 @@ fn two_primaries_freeze_everything_until_it_is_settled() {
 }
 
 #[test]
+fn a_primary_that_crashes_before_anybody_follows_it_is_succeeded_on_the_same_timeline() {
+    let known = "Known pg3@2 e3";
+    tell(
+        "pg1, pg2 and pg3 in turn",
+        belief("pg1", 1),
+        &[
+            ("pg1=refused pg2=200/running/primary/2 pg3=503/running/replica/1", "Known pg2@2 e2"),
+            ("pg1=refused pg2=refused pg3=503/running/replica/1", "Unknown e2"),
+            ("pg1=refused pg2=refused pg3=200/running/replica/1", "Promoting pg3 e2"),
+            ("pg1=refused pg2=refused pg3=200/running/primary/2", known),
+            ("pg1=refused pg2=503/starting/primary pg3=200/running/primary/2", known),
+            ("pg1=refused pg2=503/running/primary/2 pg3=200/running/primary/2", known),
+            ("pg1=refused pg2=503/running/replica/2 pg3=200/running/primary/2", known),
+        ],
+    );
+    tell(
+        "unless it can be seen that it still acts as primary",
+        belief("pg2", 2),
+        &[
+            ("pg2=timeout pg3=503/running/replica/1", "Unknown e1"),
+            ("pg2=503/running/primary/2 pg3=200/running/primary/2", "SplitBrain pg2@2 pg3@2 e1 [split_brain]"),
+            ("pg2=timeout pg3=200/running/primary/2", "SplitBrain pg2@2 pg3@2 e1 [split_brain]"),
+            ("pg2=503/running/replica/2 pg3=200/running/primary/2", "Known pg3@2 e2"),
+        ],
+    );
+    tell(
+        "or comes back as one",
+        belief("pg2", 2),
+        &[
+            ("pg2=timeout pg3=503/running/replica/1", "Unknown e1"),
+            ("pg2=timeout pg3=200/running/primary/2", "Known pg3@2 e2"),
+            ("pg2=200/running/primary/2 pg3=200/running/primary/2", "SplitBrain pg2@2 pg3@2 e2 [split_brain]"),
+        ],
+    );
+}
+
+#[test]
 fn one_database_one_identity() {
     tell(
         "primaries of two databases",

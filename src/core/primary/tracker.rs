@@ -53,6 +53,8 @@ impl PrimaryTracker {
             Verdict::Known(primary) => self.confirm(primary, members[&primary.name].system_identifier(), now),
             _ => self.known_since = None,
         }
+        let known = matches!(verdict, Verdict::Known(_));
+        self.past.vacant = !known && (self.past.vacant || judge::confirmed(&members).is_empty());
         match &verdict {
             Verdict::SplitBrain { claimants, because: Split::SameTimeline } => {
                 self.past.belief.contested.clone_from(claimants)
