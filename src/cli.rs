@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::{agent::AgentConfig, api::Span, controller::ControllerConfig, lease::LeaseConfig, webhook::WebhookConfig};
+use crate::{
+    agent::AgentConfig, api::Span, controller::ControllerConfig, core::settle::Rules, lease::LeaseConfig,
+    webhook::WebhookConfig,
+};
 
 /// Keeps pods close to the PostgreSQL primary.
 ///
@@ -47,6 +50,10 @@ pub enum LogFormat {
 pub enum Command {
     /// Show primaries, tiers, nodes with their distance, what is moving, what is held and why
     Status(StatusArgs),
+    /// Write what the members of a Patroni cluster answer, as JSON lines, whenever it changes: for bug reports and replay
+    Record(RecordArgs),
+    /// Run the decision over recorded answers of a Patroni cluster, offline: one line for each change of view
+    Replay(ReplayArgs),
     /// Print the CustomResourceDefinitions
     Crds(OutputArgs),
     /// Make the webhook's serving certificate, as files or straight into the cluster
@@ -91,6 +98,62 @@ pub struct StatusArgs {
 
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct RecordArgs {
+    /// The DatabaseCluster whose members are asked
+    #[arg(required_unless_present = "urls")]
+    pub database: Option<String>,
+
+    /// Base URL of a member's REST API, such as http://10.0.1.5:8008, instead of a DatabaseCluster; may be repeated
+    #[arg(long = "url", value_name = "URL", value_parser = base_url, conflicts_with = "database")]
+    pub urls: Vec<String>,
+
+    /// Pause between two looks at one member
+    #[arg(long, default_value = "250ms", value_parser = between(Span::from_millis(50), Span::from_secs(60)))]
+    pub every: Span,
+
+    /// Pause between two looks at the list of members (GET /cluster, of members that take turns)
+    #[arg(long, default_value = "10s", value_parser = seconds(1, 3600))]
+    pub list_every: Span,
+
+    /// Time allowed for one answer
+    #[arg(long, default_value = "1500ms", value_parser = between(Span::from_millis(100), Span::from_secs(10)))]
+    pub timeout: Span,
+
+    /// End after this long (default: when interrupted)
+    #[arg(long = "for", value_name = "TIME")]
+    pub for_: Option<Span>,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ReplayArgs {
+    /// The recording: JSON lines of t, member, path, status or error, body; - is standard input
+    pub file: PathBuf,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    /// Also say when pods would have been allowed to move, and to whom
+    #[arg(long = "move")]
+    pub move_: bool,
+
+    /// How long the primary must have held before pods move, as spec.movement.settle
+    #[arg(long, default_value = "30s", value_parser = seconds(0, 86_400))]
+    pub settle: Span,
+
+    /// That time doubles with each further change of primary within this time, as spec.movement.settleWindow
+    #[arg(long, default_value = "10m", value_parser = seconds(0, 86_400))]
+    pub settle_window: Span,
+
+    /// What it grows to at most, as spec.movement.settleMax (default: ten times --settle, but no more than 30m)
+    #[arg(long, value_parser = seconds(0, 86_400))]
+    pub settle_max: Option<Span>,
 }
 
 /// Which cluster a tool talks to.
@@ -218,14 +281,26 @@ pub struct AgentArgs {
     pub heartbeat: Span,
 }
 
+fn base_url(text: &str) -> Result<String, String> {
+    crate::discover::patroni::base_url(text).ok_or_else(|| "write a base URL such as http://10.0.1.5:8008".to_owned())
+}
+
 fn seconds(least: u64, most: u64) -> impl Fn(&str) -> Result<Span, String> + Clone {
+    between(Span::from_secs(least), Span::from_secs(most))
+}
+
+fn between(least: Span, most: Span) -> impl Fn(&str) -> Result<Span, String> + Clone {
     move |text| {
         let span: Span = text.parse().map_err(|error: crate::api::span::SpanError| error.to_string())?;
-        if (Span::from_secs(least)..=Span::from_secs(most)).contains(&span) {
-            Ok(span)
-        } else {
-            Err(format!("write a time between {least}s and {most}s"))
-        }
+        if (least..=most).contains(&span) { Ok(span) } else { Err(format!("write a time between {least} and {most}")) }
+    }
+}
+
+impl ReplayArgs {
+    /// What was typed means this.
+    #[must_use]
+    pub fn settle_rules(&self) -> Rules {
+        Rules { settle: self.settle.0, window: self.settle_window.0, max: self.settle_max.map(|max| max.0) }
     }
 }
 

@@ -224,7 +224,6 @@ const QUEUE: usize = 256;
 
 impl Notices {
     /// The sender and the task that publishes.
-    #[must_use]
     pub fn new(client: Client, instance: String) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, mut waiting) = mpsc::channel::<Notice>(QUEUE);
         let publish = async move {

@@ -32,4 +32,6 @@ pub mod probe;
 pub mod cli;
 pub mod cluster;
 pub mod metrics;
+pub mod record;
+pub mod replay;
 pub mod status;

@@ -207,16 +207,33 @@ impl Default for AffinityDefaults {
 /// How pods are moved after the primary has moved.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule("!has(self.settleMax) || duration(self.settle) <= duration(self.settleMax)", "spec.movement: settle must not be greater than settleMax: write for example settle: 30s, settleMax: 5m")
+]))]
 pub struct MovementRules {
     /// For pods that don't say otherwise: `evict` (the Eviction API, budgets respected), `restart` (a rolling restart
     /// of the workload: new pods before old ones go) or `never`.
     pub mode: crate::core::follow::MoveMode,
 
-    /// How long a new primary must have held before the first pod is moved.
+    /// How long a new primary must have held, with nothing frozen, before the first pod is moved.
     #[schemars(extend("x-kubernetes-validations" = [
         rule("duration(self) <= duration('24h')", "spec.movement.settle: write a time of at most 24h, such as 30s")
     ]))]
     pub settle: Span,
+
+    /// A primary that moves back and forth is followed ever later: `settle` doubles with each further change of primary
+    /// within this time. `0s`: it never does.
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("duration(self) <= duration('24h')", "spec.movement.settleWindow: write a time of at most 24h, such as 10m, or 0s")
+    ]))]
+    pub settle_window: Span,
+
+    /// What `settle` grows to at most. Default: ten times `settle`, but no more than 30m.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("duration(self) <= duration('24h')", "spec.movement.settleMax: write a time of at most 24h, such as 5m")
+    ]))]
+    pub settle_max: Option<Span>,
 
     /// Number of pods that may be on the move at the same time, over all workloads.
     #[schemars(range(min = 1, max = 1000))]
@@ -246,12 +263,23 @@ impl Default for MovementRules {
         Self {
             mode: crate::core::follow::MoveMode::Evict,
             settle: Span::from_secs(30),
+            settle_window: Span::from_secs(600),
+            settle_max: None,
             max_concurrent: 5,
             include_intermediate: false,
             replacement_timeout: Span::from_secs(300),
             halt_after_failures: 3,
             max_useless_moves: 2,
         }
+    }
+}
+
+impl MovementRules {
+    /// How settle grows.
+    #[must_use]
+    pub fn settle_rules(&self) -> crate::core::settle::Rules {
+        let max = self.settle_max.map(|max| max.0);
+        crate::core::settle::Rules { settle: self.settle.0, window: self.settle_window.0, max }
     }
 }
 

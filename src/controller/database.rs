@@ -116,7 +116,7 @@ impl Task {
         discovery: Discovery,
         stop: CancellationToken,
     ) -> Self {
-        let held_since = status.since.map(|since| Timestamp::now().duration_since(since));
+        let held_since = report::calm_since(&status).map(|since| Timestamp::now().duration_since(since));
         Self {
             journal: report::restored_journal(&status),
             relabelling: status.failovers.first().is_some_and(|failover| failover.labelled_at.is_none()),
@@ -212,8 +212,8 @@ impl Task {
                 api_url: Some(member.api_url.clone()),
             })
             .collect();
-        if view.known().is_none() {
-            // The streak is broken: a primary that comes back has to hold anew.
+        if !view.movement_allowed() {
+            // The streak is broken: a primary that comes back, or is free again, has to hold anew.
             self.credit = None;
         }
         self.tell_state(view);
@@ -372,14 +372,23 @@ impl Task {
         if self.tiers.bounds.is_none() {
             return Some(Gate::TooFewReadings);
         }
-        let held = view.known_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let held = view.calm_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let held = held + self.credit.unwrap_or_default();
-        let settle = object.spec.movement.settle.0;
-        if held < settle {
-            let until = wall.checked_add(settle - held).unwrap_or(wall);
-            return Some(Gate::Settling { until });
+        let began = wall.checked_sub(held).unwrap_or(wall);
+        let settle = object.spec.movement.settle_rules().after(self.ages_of_changes(began));
+        if held < settle.wait {
+            let until = wall.checked_add(settle.wait - held).unwrap_or(wall);
+            return Some(Gate::Settling { until, grown: settle.grown });
         }
         (labels_pending > 0 || self.relabelling).then_some(Gate::LabelsPending { nodes: labels_pending })
+    }
+
+    /// How long before `began` each change of primary was confirmed. The first primary ever seen is no change.
+    fn ages_of_changes(&self, began: Timestamp) -> impl Iterator<Item = Duration> {
+        let changes = self.status.failovers.iter().filter(|failover| failover.from.is_some());
+        let confirmed = changes.filter_map(|failover| failover.confirmed_at);
+        // The change itself may be noted a moment after the primary was known.
+        confirmed.map(move |at| Duration::try_from(began.duration_since(at)).unwrap_or_default())
     }
 
     /// Fills in the history: when the labels were right, when the pods had moved.

@@ -148,11 +148,11 @@ impl Manager {
         let databases: Vec<Database> = self.shared.index.read().databases.values().cloned().collect();
         let accepted = self.accept(&databases);
         self.databases.retain(|name, running| {
-            let same = |object: &&Arc<DatabaseCluster>| {
+            let same = |object: &Arc<DatabaseCluster>| {
                 object.metadata.uid.as_deref() == Some(&running.uid)
                     && object.spec.discovery.patroni == running.discovery
             };
-            let keep = accepted.get(name.as_str()).is_some_and(|object| same(&object)) && !running.task.is_finished();
+            let keep = accepted.get(name.as_str()).is_some_and(|object| same(object)) && !running.task.is_finished();
             if !keep {
                 running.stop.cancel();
             }

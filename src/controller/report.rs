@@ -141,6 +141,20 @@ pub(super) fn restored(status: &DatabaseClusterStatus) -> Restored {
     }
 }
 
+/// Since when the primary has held with nothing frozen, as far as the last leader knew.
+pub(super) fn calm_since(status: &DatabaseClusterStatus) -> Option<Timestamp> {
+    let mut since = status.since?;
+    for (type_, calm) in [("PrimaryKnown", "True"), ("Frozen", "False")] {
+        if let Some(condition) = status.conditions.iter().find(|condition| condition.type_ == type_) {
+            if condition.status != calm {
+                return None;
+            }
+            since = since.max(condition.last_transition_time.0);
+        }
+    }
+    Some(since)
+}
+
 /// The journal as the last leader left it.
 pub(super) fn restored_journal(status: &DatabaseClusterStatus) -> Journal {
     let underway = |moving: &MovingStatus| Underway {
@@ -230,5 +244,41 @@ pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) {
     if let Err(error) = write().await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(database = name, error, "could not write the status");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_counts_from_when_the_primary_was_known_and_free() {
+        let at = |s: i64| Timestamp::from_second(s).unwrap();
+        let status = |conditions: &[(&str, &str, i64)]| DatabaseClusterStatus {
+            since: Some(at(100)),
+            conditions: conditions
+                .iter()
+                .map(|(type_, status, s)| Condition {
+                    type_: (*type_).to_owned(),
+                    status: (*status).to_owned(),
+                    reason: String::new(),
+                    message: String::new(),
+                    last_transition_time: Time(at(*s)),
+                    observed_generation: None,
+                })
+                .collect(),
+            ..DatabaseClusterStatus::default()
+        };
+        for (conditions, expected) in [
+            (&[][..], Some(at(100))),
+            (&[("PrimaryKnown", "True", 50), ("Frozen", "False", 60)], Some(at(100))),
+            (&[("PrimaryKnown", "True", 150), ("Frozen", "False", 60)], Some(at(150))),
+            (&[("PrimaryKnown", "True", 150), ("Frozen", "False", 170)], Some(at(170))),
+            (&[("PrimaryKnown", "True", 150), ("Frozen", "True", 170)], None),
+            (&[("PrimaryKnown", "False", 150)], None),
+        ] {
+            assert_eq!(calm_since(&status(conditions)), expected, "{conditions:?}");
+        }
+        assert_eq!(calm_since(&DatabaseClusterStatus::default()), None);
     }
 }

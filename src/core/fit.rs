@@ -190,7 +190,7 @@ impl<'a> Room<'a> {
             other.uid != pod.uid
                 && other.anti_affinity.iter().any(|term| {
                     let same_domain = other.node.as_ref().and_then(|name| self.nodes.get(name)).is_some_and(|at| {
-                        at.labels.get(&term.key).is_some() && at.labels.get(&term.key) == node.labels.get(&term.key)
+                        at.labels.contains_key(&term.key) && at.labels.get(&term.key) == node.labels.get(&term.key)
                     });
                     same_domain && selects(term, &other.namespace, pod)
                 })

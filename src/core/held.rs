@@ -4,6 +4,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use super::settle::Growth;
+
 /// Why nothing at all is moved for a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gate {
@@ -15,8 +17,8 @@ pub enum Gate {
     SplitBrain(String),
     /// The database itself says that now is not the time.
     Frozen(String),
-    /// The new primary has not held for long enough.
-    Settling { until: Timestamp },
+    /// The new primary has not held for long enough; how long that is may have grown.
+    Settling { until: Timestamp, grown: Option<Growth> },
     /// Not every node has its label yet: there may be nowhere to go.
     LabelsPending { nodes: usize },
     /// The picture of the cluster may be old.
@@ -63,8 +65,11 @@ impl fmt::Display for Gate {
         match self {
             Self::Paused => f.write_str("movement is paused by spec.paused"),
             Self::PrimaryNotConfirmed(why) | Self::SplitBrain(why) | Self::Frozen(why) => f.write_str(why),
-            Self::Settling { until } => {
+            Self::Settling { until, grown: None } => {
                 write!(f, "the new primary must hold until {until:.0} (spec.movement.settle)")
+            }
+            Self::Settling { until, grown: Some(grown) } => {
+                write!(f, "the new primary must hold until {until:.0}: {grown} (spec.movement.settleWindow, settleMax)")
             }
             Self::LabelsPending { nodes } => write!(f, "{nodes} nodes don't have their new label yet"),
             Self::Stale(what) => write!(f, "the picture of {what} may be old: the API server doesn't answer"),
@@ -229,5 +234,26 @@ impl fmt::Display for HeldReason {
                  up? It is tried again after a while",
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn settling_says_when_it_takes_longer_than_usual() {
+        let until = "2026-01-01T00:10:00.4Z".parse().unwrap();
+        let usual = Gate::Settling { until, grown: None };
+        assert_eq!(usual.to_string(), "the new primary must hold until 2026-01-01T00:10:00Z (spec.movement.settle)");
+        let [window, wait, settle] = [600, 120, 30].map(Duration::from_secs);
+        let grown = Gate::Settling { until, grown: Some(Growth { changes: 3, window, wait, settle }) };
+        assert_eq!(
+            grown.to_string(),
+            "the new primary must hold until 2026-01-01T00:10:00Z: 3 changes within 10 min: settle is 2 min instead of \
+             30 s (spec.movement.settleWindow, settleMax)"
+        );
     }
 }

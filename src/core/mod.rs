@@ -19,6 +19,7 @@ pub mod held;
 pub mod journal;
 pub mod plan;
 pub mod selector;
+pub mod settle;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod workload;

@@ -35,7 +35,7 @@ struct Listed {
 
 /// The members of one database and the URLs that they are asked at.
 #[derive(Debug)]
-pub(super) struct Book {
+pub(crate) struct Book {
     /// By base URL.
     endpoints: BTreeMap<String, Endpoint>,
     /// By name.
@@ -133,7 +133,9 @@ impl Book {
     fn follow_members(&mut self, now: Instant) {
         for Listed { member, .. } in self.members.values() {
             let endpoint = self.endpoints.entry(member.api_url.clone());
-            endpoint.or_insert_with(|| Endpoint::new(false, Some(member.name.clone()), now));
+            let endpoint = endpoint.or_insert_with(|| Endpoint::new(false, None, now));
+            // Also a seed that has never answered has a name, once somebody else states it.
+            endpoint.name.get_or_insert_with(|| member.name.clone());
         }
         let stated = |url: &String| self.members.values().any(|listed| listed.member.api_url == *url);
         let unused: Vec<_> =

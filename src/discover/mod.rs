@@ -4,7 +4,7 @@
 //! one request in flight at most. `/cluster` makes the member read its store, which may hang: it is asked rarely, only
 //! to find the members, and of members that take turns.
 
-mod book;
+pub(crate) mod book;
 mod metrics;
 pub mod patroni;
 pub mod recording;
@@ -357,4 +357,4 @@ impl Drop for Task {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

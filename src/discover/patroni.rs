@@ -48,16 +48,23 @@ pub fn client(tls: bool) -> reqwest::Result<reqwest::Client> {
     if tls { builder.build() } else { builder.tls_certs_only([]).build() }
 }
 
+/// An answer as it came: status and body.
+pub type Raw = (u16, Vec<u8>);
+
 /// `GET {base}/primary`: whatever comes of it is an answer.
 pub async fn ask(http: &reqwest::Client, base: &str, timeout: Duration) -> Answer {
-    let asked = async {
-        let (status, body) = get(http, &format!("{base}/primary"), timeout).await?;
-        match status {
-            200 | 503 => Ok(Answer::Http { status, body: parse_member(&body)? }),
-            other => Err(PatroniError::Status(other)),
-        }
+    answer(&get(http, &format!("{base}/primary"), timeout).await)
+}
+
+/// What an answer to `/primary` says.
+#[must_use]
+pub fn answer(raw: &Result<Raw, PatroniError>) -> Answer {
+    let read = || match raw {
+        Ok((status @ (200 | 503), body)) => Ok(Answer::Http { status: *status, body: parse_member(body)? }),
+        Ok((other, _)) => Err(PatroniError::Status(*other)),
+        Err(error) => Err(error.clone()),
     };
-    asked.await.unwrap_or_else(|error: PatroniError| Answer::Unreachable { error: error.to_string() })
+    read().unwrap_or_else(|error| Answer::Unreachable { error: error.to_string() })
 }
 
 /// `GET {base}/cluster`: the members, as the answering member reads them from Patroni's store just now.
@@ -71,7 +78,11 @@ pub async fn cluster(http: &reqwest::Client, base: &str, timeout: Duration) -> R
     }
 }
 
-async fn get(http: &reqwest::Client, url: &str, timeout: Duration) -> Result<(u16, Vec<u8>), PatroniError> {
+/// Whatever a URL answers.
+///
+/// # Errors
+/// No answer in time, or one that is too large.
+pub async fn get(http: &reqwest::Client, url: &str, timeout: Duration) -> Result<Raw, PatroniError> {
     let fetch = async {
         let mut response = http.get(url).send().await.map_err(|error| PatroniError::Connection(cause(&error)))?;
         let mut body = Vec::new();

@@ -1,15 +1,24 @@
 //! Recorded answers: JSON lines of `t` (seconds), `member`, `path`, `status` or `error`, `body`; one line whenever an
 //! answer changed. An answer holds until the same member's next line for that path.
+//!
+//! Files come from other hands too, so they are read leniently: unknown keys and blank lines are skipped, a body may be
+//! an object or its text. Only `/primary` decides; a recording without it is judged by the nearest thing that it has.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::patroni::{PatroniError, parse_member};
-use crate::core::primary::{Answer, Belief, Observation, PrimaryTracker, PrimaryView};
+use crate::core::primary::{Answer, Belief, MemberBody, Observation, PrimaryState, PrimaryTracker, PrimaryView};
+
+/// Other paths of a recording that are named when none of them can be judged.
+const MOST_NAMED: usize = 8;
+/// Longest recording, in seconds: about 30 years.
+const LONGEST_S: f64 = 1e9;
 
 #[derive(Deserialize)]
 struct Line {
@@ -18,15 +27,96 @@ struct Line {
     path: String,
     status: Option<u16>,
     error: Option<String>,
-    body: Option<Box<serde_json::value::RawValue>>,
+    body: Option<Box<RawValue>>,
+}
+
+/// What an answer's status says about the leader lock.
+#[derive(Debug, Clone, Copy)]
+enum Knows {
+    /// 200 to the holder, unless it leads a standby cluster.
+    PrimaryLock,
+    /// 200 to the holder, also of a standby cluster.
+    LeaderLock,
+    /// Nothing: only the body counts, and a stale primary can't be told from a true one but by its timeline.
+    Nothing,
+}
+
+/// The paths that can be judged, the best first. Patroni gives the first four the same meaning.
+const JUDGED: [(&str, Knows); 7] = [
+    ("/primary", Knows::PrimaryLock),
+    ("/read-write", Knows::PrimaryLock),
+    ("/master", Knows::PrimaryLock),
+    ("/", Knows::PrimaryLock),
+    ("/leader", Knows::LeaderLock),
+    ("/patroni", Knows::Nothing),
+    ("/health", Knows::Nothing),
+];
+/// The rank of `/primary`, which decides alone.
+const BEST: usize = 0;
+
+/// One answer of one member to a path that can be judged.
+#[derive(Debug)]
+struct Said {
+    t: f64,
+    member: String,
+    /// In [`JUDGED`].
+    rank: usize,
+    answer: Answer,
 }
 
 /// Why a file is no recording.
 #[derive(Debug, thiserror::Error)]
-#[error("line {line} is not a recorded answer: {error}")]
-pub struct RecordingError {
-    line: usize,
-    error: String,
+pub enum RecordingError {
+    #[error(
+        "line {line} is not a recorded answer: {error}: \
+         write {{\"t\": 1.5, \"member\": \"pg1\", \"path\": \"/primary\", \"status\": 200, \"body\": {{…}}}}"
+    )]
+    NoAnswer {
+        line: usize,
+        error: String,
+        /// The line ends before its JSON does.
+        cut_off: bool,
+    },
+    #[error("line {line}: t is {t}: write seconds since the recording began, from 0 on")]
+    Time { line: usize, t: f64 },
+    #[error("line {line}: t is {t}, but {before} stands above it: write the lines in the order of their times")]
+    Order { line: usize, t: f64, before: f64 },
+    #[error("no line is an answer to /primary (there are {others}): record GET /primary of every member")]
+    NothingJudged { others: String },
+    #[error("it is empty: record GET /primary of every member, one JSON object per line")]
+    Empty,
+}
+
+/// What of a view counts as a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// [`PrimaryState::name`].
+    pub state: &'static str,
+    /// The confirmed primary, or the last one while it is degraded.
+    pub primary: Option<String>,
+    /// Its timeline.
+    pub timeline: Option<u64>,
+    pub epoch: u64,
+    /// [`crate::core::primary::FrozenReason::name`].
+    pub frozen: Vec<&'static str>,
+}
+
+impl Shown {
+    fn of(view: &PrimaryView) -> Self {
+        let primary = match &view.state {
+            PrimaryState::Known(primary) => Some(primary),
+            // It keeps the lock until it is known to have lost it.
+            PrimaryState::Degraded { member } => view.last.as_ref().filter(|last| last.name == *member),
+            _ => None,
+        };
+        Self {
+            state: view.state.name(),
+            primary: primary.map(|primary| primary.name.clone()),
+            timeline: primary.map(|primary| primary.timeline),
+            epoch: view.epoch,
+            frozen: view.frozen.iter().map(|reason| reason.name()).collect(),
+        }
+    }
 }
 
 /// What was believed from `t` on.
@@ -34,207 +124,191 @@ pub struct RecordingError {
 pub struct Change {
     /// Seconds since the recording began.
     pub t: f64,
+    pub shown: Shown,
     pub view: PrimaryView,
 }
 
-/// Runs the decision over a recording and returns every change of what it shows: state, primary, timeline, epoch or
-/// frozen reasons. `base` stands for the instant at which the recording began. Lines of the same `t` are one look.
-///
-/// # Errors
-/// When a line isn't JSON of the form above. A recorded body that isn't Patroni's is an answer like any other.
-pub fn replay(text: &str, base: Instant) -> Result<Vec<Change>, RecordingError> {
-    let mut tracker = PrimaryTracker::new(Belief::default(), Duration::MAX);
-    let mut latest: BTreeMap<String, Observation> = BTreeMap::new();
-    let mut changes: Vec<Change> = Vec::new();
-    let mut look = |t: f64, latest: &BTreeMap<String, Observation>| {
-        let view = tracker.observe(latest, base + Duration::from_secs_f64(t));
-        if changes.last().is_none_or(|last| shown(&last.view) != shown(&view)) {
-            changes.push(Change { t, view });
-        }
-    };
-    let mut now = None;
-    for (number, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
-        let refuse = |error: String| RecordingError { line: number + 1, error };
-        let line: Line = serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
-        if !(0.0..=1e9).contains(&line.t) {
-            return Err(refuse(format!("t is {}: write seconds since the recording began", line.t)));
-        }
-        if line.path != "/primary" {
-            continue;
-        }
-        if let Some(before) = now.filter(|before| *before != line.t) {
-            look(before, &latest);
-        }
-        now = Some(line.t);
-        latest.insert(
-            line.member.clone(),
-            Observation { at: base + Duration::from_secs_f64(line.t), answer: answer(line) },
-        );
-    }
-    if let Some(t) = now {
-        look(t, &latest);
-    }
-    Ok(changes)
+/// Runs the decision over a recording, line by line, and returns every change of what it shows. Lines of the same `t`
+/// are one look.
+#[derive(Debug)]
+pub struct Replay {
+    /// The instant at which the recording began.
+    base: Instant,
+    tracker: PrimaryTracker,
+    latest: BTreeMap<String, Observation>,
+    /// The time of the answers in `latest` that were not looked at yet.
+    unseen: Option<f64>,
+    shown: Option<Shown>,
+    /// Lines read, blank ones too.
+    lines: usize,
+    t: f64,
+    /// Answers to other paths than `/primary`, kept until there is one to `/primary`.
+    instead: Vec<Said>,
+    /// Whether `/primary` was answered.
+    decided: bool,
+    /// Paths that were not judged.
+    others: BTreeSet<String>,
 }
 
-fn answer(line: Line) -> Answer {
+impl Replay {
+    /// `base` stands for the instant at which the recording began.
+    #[must_use]
+    pub fn new(base: Instant) -> Self {
+        Self {
+            base,
+            // An answer holds until the next one, however long that takes.
+            tracker: PrimaryTracker::new(Belief::default(), Duration::MAX),
+            latest: BTreeMap::new(),
+            unseen: None,
+            shown: None,
+            lines: 0,
+            t: 0.0,
+            instead: Vec::new(),
+            decided: false,
+            others: BTreeSet::new(),
+        }
+    }
+
+    /// Takes the next line, blank ones too. What changed by the lines before it is certain only now.
+    ///
+    /// # Errors
+    /// When the line isn't JSON of the form above, or its time is before that of an earlier line. A recorded body that
+    /// isn't Patroni's is an answer like any other.
+    pub fn line(&mut self, text: &[u8]) -> Result<Option<Change>, RecordingError> {
+        self.lines += 1;
+        let number = self.lines;
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let line: Line = serde_json::from_slice(text).map_err(|error| no_answer(number, &error))?;
+        if !(0.0..=LONGEST_S).contains(&line.t) {
+            return Err(RecordingError::Time { line: number, t: line.t });
+        }
+        if line.t < self.t {
+            return Err(RecordingError::Order { line: number, t: line.t, before: self.t });
+        }
+        self.t = line.t;
+        let path = bare_path(&line.path);
+        let Some(rank) = JUDGED.iter().position(|(judged, _)| *judged == path) else {
+            if self.others.len() < MOST_NAMED {
+                self.others.insert(path);
+            }
+            return Ok(None);
+        };
+        if rank != BEST {
+            if !self.decided {
+                self.instead.push(said(line, rank));
+            }
+            return Ok(None);
+        }
+        self.decided = true;
+        self.instead = Vec::new();
+        Ok(self.take(said(line, rank)))
+    }
+
+    /// The changes that only the end of the recording makes certain, and the paths that were judged in the place of
+    /// `/primary`, if it has none.
+    ///
+    /// # Errors
+    /// When there was nothing to judge.
+    pub fn finish(mut self) -> Result<(Vec<Change>, BTreeSet<&'static str>), RecordingError> {
+        let instead = std::mem::take(&mut self.instead);
+        let mut best: BTreeMap<String, usize> = BTreeMap::new();
+        for said in &instead {
+            let rank = best.entry(said.member.clone()).or_insert(said.rank);
+            *rank = said.rank.min(*rank);
+        }
+        let judged = instead.into_iter().filter(|said| best[&said.member] == said.rank);
+        let mut changes: Vec<Change> = judged.filter_map(|said| self.take(said)).collect();
+        if self.unseen.is_none() {
+            return Err(match self.others.into_iter().collect::<Vec<_>>() {
+                others if others.is_empty() => RecordingError::Empty,
+                others => RecordingError::NothingJudged { others: others.join(", ") },
+            });
+        }
+        changes.extend(self.look());
+        Ok((changes, best.into_values().map(|rank| JUDGED[rank].0).collect()))
+    }
+
+    fn take(&mut self, said: Said) -> Option<Change> {
+        let change = if self.unseen.is_some_and(|t| t != said.t) { self.look() } else { None };
+        self.unseen = Some(said.t);
+        let at = self.base + Duration::from_secs_f64(said.t);
+        self.latest.insert(said.member, Observation { answer: said.answer, at });
+        change
+    }
+
+    fn look(&mut self) -> Option<Change> {
+        let t = self.unseen?;
+        let view = self.tracker.observe(&self.latest, self.base + Duration::from_secs_f64(t));
+        let shown = Shown::of(&view);
+        if self.shown.as_ref() == Some(&shown) {
+            return None;
+        }
+        self.shown = Some(shown.clone());
+        Some(Change { t, shown, view })
+    }
+}
+
+fn no_answer(line: usize, error: &serde_json::Error) -> RecordingError {
+    // serde_json counts lines too, and each of ours is its first.
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or_default();
+    let error_text = if error.column() > 0 { format!("{what} (column {})", error.column()) } else { what.to_owned() };
+    RecordingError::NoAnswer { line, error: error_text, cut_off: error.is_eof() }
+}
+
+/// `/primary` of `/primary/?wait=1` and of `http://10.0.0.1:8008/primary`.
+fn bare_path(path: &str) -> String {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let path = path.split_once("://").map_or(path, |(_, rest)| rest.find('/').map_or("", |at| &rest[at..]));
+    format!("/{}", path.trim_matches('/'))
+}
+
+fn said(line: Line, rank: usize) -> Said {
+    // The recording's own name is the member's: bodies are edited before they are passed on. But an address is only
+    // what a member is called as long as nobody knows its name.
+    let named = !line.member.contains("://");
+    let answer = match answer(line.status, line.error, line.body.as_deref()) {
+        Answer::Http { status, mut body } => {
+            if named {
+                body.name = None;
+            }
+            Answer::Http { status: lock_status(JUDGED[rank].1, status, &body), body }
+        }
+        other => other,
+    };
+    Said { t: line.t, member: line.member, rank, answer }
+}
+
+/// The status that `/primary` would have had.
+fn lock_status(knows: Knows, status: u16, body: &MemberBody) -> u16 {
+    let holds = match knows {
+        Knows::PrimaryLock => return status,
+        Knows::LeaderLock => status == 200 && body.role != "standby_leader",
+        Knows::Nothing => body.acts_as_primary(),
+    };
+    if holds { 200 } else { 503 }
+}
+
+fn answer(status: Option<u16>, error: Option<String>, body: Option<&RawValue>) -> Answer {
     let unreachable = |error: String| Answer::Unreachable { error };
-    match (line.status, line.body) {
-        (Some(status @ (200 | 503)), Some(body)) => match parse_member(body.get().as_bytes()) {
+    match (status, body) {
+        (Some(status @ (200 | 503)), Some(body)) => match parse_member(text_of(body).as_bytes()) {
             Ok(body) => Answer::Http { status, body },
             Err(error) => unreachable(error.to_string()),
         },
         (Some(status @ (200 | 503)), None) => unreachable(format!("answered {status} without a body")),
         (Some(status), _) => unreachable(PatroniError::Status(status).to_string()),
-        (None, _) => unreachable(line.error.unwrap_or_else(|| "no answer".to_owned())),
+        (None, _) => unreachable(error.unwrap_or_else(|| "no answer".to_owned())),
     }
 }
 
-/// What of a view counts as a change.
-fn shown(view: &PrimaryView) -> impl PartialEq + use<> {
-    let frozen: Vec<_> = view.frozen.iter().map(|reason| reason.name()).collect();
-    (view.state.clone(), view.last.clone(), view.epoch, frozen)
+/// A body as it came: an object, or its text.
+fn text_of(body: &RawValue) -> String {
+    serde_json::from_str(body.get()).unwrap_or_else(|_| body.get().to_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::primary::PrimaryState::{Degraded, Known, Promoting, SplitBrain, Unknown};
-
-    macro_rules! recording {
-        ($name:literal) => {
-            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recordings/patroni/", $name, ".jsonl"))
-        };
-    }
-
-    /// `"5.630 Degraded pg2 (pg2@1) epoch 1"`: state and whom it is about, the last primary, epoch, frozen reasons.
-    fn verdicts(text: &str) -> Vec<String> {
-        let line = |change: Change| {
-            let view = change.view;
-            let who = match &view.state {
-                Known(primary) => format!("{}@{}", primary.name, primary.timeline),
-                Promoting { member } | Degraded { member } => member.clone(),
-                SplitBrain(claimants) => format!("{claimants:?}"),
-                Unknown => "-".to_owned(),
-            };
-            let last = view.last.as_ref().map_or("-".to_owned(), |p| p.name.clone());
-            let frozen: Vec<_> = view.frozen.iter().map(|reason| reason.name()).collect();
-            let line = format!("{:.3} {} {who} last {last} epoch {}", change.t, view.state.name(), view.epoch);
-            if frozen.is_empty() { line } else { format!("{line} frozen {}", frozen.join(",")) }
-        };
-        replay(text, Instant::now()).unwrap().into_iter().map(line).collect()
-    }
-
-    #[test]
-    fn switchover() {
-        assert_eq!(
-            verdicts(recording!("switchover-default")),
-            [
-                "0.059 Unknown - last - epoch 0",
-                "0.085 Known pg2@1 last pg2 epoch 1",
-                "5.630 Degraded pg2 last pg2 epoch 1",
-                "7.818 Unknown - last pg2 epoch 1",
-                "7.924 Unknown - last pg2 epoch 1 frozen cluster_unlocked",
-                "8.169 Promoting pg1 last pg2 epoch 1 frozen cluster_unlocked",
-                "8.231 Promoting pg1 last pg2 epoch 1",
-                "8.331 Known pg1@2 last pg1 epoch 2",
-            ]
-        );
-    }
-
-    #[test]
-    fn kill9_of_patroni_and_postgres() {
-        assert_eq!(
-            verdicts(recording!("kill9-patroni-and-postgres")),
-            [
-                "0.035 Known pg1@2 last pg1 epoch 1",
-                "3.035 Unknown - last pg1 epoch 1",
-                "25.111 Unknown - last pg1 epoch 1 frozen cluster_unlocked",
-                "25.294 Promoting pg2 last pg1 epoch 1 frozen cluster_unlocked",
-                "25.347 Promoting pg2 last pg1 epoch 1",
-                "25.562 Known pg2@3 last pg2 epoch 2",
-            ]
-        );
-    }
-
-    #[test]
-    fn kill9_of_postgres_alone_is_no_failover() {
-        assert_eq!(
-            verdicts(recording!("kill9-postgres-only")),
-            [
-                "0.011 Unknown - last - epoch 0",
-                "0.018 Known pg2@3 last pg2 epoch 1",
-                "3.039 Degraded pg2 last pg2 epoch 1",
-                "18.360 Known pg2@3 last pg2 epoch 1",
-            ]
-        );
-    }
-
-    #[test]
-    fn leader_cut_from_dcs() {
-        assert_eq!(
-            verdicts(recording!("leader-cut-from-dcs")),
-            [
-                "0.028 Unknown - last - epoch 0",
-                "0.044 Known pg1@2 last pg1 epoch 1",
-                "20.127 Degraded pg1 last pg1 epoch 1",
-                "21.630 Unknown - last pg1 epoch 1",
-                "30.258 Unknown - last pg1 epoch 1 frozen cluster_unlocked",
-                "30.285 Promoting pg3 last pg1 epoch 1 frozen cluster_unlocked",
-                "30.351 Promoting pg3 last pg1 epoch 1",
-                // From 32.354 to 47.969 pg1, still cut off, says cluster_unlocked: it hasn't seen the store for 10 s.
-                "30.392 Known pg3@3 last pg3 epoch 2",
-            ]
-        );
-    }
-
-    #[test]
-    fn dcs_hung() {
-        assert_eq!(
-            verdicts(recording!("dcs-hung-45s")),
-            [
-                "0.026 Unknown - last - epoch 0",
-                "0.044 Known pg3@1 last pg3 epoch 1",
-                "13.223 Known pg3@1 last pg3 epoch 1 frozen cluster_unlocked",
-                "15.243 Degraded pg3 last pg3 epoch 1 frozen cluster_unlocked",
-                "17.279 Unknown - last pg3 epoch 1 frozen cluster_unlocked",
-                "23.275 Unknown - last pg3 epoch 1",
-                "25.283 Unknown - last pg3 epoch 1 frozen cluster_unlocked",
-                "27.287 Unknown - last pg3 epoch 1",
-                "47.991 Unknown - last pg3 epoch 1 frozen cluster_unlocked",
-                "54.430 Promoting pg1 last pg3 epoch 1",
-                "54.529 Known pg1@2 last pg1 epoch 2",
-            ]
-        );
-    }
-
-    #[test]
-    fn movement_is_allowed_only_while_a_primary_is_known_and_nothing_is_frozen() {
-        for text in [
-            recording!("switchover-default"),
-            recording!("kill9-patroni-and-postgres"),
-            recording!("kill9-postgres-only"),
-            recording!("leader-cut-from-dcs"),
-            recording!("dcs-hung-45s"),
-        ] {
-            for change in replay(text, Instant::now()).unwrap() {
-                let free = matches!(change.view.state, Known(_)) && change.view.frozen.is_empty();
-                assert_eq!(change.view.movement_allowed(), free);
-                assert!(change.view.why.len() > 20, "{}", change.view.why);
-            }
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_no_recording_is_refused_with_its_line() {
-        for (text, expected) in [
-            ("\n{}", "line 2 is not a recorded answer: missing field `t`"),
-            (r#"{"t": -1, "member": "a", "path": "/primary"}"#, "t is -1: write seconds"),
-        ] {
-            let error = replay(text, Instant::now()).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-        let odd = r#"{"t": 1, "member": "a", "path": "/primary", "status": 200, "error": null, "body": "garbage"}"#;
-        assert_eq!(verdicts(odd), ["1.000 Unknown - last - epoch 0"]);
-    }
-}
+pub(crate) mod tests;

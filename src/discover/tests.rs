@@ -18,7 +18,7 @@ use super::*;
 
 /// What a server does with a request for one path.
 #[derive(Clone)]
-enum Reply {
+pub(crate) enum Reply {
     Json(u16, String),
     Redirect(String),
     /// More than is read of any body.
@@ -35,8 +35,8 @@ struct Counts {
     most_at_once: AtomicUsize,
 }
 
-struct Server {
-    url: String,
+pub(crate) struct Server {
+    pub url: String,
     replies: Arc<Mutex<BTreeMap<&'static str, Reply>>>,
     counts: Arc<Counts>,
     task: tokio::task::JoinHandle<()>,
@@ -49,7 +49,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let replies: Arc<Mutex<BTreeMap<&'static str, Reply>>> = Arc::default();
@@ -64,12 +64,12 @@ impl Server {
         Self { url, replies, counts, task }
     }
 
-    fn says(&self, path: &'static str, reply: Reply) {
+    pub(crate) fn says(&self, path: &'static str, reply: Reply) {
         self.replies.lock().unwrap().insert(path, reply);
     }
 
     /// `"200 running primary 1"`.
-    fn is(&self, name: &str, said: &str) {
+    pub(crate) fn is(&self, name: &str, said: &str) {
         let words: Vec<_> = said.split(' ').collect();
         let timeline = words.get(3).map_or(String::new(), |timeline| format!(r#""timeline": {timeline},"#));
         let body = format!(
@@ -80,7 +80,7 @@ impl Server {
         self.says("/primary", Reply::Json(words[0].parse().unwrap(), body));
     }
 
-    fn lists(&self, leader: &str, members: &[(&str, &Self)]) {
+    pub(crate) fn lists(&self, leader: &str, members: &[(&str, &Self)]) {
         let member = |(name, server): &(&str, &Self)| {
             let role = if *name == leader { "leader" } else { "replica" };
             format!(

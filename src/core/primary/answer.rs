@@ -27,6 +27,14 @@ pub struct MemberBody {
     pub dcs_last_seen_s: Option<u64>,
 }
 
+impl MemberBody {
+    /// Whether the member says that its PostgreSQL is a primary, by the word of any version of Patroni.
+    #[must_use]
+    pub fn acts_as_primary(&self) -> bool {
+        matches!(self.role.as_str(), "primary" | "master")
+    }
+}
+
 /// What came of asking one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -91,13 +99,16 @@ impl Member {
 }
 
 fn standing(status: u16, body: &MemberBody) -> Standing {
-    let acts_as_primary = matches!(body.role.as_str(), "primary" | "master");
+    let runs_as_primary = body.acts_as_primary() && body.state == "running";
     match (status, body.timeline) {
-        (_, _) if body.role == "standby_leader" => Standing::StandbyLeader,
-        (200, Some(timeline)) if acts_as_primary && body.state == "running" => Standing::Confirmed { timeline },
-        (200, timeline) if matches!(body.role.as_str(), "replica" | "promoted") => Standing::Promoting { timeline },
+        (200, Some(timeline)) if runs_as_primary => Standing::Confirmed { timeline },
+        // /primary is never 200 in a standby cluster, so that its leader is about to be promoted.
+        (200, timeline) if matches!(body.role.as_str(), "replica" | "promoted" | "standby_leader") => {
+            Standing::Promoting { timeline }
+        }
         (200, _) => Standing::Troubled { state: body.state.clone() },
-        (_, timeline) if acts_as_primary && body.state == "running" => Standing::Stale { timeline },
+        (_, timeline) if runs_as_primary => Standing::Stale { timeline },
+        _ if body.role == "standby_leader" => Standing::StandbyLeader,
         _ => Standing::Follower,
     }
 }
@@ -160,6 +171,7 @@ mod tests {
             (503, "stopping", "demoted", None, Follower),
             (503, "running", "uninitialized", None, Follower),
             (503, "running", "standby_leader", Some(3), StandbyLeader),
+            (200, "running", "standby_leader", Some(3), Promoting { timeline: Some(3) }),
         ] {
             let body = MemberBody { state: state.into(), role: role.into(), timeline, ..MemberBody::default() };
             assert_eq!(standing(status, &body), expected, "{status} {state} {role} {timeline:?}");

@@ -69,6 +69,8 @@ pub(super) struct Past {
     pub belief: Belief,
     /// Claimants that a person decided against. A new timeline is a new claim.
     pub dismissed: BTreeSet<Primary>,
+    /// Since the last primary was confirmed, there was a moment at which nobody was.
+    pub vacant: bool,
 }
 
 /// Every member that is confirmed, believed or not.
@@ -82,7 +84,7 @@ pub(super) fn confirmed(members: &Members) -> BTreeSet<Primary> {
 
 /// Judges the answers.
 pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
-    let Past { belief, dismissed } = past;
+    let Past { belief, dismissed, vacant } = past;
     if members.is_empty() {
         return Verdict::Unknown(Absence::NoMembers);
     }
@@ -108,7 +110,14 @@ pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
     };
     let mut claimants = leaders.clone();
     claimants.extend(belief.contested.iter().filter(unrefuted).cloned());
-    let last = belief.last().filter(|last| !leaders.is_empty() && !dismissed.contains(last) && unrefuted(&last));
+    // But one that fell silent, and that another one follows after a pause, was succeeded. A primary that crashes before
+    // anybody follows it takes its timeline with it, and the next one begins another of the same number.
+    let succeeded = |last: &Primary| {
+        *vacant && matches!(members.get(&last.name).map(|m| &m.standing), None | Some(Standing::Silent(_)))
+    };
+    let last = belief
+        .last()
+        .filter(|last| !leaders.is_empty() && !dismissed.contains(last) && unrefuted(&last) && !succeeded(last));
     if let Some(last) = last {
         claimants.insert(last);
     }

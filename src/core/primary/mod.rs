@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 200, running, primary, timeline   confirmed   the highest timeline wins; two on it are a split brain
-//! 200, replica                      promoting   it has the lock and is not writable yet: prepare, move nothing
+//! 200, replica, standby_leader      promoting   it has the lock and is not writable yet: prepare, move nothing
 //! 200, anything else                troubled    it has the lock, PostgreSQL is not in order: keep the last primary
 //! 503, running, primary             stale       writable but without the lock: never believed
 //! any other answer                  follower
@@ -163,6 +163,9 @@ pub struct PrimaryView {
     pub confirmed_at: Option<Instant>,
     /// Since when the state has been `Known` with this primary, without a break.
     pub known_since: Option<Instant>,
+    /// Since when, besides, nothing has been frozen, without a break. Movement waits for this to last: what froze it
+    /// (a pause, a store out of reach) often ends with another primary.
+    pub calm_since: Option<Instant>,
 }
 
 impl PrimaryView {

@@ -60,6 +60,8 @@ proptest! {
             prop_assert!(view.frozen.is_empty() || !view.movement_allowed(), "no movement while frozen");
             prop_assert!(matches!(view.state, PrimaryState::Known(_)) || !view.movement_allowed());
             prop_assert_eq!(view.known_since.is_some(), view.known().is_some());
+            prop_assert_eq!(view.calm_since.is_some(), view.movement_allowed());
+            prop_assert!(view.calm_since.is_none_or(|since| Some(since) >= view.known_since));
 
             // One change of primary is one epoch, and nothing else is.
             let name = |v: &super::PrimaryView| v.last.as_ref().map(|p| p.name.clone());

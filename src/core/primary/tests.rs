@@ -127,7 +127,21 @@ fn the_first_primary() {
     tell(
         "until it is promoted",
         NOBODY,
-        &[("pg1=503/running/standby_leader/1", "Unknown e0"), ("pg1=200/running/primary/2", "Known pg1@2 e1")],
+        &[
+            ("pg1=503/running/standby_leader/1 pg2=503/running/replica/1", "Unknown e0"),
+            ("pg1=200/running/standby_leader/1 pg2=503/running/replica/1", "Promoting pg1 e0"),
+            ("pg1=200/running/replica/1 pg2=503/running/replica/1", "Promoting pg1 e0"),
+            ("pg1=200/running/primary/2 pg2=503/running/replica/1", "Known pg1@2 e1"),
+        ],
+    );
+    tell(
+        "a cluster that is made a standby cluster, and promoted again elsewhere",
+        belief("pg1", 3),
+        &[
+            ("pg1=503/running/standby_leader/3 pg2=503/running/replica/3", "Unknown e1"),
+            ("pg1=503/running/replica/3 pg2=503/running/standby_leader/3", "Unknown e1"),
+            ("pg1=503/running/replica/3 pg2=200/running/primary/4", "Known pg2@4 e2"),
+        ],
     );
 }
 
@@ -161,6 +175,82 @@ fn a_primary_that_moves_is_followed_once() {
         &[("pg1=200/running/primary/1", "Known pg1@1 e1"), ("pg1=200/running/primary/2", "Known pg1@2 e1")],
     );
     assert_eq!(same_member.highest_timeline, Some(2));
+}
+
+#[test]
+fn members_that_die_in_turn_and_come_back() {
+    let view = tell(
+        "three of three",
+        belief("pg1", 1),
+        &[
+            ("pg1=200/running/primary/1 pg2=503/running/replica/1 pg3=503/running/replica/1", "Known pg1@1 e1"),
+            ("pg1=refused pg2=503/running/replica/1 pg3=503/running/replica/1", "Unknown e1"),
+            (
+                "pg1=refused pg2=503/running/replica/1+unlocked pg3=503/running/replica/1+unlocked",
+                "Unknown e1 [cluster_unlocked]",
+            ),
+            ("pg1=refused pg2=200/running/replica/1 pg3=503/running/replica/1", "Promoting pg2 e1"),
+            ("pg1=refused pg2=200/running/primary/2 pg3=503/running/replica/1", "Known pg2@2 e2"),
+            ("pg1=refused pg2=timeout pg3=503/running/replica/2", "Unknown e2"),
+            ("pg1=refused pg2=refused pg3=200/running/replica/2", "Promoting pg3 e2"),
+            ("pg1=refused pg2=refused pg3=200/running/primary/3", "Known pg3@3 e3"),
+            ("pg1=refused pg2=refused pg3=refused", "Unknown e3"),
+            // The first to come back knows least: what it writes would be lost again.
+            ("pg1=503/starting/replica pg2=refused pg3=refused", "Unknown e3"),
+            ("pg1=200/running/replica/1 pg2=refused pg3=refused", "Promoting pg1 e3"),
+            ("pg1=200/running/primary/2 pg2=refused pg3=refused", "Unknown e3"),
+            ("pg1=503/running/replica/2 pg2=refused pg3=200/starting/primary", "Degraded pg3 e3"),
+            ("pg1=503/running/replica/2 pg2=refused pg3=200/running/primary/3", "Known pg3@3 e3"),
+            // Rejoining members.
+            ("pg1=503/starting/replica pg2=503/stopped/uninitialized pg3=200/running/primary/3", "Known pg3@3 e3"),
+            ("pg1=503/running/replica/3 pg2=503/starting/primary pg3=200/running/primary/3", "Known pg3@3 e3"),
+            ("pg1=503/running/replica/3 pg2=503/running/replica/3 pg3=200/running/primary/3", "Known pg3@3 e3"),
+        ],
+    );
+    assert!(view.movement_allowed());
+}
+
+#[test]
+fn a_crash_of_postgres_alone_is_no_failover() {
+    let replicas = "pg2=503/running/replica/3 pg3=timeout";
+    let said = ["unknown/primary", "crashed/primary", "starting/primary", "starting/primary/3"];
+    let looks: Vec<_> = said.iter().map(|said| format!("pg1=200/{said} {replicas}")).collect();
+    let mut story: Vec<_> = looks.iter().map(|look| (look.as_str(), "Degraded pg1 e1")).collect();
+    let back = format!("pg1=200/running/primary/3 {replicas}");
+    story.push((&back, "Known pg1@3 e1"));
+    tell("it comes back", belief("pg1", 3), &story);
+    let view = tell("no timeline", belief("pg1", 3), &[("pg1=200/running/primary", "Degraded pg1 e1")]);
+    assert_eq!(view.why, "pg1 holds the leader lock, but doesn't say as a primary which timeline it writes");
+}
+
+#[test]
+fn a_store_out_of_reach_of_everybody() {
+    let unlocked = "Unknown e1 [cluster_unlocked]";
+    tell(
+        "without failsafe everybody is demoted, and another one may be primary afterwards",
+        belief("pg1", 1),
+        &[
+            ("pg1=200/running/primary/1+seen:10 pg2=503/running/replica/1+seen:4", "Known pg1@1 e1"),
+            ("pg1=200/running/primary/1+unlocked+seen:10 pg2=timeout", "Known pg1@1 e1 [cluster_unlocked]"),
+            ("pg1=200/stopping/primary+unlocked+seen:10 pg2=timeout", "Degraded pg1 e1 [cluster_unlocked]"),
+            ("pg1=503/running/replica/1+unlocked+seen:10 pg2=timeout", unlocked),
+            ("pg1=timeout pg2=timeout", "Unknown e1"),
+            ("pg1=503/running/replica/1+unlocked+seen:60 pg2=503/running/replica/1+unlocked+seen:60", unlocked),
+            ("pg1=503/running/replica/1+seen:61 pg2=200/running/replica/1+seen:61", "Promoting pg2 e1"),
+            ("pg1=503/running/replica/1+seen:61 pg2=200/running/primary/2+seen:61", "Known pg2@2 e2"),
+        ],
+    );
+    tell(
+        "with failsafe the primary stays, and nothing moves",
+        belief("pg1", 1),
+        &[
+            (
+                "pg1=200/running/primary/1+failsafe+unlocked pg2=503/running/replica/1+failsafe",
+                "Known pg1@1 e1 [cluster_unlocked,failsafe_mode_is_active]",
+            ),
+            ("pg1=200/running/primary/1 pg2=503/running/replica/1", "Known pg1@1 e1"),
+        ],
+    );
 }
 
 #[test]
@@ -249,6 +339,43 @@ fn two_primaries_freeze_everything_until_it_is_settled() {
 }
 
 #[test]
+fn a_primary_that_crashes_before_anybody_follows_it_is_succeeded_on_the_same_timeline() {
+    let known = "Known pg3@2 e3";
+    tell(
+        "pg1, pg2 and pg3 in turn",
+        belief("pg1", 1),
+        &[
+            ("pg1=refused pg2=200/running/primary/2 pg3=503/running/replica/1", "Known pg2@2 e2"),
+            ("pg1=refused pg2=refused pg3=503/running/replica/1", "Unknown e2"),
+            ("pg1=refused pg2=refused pg3=200/running/replica/1", "Promoting pg3 e2"),
+            ("pg1=refused pg2=refused pg3=200/running/primary/2", known),
+            ("pg1=refused pg2=503/starting/primary pg3=200/running/primary/2", known),
+            ("pg1=refused pg2=503/running/primary/2 pg3=200/running/primary/2", known),
+            ("pg1=refused pg2=503/running/replica/2 pg3=200/running/primary/2", known),
+        ],
+    );
+    tell(
+        "unless it can be seen that it still acts as primary",
+        belief("pg2", 2),
+        &[
+            ("pg2=timeout pg3=503/running/replica/1", "Unknown e1"),
+            ("pg2=503/running/primary/2 pg3=200/running/primary/2", "SplitBrain pg2@2 pg3@2 e1 [split_brain]"),
+            ("pg2=timeout pg3=200/running/primary/2", "SplitBrain pg2@2 pg3@2 e1 [split_brain]"),
+            ("pg2=503/running/replica/2 pg3=200/running/primary/2", "Known pg3@2 e2"),
+        ],
+    );
+    tell(
+        "or comes back as one",
+        belief("pg2", 2),
+        &[
+            ("pg2=timeout pg3=503/running/replica/1", "Unknown e1"),
+            ("pg2=timeout pg3=200/running/primary/2", "Known pg3@2 e2"),
+            ("pg2=200/running/primary/2 pg3=200/running/primary/2", "SplitBrain pg2@2 pg3@2 e2 [split_brain]"),
+        ],
+    );
+}
+
+#[test]
 fn one_database_one_identity() {
     tell(
         "primaries of two databases",
@@ -307,6 +434,11 @@ fn patronis_flags_freeze_the_movement() {
             "Known pg1@1 e1",
         ),
         (
+            "what a replica out of sight of the store still believes",
+            "pg1=200/running/primary/1+seen:100 pg2=503/running/replica/1+pause+failsafe+seen:90",
+            "Known pg1@1 e1",
+        ),
+        (
             "unlocked, says a replica that doesn't say when it saw the store",
             "pg1=200/running/primary/1+seen:100 pg2=503/running/replica/1+unlocked",
             "Known pg1@1 e1 [cluster_unlocked]",
@@ -337,10 +469,12 @@ fn the_instants_say_when_it_was_confirmed_and_since_when_it_holds() {
     let mut tracker = PrimaryTracker::new(NOBODY, MAX_AGE);
     let mut see = |said, s| {
         let view = tracker.observe(&look(said, at(s)), at(s));
-        (view.confirmed_at.map(|i| (i - start).as_secs()), view.known_since.map(|i| (i - start).as_secs()))
+        [view.confirmed_at, view.known_since, view.calm_since].map(|it| it.map(|i| (i - start).as_secs()))
     };
-    assert_eq!(see("pg1=200/running/primary/1", 1), (Some(1), Some(1)));
-    assert_eq!(see("pg1=200/crashed/primary", 2), (Some(1), None));
-    assert_eq!(see("pg1=200/running/primary/1", 3), (Some(1), Some(3)));
-    assert_eq!(see("pg1=503/running/replica/2 pg2=200/running/primary/2", 4), (Some(4), Some(4)));
+    assert_eq!(see("pg1=200/running/primary/1", 1), [Some(1), Some(1), Some(1)]);
+    assert_eq!(see("pg1=200/crashed/primary", 2), [Some(1), None, None]);
+    assert_eq!(see("pg1=200/running/primary/1", 3), [Some(1), Some(3), Some(3)]);
+    assert_eq!(see("pg1=200/running/primary/1+pause", 4), [Some(1), Some(3), None]);
+    assert_eq!(see("pg1=200/running/primary/2", 5), [Some(1), Some(3), Some(5)]);
+    assert_eq!(see("pg1=503/running/replica/3 pg2=200/running/primary/3", 6), [Some(6), Some(6), Some(6)]);
 }

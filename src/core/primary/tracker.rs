@@ -11,10 +11,11 @@ use super::{
     judge::{self, Absence, Members, Past, Split, Trouble, Verdict},
 };
 
-/// A member that says `cluster_unlocked` counts only if it reached Patroni's store at most this much before the
-/// primary did (by their own clocks, hence not zero). One that is cut off from the store says so for as long as it is
-/// cut off, and that must not hold up the pods of a database which has long got a new primary.
-const UNLOCKED_LAG_S: u64 = 5;
+/// What a member says of the whole cluster (`cluster_unlocked`, `pause`, `failsafe_mode_is_active`) counts only if it
+/// reached Patroni's store at most this much before the primary did (by their own clocks, hence not zero). One that is
+/// cut off from the store repeats what it knew for as long as it is cut off, and that must not hold up the pods of a
+/// database which has long got a new primary.
+const HEARSAY_LAG_S: u64 = 5;
 
 /// Decides who is primary. Feed it with every member's latest answer whenever one changes, and once in a while.
 #[derive(Debug, Clone)]
@@ -25,6 +26,7 @@ pub struct PrimaryTracker {
     accepted: Option<String>,
     confirmed_at: Option<Instant>,
     known_since: Option<Instant>,
+    calm_since: Option<Instant>,
 }
 
 impl PrimaryTracker {
@@ -32,7 +34,7 @@ impl PrimaryTracker {
     #[must_use]
     pub fn new(belief: Belief, max_age: Duration) -> Self {
         let past = Past { belief, ..Past::default() };
-        Self { past, max_age, accepted: None, confirmed_at: None, known_since: None }
+        Self { past, max_age, accepted: None, confirmed_at: None, known_since: None, calm_since: None }
     }
 
     /// A person's word that `member` is the primary, whatever timelines and identifiers were seen before. It holds
@@ -51,6 +53,8 @@ impl PrimaryTracker {
             Verdict::Known(primary) => self.confirm(primary, members[&primary.name].system_identifier(), now),
             _ => self.known_since = None,
         }
+        let known = matches!(verdict, Verdict::Known(_));
+        self.past.vacant = !known && (self.past.vacant || judge::confirmed(&members).is_empty());
         match &verdict {
             Verdict::SplitBrain { claimants, because: Split::SameTimeline } => {
                 self.past.belief.contested.clone_from(claimants)
@@ -58,7 +62,10 @@ impl PrimaryTracker {
             Verdict::Known(_) => self.past.belief.contested.clear(),
             _ => {}
         }
-        self.view(&verdict, &members)
+        let mut view = self.view(&verdict, &members);
+        self.calm_since = view.movement_allowed().then(|| self.calm_since.unwrap_or(now));
+        view.calm_since = self.calm_since;
+        view
     }
 
     fn take_word(&mut self, members: &Members) {
@@ -81,6 +88,7 @@ impl PrimaryTracker {
             self.past.belief.epoch += 1;
             self.confirmed_at = None;
             self.known_since = None;
+            self.calm_since = None;
         }
         // Either a higher timeline, or the first one of a database that was made anew.
         self.past.belief.highest_timeline = Some(primary.timeline);
@@ -114,6 +122,7 @@ impl PrimaryTracker {
             contested: self.past.belief.contested.clone(),
             confirmed_at: self.confirmed_at,
             known_since: self.known_since,
+            calm_since: None,
         }
     }
 
@@ -135,18 +144,18 @@ impl PrimaryTracker {
             _ => None,
         };
         let behind = |seen_s: Option<u64>| match (seen_s, primary_saw_store_s) {
-            (Some(seen_s), Some(primary_s)) => seen_s.saturating_add(UNLOCKED_LAG_S) < primary_s,
+            (Some(seen_s), Some(primary_s)) => seen_s.saturating_add(HEARSAY_LAG_S) < primary_s,
             _ => false,
         };
-        let who = |which: &dyn Fn(&answer::MemberBody) -> bool| -> Vec<String> {
-            members.iter().filter(|(_, m)| m.body.as_ref().is_some_and(which)).map(|(name, _)| name.clone()).collect()
-        };
+        // The primary itself is never behind.
+        let cluster_wide =
+            |which: fn(&answer::MemberBody) -> bool| who(members, &|body| which(body) && !behind(body.dcs_last_seen_s));
         let believed = self.past.belief.system_identifier.as_ref();
         let reasons = [
-            FrozenReason::ClusterUnlocked(who(&|body| body.cluster_unlocked && !behind(body.dcs_last_seen_s))),
-            FrozenReason::Paused(who(&|body| body.pause)),
-            FrozenReason::Failsafe(who(&|body| body.failsafe)),
-            FrozenReason::OtherDatabase(who(&|body| {
+            FrozenReason::ClusterUnlocked(cluster_wide(|body| body.cluster_unlocked)),
+            FrozenReason::Paused(cluster_wide(|body| body.pause)),
+            FrozenReason::Failsafe(cluster_wide(|body| body.failsafe)),
+            FrozenReason::OtherDatabase(who(members, &|body| {
                 believed.is_some() && body.system_identifier.is_some() && body.system_identifier.as_ref() != believed
             })),
         ];
@@ -182,6 +191,9 @@ impl PrimaryTracker {
             }
             Verdict::Promoting { member } => {
                 format!("{member} holds the leader lock and is being promoted; it isn't writable yet")
+            }
+            Verdict::Degraded { member, because: Trouble::NotRunning(state) } if state == "running" => {
+                format!("{member} holds the leader lock, but doesn't say as a primary which timeline it writes")
             }
             Verdict::Degraded { member, because: Trouble::NotRunning(state) } => {
                 format!("{member} holds the leader lock, but its PostgreSQL is not running as primary (state {state})")
@@ -227,4 +239,8 @@ impl PrimaryTracker {
             },
         }
     }
+}
+
+fn who(members: &Members, which: &dyn Fn(&answer::MemberBody) -> bool) -> Vec<String> {
+    members.iter().filter(|(_, m)| m.body.as_ref().is_some_and(which)).map(|(name, _)| name.clone()).collect()
 }

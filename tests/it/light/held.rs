@@ -178,10 +178,10 @@ fn a_paused_database_moves_nothing_while_labels_follow() {
 }
 
 #[test]
-fn nothing_moves_before_the_primary_has_held_and_each_change_begins_anew() {
+fn nothing_moves_before_the_primary_has_held_and_each_change_begins_anew_and_takes_longer() {
     scene("settle", async |scene| {
-        let settle = SignedDuration::from_secs(6);
-        let (patroni, namespace) = stage(scene, json!({"movement": {"settle": "6s"}})).await?;
+        let settle = SignedDuration::from_secs(4);
+        let (patroni, namespace) = stage(scene, json!({"movement": {"settle": "4s"}})).await?;
         scene.workload(&namespace, "web").deployment(2).await?;
         let witness = Witness::of(scene, &namespace).await?;
         let settling = async || {
@@ -199,13 +199,15 @@ fn nothing_moves_before_the_primary_has_held_and_each_change_begins_anew() {
         patroni.switchover("pg3", 4);
         scene.labelled(NEAR_PG3).await?;
         eventually("the second wait", waiting, settling).await?;
+        let (_, moving) = scene.condition_becomes(scene.name, "Moving", "False").await?;
+        assert!(moving.contains("3 changes within 10 min: settle is 16 s instead of 4 s"), "{moving}");
         eventually("the movement", "2 in dc3".to_owned(), async || scene.zones(&namespace).await).await?;
 
         let failovers = scene.status().await?.failovers;
         let confirmed = failovers.iter().find(|it| it.epoch == 4).and_then(|it| it.confirmed_at);
         let first = witness.seen().first_eviction;
         // A condition's time has whole seconds.
-        let earliest = confirmed.expect("a confirmed primary") + settle - SignedDuration::from_secs(1);
+        let earliest = confirmed.expect("a confirmed primary") + 4 * settle - SignedDuration::from_secs(1);
         assert!(first.expect("an eviction") >= earliest, "{first:?}: before {earliest}");
         Ok(())
     });

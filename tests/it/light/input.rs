@@ -102,6 +102,11 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
             ),
             (
                 name,
+                movement(json!({"settle": "2m", "settleMax": "1m"})),
+                "spec.movement: settle must not be greater than settleMax: write for example settle: 30s, settleMax: 5m",
+            ),
+            (
+                name,
                 movement(json!({"replacementTimeout": "1s"})),
                 "spec.movement.replacementTimeout: write a time between 5s and 24h",
             ),

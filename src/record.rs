@@ -1,0 +1,182 @@
+//! `switchover record`: asks the members of a Patroni cluster, and writes what they answer whenever it changes.
+//!
+//! One request of each kind is in flight at a member; the list of members is asked of one member at a time, because it
+//! makes that member read its store, which may hang.
+
+mod line;
+
+use std::{
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use kube::{Api, core::DynamicObject, discovery::ApiResource};
+use tokio_util::sync::CancellationToken;
+
+use self::line::Lines;
+use crate::{
+    api::DatabaseCluster,
+    cli::RecordArgs,
+    cluster::{self, ClusterError},
+    discover::{
+        book::Book,
+        patroni::{self, PatroniError, Raw},
+    },
+};
+
+/// An address that a member has besides the one it states is asked only while that one gives no answer of this age.
+const MAX_AGE: Duration = Duration::from_secs(5);
+/// Giving up early would leave the member's request running and fill its five threads.
+const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+/// So long a silent address may wait for its member's name: a line under the address would stand beside those under
+/// the name for ever.
+const NAMELESS_FOR: Duration = Duration::from_secs(3);
+
+/// Why nothing can be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error("can't read the DatabaseCluster {name}: {source}")]
+    Read { name: String, source: Box<kube::Error> },
+    #[error("there is no DatabaseCluster {0}: kubectl get dbc lists them; or write --url http://HOST:8008")]
+    NoSuchDatabase(String),
+    #[error("the DatabaseCluster {name} can't be read: {error}: write --url http://HOST:8008 instead")]
+    Unreadable { name: String, error: String },
+    #[error("the TLS library can't be set up")]
+    Tls(#[from] reqwest::Error),
+    #[error("can't write to standard output: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// Records to standard output until `stop`.
+///
+/// # Errors
+/// No such database, or the output can't be written.
+pub async fn run(args: &RecordArgs, stop: CancellationToken) -> Result<(), RecordError> {
+    let urls = match &args.database {
+        Some(name) => urls_of(name, args).await?,
+        None => args.urls.clone(),
+    };
+    let done = record(urls, args, &mut io::stdout(), stop).await;
+    match done {
+        // Whoever read the output has seen enough.
+        Err(RecordError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Ok(recorded) => {
+            let _ = writeln!(io::stderr(), "{recorded}");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The addresses that the spec names, and those of the members that the controller has found.
+async fn urls_of(name: &str, args: &RecordArgs) -> Result<Vec<String>, RecordError> {
+    let client = cluster::client(args.cluster.context.as_deref()).await?;
+    let databases: Api<DynamicObject> = Api::all_with(client, &ApiResource::erase::<DatabaseCluster>(&()));
+    let read = |source| RecordError::Read { name: name.to_owned(), source: Box::new(source) };
+    let object = databases.get_opt(name).await.map_err(read)?;
+    let object = object.ok_or_else(|| RecordError::NoSuchDatabase(name.to_owned()))?;
+    let object: DatabaseCluster = object
+        .try_parse()
+        .map_err(|error| RecordError::Unreadable { name: name.to_owned(), error: error.to_string() })?;
+    let found = object.status.unwrap_or_default().members.into_iter().filter_map(|member| member.api_url);
+    let named = object.spec.discovery.patroni.into_iter().flat_map(|patroni| patroni.urls);
+    Ok(named.chain(found).filter_map(|url| patroni::base_url(&url)).collect())
+}
+
+enum Asked {
+    Member,
+    List,
+}
+
+struct Done {
+    asked: Asked,
+    url: String,
+    answer: Result<Raw, PatroniError>,
+}
+
+async fn record(
+    urls: Vec<String>,
+    args: &RecordArgs,
+    out: &mut impl Write,
+    stop: CancellationToken,
+) -> Result<String, RecordError> {
+    let start = Instant::now();
+    let end = args.for_.map(|span| start + span.0);
+    let http = patroni::client(urls.iter().any(|url| url.starts_with("https:")))?;
+    let mut book = Book::new(urls, Vec::new(), start);
+    let mut lines = Lines::default();
+    let mut written = 0_u64;
+    let mut in_flight: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
+    // `None` while one is in flight.
+    let mut next_list = Some(start);
+    let mut lists = 0_usize;
+    let ask = |asked, url: String, path, timeout| {
+        let http = http.clone();
+        async move {
+            let answer = patroni::get(&http, &format!("{url}{path}"), timeout).await;
+            Done { asked, url, answer }
+        }
+        .boxed()
+    };
+    loop {
+        let now = Instant::now();
+        if stop.is_cancelled() || end.is_some_and(|end| now >= end) {
+            break;
+        }
+        for url in book.due(args.every.0, now, MAX_AGE) {
+            book.asked(&url, now);
+            in_flight.push(ask(Asked::Member, url, "/primary", args.timeout.0));
+        }
+        let answering = book.answering();
+        if next_list.is_some_and(|at| at <= now) && !answering.is_empty() {
+            let url = answering[lists % answering.len()].clone();
+            lists += 1;
+            next_list = None;
+            in_flight.push(ask(Asked::List, url, "/cluster", LIST_TIMEOUT));
+        }
+        let wake = book.next_due(args.every.0).into_iter().chain(end).min().unwrap_or(now + args.every.0);
+        // Never spin, whatever a schedule says.
+        let wake = wake.max(now + Duration::from_millis(5));
+        let done = tokio::select! {
+            () = stop.cancelled() => continue,
+            Some(done) = in_flight.next(), if !in_flight.is_empty() => done,
+            () = tokio::time::sleep_until(wake.into()) => continue,
+        };
+        let now = Instant::now();
+        let path = match done.asked {
+            Asked::Member => {
+                book.answered(&done.url, patroni::answer(&done.answer), now);
+                "/primary"
+            }
+            Asked::List => {
+                next_list = Some(now + args.list_every.0);
+                if let Ok((200, body)) = &done.answer
+                    && let Ok(list) = patroni::parse_cluster(body)
+                {
+                    // No member is ever dropped: that one is gone is worth recording.
+                    book.listed(list, None, now);
+                }
+                "/cluster"
+            }
+        };
+        let member = book.name_of(&done.url);
+        let nameless = member == done.url;
+        if nameless && done.answer.is_err() && now < start + NAMELESS_FOR {
+            continue;
+        }
+        if let Some(line) = lines.next(now - start, &member, path, done.answer) {
+            // At once, so that nothing is lost whatever ends the process.
+            writeln!(out, "{line}")?;
+            out.flush()?;
+            written += 1;
+        }
+    }
+    let members = lines.members();
+    Ok(format!("recorded {written} lines of {members} members in {} s", start.elapsed().as_secs()))
+}
+
+#[cfg(test)]
+mod tests;
