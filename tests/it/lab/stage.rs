@@ -1,6 +1,7 @@
 //! The lab, the product and the demo service on it, started by the first scene and ended with the test run.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
@@ -230,11 +231,9 @@ pub fn condition<'a>(seen: &'a Seen, type_: &str) -> Option<&'a str> {
     conditions.iter().find(|condition| condition["type"] == type_)?["status"].as_str()
 }
 
-/// Labels by node and pods by node: what must not change while nothing may.
-pub fn picture(seen: &Seen) -> (Vec<(String, String)>, Vec<(String, String)>) {
-    let labels = seen.labels.iter().map(|(node, label)| (node.clone(), label.clone())).collect();
-    let pods = seen.pods.iter().map(|(name, pod)| (name.clone(), pod.node.clone())).collect();
-    (labels, pods)
+/// Labels by node, and nodes by pod: what must not change while nothing may.
+pub fn picture(seen: &Seen) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    (seen.labels.clone(), seen.pods.iter().map(|(name, pod)| (name.clone(), pod.node.clone())).collect())
 }
 
 /// The file of a manifest beside the scenes.
