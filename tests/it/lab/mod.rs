@@ -1,7 +1,7 @@
 //! Real nodes, a real Patroni and an emulated WAN; the product as its users install it, as containers.
 //!
 //! One lab for the whole run, and one scene at a time: each begins with the primary in pg1 and the demo service beside
-//! it, under load, and says what must be true at its end. Needs root, `lab prepare` and the images (`make images`).
+//! it. Needs root, `lab prepare` and the images: `make test-lab` sees to all of them.
 
 mod faults;
 mod movement;
