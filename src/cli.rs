@@ -54,6 +54,8 @@ pub enum Command {
     Record(RecordArgs),
     /// Run the decision over recorded answers of a Patroni cluster, offline: one line for each change of view
     Replay(ReplayArgs),
+    /// Say what admission decides on a pod or a manifest, and why; and what moves or holds a running pod
+    Explain(ExplainArgs),
     /// Print the CustomResourceDefinitions
     Crds(OutputArgs),
     /// Make the webhook's serving certificate, as files or straight into the cluster
@@ -154,6 +156,32 @@ pub struct ReplayArgs {
     /// What it grows to at most, as spec.movement.settleMax (default: ten times --settle, but no more than 30m)
     #[arg(long, value_parser = seconds(0, 86_400))]
     pub settle_max: Option<Span>,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ExplainArgs {
+    /// A pod of the cluster
+    #[arg(required_unless_present = "filename", conflicts_with = "filename")]
+    pub pod: Option<String>,
+
+    /// A manifest with pods or workloads (- is standard input); nothing of it is created
+    #[arg(short, long)]
+    pub filename: Option<PathBuf>,
+
+    /// Namespace of the pod, or of what the manifest gives none
+    #[arg(short, long, default_value = "default")]
+    pub namespace: String,
+
+    /// Namespace that switchover runs in
+    #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub own_namespace: String,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Which cluster a tool talks to.

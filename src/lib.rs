@@ -31,6 +31,7 @@ pub mod probe;
 
 pub mod cli;
 pub mod cluster;
+pub mod explain;
 pub mod metrics;
 pub mod record;
 pub mod replay;

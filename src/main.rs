@@ -7,7 +7,7 @@ use clap::Parser;
 use switchover::{
     agent, api,
     cli::{Args, Command, LogArgs, LogFormat, Manifest},
-    cluster, controller, record, replay, status, tls, webhook,
+    cluster, controller, explain, record, replay, status, tls, webhook,
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -48,6 +48,7 @@ fn start(args: Args) -> Result<(), Failure> {
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Status(args) => status::run(&args).await?,
+        Command::Explain(args) => explain::run(&args).await?,
         Command::Record(args) => record::run(&args, until_terminated()?).await?,
         Command::Replay(args) => replay::run(&args)?,
         Command::Crds(args) => print_definitions(args.output)?,

@@ -17,6 +17,7 @@ use kube::{
     runtime::watcher::{self, Event},
 };
 use moka::sync::Cache as Expiring;
+use prometheus_client::registry::Registry;
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::WebhookMetrics;
@@ -95,6 +96,27 @@ impl Cache {
     #[must_use]
     pub fn view(&self) -> &Arc<ArcSwap<View>> {
         &self.0.view
+    }
+
+    /// The view as the API server has it now, from one list each: for tools that ask once.
+    ///
+    /// # Errors
+    /// A list failed, such as for missing rights.
+    pub async fn look_once(client: &Client, own_namespace: &str) -> Result<View, kube::Error> {
+        let everything = ListParams::default();
+        let namespaces = Api::<PartialObjectMeta<KubeNamespace>>::all(client.clone());
+        let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
+        let nodes = Api::<KubeNode>::all(client.clone());
+        let opted_in = ListParams::default().labels(keys::FOLLOW);
+        let (namespaces, databases, nodes) =
+            tokio::try_join!(namespaces.list(&opted_in), databases.list(&everything), nodes.list(&everything))?;
+        let metrics = WebhookMetrics::register(&mut Registry::default());
+        let cache = Self::new(own_namespace, Duration::from_secs(60), metrics);
+        fill(namespaces.items, |event| cache.apply_namespace(event));
+        fill(databases.items, |event| cache.apply_database(event));
+        fill(nodes.items, |event| cache.apply_node(event));
+        cache.publish();
+        Ok(View::clone(&cache.view().load()))
     }
 
     /// Starts what keeps the view current, as tasks that never end by themselves. `filled` holds from the first view on
@@ -241,6 +263,13 @@ impl Cache {
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// One whole list, as a watch would tell it.
+fn fill<K>(objects: Vec<K>, mut apply: impl FnMut(Event<K>)) {
+    apply(Event::Init);
+    objects.into_iter().map(Event::InitApply).for_each(&mut apply);
+    apply(Event::InitDone);
 }
 
 fn namespace(object: PartialObjectMeta<KubeNamespace>) -> (Box<str>, Option<Namespace>) {
