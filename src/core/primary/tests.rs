@@ -434,11 +434,6 @@ fn patronis_flags_freeze_the_movement() {
             "Known pg1@1 e1",
         ),
         (
-            "what a replica out of sight of the store still believes",
-            "pg1=200/running/primary/1+seen:100 pg2=503/running/replica/1+pause+failsafe+seen:90",
-            "Known pg1@1 e1",
-        ),
-        (
             "unlocked, says a replica that doesn't say when it saw the store",
             "pg1=200/running/primary/1+seen:100 pg2=503/running/replica/1+unlocked",
             "Known pg1@1 e1 [cluster_unlocked]",

@@ -11,11 +11,10 @@ use super::{
     judge::{self, Absence, Members, Past, Split, Trouble, Verdict},
 };
 
-/// What a member says of the whole cluster (`cluster_unlocked`, `pause`, `failsafe_mode_is_active`) counts only if it
-/// reached Patroni's store at most this much before the primary did (by their own clocks, hence not zero). One that is
-/// cut off from the store repeats what it knew for as long as it is cut off, and that must not hold up the pods of a
-/// database which has long got a new primary.
-const HEARSAY_LAG_S: u64 = 5;
+/// A member that says `cluster_unlocked` counts only if it reached Patroni's store at most this much before the
+/// primary did (by their own clocks, hence not zero). One that is cut off from the store says so for as long as it is
+/// cut off, and that must not hold up the pods of a database which has long got a new primary.
+const UNLOCKED_LAG_S: u64 = 5;
 
 /// Decides who is primary. Feed it with every member's latest answer whenever one changes, and once in a while.
 #[derive(Debug, Clone)]
@@ -144,18 +143,18 @@ impl PrimaryTracker {
             _ => None,
         };
         let behind = |seen_s: Option<u64>| match (seen_s, primary_saw_store_s) {
-            (Some(seen_s), Some(primary_s)) => seen_s.saturating_add(HEARSAY_LAG_S) < primary_s,
+            (Some(seen_s), Some(primary_s)) => seen_s.saturating_add(UNLOCKED_LAG_S) < primary_s,
             _ => false,
         };
-        // The primary itself is never behind.
-        let cluster_wide =
-            |which: fn(&answer::MemberBody) -> bool| who(members, &|body| which(body) && !behind(body.dcs_last_seen_s));
+        let who = |which: &dyn Fn(&answer::MemberBody) -> bool| -> Vec<String> {
+            members.iter().filter(|(_, m)| m.body.as_ref().is_some_and(which)).map(|(name, _)| name.clone()).collect()
+        };
         let believed = self.past.belief.system_identifier.as_ref();
         let reasons = [
-            FrozenReason::ClusterUnlocked(cluster_wide(|body| body.cluster_unlocked)),
-            FrozenReason::Paused(cluster_wide(|body| body.pause)),
-            FrozenReason::Failsafe(cluster_wide(|body| body.failsafe)),
-            FrozenReason::OtherDatabase(who(members, &|body| {
+            FrozenReason::ClusterUnlocked(who(&|body| body.cluster_unlocked && !behind(body.dcs_last_seen_s))),
+            FrozenReason::Paused(who(&|body| body.pause)),
+            FrozenReason::Failsafe(who(&|body| body.failsafe)),
+            FrozenReason::OtherDatabase(who(&|body| {
                 believed.is_some() && body.system_identifier.is_some() && body.system_identifier.as_ref() != believed
             })),
         ];
@@ -239,8 +238,4 @@ impl PrimaryTracker {
             },
         }
     }
-}
-
-fn who(members: &Members, which: &dyn Fn(&answer::MemberBody) -> bool) -> Vec<String> {
-    members.iter().filter(|(_, m)| m.body.as_ref().is_some_and(which)).map(|(name, _)| name.clone()).collect()
 }

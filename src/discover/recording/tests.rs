@@ -120,6 +120,72 @@ fn dcs_hung() {
     );
 }
 
+// The following were recorded by `switchover record` with ttl 20, loop_wait 2, retry_timeout 3.
+
+#[test]
+fn patroni_of_the_leader_frozen_without_watchdog() {
+    assert_eq!(
+        verdicts(recording!("patroni-frozen")),
+        [
+            "0.005 Unknown - last - epoch 0",
+            "0.006 Known pg1@1 last pg1 epoch 1",
+            "4.517 Unknown - last pg1 epoch 1",
+            "23.128 Unknown - last pg1 epoch 1 frozen cluster_unlocked",
+            // At 43.087 pg1 thaws and runs as primary on timeline 1, without the lock, for two seconds.
+            "25.140 Known pg3@2 last pg3 epoch 2",
+        ]
+    );
+}
+
+#[test]
+fn three_members_die_in_turn_and_rejoin() {
+    assert_eq!(
+        verdicts(recording!("three-die-in-turn")),
+        [
+            "0.004 Unknown - last - epoch 0",
+            "0.005 Known pg3@2 last pg3 epoch 1",
+            "3.266 Unknown - last pg3 epoch 1",
+            "22.622 Known pg1@3 last pg1 epoch 2",
+            "23.119 Unknown - last pg1 epoch 2",
+            "42.993 Unknown - last pg1 epoch 2 frozen cluster_unlocked",
+            "43.242 Known pg2@4 last pg2 epoch 3",
+            "48.515 Unknown - last pg2 epoch 3",
+            "55.552 Degraded pg2 last pg2 epoch 3",
+            "55.808 Promoting pg2 last pg2 epoch 3",
+            "56.312 Known pg2@5 last pg2 epoch 3",
+        ]
+    );
+}
+
+#[test]
+fn store_hung_in_pause() {
+    assert_eq!(
+        verdicts(recording!("pause-store-hung")),
+        [
+            "0.004 Known pg2@5 last pg2 epoch 1",
+            "3.769 Known pg2@5 last pg2 epoch 1 frozen pause",
+            "14.831 Known pg2@5 last pg2 epoch 1 frozen cluster_unlocked,pause",
+            "33.925 Known pg2@5 last pg2 epoch 1 frozen pause",
+            "46.493 Known pg2@5 last pg2 epoch 1",
+        ]
+    );
+}
+
+#[test]
+fn store_hung_with_failsafe() {
+    assert_eq!(
+        verdicts(recording!("failsafe")),
+        [
+            "0.004 Unknown - last - epoch 0",
+            "0.006 Known pg2@5 last pg2 epoch 1",
+            "6.040 Known pg2@5 last pg2 epoch 1 frozen failsafe_mode_is_active",
+            "9.057 Known pg2@5 last pg2 epoch 1 frozen cluster_unlocked,failsafe_mode_is_active",
+            // For as long as ttl the replicas believe that it may not be over.
+            "38.210 Known pg2@5 last pg2 epoch 1 frozen failsafe_mode_is_active",
+        ]
+    );
+}
+
 #[test]
 fn movement_is_allowed_only_while_a_primary_is_known_and_nothing_is_frozen() {
     for text in [
@@ -128,6 +194,10 @@ fn movement_is_allowed_only_while_a_primary_is_known_and_nothing_is_frozen() {
         recording!("kill9-postgres-only"),
         recording!("leader-cut-from-dcs"),
         recording!("dcs-hung-45s"),
+        recording!("patroni-frozen"),
+        recording!("three-die-in-turn"),
+        recording!("pause-store-hung"),
+        recording!("failsafe"),
     ] {
         for change in replay(text).unwrap() {
             let free = matches!(change.view.state, Known(_)) && change.view.frozen.is_empty();
