@@ -12,4 +12,5 @@ mod input;
 mod labels;
 mod movement;
 mod rights;
+mod tools;
 mod upheaval;

@@ -196,7 +196,7 @@ impl World {
     }
 }
 
-fn product() -> &'static str {
+pub fn product() -> &'static str {
     env!("CARGO_BIN_EXE_switchover")
 }
 
