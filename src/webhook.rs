@@ -146,5 +146,8 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
 }
 
 #[cfg(test)]
+#[path = "webhook/rotation_tests.rs"]
+mod rotation_tests;
+#[cfg(test)]
 #[path = "webhook/tests.rs"]
 mod tests;

@@ -108,7 +108,7 @@ fn write_certificate(directory: &std::path::Path) -> certificate::Made {
     made
 }
 
-fn review() -> String {
+pub(super) fn review() -> String {
     reviews::request("shop", reviews::pod()).to_string()
 }
 
