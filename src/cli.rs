@@ -7,7 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::{
     agent::AgentConfig, api::Span, controller::ControllerConfig, core::settle::Rules, lease::LeaseConfig,
-    webhook::WebhookConfig,
+    tls::install::Rotation, webhook::WebhookConfig,
 };
 
 /// Keeps pods close to the PostgreSQL primary.
@@ -202,7 +202,7 @@ pub struct CertsArgs {
     #[arg(long, default_value = "switchover-webhook")]
     pub service: String,
 
-    /// Days for which the certificate holds
+    /// Days for which a certificate holds that is made now
     #[arg(long, default_value_t = 365)]
     pub days: u32,
 
@@ -210,7 +210,8 @@ pub struct CertsArgs {
     #[arg(long, conflicts_with = "apply", required_unless_present = "apply")]
     pub out: Option<PathBuf>,
 
-    /// Write the Secret, and the CA into the MutatingWebhookConfiguration, of the current cluster
+    /// Do in the current cluster what the controller would do now: see to the Secrets, and to the CA in the
+    /// MutatingWebhookConfiguration
     #[arg(long)]
     pub apply: bool,
 
@@ -235,7 +236,7 @@ pub struct ControllerArgs {
     #[command(flatten)]
     pub health: HealthArgs,
 
-    /// Namespace of the Lease
+    /// Namespace of the Lease, and of the webhook and its certificate
     #[arg(long, env = "SWITCHOVER_LEASE_NAMESPACE", default_value = "switchover-system")]
     pub lease_namespace: String,
 
@@ -254,6 +255,29 @@ pub struct ControllerArgs {
     /// Longest pause between two evaluations of a database
     #[arg(long, env = "SWITCHOVER_TICK", default_value = "1s")]
     pub tick: Span,
+
+    /// Who keeps the webhook's certificate: this controller (managed), or cert-manager or you (external)
+    #[arg(long, env = "SWITCHOVER_CERTIFICATES", value_enum, default_value_t = Certificates::Managed)]
+    pub certificates: Certificates,
+
+    /// How long a serving certificate holds; it is renewed when two thirds are over
+    #[arg(long, env = "SWITCHOVER_CERTIFICATE_LIFETIME", default_value = "90d", value_parser = lifetime)]
+    pub certificate_lifetime: Duration,
+
+    /// How long the authority that signs it holds; it is renewed when two thirds are over
+    #[arg(long, env = "SWITCHOVER_AUTHORITY_LIFETIME", default_value = "730d", value_parser = lifetime)]
+    pub authority_lifetime: Duration,
+
+    /// Name of the webhook's Service, for its certificate
+    #[arg(long, env = "SWITCHOVER_WEBHOOK_SERVICE", default_value = "switchover-webhook")]
+    pub webhook_service: String,
+}
+
+/// Who keeps the webhook's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Certificates {
+    Managed,
+    External,
 }
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -313,6 +337,17 @@ fn base_url(text: &str) -> Result<String, String> {
     crate::discover::patroni::base_url(text).ok_or_else(|| "write a base URL such as http://10.0.1.5:8008".to_owned())
 }
 
+/// A [`Span`], or days: `90d`. Whole seconds, because certificates know no others.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a time of at least 3s, such as 90d or 720h".to_owned();
+    let span = match text.strip_suffix('d') {
+        // More than 200 years don't fit into a certificate's time.
+        Some(days) => Duration::from_secs(86_400 * u64::from(days.parse::<u16>().map_err(|_| wrong())?)),
+        None => text.parse::<Span>().map_err(|_| wrong())?.0,
+    };
+    if span < Duration::from_secs(3) { Err(wrong()) } else { Ok(Duration::from_secs(span.as_secs())) }
+}
+
 fn seconds(least: u64, most: u64) -> impl Fn(&str) -> Result<Span, String> + Clone {
     between(Span::from_secs(least), Span::from_secs(most))
 }
@@ -337,10 +372,10 @@ impl ControllerArgs {
     #[must_use]
     pub fn config(self) -> ControllerConfig {
         let identity = self.identity.or_else(host_name).unwrap_or_else(|| "switchover".into());
-        let duration = self.lease_duration.0;
+        let (namespace, duration) = (self.lease_namespace, self.lease_duration.0);
         ControllerConfig {
             lease: LeaseConfig {
-                namespace: self.lease_namespace,
+                namespace: namespace.clone(),
                 name: self.lease_name,
                 // Two processes on one host must not take each other for themselves.
                 identity: format!("{identity}_{:08x}", rand::random::<u32>()),
@@ -349,6 +384,12 @@ impl ControllerArgs {
             },
             metrics_listen: self.health.metrics_listen,
             tick: self.tick.0.max(Duration::from_millis(100)),
+            certificates: (self.certificates == Certificates::Managed).then_some(Rotation {
+                service: self.webhook_service,
+                namespace,
+                lifetime: self.certificate_lifetime,
+                authority_lifetime: self.authority_lifetime,
+            }),
         }
     }
 }
@@ -398,6 +439,13 @@ mod tests {
     #[test]
     fn the_definition_of_the_command_line_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn lifetimes_are_written_in_days_or_less() {
+        let seconds = |text| lifetime(text).map(|span| span.as_secs()).ok();
+        assert_eq!(["90d", "1d", "3s", "2.5m"].map(seconds), [Some(7_776_000), Some(86_400), Some(3), Some(150)]);
+        assert_eq!(["", "d", "0d", "2s", "-1d", "1.5d", "99999d", "90"].map(seconds), [None; 8]);
     }
 
     #[test]

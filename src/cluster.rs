@@ -1,12 +1,16 @@
 //! Which cluster we talk to, and how.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use kube::{Client, Config, config::KubeConfigOptions};
 
 use crate::{
     cli::{CertsArgs, Output},
+    core::rotation::Why,
     tls::{
         certificate,
-        install::{self, Installed},
+        install::{self, Rotation},
     },
 };
 
@@ -23,6 +27,12 @@ pub enum ClusterError {
     Certificate(#[from] rcgen::Error),
     #[error(transparent)]
     Install(#[from] install::InstallError),
+    #[error(
+        "{done}; but nobody calls the webhook, because there is no MutatingWebhookConfiguration {}: apply \
+         webhook-config and repeat this command",
+        install::CONFIGURATION
+    )]
+    NoConfiguration { done: String },
     #[error("can't write {path}: {source}", path = path.display())]
     Write { path: std::path::PathBuf, source: std::io::Error },
 }
@@ -41,7 +51,7 @@ pub async fn client(context: Option<&str>) -> Result<Client, ClusterError> {
         }
     };
     config.default_retry = false;
-    config.connect_timeout = Some(std::time::Duration::from_secs(5));
+    config.connect_timeout = Some(Duration::from_secs(5));
     Ok(Client::try_from(config)?)
 }
 
@@ -51,8 +61,9 @@ pub async fn client(context: Option<&str>) -> Result<Client, ClusterError> {
 /// The certificate can't be made, or can't be written.
 pub async fn certificates(args: &CertsArgs) -> Result<(), ClusterError> {
     let (service, namespace) = (args.service.as_str(), args.namespace.as_str());
+    let lifetime = Duration::from_secs(u64::from(args.days) * 86_400);
     let written = if let Some(folder) = &args.out {
-        let made = certificate::generate(service, namespace, args.days)?;
+        let made = certificate::generate(service, namespace, lifetime)?;
         let write = |name: &str, text: &str| {
             let path = folder.join(name);
             std::fs::create_dir_all(folder)
@@ -64,15 +75,37 @@ pub async fn certificates(args: &CertsArgs) -> Result<(), ClusterError> {
         write("tls.key", &made.key_pem)?;
         format!("wrote ca.crt, tls.crt and tls.key to {}", folder.display())
     } else {
-        let client = client(args.cluster.context.as_deref()).await?;
-        match install::install(&client, service, namespace, args.days).await? {
-            Installed::Made => format!("made a certificate and wrote it to the Secret {namespace}/{}", install::SECRET),
-            Installed::Kept => format!("kept the certificate in the Secret {namespace}/{}", install::SECRET),
-        }
+        let rotation = Rotation {
+            service: service.to_owned(),
+            namespace: namespace.to_owned(),
+            lifetime,
+            authority_lifetime: install::AUTHORITY_LIFETIME.max(3 * lifetime),
+        };
+        apply(&client(args.cluster.context.as_deref()).await?, &rotation).await?
     };
     match args.output {
         Output::Text => println!("{written}"),
         Output::Json => println!("{}", serde_json::json!({ "done": written })),
     }
     Ok(())
+}
+
+/// One pass of what the controller does, in words.
+async fn apply(client: &Client, rotation: &Rotation) -> Result<String, ClusterError> {
+    let mut told = Vec::new();
+    let standing = install::pass(client, rotation, Timestamp::now, || true, |done| told.push(done.to_string())).await?;
+    let Some(standing) = standing else { return Ok(told.join("; ")) };
+    let namespace = &rotation.namespace;
+    let until = standing.serving_until.map(|at| at.to_string()).unwrap_or_default();
+    told.push(format!("the certificate in the Secret {namespace}/{} is good until {until}", install::SECRET));
+    match standing.why {
+        Why::Renewal => {}
+        Why::NewAuthority | Why::NewCertificate => {
+            told.push(format!("a new authority is on its way: do this again after {}", standing.until));
+        }
+    }
+    if standing.trusted.is_none() {
+        return Err(ClusterError::NoConfiguration { done: told.join("; ") });
+    }
+    Ok(told.join("; "))
 }

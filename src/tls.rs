@@ -2,15 +2,20 @@
 
 pub mod certificate;
 pub mod install;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use rustls::{
     ServerConfig,
@@ -55,16 +60,17 @@ struct Loaded {
     /// Both files as they were read, to see whether they changed.
     certificate_pem: Vec<u8>,
     key_pem: Vec<u8>,
-    expires: Option<Timestamp>,
+    expires: Timestamp,
 }
 
 /// Serves the newest good certificate of two files. Handshakes read it without waiting; [`Self::watch`] writes it.
 pub struct CertificateFiles {
     certificate_file: PathBuf,
     key_file: PathBuf,
-    loaded: ArcSwap<Loaded>,
+    /// Nothing until there was a good pair.
+    loaded: ArcSwapOption<Loaded>,
     /// Broken files are reported once, not on every look.
-    refused: std::sync::atomic::AtomicBool,
+    refused: AtomicBool,
 }
 
 impl fmt::Debug for CertificateFiles {
@@ -74,52 +80,51 @@ impl fmt::Debug for CertificateFiles {
 }
 
 impl CertificateFiles {
-    /// Reads both files.
-    ///
-    /// # Errors
-    /// When a file can't be read, or certificate and key are not good or don't belong together.
-    pub fn load(certificate_file: impl Into<PathBuf>, key_file: impl Into<PathBuf>) -> Result<Self, TlsError> {
-        let (certificate_file, key_file) = (certificate_file.into(), key_file.into());
-        let loaded = load(&certificate_file, &key_file)?;
-        Ok(Self {
-            certificate_file,
-            key_file,
-            loaded: ArcSwap::from_pointee(loaded),
-            refused: std::sync::atomic::AtomicBool::new(false),
-        })
+    /// Reads both files. If they are missing or not good, handshakes fail until [`Self::reload`] finds a good pair.
+    #[must_use]
+    pub fn new(certificate_file: impl Into<PathBuf>, key_file: impl Into<PathBuf>) -> Self {
+        let files = Self {
+            certificate_file: certificate_file.into(),
+            key_file: key_file.into(),
+            loaded: ArcSwapOption::empty(),
+            refused: AtomicBool::new(false),
+        };
+        files.reload();
+        files
     }
 
-    /// When the served certificate expires, if it says so readably.
+    /// When the served certificate expires. `None` while there is nothing to serve.
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {
-        self.loaded.load().expires
+        self.loaded.load().as_ref().map(|loaded| loaded.expires)
     }
 
     /// Looks at the files once and takes them if they changed and are good. Open connections are not touched.
     pub fn reload(&self) -> Reload {
         let before = self.loaded.load();
-        let refused = |error: &TlsError| {
-            if !self.refused.swap(true, std::sync::atomic::Ordering::Relaxed) {
-                tracing::warn!(
-                    error = error as &dyn std::error::Error,
-                    "the new certificate is refused; serving the old one"
-                );
-            }
-            Reload::Refused
-        };
         match load(&self.certificate_file, &self.key_file) {
-            Ok(now) if now.certificate_pem == before.certificate_pem && now.key_pem == before.key_pem => {
-                self.refused.store(false, std::sync::atomic::Ordering::Relaxed);
-                Reload::Same
-            }
             Ok(now) => {
-                let expires = now.expires.map(|at| at.to_string()).unwrap_or_default();
-                tracing::info!(file = %self.certificate_file.display(), expires, "serving a new certificate");
-                self.loaded.store(Arc::new(now));
-                self.refused.store(false, std::sync::atomic::Ordering::Relaxed);
+                self.refused.store(false, Ordering::Relaxed);
+                if before.as_ref().is_some_and(|before| {
+                    before.certificate_pem == now.certificate_pem && before.key_pem == now.key_pem
+                }) {
+                    return Reload::Same;
+                }
+                let (file, expires) = (self.certificate_file.display(), now.expires);
+                tracing::info!(%file, %expires, "serving a new certificate");
+                self.loaded.store(Some(Arc::new(now)));
                 Reload::Swapped
             }
-            Err(error) => refused(&error),
+            Err(error) => {
+                if !self.refused.swap(true, Ordering::Relaxed) {
+                    let error = &error as &dyn std::error::Error;
+                    match before.as_ref() {
+                        Some(_) => tracing::warn!(error, "the new certificate is refused; serving the old one"),
+                        None => tracing::warn!(error, "there is no certificate to serve yet; looking again"),
+                    }
+                }
+                Reload::Refused
+            }
         }
     }
 
@@ -134,7 +139,7 @@ impl CertificateFiles {
 
 impl ResolvesServerCert for CertificateFiles {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.loaded.load().key))
+        self.loaded.load().as_ref().map(|loaded| Arc::clone(&loaded.key))
     }
 }
 
@@ -148,10 +153,12 @@ fn load(certificate_file: &Path, key_file: &Path) -> Result<Loaded, TlsError> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| bad_certificate(error.to_string()))?;
     let Some(leaf) = chain.first() else { return Err(bad_certificate("it holds no certificate".to_owned())) };
-    let expires = certificate::expires(leaf);
+    let Some(validity) = certificate::validity(leaf) else {
+        return Err(bad_certificate("it doesn't say how long it is valid".to_owned()));
+    };
     let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| bad_key(error.to_string()))?;
     let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| bad_key(error.to_string()))?;
-    Ok(Loaded { key: Arc::new(key), certificate_pem, key_pem, expires })
+    Ok(Loaded { key: Arc::new(key), certificate_pem, key_pem, expires: validity.until })
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -176,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broken_certificate_never_replaces_a_good_one() {
+    fn a_certificate_is_taken_when_it_is_there_and_a_broken_one_never_replaces_it() {
         let directory = std::env::temp_dir().join(format!("switchover-tls-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let (certificate_file, key_file) = (directory.join("tls.crt"), directory.join("tls.key"));
@@ -184,13 +191,16 @@ mod tests {
             std::fs::write(&certificate_file, &made.certificate_pem).unwrap();
             std::fs::write(&key_file, &made.key_pem).unwrap();
         };
-        let missing = CertificateFiles::load(&certificate_file, &key_file).unwrap_err();
-        assert!(matches!(missing, TlsError::File { .. }), "{missing}");
+        let files = CertificateFiles::new(&certificate_file, &key_file);
+        assert_eq!((files.reload(), files.expires()), (Reload::Refused, None));
 
-        let make = |days| certificate::generate("switchover-webhook", "switchover-system", days).unwrap();
+        let make = |days: u64| {
+            let lifetime = Duration::from_secs(days * 86_400);
+            certificate::generate("switchover-webhook", "switchover-system", lifetime).unwrap()
+        };
         let (first, second) = (make(10), make(20));
         write(&first);
-        let files = CertificateFiles::load(&certificate_file, &key_file).unwrap();
+        assert_eq!(files.reload(), Reload::Swapped);
         let expires = files.expires();
         assert_eq!(files.reload(), Reload::Same);
 

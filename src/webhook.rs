@@ -65,7 +65,7 @@ impl Default for WebhookConfig {
             max_requests: 256,
             max_bytes: 24 * 1024 * 1024,
             body_timeout: Duration::from_secs(5),
-            certificate_poll: Duration::from_secs(5),
+            certificate_poll: Duration::from_secs(1),
             limits: Limits::default(),
         }
     }
@@ -76,7 +76,7 @@ impl Default for WebhookConfig {
 pub enum WebhookError {
     #[error(transparent)]
     Serve(#[from] ServeError),
-    #[error("no certificate to serve: {0}")]
+    #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("a background task ended that should not have: {0}")]
     Task(String),
@@ -88,7 +88,7 @@ pub enum WebhookError {
 /// The certificate can't be served, a port can't be had, or a background task died.
 pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationToken) -> Result<(), WebhookError> {
     tls::install_provider();
-    let certificate = Arc::new(CertificateFiles::load(&config.certificate_file, &config.key_file)?);
+    let certificate = Arc::new(CertificateFiles::new(&config.certificate_file, &config.key_file));
     let mut registry = crate::metrics::registry();
     let metrics = WebhookMetrics::register(&mut registry);
     let connections = ConnectionMetrics::register(&mut registry);
@@ -96,6 +96,9 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
 
     let probes = Probes::new(Arc::new(registry));
     let filled = probes.check("caches", "the watches have not filled the caches yet");
+    // Who waits here is told so by readiness; a process that ended instead would be started again later and later.
+    let certified = probes.check("certificate", "there is no good certificate in the files yet; see the log");
+    certified.set(certificate.expires().is_some());
     let mut tasks = JoinSet::new();
     let cache = Cache::new(&config.own_namespace, config.facts_ttl, metrics.clone());
     cache.spawn(&client, filled, &mut tasks);
@@ -103,7 +106,10 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
     tasks.spawn(async move {
         let forever = CancellationToken::new();
         Arc::clone(&files)
-            .watch(config.certificate_poll, forever, |reload| seen.certificate_seen(reload, files.expires()))
+            .watch(config.certificate_poll, forever, |reload| {
+                seen.certificate_seen(reload, files.expires());
+                certified.set(files.expires().is_some());
+            })
             .await;
     });
 
@@ -139,6 +145,9 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
     died.map_or(Ok(()), |task| Err(WebhookError::Task(task)))
 }
 
+#[cfg(test)]
+#[path = "webhook/rotation_tests.rs"]
+mod rotation_tests;
 #[cfg(test)]
 #[path = "webhook/tests.rs"]
 mod tests;

@@ -3,6 +3,7 @@
 //!
 //! Each database has a task of its own ([`database`]), so that one whose members hang never delays another.
 
+mod certificates;
 mod database;
 mod labels;
 mod metrics;
@@ -28,6 +29,7 @@ use crate::{
     index::{Database, Index},
     lease::{self, Leadership, LeaseConfig},
     serve::{self, Probes},
+    tls::install::Rotation,
 };
 
 /// How the controller runs.
@@ -38,6 +40,8 @@ pub struct ControllerConfig {
     pub metrics_listen: SocketAddr,
     /// Longest pause between two evaluations of a database. Each evaluation is also a confirmation of tiers.
     pub tick: Duration,
+    /// The webhook's certificates to keep; `None` when somebody else keeps them.
+    pub certificates: Option<Rotation>,
 }
 
 /// Why the controller ended.
@@ -77,6 +81,12 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     // The election ends last, so that the Lease is given back after the last effect.
     let election_over = CancellationToken::new();
     let election = tokio::spawn(lease::run(config.lease, client.clone(), leadership_sender, election_over.clone()));
+
+    if let Some(rotation) = config.certificates {
+        let metrics = certificates::CertificateMetrics::register(&mut registry);
+        let keeper = certificates::Keeper::new(client.clone(), rotation, leadership.clone(), notices.clone(), metrics);
+        tasks.spawn(keeper.run());
+    }
 
     let probes = Probes::new(Arc::new(registry));
     let ready = probes.check("caches", "the watches have not filled the caches yet");

@@ -32,3 +32,7 @@ pub fn default_node_label(database: &str) -> String {
 
 /// The field manager of everything that the controller writes.
 pub const FIELD_MANAGER: &str = "switchover";
+
+/// Annotation of the webhook's Secret and configuration that the controller writes: since when this certificate is
+/// served, or these authorities are trusted (RFC 3339).
+pub const SINCE: &str = "switchover.dev/since";

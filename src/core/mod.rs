@@ -2,7 +2,8 @@
 //! no logging; whoever calls them does the reading before and the acting after.
 //!
 //! In reading order: who is primary ([`primary`]), how far each node is from it ([`rtt`], [`tier`]), what a pod asks
-//! for ([`follow`]), what admission injects ([`affinity`]), and what the movement does ([`workload`], [`fit`], [`plan`]).
+//! for ([`follow`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`fit`], [`plan`]), and
+//! when the webhook's certificates are renewed ([`rotation`]).
 
 pub mod keys;
 pub mod primary;
@@ -18,6 +19,7 @@ pub mod fit;
 pub mod held;
 pub mod journal;
 pub mod plan;
+pub mod rotation;
 pub mod selector;
 pub mod settle;
 #[cfg(test)]

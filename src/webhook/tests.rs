@@ -38,8 +38,7 @@ impl Server {
         let directory = std::env::temp_dir().join(format!("switchover-webhook-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let made = write_certificate(&directory);
-        let certificate =
-            Arc::new(CertificateFiles::load(directory.join("tls.crt"), directory.join("tls.key")).unwrap());
+        let certificate = Arc::new(CertificateFiles::new(directory.join("tls.crt"), directory.join("tls.key")));
         let view = Arc::new(ArcSwap::from_pointee(reviews::view(Instant::now())));
         let metrics = WebhookMetrics::register(&mut crate::metrics::registry());
         let handler = Handler::new(view, metrics, &config);
@@ -103,13 +102,13 @@ impl Server {
 }
 
 fn write_certificate(directory: &std::path::Path) -> certificate::Made {
-    let made = certificate::generate("switchover-webhook", "switchover-system", 10).unwrap();
+    let made = certificate::generate("switchover-webhook", "switchover-system", Duration::from_secs(864_000)).unwrap();
     std::fs::write(directory.join("tls.crt"), &made.certificate_pem).unwrap();
     std::fs::write(directory.join("tls.key"), &made.key_pem).unwrap();
     made
 }
 
-fn review() -> String {
+pub(super) fn review() -> String {
     reviews::request("shop", reviews::pod()).to_string()
 }
 

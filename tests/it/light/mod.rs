@@ -6,6 +6,7 @@
 pub mod support;
 
 mod admission;
+mod certificates;
 mod clashes;
 mod held;
 mod input;

@@ -191,12 +191,18 @@ fn the_controller_evicts_and_never_deletes() {
             "patch databaseclusters/status",
             "patch deployments",
             "patch events",
+            "patch mutatingwebhookconfigurations of switchover",
             "patch nodes",
             "patch statefulsets",
         ]);
-        let lease = set(&["create leases", "update leases of switchover-controller"]);
+        let own = set(&[
+            "create leases",
+            "create secrets of switchover-webhook-ca, switchover-webhook-tls",
+            "patch secrets of switchover-webhook-ca, switchover-webhook-tls",
+            "update leases of switchover-controller",
+        ]);
         assert_eq!(may_write("switchover-controller", scene, &namespace).await?, everywhere);
-        assert_eq!(may_write("switchover-controller", scene, NAMESPACE).await?, &everywhere | &lease);
+        assert_eq!(may_write("switchover-controller", scene, NAMESPACE).await?, &everywhere | &own);
 
         let client = scene.world.bed.client_for_service_account(NAMESPACE, "switchover-controller").await?;
         let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
@@ -211,8 +217,16 @@ fn the_controller_evicts_and_never_deletes() {
             refusal(pods.delete("web", &DeleteParams::default()).await),
             forbidden("delete", "pods", "\"web\" ", "")
         );
-        let secrets: Api<Secret> = Api::namespaced(client, &namespace);
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
         assert_eq!(refusal(secrets.list(&ListParams::default()).await), forbidden("list", "secrets", "", ""));
+        // In its own namespace it reads and writes the two that it keeps, whatever else lies there.
+        let secrets: Api<Secret> = Api::namespaced(client, NAMESPACE);
+        let dry = PatchParams { dry_run: true, ..PatchParams::apply("switchover").force() };
+        let other = Patch::Apply(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other"}}));
+        assert_eq!(refusal(secrets.get("switchover-webhook-ca").await), Ok(()));
+        assert!(refusal(secrets.list(&ListParams::default()).await).is_err());
+        assert!(refusal(secrets.get("other").await).is_err());
+        assert!(refusal(secrets.patch("other", &dry, &other).await).is_err());
         let eviction: Value = json!({"metadata": {"name": "web", "namespace": namespace}});
         let evicted: kube::Result<Value> =
             pods.create_subresource("eviction", "web", &PostParams::default(), &eviction).await;

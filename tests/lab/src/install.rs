@@ -1,4 +1,4 @@
-//! Installs the product and the demo service in a lab, as a user would: `kubectl apply -k`, `switchover certs --apply`.
+//! Installs the product and the demo service in a lab, as a user would: `kubectl apply -k`.
 
 use std::{
     io::Write,
@@ -27,14 +27,13 @@ impl Product {
         Product { program: root.join("target/release/switchover"), root }
     }
 
-    /// Applies the lab overlay, makes the certificate, and waits until every role is ready.
+    /// Applies the lab overlay, and waits until every role is ready; the controller makes the webhook's certificate.
     pub fn install(&self, lab: &Lab) -> Result<()> {
         let overlay = self.root.join("deploy/overlays/lab");
         // The definitions first: the DatabaseCluster of the overlay needs them to be served.
         kubectl(lab, ["apply", "-f", &path(&self.root.join("deploy/base/crds.yaml"))])?;
         kubectl(lab, ["wait", "--for=condition=Established", "crd/databaseclusters.switchover.dev", "--timeout=30s"])?;
         kubectl(lab, ["apply", "-k", &path(&overlay)])?;
-        self.run(lab, ["certs", "--apply"])?;
         for workload in
             ["deployment/switchover-controller", "deployment/switchover-webhook", "daemonset/switchover-agent"]
         {

@@ -39,6 +39,8 @@ pub const NAMESPACE: &str = "switchover-system";
 /// The controllers; one of them leads.
 pub const CONTROLLERS: [&str; 2] = ["controller-1", "controller-2"];
 pub const WEBHOOK: &str = "webhook";
+/// An address in place of the Service's name is what the API server asks the webhook's certificate for here.
+const WEBHOOK_HOST: &str = "127.0.0.1";
 
 /// The world. The first caller starts it, in about 10 s, and the others wait.
 pub fn world() -> &'static World {
@@ -54,44 +56,57 @@ impl World {
         let webhook_ports = free_ports()?;
         let keeper = Keeper::start()?;
         let world = World { bed, peace: RwLock::default(), keeper, roles: Mutex::default(), webhook_ports };
-        let webhook_configuration = world.install()?;
-        for controller in CONTROLLERS {
-            world.start_role(controller)?;
+        world.install()?;
+        for role in CONTROLLERS.into_iter().chain([WEBHOOK]) {
+            world.start_role(role)?;
         }
-        world.start_role(WEBHOOK)?;
+        world.mount_certificate()?;
         world.wait_for_webhook()?;
-        world.kubectl(&["apply", "--server-side", "-f", "-"], &webhook_configuration.to_string())?;
         println!("the bed and the product on it started in {:.1} s", start.elapsed().as_secs_f64());
         Ok(world)
     }
 
-    /// Applies what deploy/base ships, but for the workloads, which run here as processes. Returns the webhook's
-    /// configuration, calling the process by URL.
-    fn install(&self) -> Result<Value> {
+    /// Applies what deploy/base ships, but for the workloads, which run here as processes; the API server calls the webhook
+    /// by URL.
+    fn install(&self) -> Result<()> {
         let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/base");
         let text = self.kubectl(&["kustomize", &base.display().to_string()], "")?;
         let objects: Vec<Value> = text.split("\n---\n").map(serde_saphyr::from_str).collect::<Result<_, _>>()?;
-        let kind = |object: &Value| object["kind"].as_str().unwrap_or_default().to_owned();
-        let (mut configurations, objects): (Vec<_>, Vec<_>) =
-            objects.into_iter().partition(|object| kind(object) == "MutatingWebhookConfiguration");
         let workloads = ["Deployment", "DaemonSet", "PodDisruptionBudget", "Service"];
-        let objects: Vec<_> = objects.into_iter().filter(|object| !workloads.contains(&&*kind(object))).collect();
+        let mut objects: Vec<_> = objects
+            .into_iter()
+            .filter(|object| !workloads.contains(&object["kind"].as_str().unwrap_or_default()))
+            .collect();
+        let configuration = objects.iter_mut().find(|object| object["kind"] == "MutatingWebhookConfiguration");
+        let configuration = configuration.context("deploy/base has no MutatingWebhookConfiguration")?;
+        configuration["webhooks"][0]["clientConfig"] =
+            json!({"url": format!("https://{WEBHOOK_HOST}:{}/mutate", self.webhook_ports[0])});
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
         self.kubectl(&["apply", "--server-side", "-f", "-"], &list.to_string())?;
         self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], "")?;
+        Ok(())
+    }
 
-        // An address in place of the Service's name is what the certificate is asked for here.
-        let tls = self.tls();
-        let certs = ["certs", "--service", "127.0.0.1", "--namespace", NAMESPACE, "--out"];
-        let made = Command::new(product()).args(certs).arg(&tls).output()?;
-        ensure!(made.status.success(), "switchover certs: {}", String::from_utf8_lossy(&made.stderr));
-        let authority = std::fs::read(tls.join("ca.crt"))?;
-        let mut configuration = configurations.pop().context("deploy/base has no MutatingWebhookConfiguration")?;
-        configuration["webhooks"][0]["clientConfig"] = json!({
-            "url": format!("https://127.0.0.1:{}/mutate", self.webhook_ports[0]),
-            "caBundle": STANDARD.encode(authority),
-        });
-        Ok(configuration)
+    /// Does what a kubelet would: brings the Secret's files to where the webhook reads them, when they are there. (It
+    /// does so once; no scene needs the mount to follow.)
+    fn mount_certificate(&self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        std::fs::create_dir_all(self.tls())?;
+        let secret = loop {
+            let get = ["-n", NAMESPACE, "get", "secret", "switchover-webhook-tls", "--ignore-not-found", "-o", "json"];
+            let text = self.kubectl(&get, "")?;
+            if let Ok(secret) = serde_json::from_str::<Value>(&text) {
+                break secret;
+            }
+            self.roles().values_mut().try_for_each(Process::check)?;
+            ensure!(Instant::now() < deadline, "no controller has made a certificate after 20 s");
+            thread::sleep(Duration::from_millis(50));
+        };
+        for file in ["tls.crt", "tls.key"] {
+            let content = STANDARD.decode(secret["data"][file].as_str().unwrap_or_default())?;
+            std::fs::write(self.tls().join(file), content)?;
+        }
+        Ok(())
     }
 
     fn tls(&self) -> PathBuf {
@@ -123,6 +138,14 @@ impl World {
         Ok((String::from_utf8_lossy(&output.stdout).into_owned(), warned))
     }
 
+    /// Runs one of the product's tools as the administrator; what it printed.
+    pub fn product(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(product()).args(arguments).env("KUBECONFIG", self.bed.kubeconfig()).output()?;
+        let failed = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "switchover {}: {failed}", arguments.join(" "));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Starts a controller or the webhook, with the rights of its own account.
     pub fn start_role(&self, name: &str) -> Result<()> {
         let role = name.split('-').next().unwrap_or_default();
@@ -134,6 +157,7 @@ impl World {
         if role == "controller" {
             // Quicker than the defaults, so that a scene takes seconds.
             command.args(["--metrics-listen=127.0.0.1:0", "--tick=250ms", "--lease-duration=4s"]);
+            command.arg(format!("--webhook-service={WEBHOOK_HOST}"));
         } else {
             let [admission, health] = self.webhook_ports;
             command.arg(format!("--listen=127.0.0.1:{admission}")).arg(format!("--metrics-listen=127.0.0.1:{health}"));

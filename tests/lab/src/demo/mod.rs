@@ -70,7 +70,7 @@ fn tell(options: &DemoOptions, clock: Clock) -> Result<Report> {
         clock.say(&format!("moving the primary from {} to {FIRST_PRIMARY}, where the story begins", primary.name));
         lab.switchover(Some(FIRST_PRIMARY))?;
     }
-    clock.say("installing switchover: kubectl apply -k deploy/overlays/lab, switchover certs --apply");
+    clock.say("installing switchover: kubectl apply -k deploy/overlays/lab");
     options.product.install(&lab)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let scene = runtime.block_on(Scene::watch(&lab))?;
