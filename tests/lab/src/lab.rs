@@ -163,6 +163,11 @@ impl Lab {
         Ok(())
     }
 
+    /// The name of its control groups, below `switchover-lab` in each hierarchy.
+    pub fn id(&self) -> &str {
+        &self.record.id
+    }
+
     pub fn state(&self) -> &Path {
         &self.state
     }
