@@ -297,6 +297,16 @@ pub struct WebhookArgs {
     #[arg(long, env = "SWITCHOVER_TLS_KEY", default_value = "/etc/switchover/tls/tls.key")]
     pub tls_key: PathBuf,
 
+    /// Answer only clients with a certificate of one of these authorities, PEM; read again when it changes (default: answer
+    /// whoever reaches the port)
+    #[arg(long, env = "SWITCHOVER_CLIENT_CA")]
+    pub client_ca: Option<PathBuf>,
+
+    /// With --client-ca: answer only clients that bear one of these names, as common name or alternative name (default:
+    /// any)
+    #[arg(long, env = "SWITCHOVER_CLIENT_NAME", value_delimiter = ',', requires = "client_ca")]
+    pub client_name: Vec<String>,
+
     /// Namespace that switchover runs in: its own pods are never touched
     #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
     pub namespace: String,
@@ -402,6 +412,9 @@ impl WebhookArgs {
             listen: self.listen,
             certificate_file: self.tls_cert,
             key_file: self.tls_key,
+            client_authorities: self.client_ca,
+            // An empty variable is none.
+            client_names: self.client_name.into_iter().filter(|name| !name.is_empty()).collect(),
             metrics_listen: self.health.metrics_listen,
             own_namespace: self.namespace,
             drain: self.drain.0,

@@ -1,6 +1,8 @@
 //! The serving certificate: read from files, read again when they change, never replaced by a broken one.
 
 pub mod certificate;
+pub mod clients;
+pub mod der;
 pub mod install;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -21,10 +23,12 @@ use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use tokio_util::sync::CancellationToken;
+
+pub use self::clients::Clients;
 
 /// Makes ring the provider of all cryptography in this process (for kube's and reqwest's clients too). The first thing
 /// that `main` does; doing it again changes nothing.
@@ -153,7 +157,7 @@ fn load(certificate_file: &Path, key_file: &Path) -> Result<Loaded, TlsError> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| bad_certificate(error.to_string()))?;
     let Some(leaf) = chain.first() else { return Err(bad_certificate("it holds no certificate".to_owned())) };
-    let Some(validity) = certificate::validity(leaf) else {
+    let Some(validity) = der::validity(leaf) else {
         return Err(bad_certificate("it doesn't say how long it is valid".to_owned()));
     };
     let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| bad_key(error.to_string()))?;
@@ -165,15 +169,27 @@ fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()))
 }
 
-/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN (RFC 7301).
+/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN (RFC 7301). With `clients`, only those that they let in.
 ///
 /// # Errors
 /// When the process's cryptography lacks what TLS needs.
-pub fn server_config(certificate: Arc<CertificateFiles>) -> Result<Arc<ServerConfig>, TlsError> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(certificate);
+pub fn server_config(
+    certificate: Arc<CertificateFiles>,
+    clients: Option<Arc<Clients>>,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    let verifies = clients.is_some();
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(certificate);
+    if verifies {
+        // A resumed session is not verified again, and would outlive the authority that let it in.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

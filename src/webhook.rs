@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{cache::Cache, handler::Handler, metrics::WebhookMetrics};
 use crate::{
     serve::{self, ConnectionMetrics, Limits, Probes, ServeError},
-    tls::{self, CertificateFiles, TlsError},
+    tls::{self, CertificateFiles, Clients, TlsError},
 };
 
 /// How the webhook runs.
@@ -31,6 +31,11 @@ pub struct WebhookConfig {
     pub certificate_file: PathBuf,
     /// PEM private key. Read again when it changes.
     pub key_file: PathBuf,
+    /// PEM certificates of the authorities that sign clients, read again when they change. Without it anybody who reaches
+    /// the port is answered.
+    pub client_authorities: Option<PathBuf>,
+    /// Names of which a client bears one; any name if empty.
+    pub client_names: Vec<String>,
     /// Pods of this namespace are left alone: switchover's own must start whatever the webhook thinks.
     pub own_namespace: String,
     /// From not being ready to not listening any more: as long as it takes until no API server sends anything new.
@@ -46,7 +51,7 @@ pub struct WebhookConfig {
     pub max_bytes: usize,
     /// From the head of a request to the end of its body.
     pub body_timeout: Duration,
-    /// Pause between two looks at the certificate's files.
+    /// Pause between two looks at the files of certificates.
     pub certificate_poll: Duration,
     pub limits: Limits,
 }
@@ -58,6 +63,8 @@ impl Default for WebhookConfig {
             metrics_listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
             certificate_file: "/etc/switchover/tls/tls.crt".into(),
             key_file: "/etc/switchover/tls/tls.key".into(),
+            client_authorities: None,
+            client_names: Vec::new(),
             own_namespace: "switchover-system".to_owned(),
             drain: Duration::from_secs(5),
             facts_ttl: Duration::from_secs(30),
@@ -113,13 +120,23 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
             .await;
     });
 
+    let handler = Handler::new(Arc::clone(cache.view()), metrics, &config);
+    let clients = config.client_authorities.map(|file| Arc::new(Clients::new(file, config.client_names)));
+    if let Some(clients) = &clients {
+        let known = probes.check("clients", "there are no good authorities of clients in the file yet; see the log");
+        known.set(clients.ready());
+        let watch =
+            Arc::clone(clients).watch(config.certificate_poll, CancellationToken::new(), move |ready| known.set(ready));
+        tasks.spawn(watch);
+    }
+
     // Health is told until the very end, admission until the drain is over.
     let (stop_health, stop_admission) = (CancellationToken::new(), CancellationToken::new());
     let health = serve::serve_http(config.metrics_listen, probes.router(), stop_health.clone()).await?;
-    let handler = Handler::new(Arc::clone(cache.view()), metrics, &config);
+
     let (address, admission) = serve::serve_tls(
         config.listen,
-        tls::server_config(certificate)?,
+        tls::server_config(certificate, clients)?,
         handler.router(),
         config.limits,
         connections,
@@ -145,6 +162,9 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
     died.map_or(Ok(()), |task| Err(WebhookError::Task(task)))
 }
 
+#[cfg(test)]
+#[path = "webhook/client_tests.rs"]
+mod client_tests;
 #[cfg(test)]
 #[path = "webhook/rotation_tests.rs"]
 mod rotation_tests;

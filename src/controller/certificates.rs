@@ -28,7 +28,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 type OneLabel = [(&'static str, &'static str); 1];
 
-/// What is counted. The leader's are current.
+/// What is counted and shown, by the leader.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CertificateMetrics {
     expiry: Family<OneLabel, Gauge<i64, AtomicI64>>,
@@ -67,6 +67,13 @@ impl CertificateMetrics {
         self.writes.get_or_create(&[("object", object)]).inc();
     }
 
+    /// Who doesn't lead shows nothing, rather than what was so when it led.
+    fn forget(&self) {
+        self.expiry.clear();
+        self.trusted.set(0);
+        self.failing.set(0);
+    }
+
     fn stands(&self, standing: &Standing) {
         for (certificate, until) in [("authority", standing.authority_until), ("serving", standing.serving_until)] {
             let until = until.map_or(0, Timestamp::as_second);
@@ -101,7 +108,13 @@ impl Keeper {
     /// Ends with the election.
     pub async fn run(mut self) {
         loop {
-            let pause = if self.leads() { self.keep().await } else { LOOK_EVERY };
+            let pause = if self.leads() {
+                self.keep().await
+            } else {
+                self.failing = None;
+                self.metrics.forget();
+                LOOK_EVERY
+            };
             // Who has just become the leader doesn't wait.
             let leads = self.leads();
             let mut leadership = self.leadership.clone();
@@ -194,5 +207,8 @@ mod tests {
         ] {
             assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
         }
+        metrics.forget();
+        let text = metrics::render(&registry);
+        assert!(!text.contains("switchover_certificate_expiry_timestamp_seconds{"), "{text}");
     }
 }

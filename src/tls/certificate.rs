@@ -1,4 +1,4 @@
-//! Makes the webhook's authority and serving certificate, and reads when one expires. No openssl anywhere.
+//! Makes the webhook's authority and serving certificate. No openssl anywhere.
 
 use std::{
     net::IpAddr,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -17,6 +17,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 
+use super::der::validity;
 use crate::core::rotation::{AuthorityId, Validity};
 
 /// A serving certificate and the authority that signed it.
@@ -187,60 +188,6 @@ fn named(name: &str) -> DistinguishedName {
     distinguished
 }
 
-/// From when until when a certificate (DER) is valid: `tbsCertificate.validity` (RFC 5280, 4.1). `None` if it can't be
-/// read.
-#[must_use]
-pub fn validity(certificate: &[u8]) -> Option<Validity> {
-    const SEQUENCE: u8 = 0x30;
-    const VERSION: u8 = 0xa0;
-    let (tag, certificate, _) = element(certificate)?;
-    let (_, mut fields, _) = (tag == SEQUENCE).then(|| element(certificate))??;
-    if fields.first() == Some(&VERSION) {
-        fields = element(fields)?.2;
-    }
-    // serialNumber, signature, issuer
-    for _ in 0..3 {
-        fields = element(fields)?.2;
-    }
-    let (_, validity, _) = element(fields)?;
-    let (from_tag, not_before, rest) = element(validity)?;
-    let (until_tag, not_after, _) = element(rest)?;
-    let read = |tag, text| time_of(tag, std::str::from_utf8(text).ok()?);
-    Some(Validity { from: read(from_tag, not_before)?, until: read(until_tag, not_after)? })
-}
-
-/// Splits the first DER element off: its tag, its content, and what follows it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, mut rest) = rest.split_first()?;
-    let mut length = usize::from(first);
-    if first & 0x80 != 0 {
-        let (bytes, after) = rest.split_at_checked(usize::from(first & 0x7f))?;
-        if bytes.len() > 4 {
-            return None;
-        }
-        length = bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte));
-        rest = after;
-    }
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
-}
-
-/// `UTCTime` (`YYMMDDHHMMSSZ`, 1950 to 2049) or `GeneralizedTime` (`YYYYMMDDHHMMSSZ`).
-fn time_of(tag: u8, text: &str) -> Option<Timestamp> {
-    const UTC_TIME: u8 = 0x17;
-    let digits = text.strip_suffix('Z').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
-    let (year, rest) = if tag == UTC_TIME {
-        let year: i16 = digits.get(..2)?.parse().ok()?;
-        (if year < 50 { 2000 + year } else { 1900 + year }, digits.get(2..)?)
-    } else {
-        (digits.get(..4)?.parse().ok()?, digits.get(4..)?)
-    };
-    let two = |at: usize| rest.get(at..at + 2).and_then(|two| two.parse::<i8>().ok());
-    let at = civil::DateTime::new(year, two(0)?, two(2)?, two(4)?, two(6)?, two(8)?, 0).ok()?;
-    Some(at.to_zoned(TimeZone::UTC).ok()?.timestamp())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,12 +249,5 @@ mod tests {
         let authority = Authority::generate(DAY, now).unwrap();
         let made = authority.issue("127.0.0.1", "switchover-system", DAY, now).unwrap();
         assert!(signed_by(&[der(&made.certificate_pem)], &authority.id, "127.0.0.1", "switchover-system"));
-    }
-
-    #[test]
-    fn what_is_no_certificate_has_no_end() {
-        for der in [&[][..], &[0x30], &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff], &[0x30, 0x02, 0x30, 0x00], b"hello"] {
-            assert_eq!(validity(der), None);
-        }
     }
 }

@@ -28,7 +28,10 @@ use rustls::{
 };
 use serde_json::json;
 
-use super::certificate::{self, Authority, Made};
+use super::{
+    certificate::{self, Authority, Made},
+    der,
+};
 use crate::{
     api::keys::{FIELD_MANAGER, SINCE},
     core::rotation::{self, AuthorityId, Bundle, Facts, Serving, Step, Why},
@@ -251,7 +254,7 @@ impl<'a> Cluster<'a> {
         let Rotation { service, namespace, .. } = self.rotation;
         let chain: Vec<_> = CertificateDer::pem_slice_iter(data(secret, "tls.crt")?).collect::<Result<_, _>>().ok()?;
         let key = PrivateKeyDer::from_pem_slice(data(secret, "tls.key")?).ok()?;
-        let validity = certificate::validity(chain.first()?)?;
+        let validity = der::validity(chain.first()?)?;
         CertifiedKey::from_der(chain.clone(), key, &super::provider()).ok()?;
         let beside = authorities(data(secret, "ca.crt").unwrap_or_default());
         let present = facts.authority.iter().map(|(id, _)| id);
@@ -277,7 +280,7 @@ impl<'a> Cluster<'a> {
                 let Made { ca_pem, certificate_pem, key_pem } =
                     authority.issue(service, namespace, *lifetime, now).map_err(make)?;
                 let until = CertificateDer::from_pem_slice(certificate_pem.as_bytes()).ok();
-                let until = until.and_then(|der| certificate::validity(&der)).map_or(now, |validity| validity.until);
+                let until = until.and_then(|der| der::validity(&der)).map_or(now, |validity| validity.until);
                 let files = [("ca.crt", &ca_pem), ("tls.crt", &certificate_pem), ("tls.key", &key_pem)];
                 let annotations = BTreeMap::from([(SINCE.to_owned(), now.to_string())]);
                 self.write_secret(SECRET, &files, annotations, &found.serving_version).await?;

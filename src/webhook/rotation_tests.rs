@@ -187,7 +187,7 @@ async fn certificates_change_every_two_seconds_and_no_request_fails() {
     let metrics = WebhookMetrics::register(&mut crate::metrics::registry());
     let (address, _serving) = serve::serve_tls(
         SocketAddr::from(([127, 0, 0, 1], 0)),
-        tls::server_config(certificate).unwrap(),
+        tls::server_config(certificate, None).unwrap(),
         Handler::new(Arc::new(view), metrics, &config).router(),
         config.limits,
         ConnectionMetrics::default(),

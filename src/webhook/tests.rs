@@ -23,9 +23,9 @@ use crate::{
     tls::certificate,
 };
 
-struct Server {
-    address: SocketAddr,
-    ca: String,
+pub(super) struct Server {
+    pub address: SocketAddr,
+    pub ca: String,
     directory: PathBuf,
     certificate: Arc<CertificateFiles>,
     stop: CancellationToken,
@@ -34,6 +34,10 @@ struct Server {
 
 impl Server {
     async fn start(name: &str, config: WebhookConfig) -> Self {
+        Self::start_for(name, config, None).await
+    }
+
+    pub async fn start_for(name: &str, config: WebhookConfig, clients: Option<Arc<Clients>>) -> Self {
         tls::install_provider();
         let directory = std::env::temp_dir().join(format!("switchover-webhook-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
@@ -45,7 +49,7 @@ impl Server {
         let stop = CancellationToken::new();
         let (address, task) = serve::serve_tls(
             SocketAddr::from(([127, 0, 0, 1], 0)),
-            tls::server_config(Arc::clone(&certificate)).unwrap(),
+            tls::server_config(Arc::clone(&certificate), clients).unwrap(),
             handler.router(),
             config.limits,
             ConnectionMetrics::default(),
@@ -94,7 +98,7 @@ impl Server {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         self.stop.cancel();
         self.task.await.unwrap();
         std::fs::remove_dir_all(&self.directory).unwrap();

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret};
 use kube::{
     Api, ResourceExt,
@@ -127,6 +128,38 @@ fn an_emptied_bundle_is_filled_again() {
         until("the authority to be trusted again", async || Ok(trusted(scene).await?.contains(&signer).then_some(())))
             .await?;
         until("the webhook to be called again", async || Ok(injected(scene, &shop).await?.then_some(()))).await
+    });
+}
+
+#[test]
+fn the_api_server_is_let_in_and_nobody_else() {
+    scene("clients", async |scene| {
+        let (_patroni, shop) = following(scene).await?;
+        assert!(injected(scene, &shop).await?, "the API server shows its certificate");
+
+        let url = format!("https://{}/mutate", scene.world.webhook_address());
+        // What a kubeconfig's user shows; `Ok` if that is let in.
+        let ask = async |user: Option<&str>| -> Result<()> {
+            let mut builder = reqwest::Client::builder().danger_accept_invalid_certs(true);
+            if let Some(user) = user {
+                let file = scene.world.bed.directory().join(format!("pki/{user}.kubeconfig"));
+                let kubeconfig: Value = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+                let user = &kubeconfig["users"][0]["user"];
+                let mut pem = Vec::new();
+                for key in ["client-certificate-data", "client-key-data"] {
+                    pem.extend(STANDARD.decode(user[key].as_str().unwrap_or_default())?);
+                }
+                builder = builder.identity(reqwest::Identity::from_pem(&pem)?);
+            }
+            let answer = builder.build()?.post(&url).body("{}").send().await?;
+            assert_eq!(answer.status(), 400, "no AdmissionReview");
+            Ok(())
+        };
+        ask(Some("webhooks")).await?;
+        assert!(ask(None).await.is_err(), "nobody");
+        assert!(ask(Some("admin")).await.is_err(), "of the same authority, with another name");
+        assert!(scene.world.logged("a client is not let in").contains("admin"));
+        Ok(())
     });
 }
 

@@ -15,3 +15,4 @@ mod movement;
 mod rights;
 mod tools;
 mod upheaval;
+mod webhook_faults;

@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
     pki::{self, Authority},
@@ -280,6 +281,7 @@ impl Settings {
             file("service-account-signing-key-file", "token.key"),
             "--authorization-mode=Node,RBAC".into(),
             "--enable-admission-plugins=NodeRestriction".into(),
+            file("admission-control-config-file", "admission.json"),
             "--allow-privileged=true".into(),
             // Webhook Services are dialled at the addresses of their pods: no kube-proxy runs here.
             "--enable-aggregator-routing=true".into(),
@@ -312,6 +314,26 @@ impl Settings {
     }
 }
 
+/// The name in the certificate that the API server shows to webhooks; the bed's authority signed it.
+pub const WEBHOOK_CLIENT: &str = "kube-apiserver-webhooks";
+
+/// `--admission-control-config-file`: mutating webhooks are called with what this kubeconfig says.
+fn admission_configuration(kubeconfig: &Path) -> String {
+    let configuration = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AdmissionConfiguration",
+        "plugins": [{
+            "name": "MutatingAdmissionWebhook",
+            "configuration": {
+                "apiVersion": "apiserver.config.k8s.io/v1",
+                "kind": "WebhookAdmissionConfiguration",
+                "kubeConfigFile": kubeconfig.display().to_string(),
+            },
+        }],
+    });
+    format!("{configuration:#}\n")
+}
+
 fn write_certificates(settings: &Settings) -> Result<()> {
     let authority = Authority::new()?;
     let write = |name: &str, text: &str| pki::write_private(&settings.pki(name), text);
@@ -337,6 +359,10 @@ fn write_certificates(settings: &Settings) -> Result<()> {
     for component in ["kube-controller-manager", "kube-scheduler"] {
         kubeconfig(component, &authority.issue(&format!("system:{component}"), None, &[])?)?;
     }
+    // Webhooks may ask who calls them.
+    let client = authority.issue(WEBHOOK_CLIENT, None, &[])?;
+    write("webhooks.kubeconfig", &pki::webhook_kubeconfig(&client))?;
+    write("admission.json", &admission_configuration(&settings.pki("webhooks.kubeconfig")))?;
     for node in &settings.nodes {
         kubeconfig(node, &authority.issue(&format!("system:node:{node}"), Some("system:nodes"), &[])?)?;
     }

@@ -49,12 +49,26 @@ impl Authority {
 
     /// A kubeconfig that holds everything in itself, so that it works from any directory and namespace.
     pub fn kubeconfig(&self, server: &str, identity: &Identity) -> String {
-        let user = json!({
-            "client-certificate-data": base64(identity.certificate.as_bytes()),
-            "client-key-data": base64(identity.key.as_bytes()),
-        });
-        kubeconfig(server, &self.certificate(), user)
+        kubeconfig(server, &self.certificate(), certificate_user(identity))
     }
+}
+
+/// A kubeconfig by which an API server shows this certificate to every webhook that it calls.
+pub fn webhook_kubeconfig(identity: &Identity) -> String {
+    // The user's name is what is called; the star stands for everything.
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "users": [{"name": "*", "user": certificate_user(identity)}],
+    });
+    format!("{config:#}\n")
+}
+
+fn certificate_user(identity: &Identity) -> serde_json::Value {
+    json!({
+        "client-certificate-data": base64(identity.certificate.as_bytes()),
+        "client-key-data": base64(identity.key.as_bytes()),
+    })
 }
 
 /// A kubeconfig with a bearer token.
