@@ -301,7 +301,7 @@ pub struct AgentArgs {
     pub window: u16,
 
     /// An echo that isn't answered within this time is lost
-    #[arg(long, env = "SWITCHOVER_TIMEOUT", default_value = "1s")]
+    #[arg(long, env = "SWITCHOVER_TIMEOUT", default_value = "1s", value_parser = between(Span::from_millis(10), Span::from_secs(10)))]
     pub timeout: Span,
 
     /// Write at least this often, also when nothing has changed

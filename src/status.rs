@@ -191,6 +191,7 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
         ]
     });
     table(out, &["NODE", "TIER", "RTT", "LOSS", "HEARTBEAT"], rows)?;
+    ignored(out, status, now)?;
     movement(out, report, now)?;
     if !status.failovers.is_empty() {
         writeln!(out, "\n  last changes of primary")?;
@@ -201,6 +202,26 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
         )?;
     }
     Ok(())
+}
+
+fn ignored(out: &mut String, status: &DatabaseClusterStatus, now: Timestamp) -> fmt::Result {
+    if status.ignored.is_empty() {
+        return Ok(());
+    }
+    let rows = status.ignored.iter().map(|ignored| {
+        let since = ignored.since.map_or_else(|| "?".into(), |at| age(now.duration_since(at)));
+        vec![ignored.node.clone(), since, ignored.reason.clone(), ignored.message.clone()]
+    });
+    table(out, &["IGNORED", "FOR", "REASON", "WHY"], rows)?;
+    unlisted(out, status.ignored_total, status.ignored.len())
+}
+
+/// Says how many rows a table would have beyond those that status lists.
+fn unlisted(out: &mut String, total: u32, listed: usize) -> fmt::Result {
+    match (total as usize).saturating_sub(listed) {
+        0 => Ok(()),
+        more => writeln!(out, "  … and {more} more"),
+    }
 }
 
 fn movement(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::Result {
@@ -221,10 +242,7 @@ fn movement(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::R
             .iter()
             .map(|held| vec![held.pod.clone(), held.node.clone(), held.reason.clone(), held.message.clone()]);
         table(out, &["HELD", "ON", "REASON", "WHY"], held)?;
-        let unlisted = (status.held_total as usize).saturating_sub(status.held.len());
-        if unlisted > 0 {
-            writeln!(out, "  … and {unlisted} more")?;
-        }
+        unlisted(out, status.held_total, status.held.len())?;
     }
     Ok(())
 }
@@ -292,7 +310,7 @@ fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::database_cluster::HeldStatus;
+    use crate::api::database_cluster::{HeldStatus, IgnoredStatus};
 
     #[test]
     fn a_status_reads_well() {
@@ -307,6 +325,13 @@ mod tests {
                 timeline: Some(3),
                 since: at("2026-01-01T00:07:30Z"),
                 message: Some("pg2 is the primary.".into()),
+                ignored: vec![IgnoredStatus {
+                    node: "n7".into(),
+                    reason: "Impossible".into(),
+                    message: "it says 0 µs".into(),
+                    since: at("2026-01-01T00:09:00Z"),
+                }],
+                ignored_total: 1,
                 held: vec![HeldStatus {
                     pod: "orders/job-x".into(),
                     node: "n1".into(),
@@ -345,6 +370,8 @@ default: primary pg2 (last known; not confirmed now), timeline 3, for 2m30s
   nodes (label switchover): 0 closely, 0 intermediate, 0 far, 0 unknown
   NODE   TIER      RTT       LOSS   HEARTBEAT
   n3     closely   0.31 ms   0 %    4s ago
+  IGNORED   FOR   REASON       WHY
+  n7        60s   Impossible   it says 0 µs
   HELD           ON   REASON   WHY
   orders/job-x   n1   Job      it belongs to a Job, whose work would be lost
   … and 1 more

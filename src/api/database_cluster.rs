@@ -336,6 +336,14 @@ pub struct DatabaseClusterStatus {
     /// Number of nodes in each tier.
     pub tiers: TierCounts,
 
+    /// Readings of nodes that are not believed, each with its reason. The first 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub ignored: Vec<IgnoredStatus>,
+
+    /// Number of nodes whose reading is not believed, listed or not.
+    pub ignored_total: u32,
+
     /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -395,6 +403,21 @@ pub struct TierCounts {
     pub far: u32,
     /// Nodes that were never measured.
     pub unknown: u32,
+}
+
+/// One node whose reading is not believed.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IgnoredStatus {
+    pub node: String,
+    /// In one CamelCase word.
+    pub reason: String,
+    /// In one sentence, with the readings at which it began.
+    pub message: String,
+    /// When it began.
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 /// One pod that stays on a far node.

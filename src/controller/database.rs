@@ -30,6 +30,8 @@ use crate::{
 
 /// Changes of primary that status remembers.
 const MOST_FAILOVERS: usize = 10;
+/// Nodes whose ignored reading one log line and one event name.
+const MOST_TOLD: usize = 5;
 /// A held pod may only be waiting for others to catch up, such as a disruption budget whose status lags behind its pods:
 /// the movement is called over when nothing has been left to do for this long.
 const QUIET: Duration = Duration::from_secs(5);
@@ -86,6 +88,8 @@ struct Task {
     written: Option<DatabaseClusterStatus>,
     tiers: TierMap,
     evaluated: Option<Instant>,
+    /// Readings that are ignored from now on, to be told of.
+    new_doubts: Vec<String>,
     /// The primary has changed and not every node has its new label yet.
     relabelling: bool,
     journal: Journal,
@@ -124,6 +128,7 @@ impl Task {
             written: Some(status.clone()),
             tiers: TierMap::default(),
             evaluated: None,
+            new_doubts: Vec::new(),
             backoffs: movement::Backoffs::default(),
             quiet_since: None,
             ended_some: false,
@@ -146,6 +151,7 @@ impl Task {
         }
         self.note_primary(&found, wall);
         let Some((object, decided)) = self.decide(&found, now, wall) else { return };
+        self.tell_doubts();
 
         if !decided.label_changes.is_empty() && self.leads() {
             labels::apply(&self.shared, &self.name, &object.node_label(), decided.label_changes.clone()).await;
@@ -290,6 +296,21 @@ impl Task {
         self.last_state = Some(state);
     }
 
+    /// Logs the readings that begin to be ignored, and tells people.
+    fn tell_doubts(&mut self) {
+        let new = std::mem::take(&mut self.new_doubts);
+        if new.is_empty() {
+            return;
+        }
+        let unlisted = new.len().saturating_sub(MOST_TOLD);
+        let mut note = new[..new.len() - unlisted].join("; ");
+        if unlisted > 0 {
+            note.push_str(&format!("; and {unlisted} more"));
+        }
+        tracing::warn!(database = self.name, nodes = new.len(), why = note, "readings are not believed");
+        self.notice(true, "ReadingIgnored", note);
+    }
+
     fn notice(&self, warning: bool, reason: &'static str, note: String) {
         let tables = self.shared.index.read();
         let uid = tables.databases.get(&self.name).map(|database| database.uid.clone()).unwrap_or_default();
@@ -312,7 +333,9 @@ impl Task {
         // An evaluation is also a confirmation, so that a burst of pod events must not count as several.
         let due = self.evaluated.is_none_or(|at| now.duration_since(at) >= self.shared.tick);
         if due || self.relabelling {
-            self.tiers = labels::evaluate(&tables, &object, primary_host, &self.tiers, self.relabelling, now);
+            let tiers = labels::evaluate(&tables, &object, primary_host, &self.tiers, self.relabelling, now);
+            self.new_doubts = labels::new_doubts(&self.tiers, &tiers, &self.status);
+            self.tiers = tiers;
             self.evaluated = Some(now);
         }
         let label_changes = if found.view.known().is_some() {
@@ -464,7 +487,10 @@ fn neighbours(tables: &Tables, name: &str) -> (HashMap<String, DatabaseDefaults>
             let node = |node: &crate::core::workload::Node| {
                 (node.name.clone(), NodeTier { tier: tier(&node.labels), rtt_us: None, candidate: None })
             };
-            others.insert(other.clone(), TierMap { nodes: tables.nodes.values().map(node).collect(), bounds: None });
+            others.insert(
+                other.clone(),
+                TierMap { nodes: tables.nodes.values().map(node).collect(), ..TierMap::default() },
+            );
         }
     }
     (defaults, others)
