@@ -60,6 +60,8 @@ pub enum Command {
     Crds(OutputArgs),
     /// Make the webhook's serving certificate, as files or straight into the cluster
     Certs(CertsArgs),
+    /// Take labels, taints and finalizers off again, also when no controller runs any more
+    Uninstall(UninstallArgs),
     /// Run the controller: finds primaries, labels nodes, moves pods
     Controller(ControllerArgs),
     /// Run the admission webhook: injects affinity into the pods of opted-in namespaces
@@ -213,6 +215,24 @@ pub struct CertsArgs {
     /// Write the Secret, and the CA into the MutatingWebhookConfiguration, of the current cluster
     #[arg(long)]
     pub apply: bool,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct UninstallArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Namespace that switchover runs in
+    #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub namespace: String,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]

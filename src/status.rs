@@ -42,6 +42,8 @@ pub struct DatabaseReport {
     pub name: String,
     pub node_label: String,
     pub paused: bool,
+    /// Deleted, and waiting for its labels to be removed from the nodes.
+    pub deleted: bool,
     pub status: DatabaseClusterStatus,
     pub nodes: Vec<NodeReport>,
     /// Why the object itself can't be read, if so.
@@ -109,12 +111,13 @@ fn report(
     latencies: &BTreeMap<String, NodeLatency>,
 ) -> DatabaseReport {
     let name = object.name_any();
+    let deleted = object.metadata.deletion_timestamp.is_some();
     let object: DatabaseCluster = match object.try_parse() {
         Ok(object) => object,
         Err(error) => {
             let (node_label, status) = (crate::api::keys::default_node_label(&name), DatabaseClusterStatus::default());
             let error = Some(format!("the object can't be read: {error}"));
-            return DatabaseReport { name, node_label, paused: false, status, nodes: Vec::new(), error };
+            return DatabaseReport { name, node_label, paused: false, deleted, status, nodes: Vec::new(), error };
         }
     };
     let node_label = object.node_label();
@@ -138,7 +141,7 @@ fn report(
         })
         .collect();
     rows.sort_by(|a, b| (a.tier, a.rtt_us, &a.name).cmp(&(b.tier, b.rtt_us, &b.name)));
-    DatabaseReport { name, node_label, paused: object.spec.paused, status, nodes: rows, error: None }
+    DatabaseReport { name, node_label, paused: object.spec.paused, deleted, status, nodes: rows, error: None }
 }
 
 /// A report as people read it.
@@ -152,6 +155,13 @@ pub fn text(report: &DatabaseReport, now: Timestamp) -> String {
 
 fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::Result {
     let status = &report.status;
+    if report.deleted {
+        writeln!(
+            out,
+            "{}: deleted, and goes when its labels have gone from the nodes; if no controller runs: switchover uninstall",
+            report.name
+        )?;
+    }
     if let Some(error) = &report.error {
         return writeln!(out, "{}: {error}", report.name);
     }
@@ -320,6 +330,7 @@ mod tests {
             name: "default".into(),
             node_label: "switchover".into(),
             paused: false,
+            deleted: true,
             status: DatabaseClusterStatus {
                 primary: Some("pg2".into()),
                 timeline: Some(3),
@@ -364,6 +375,7 @@ mod tests {
             error: None,
         };
         let expected = "\
+default: deleted, and goes when its labels have gone from the nodes; if no controller runs: switchover uninstall
 default: primary pg2 (last known; not confirmed now), timeline 3, for 2m30s
   pg2 is the primary.
 

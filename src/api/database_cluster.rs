@@ -37,7 +37,8 @@ pub struct DatabaseClusterSpec {
     pub discovery: Discovery,
 
     /// Key of the node label, and of the taint if there is one. Default: `switchover` for the database named
-    /// `default`, `switchover.dev/NAME` for any other. Two databases can't share a key.
+    /// `default`, `switchover.dev/NAME` for any other. Two databases can't share a key. When it changes, nodes get the
+    /// new label, and then lose the old one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 317),
@@ -336,6 +337,11 @@ pub struct DatabaseClusterStatus {
     /// Number of nodes in each tier.
     pub tiers: TierCounts,
 
+    /// Keys that nodes were labelled with, or are about to be: what must be removed from them one day.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub node_labels: Vec<String>,
+
     /// Readings of nodes that are not believed, each with its reason. The first 20.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
@@ -416,7 +422,7 @@ pub struct IgnoredStatus {
     pub message: String,
     /// When it began.
     #[schemars(schema_with = "optional_date_time")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
 }
 

@@ -11,5 +11,6 @@ mod held;
 mod input;
 mod labels;
 mod movement;
+mod removal;
 mod rights;
 mod upheaval;

@@ -123,6 +123,13 @@ impl World {
         Ok((String::from_utf8_lossy(&output.stdout).into_owned(), warned))
     }
 
+    /// Runs switchover as the administrator; what it printed, or what it failed with.
+    pub fn switchover(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(product()).args(arguments).env("KUBECONFIG", self.bed.kubeconfig()).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// Starts a controller or the webhook, with the rights of its own account.
     pub fn start_role(&self, name: &str) -> Result<()> {
         let role = name.split('-').next().unwrap_or_default();
