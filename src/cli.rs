@@ -60,6 +60,8 @@ pub enum Command {
     Crds(OutputArgs),
     /// Make the webhook's serving certificate, as files or straight into the cluster
     Certs(CertsArgs),
+    /// Take labels, taints and finalizers off again, also when no controller runs any more
+    Uninstall(UninstallArgs),
     /// Run the controller: finds primaries, labels nodes, moves pods
     Controller(ControllerArgs),
     /// Run the admission webhook: injects affinity into the pods of opted-in namespaces
@@ -223,6 +225,24 @@ pub struct CertsArgs {
     pub cluster: ClusterArgs,
 }
 
+#[derive(Debug, Clone, ClapArgs)]
+pub struct UninstallArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Namespace that switchover runs in
+    #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub namespace: String,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
 /// Where every role serves health and metrics.
 #[derive(Debug, Clone, ClapArgs)]
 pub struct HealthArgs {
@@ -335,7 +355,7 @@ pub struct AgentArgs {
     pub window: u16,
 
     /// An echo that isn't answered within this time is lost
-    #[arg(long, env = "SWITCHOVER_TIMEOUT", default_value = "1s")]
+    #[arg(long, env = "SWITCHOVER_TIMEOUT", default_value = "1s", value_parser = between(Span::from_millis(10), Span::from_secs(10)))]
     pub timeout: Span,
 
     /// Write at least this often, also when nothing has changed

@@ -25,6 +25,7 @@ pub mod webhook;
 pub mod controller;
 pub mod effect;
 pub mod lease;
+pub mod leftovers;
 
 pub mod agent;
 pub mod probe;
@@ -36,3 +37,4 @@ pub mod metrics;
 pub mod record;
 pub mod replay;
 pub mod status;
+pub mod uninstall;

@@ -42,6 +42,8 @@ pub struct DatabaseReport {
     pub name: String,
     pub node_label: String,
     pub paused: bool,
+    /// Deleted, and waiting for its labels to be removed from the nodes.
+    pub deleted: bool,
     pub status: DatabaseClusterStatus,
     pub nodes: Vec<NodeReport>,
     /// Why the object itself can't be read, if so.
@@ -109,12 +111,13 @@ fn report(
     latencies: &BTreeMap<String, NodeLatency>,
 ) -> DatabaseReport {
     let name = object.name_any();
+    let deleted = object.metadata.deletion_timestamp.is_some();
     let object: DatabaseCluster = match object.try_parse() {
         Ok(object) => object,
         Err(error) => {
             let (node_label, status) = (crate::api::keys::default_node_label(&name), DatabaseClusterStatus::default());
             let error = Some(format!("the object can't be read: {error}"));
-            return DatabaseReport { name, node_label, paused: false, status, nodes: Vec::new(), error };
+            return DatabaseReport { name, node_label, paused: false, deleted, status, nodes: Vec::new(), error };
         }
     };
     let node_label = object.node_label();
@@ -138,7 +141,7 @@ fn report(
         })
         .collect();
     rows.sort_by(|a, b| (a.tier, a.rtt_us, &a.name).cmp(&(b.tier, b.rtt_us, &b.name)));
-    DatabaseReport { name, node_label, paused: object.spec.paused, status, nodes: rows, error: None }
+    DatabaseReport { name, node_label, paused: object.spec.paused, deleted, status, nodes: rows, error: None }
 }
 
 /// A report as people read it.
@@ -152,6 +155,13 @@ pub fn text(report: &DatabaseReport, now: Timestamp) -> String {
 
 fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::Result {
     let status = &report.status;
+    if report.deleted {
+        writeln!(
+            out,
+            "{}: deleted, and goes when its labels have gone from the nodes; if no controller runs: switchover uninstall",
+            report.name
+        )?;
+    }
     if let Some(error) = &report.error {
         return writeln!(out, "{}: {error}", report.name);
     }
@@ -191,6 +201,7 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
         ]
     });
     table(out, &["NODE", "TIER", "RTT", "LOSS", "HEARTBEAT"], rows)?;
+    ignored(out, status, now)?;
     movement(out, report, now)?;
     if !status.failovers.is_empty() {
         writeln!(out, "\n  last changes of primary")?;
@@ -201,6 +212,26 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
         )?;
     }
     Ok(())
+}
+
+fn ignored(out: &mut String, status: &DatabaseClusterStatus, now: Timestamp) -> fmt::Result {
+    if status.ignored.is_empty() {
+        return Ok(());
+    }
+    let rows = status.ignored.iter().map(|ignored| {
+        let since = ignored.since.map_or_else(|| "?".into(), |at| age(now.duration_since(at)));
+        vec![ignored.node.clone(), since, ignored.reason.clone(), ignored.message.clone()]
+    });
+    table(out, &["IGNORED", "FOR", "REASON", "WHY"], rows)?;
+    unlisted(out, status.ignored_total, status.ignored.len())
+}
+
+/// Says how many rows a table would have beyond those that status lists.
+fn unlisted(out: &mut String, total: u32, listed: usize) -> fmt::Result {
+    match (total as usize).saturating_sub(listed) {
+        0 => Ok(()),
+        more => writeln!(out, "  … and {more} more"),
+    }
 }
 
 fn movement(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::Result {
@@ -221,10 +252,7 @@ fn movement(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::R
             .iter()
             .map(|held| vec![held.pod.clone(), held.node.clone(), held.reason.clone(), held.message.clone()]);
         table(out, &["HELD", "ON", "REASON", "WHY"], held)?;
-        let unlisted = (status.held_total as usize).saturating_sub(status.held.len());
-        if unlisted > 0 {
-            writeln!(out, "  … and {unlisted} more")?;
-        }
+        unlisted(out, status.held_total, status.held.len())?;
     }
     Ok(())
 }
@@ -292,7 +320,7 @@ fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::database_cluster::HeldStatus;
+    use crate::api::database_cluster::{HeldStatus, IgnoredStatus};
 
     #[test]
     fn a_status_reads_well() {
@@ -302,11 +330,19 @@ mod tests {
             name: "default".into(),
             node_label: "switchover".into(),
             paused: false,
+            deleted: true,
             status: DatabaseClusterStatus {
                 primary: Some("pg2".into()),
                 timeline: Some(3),
                 since: at("2026-01-01T00:07:30Z"),
                 message: Some("pg2 is the primary.".into()),
+                ignored: vec![IgnoredStatus {
+                    node: "n7".into(),
+                    reason: "Impossible".into(),
+                    message: "it says 0 µs".into(),
+                    since: at("2026-01-01T00:09:00Z"),
+                }],
+                ignored_total: 1,
                 held: vec![HeldStatus {
                     pod: "orders/job-x".into(),
                     node: "n1".into(),
@@ -339,12 +375,15 @@ mod tests {
             error: None,
         };
         let expected = "\
+default: deleted, and goes when its labels have gone from the nodes; if no controller runs: switchover uninstall
 default: primary pg2 (last known; not confirmed now), timeline 3, for 2m30s
   pg2 is the primary.
 
   nodes (label switchover): 0 closely, 0 intermediate, 0 far, 0 unknown
   NODE   TIER      RTT       LOSS   HEARTBEAT
   n3     closely   0.31 ms   0 %    4s ago
+  IGNORED   FOR   REASON       WHY
+  n7        60s   Impossible   it says 0 µs
   HELD           ON   REASON   WHY
   orders/job-x   n1   Job      it belongs to a Job, whose work would be lost
   … and 1 more

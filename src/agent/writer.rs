@@ -25,7 +25,10 @@ use crate::{
         NodeLatency, NodeLatencySpec,
         node_latency::{Method, Reading},
     },
-    core::rtt::{self, Summary, worth_writing},
+    core::{
+        doubt::POSSIBLE_US,
+        rtt::{self, Summary, worth_writing},
+    },
     probe::Readings,
 };
 
@@ -215,7 +218,8 @@ fn spec(readings: &Readings, heartbeat: Timestamp) -> NodeLatencySpec {
         let reading = (*reading)?;
         Some(Reading {
             host: host.clone(),
-            rtt_us: reading.rtt_us,
+            // The schema refuses the whole object for one reading that can't be.
+            rtt_us: reading.rtt_us.filter(|us| POSSIBLE_US.contains(&u64::from(*us))),
             jitter_us: reading.jitter_us,
             loss_percent: reading.loss_percent,
             samples: reading.samples,

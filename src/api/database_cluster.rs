@@ -37,7 +37,8 @@ pub struct DatabaseClusterSpec {
     pub discovery: Discovery,
 
     /// Key of the node label, and of the taint if there is one. Default: `switchover` for the database named
-    /// `default`, `switchover.dev/NAME` for any other. Two databases can't share a key.
+    /// `default`, `switchover.dev/NAME` for any other. Two databases can't share a key. When it changes, nodes get the
+    /// new label, and then lose the old one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 317),
@@ -336,6 +337,19 @@ pub struct DatabaseClusterStatus {
     /// Number of nodes in each tier.
     pub tiers: TierCounts,
 
+    /// Keys that nodes were labelled with, or are about to be: what must be removed from them one day.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub node_labels: Vec<String>,
+
+    /// Readings of nodes that are not believed, each with its reason. The first 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub ignored: Vec<IgnoredStatus>,
+
+    /// Number of nodes whose reading is not believed, listed or not.
+    pub ignored_total: u32,
+
     /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -395,6 +409,21 @@ pub struct TierCounts {
     pub far: u32,
     /// Nodes that were never measured.
     pub unknown: u32,
+}
+
+/// One node whose reading is not believed.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IgnoredStatus {
+    pub node: String,
+    /// In one CamelCase word.
+    pub reason: String,
+    /// In one sentence, with the readings at which it began.
+    pub message: String,
+    /// When it began.
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 /// One pod that stays on a far node.

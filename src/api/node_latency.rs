@@ -44,8 +44,9 @@ pub struct Reading {
     #[schemars(length(max = 253))]
     pub host: String,
 
-    /// Median round-trip time of the window in microseconds; absent when every echo was lost.
+    /// Median round-trip time of the window in microseconds, up to 10 s; absent when every echo was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
     pub rtt_us: Option<u32>,
 
     /// Difference between the 90th and the 10th percentile of the window in microseconds.

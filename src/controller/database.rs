@@ -1,7 +1,7 @@
 //! One database, for as long as this replica leads: every evaluation goes from what is known to what is done.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use crate::{
     api::{
         DatabaseCluster, DatabaseClusterStatus,
         database_cluster::{FailoverStatus, MemberStatus},
+        keys,
     },
     core::{
         follow::DatabaseDefaults,
@@ -26,10 +27,15 @@ use crate::{
     discover::{self, Discovery, DiscoveryState},
     effect::{self, NodeChange, Notice, database_reference},
     index::Tables,
+    leftovers,
 };
 
 /// Changes of primary that status remembers.
 const MOST_FAILOVERS: usize = 10;
+/// Pause between two tries to set the finalizer, or to remove labels of an earlier key.
+const TIDY_PAUSE: Duration = Duration::from_secs(5);
+/// Nodes whose ignored reading one log line and one event name.
+const MOST_TOLD: usize = 5;
 /// A held pod may only be waiting for others to catch up, such as a disruption budget whose status lags behind its pods:
 /// the movement is called over when nothing has been left to do for this long.
 const QUIET: Duration = Duration::from_secs(5);
@@ -86,6 +92,12 @@ struct Task {
     written: Option<DatabaseClusterStatus>,
     tiers: TierMap,
     evaluated: Option<Instant>,
+    /// When the finalizer was last asked for.
+    tidied: Option<Instant>,
+    /// When labels of earlier keys were last removed.
+    dropped: Option<Instant>,
+    /// Readings that are ignored from now on, to be told of.
+    new_doubts: Vec<String>,
     /// The primary has changed and not every node has its new label yet.
     relabelling: bool,
     journal: Journal,
@@ -124,6 +136,9 @@ impl Task {
             written: Some(status.clone()),
             tiers: TierMap::default(),
             evaluated: None,
+            tidied: None,
+            dropped: None,
+            new_doubts: Vec::new(),
             backoffs: movement::Backoffs::default(),
             quiet_since: None,
             ended_some: false,
@@ -146,9 +161,16 @@ impl Task {
         }
         self.note_primary(&found, wall);
         let Some((object, decided)) = self.decide(&found, now, wall) else { return };
+        self.tell_doubts();
 
+        if found.view.known().is_some() && self.leads() {
+            self.answer_for(&object, now).await;
+        }
         if !decided.label_changes.is_empty() && self.leads() {
             labels::apply(&self.shared, &self.name, &object.node_label(), decided.label_changes.clone()).await;
+        }
+        if decided.label_changes.is_empty() && self.leads() {
+            self.drop_old_labels(&object.node_label(), now).await;
         }
         movement::tell_outcomes(&self.shared, &self.name, &decided.outcomes, wall);
         self.note_progress(&decided, now, wall);
@@ -182,6 +204,52 @@ impl Task {
 
     fn leads(&self) -> bool {
         !self.stop.is_cancelled() && self.shared.leadership.borrow().leads(Instant::now())
+    }
+
+    /// Before nodes are labelled: sees to it that the labels will be removed again. If that can't be had (such as under
+    /// rights of an earlier version), nodes are labelled nevertheless: right labels matter more.
+    async fn answer_for(&mut self, object: &DatabaseCluster, now: Instant) {
+        let key = object.node_label();
+        if !self.status.node_labels.contains(&key) {
+            self.status.node_labels.push(key);
+            self.write_status().await;
+        }
+        let answered = object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == keys::FINALIZER);
+        if answered || self.tidied.is_some_and(|at| now.duration_since(at) < TIDY_PAUSE) {
+            return;
+        }
+        self.tidied = Some(now);
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        if let Err(error) = leftovers::add_finalizer(&self.shared.client, &self.name, uid).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(database = self.name, error, "could not set the finalizer: its labels would outlive it");
+        }
+    }
+
+    /// Removes labels and taints of keys that were used before, once the ones of the key now are right.
+    async fn drop_old_labels(&mut self, key: &str, now: Instant) {
+        let old: BTreeSet<String> = self.status.node_labels.iter().filter(|old| *old != key).cloned().collect();
+        if old.is_empty() || self.dropped.is_some_and(|at| now.duration_since(at) < TIDY_PAUSE) {
+            return;
+        }
+        self.dropped = Some(now);
+        let theirs: BTreeSet<String> = {
+            let tables = self.shared.index.read();
+            let others = tables.databases.values().filter(|other| other.name != self.name);
+            others.filter_map(|other| Some(other.object.as_ref().ok()?.node_label())).collect()
+        };
+        let ours = &old - &theirs;
+        match drop_labels(&self.shared.client, &ours).await {
+            Ok(nodes) => {
+                let labels = old.into_iter().collect::<Vec<_>>().join(", ");
+                tracing::info!(database = self.name, labels, nodes, "removed the labels of an earlier spec.nodeLabel");
+                self.status.node_labels.retain(|kept| kept == key);
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(database = self.name, error, "could not remove the labels of an earlier spec.nodeLabel");
+            }
+        }
     }
 
     async fn carry_out(&mut self, plan: Plan, view: &PrimaryView) {
@@ -290,6 +358,21 @@ impl Task {
         self.last_state = Some(state);
     }
 
+    /// Logs the readings that begin to be ignored, and tells people.
+    fn tell_doubts(&mut self) {
+        let new = std::mem::take(&mut self.new_doubts);
+        if new.is_empty() {
+            return;
+        }
+        let unlisted = new.len().saturating_sub(MOST_TOLD);
+        let mut note = new[..new.len() - unlisted].join("; ");
+        if unlisted > 0 {
+            note.push_str(&format!("; and {unlisted} more"));
+        }
+        tracing::warn!(database = self.name, nodes = new.len(), why = note, "readings are not believed");
+        self.notice(true, "ReadingIgnored", note);
+    }
+
     fn notice(&self, warning: bool, reason: &'static str, note: String) {
         let tables = self.shared.index.read();
         let uid = tables.databases.get(&self.name).map(|database| database.uid.clone()).unwrap_or_default();
@@ -307,12 +390,15 @@ impl Task {
     ) -> Option<(Arc<DatabaseCluster>, Decided)> {
         let shared = Arc::clone(&self.shared);
         let tables = shared.index.read();
-        let object = Arc::clone(tables.databases.get(&self.name)?.object.as_ref().ok()?);
+        let database = tables.databases.get(&self.name).filter(|database| !database.deleted)?;
+        let object = Arc::clone(database.object.as_ref().ok()?);
         let primary_host = found.view.known().and(self.status.primary_host.as_deref());
         // An evaluation is also a confirmation, so that a burst of pod events must not count as several.
         let due = self.evaluated.is_none_or(|at| now.duration_since(at) >= self.shared.tick);
         if due || self.relabelling {
-            self.tiers = labels::evaluate(&tables, &object, primary_host, &self.tiers, self.relabelling, now);
+            let tiers = labels::evaluate(&tables, &object, primary_host, &self.tiers, self.relabelling, now);
+            self.new_doubts = labels::new_doubts(&self.tiers, &tiers, &self.status);
+            self.tiers = tiers;
             self.evaluated = Some(now);
         }
         let label_changes = if found.view.known().is_some() {
@@ -446,6 +532,14 @@ impl Task {
     }
 }
 
+/// Removes labels and taints of these keys; says from how many nodes.
+async fn drop_labels(client: &kube::Client, keys: &BTreeSet<String>) -> Result<usize, effect::EffectError> {
+    let found = leftovers::find(client, |key| keys.contains(key)).await?;
+    let nodes = found.len();
+    leftovers::strip(client, found).await?;
+    Ok(nodes)
+}
+
 /// Marks what was restarted for one change of primary.
 fn restart_mark(database: &str, epoch: u64) -> String {
     format!("{database}/{epoch}")
@@ -464,7 +558,10 @@ fn neighbours(tables: &Tables, name: &str) -> (HashMap<String, DatabaseDefaults>
             let node = |node: &crate::core::workload::Node| {
                 (node.name.clone(), NodeTier { tier: tier(&node.labels), rtt_us: None, candidate: None })
             };
-            others.insert(other.clone(), TierMap { nodes: tables.nodes.values().map(node).collect(), bounds: None });
+            others.insert(
+                other.clone(),
+                TierMap { nodes: tables.nodes.values().map(node).collect(), ..TierMap::default() },
+            );
         }
     }
     (defaults, others)

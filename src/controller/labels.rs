@@ -9,8 +9,9 @@ use futures::{StreamExt, stream};
 
 use super::Shared;
 use crate::{
-    api::DatabaseCluster,
+    api::{DatabaseCluster, DatabaseClusterStatus},
     core::{
+        doubt::Doubt,
         tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
         workload::Node,
     },
@@ -55,7 +56,21 @@ pub(super) fn evaluate(
         let tier = NodeTier { tier: label(node), rtt_us: rtt(&node.name), candidate: None };
         map.nodes.insert(node.name.clone(), tier);
     }
+    if primary.is_none() {
+        // Nothing was looked at, so that nothing has ended either.
+        map.doubts.clone_from(&previous.doubts);
+    }
     map
+}
+
+/// What begins to be ignored now, `NODE: WHY`. What the status says already was told by an earlier leader.
+pub(super) fn new_doubts(before: &TierMap, now: &TierMap, status: &DatabaseClusterStatus) -> Vec<String> {
+    let known = |node: &String, doubt: &Doubt| {
+        before.doubts.get(node).is_some_and(|before| before.name() == doubt.name())
+            || status.ignored.iter().any(|ignored| ignored.node == *node && ignored.reason == doubt.name())
+    };
+    let new = now.doubts.iter().filter(|(node, doubt)| !known(node, doubt));
+    new.map(|(node, doubt)| format!("{node}: {doubt}")).collect()
 }
 
 /// The fresh median from a node to a member's host, in microseconds.

@@ -8,6 +8,7 @@ use prometheus_client::{
 
 use crate::{
     core::{
+        doubt::Doubt,
         held::Gate,
         journal::Action,
         plan::Plan,
@@ -57,6 +58,7 @@ pub struct ControllerMetrics {
     leader: Gauge,
     watch_current: Family<Kind, Gauge>,
     nodes: Family<DatabaseTier, Gauge>,
+    ignored: Family<DatabaseReason, Gauge>,
     label_writes: Family<DatabaseOutcome, Counter>,
     moves: Family<DatabaseMove, Counter>,
     move_ends: Family<DatabaseOutcome, Counter>,
@@ -77,6 +79,7 @@ impl ControllerMetrics {
             leader: Gauge::default(),
             watch_current: Family::default(),
             nodes: Family::default(),
+            ignored: Family::default(),
             label_writes: Family::default(),
             moves: Family::default(),
             move_ends: Family::default(),
@@ -91,6 +94,7 @@ impl ControllerMetrics {
         registry.register("leader", "1 while this replica leads", m.leader);
         registry.register("watch_current", "1 while the watch of a kind is filled and works", m.watch_current);
         registry.register("nodes", "Nodes by tier", m.nodes);
+        registry.register("ignored_readings", "Nodes whose reading is not believed, by reason", m.ignored);
         registry.register("node_label_writes", "Label changes that were sent, by outcome", m.label_writes);
         registry.register("moves", "Moves that were sent, by the API server's answer", m.moves);
         registry.register("moves_ended", "Moves that are over, by how they ended", m.move_ends);
@@ -146,6 +150,11 @@ impl ControllerMetrics {
             let labels = DatabaseTier { database: database.into(), tier: tier.label().unwrap_or("unknown") };
             self.nodes.get_or_create(&labels).set(count(tiers.count(tier)));
         }
+        for reason in Doubt::NAMES {
+            let labels = DatabaseReason { database: database.into(), reason };
+            let nodes = tiers.doubts.values().filter(|doubt| doubt.name() == reason).count();
+            self.ignored.get_or_create(&labels).set(count(nodes));
+        }
         self.moving.get_or_create(&DatabaseOnly { database: database.into() }).set(count(moving));
         // Reasons that don't hold any more go, rather than stay at their last value.
         let mut held = std::collections::BTreeMap::<&'static str, usize>::new();
@@ -167,6 +176,9 @@ impl ControllerMetrics {
         self.moving.remove(&DatabaseOnly { database: database.into() });
         for tier in ["closely", "intermediate", "far", "unknown"] {
             self.nodes.remove(&DatabaseTier { database: database.into(), tier });
+        }
+        for reason in Doubt::NAMES {
+            self.ignored.remove(&DatabaseReason { database: database.into(), reason });
         }
         for reason in crate::core::held::HeldReason::NAMES {
             self.held.remove(&DatabaseReason { database: database.into(), reason });

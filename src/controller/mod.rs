@@ -9,9 +9,15 @@ mod labels;
 mod metrics;
 mod movement;
 mod opt_in;
+mod removal;
 mod report;
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use kube::Client;
 use tokio::{
@@ -101,6 +107,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
         databases: HashMap::new(),
         opt_ins: opt_in::OptIns::default(),
         refused: HashMap::new(),
+        removals: removal::Removals::default(),
     };
     let mut changes = shared.index.changes();
     let mut leadership = shared.leadership.clone();
@@ -135,6 +142,7 @@ struct Manager {
     opt_ins: opt_in::OptIns,
     /// Why databases are not accepted, by name, so that each refusal is told once.
     refused: HashMap<String, String>,
+    removals: removal::Removals,
 }
 
 struct Running {
@@ -153,10 +161,12 @@ impl Manager {
             for (_, running) in self.databases.drain() {
                 running.stop.cancel();
             }
+            self.removals.stop();
             return;
         }
         let databases: Vec<Database> = self.shared.index.read().databases.values().cloned().collect();
         let accepted = self.accept(&databases);
+        self.remove(&databases, &accepted);
         self.databases.retain(|name, running| {
             let same = |object: &Arc<DatabaseCluster>| {
                 object.metadata.uid.as_deref() == Some(&running.uid)
@@ -184,6 +194,24 @@ impl Manager {
         self.opt_ins.check(&self.shared);
     }
 
+    /// Begins to clear up after databases that are deleted. A key that another database has now is that one's.
+    fn remove(&mut self, databases: &[Database], accepted: &HashMap<&str, &Arc<DatabaseCluster>>) {
+        let going = |database: &&Database| database.deleted && database.finalizer;
+        self.removals.retain(&databases.iter().filter(going).map(|database| database.uid.as_str()).collect());
+        let theirs: BTreeSet<String> = accepted.values().map(|object| object.node_label()).collect();
+        for database in databases.iter().filter(going) {
+            if !self.removals.due(database) {
+                continue;
+            }
+            // It may have been followed until now: what its task is writing comes first.
+            let before = self.databases.remove(&database.name).map(|running| {
+                running.stop.cancel();
+                running.task
+            });
+            self.removals.begin(&self.shared, database, &database.keys - &theirs, before);
+        }
+    }
+
     /// The databases that can be followed. Each refusal goes to the log, an event and a condition, once.
     fn accept<'d>(&mut self, databases: &'d [Database]) -> HashMap<&'d str, &'d Arc<DatabaseCluster>> {
         let mut readable: Vec<_> = databases.iter().filter(|d| d.object.is_ok()).collect();
@@ -198,7 +226,12 @@ impl Manager {
         for database in readable {
             let Ok(object) = &database.object else { continue };
             let key = object.node_label();
-            if let Some(owner) = keys.get(&key) {
+            if database.deleted {
+                // Until its labels have gone, nobody else's may come.
+                if database.finalizer {
+                    keys.entry(key).or_insert(&database.name);
+                }
+            } else if let Some(owner) = keys.get(&key) {
                 refused.insert(
                     database.name.clone(),
                     format!(
@@ -211,7 +244,7 @@ impl Manager {
                 accepted.insert(database.name.as_str(), object);
             }
         }
-        for database in databases {
+        for database in databases.iter().filter(|database| !database.deleted) {
             if let Err(error) = &database.object {
                 refused.insert(database.name.clone(), format!("the object can't be read: {error}"));
             }
@@ -250,6 +283,7 @@ impl Manager {
     }
 
     async fn stop(&mut self) {
+        self.removals.stop();
         for (_, running) in self.databases.drain() {
             running.stop.cancel();
             // A tick is bounded by the time limit of its calls.

@@ -8,11 +8,13 @@ use crate::{
     api::{
         DatabaseCluster, DatabaseClusterStatus,
         database_cluster::{
-            ClaimantStatus, HeldStatus, MemberStatus, MovingStatus, TierCounts, UselessStatus, WorkloadStatus,
+            ClaimantStatus, HeldStatus, IgnoredStatus, MemberStatus, MovingStatus, TierCounts, UselessStatus,
+            WorkloadStatus,
         },
     },
     core::{
         census::WorkloadKey,
+        doubt::Doubt,
         held::Gate,
         journal::{Action, Journal, Underway},
         plan::Plan,
@@ -25,6 +27,8 @@ use crate::{
 
 /// Pods that status lists by name; the total counts them all.
 const MOST_HELD: usize = 20;
+/// Nodes that status lists as not believed; the total counts them all.
+const MOST_IGNORED: usize = 20;
 /// Workloads that status remembers as moved in vain.
 const MOST_USELESS: usize = 100;
 
@@ -68,6 +72,9 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
         far: count(Tier::Far),
         unknown: count(Tier::Unknown),
     };
+    status.ignored =
+        tiers.doubts.iter().take(MOST_IGNORED).map(|doubt| ignored(&status.ignored, doubt, wall)).collect();
+    status.ignored_total = u32::try_from(tiers.doubts.len()).unwrap_or(u32::MAX);
     status.held = plan.held.iter().take(MOST_HELD).map(held).collect();
     status.held_total = u32::try_from(plan.held.len()).unwrap_or(u32::MAX);
     status.moving = journal.underway.iter().map(moving).collect();
@@ -76,6 +83,17 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     for condition in conditions(facts) {
         set(&mut status.conditions, condition, object.metadata.generation, wall);
     }
+}
+
+/// As it began: a reading that wavers is not news.
+fn ignored(before: &[IgnoredStatus], (node, doubt): (&String, &Doubt), wall: Timestamp) -> IgnoredStatus {
+    let known = before.iter().find(|known| known.node == *node && known.reason == doubt.name());
+    known.cloned().unwrap_or_else(|| IgnoredStatus {
+        node: node.clone(),
+        reason: doubt.name().into(),
+        message: doubt.to_string(),
+        since: Some(wall),
+    })
 }
 
 fn held(held: &crate::core::plan::Held) -> HeldStatus {

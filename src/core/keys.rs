@@ -19,15 +19,20 @@ pub const RESTARTED_FOR: &str = "switchover.dev/restarted-for";
 /// Node annotation: `"false"` keeps switchover's hands off the node's label and taint.
 pub const MANAGE: &str = "switchover.dev/manage";
 
+/// Finalizer of a DatabaseCluster that has labelled nodes: it goes when the labels have gone.
+pub const FINALIZER: &str = "switchover.dev/nodes";
+
 /// Node label of the database that is named [`DEFAULT_DATABASE`].
 pub const DEFAULT_NODE_LABEL: &str = "switchover";
+/// What the node labels of the other databases begin with, unless they name their own.
+pub const NODE_LABEL_PREFIX: &str = "switchover.dev/";
 /// The database whose node label is [`DEFAULT_NODE_LABEL`].
 pub const DEFAULT_DATABASE: &str = "default";
 
 /// The node label (and taint) key of a database that names none of its own.
 #[must_use]
 pub fn default_node_label(database: &str) -> String {
-    if database == DEFAULT_DATABASE { DEFAULT_NODE_LABEL.to_owned() } else { format!("switchover.dev/{database}") }
+    if database == DEFAULT_DATABASE { DEFAULT_NODE_LABEL.to_owned() } else { format!("{NODE_LABEL_PREFIX}{database}") }
 }
 
 /// The field manager of everything that the controller writes.

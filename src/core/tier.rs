@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::doubt::{Doubt, doubts};
+
 /// How near a node is to the primary. Ordered: nearer is less.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(rename_all = "lowercase")]
@@ -91,7 +93,7 @@ impl Bounds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeTier {
     pub tier: Tier,
-    /// Fresh median to the primary, in microseconds.
+    /// Fresh median to the primary, in microseconds, if it is believed.
     pub rtt_us: Option<u64>,
     /// A tier that the readings ask for but that is not confirmed yet, and how many evaluations in a row agreed.
     pub candidate: Option<(Tier, u32)>,
@@ -103,6 +105,8 @@ pub struct TierMap {
     pub nodes: BTreeMap<String, NodeTier>,
     /// `None` while nothing may change: no reading, or too few.
     pub bounds: Option<Bounds>,
+    /// Readings that were not believed, by node.
+    pub doubts: BTreeMap<String, Doubt>,
 }
 
 impl TierMap {
@@ -128,14 +132,14 @@ impl TierMap {
 pub struct Measured {
     /// The tier that its label says.
     pub label: Tier,
-    /// Fresh median to the primary in microseconds; `None` when there is none.
+    /// Fresh median to the primary in microseconds, as the node says; `None` when there is none.
     pub rtt_us: Option<u64>,
 }
 
 /// Evaluates every node once. `at_once` is set when the primary has changed since the last evaluation: then the
-/// readings count without margin and without confirmations. A node without a fresh reading keeps its tier. While fewer
-/// than half of the nodes that have ever been labelled have a fresh reading, nothing changes: minimum and maximum
-/// would be those of the few that happen to be left.
+/// readings count without margin and without confirmations. A node without a fresh reading that can be believed keeps
+/// its tier. While fewer than half of the nodes that have ever been labelled have one, nothing changes: minimum and
+/// maximum would be those of the few that happen to be left.
 #[must_use]
 pub fn tiers(
     nodes: &BTreeMap<String, Measured>,
@@ -143,18 +147,24 @@ pub fn tiers(
     thresholds: &Thresholds,
     at_once: bool,
 ) -> TierMap {
+    let doubts = doubts(nodes);
+    let believed = |name: &String, measured: &Measured| match doubts.get(name) {
+        Some(Doubt::Impossible { .. } | Doubt::LoneNearest { .. }) => Measured { rtt_us: None, ..*measured },
+        Some(Doubt::LoneFarthest { .. }) | None => *measured,
+    };
+    let nodes: BTreeMap<&String, Measured> = nodes.iter().map(|(name, node)| (name, believed(name, node))).collect();
     let fresh = nodes.values().filter(|n| n.rtt_us.is_some()).count();
     let labelled = nodes.values().filter(|n| n.label != Tier::Unknown || n.rtt_us.is_some()).count();
-    let enough = fresh * 2 >= labelled;
-    let bounds = if enough { Bounds::of(thresholds, nodes.values().filter_map(|n| n.rtt_us)) } else { None };
+    let extremes = nodes.iter().filter(|(name, _)| !doubts.contains_key(**name)).filter_map(|(_, node)| node.rtt_us);
+    let bounds = if fresh * 2 >= labelled { Bounds::of(thresholds, extremes) } else { None };
     let nodes = nodes
-        .iter()
+        .into_iter()
         .map(|(name, measured)| {
             let pending = previous.nodes.get(name).and_then(|n| n.candidate);
-            (name.clone(), evaluate(*measured, pending, bounds, thresholds, at_once))
+            (name.clone(), evaluate(measured, pending, bounds, thresholds, at_once))
         })
         .collect();
-    TierMap { nodes, bounds }
+    TierMap { nodes, bounds, doubts }
 }
 
 fn evaluate(
@@ -228,6 +238,17 @@ mod tests {
             ("one agent dead: its label stays", "a=300 b=-/intermediate c=20000", "a=closely b=intermediate c=far"),
             ("never measured is not far", "a=300 b=- c=20000", "a=closely b=? c=far"),
             ("most agents dead: nothing changes", "a=20000/far b=-/closely c=-/closely", "a=far b=closely c=closely"),
+            ("one node at 20 ms", "a=300 b=310 c=8000 d=20000", "a=closely b=closely c=intermediate d=far"),
+            ("next to nothing: its label stays", "a=1/far b=8000 c=8100 d=20000", "a=far b=closely c=closely d=far"),
+            ("never labelled, and next to nothing", "a=1 b=8000 c=8100 d=20000", "a=? b=closely c=closely d=far"),
+            ("zero: its label stays", "a=0/closely b=300 c=20000", "a=closely b=closely c=far"),
+            ("an hour: its label stays", "a=300 b=20000 c=3600000000/far", "a=closely b=far c=far"),
+            (
+                "seconds: it is far, and so is who was",
+                "a=300 b=310 c=20000 d=5000000",
+                "a=closely b=closely c=far d=far",
+            ),
+            ("most lie: nothing changes", "a=300/far b=0/closely c=0/closely", "a=far b=closely c=closely"),
         ] {
             let map = tiers(&nodes(measured), &TierMap::default(), &THRESHOLDS, true);
             assert_eq!(shown(&map), expected, "{what}");
@@ -276,7 +297,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_node_without_a_reading_keeps_its_tier(rtts in prop::collection::vec(prop::option::of(0u64..100_000), 1..20)) {
+        fn a_node_without_a_reading_keeps_its_tier(rtts in prop::collection::vec(prop::option::of(10u64..100_000), 1..20)) {
             let nodes: BTreeMap<_, _> = rtts.iter().enumerate()
                 .map(|(i, rtt)| (format!("n{i}"), Measured { label: [Tier::Closely, Tier::Far, Tier::Unknown][i % 3], rtt_us: *rtt }))
                 .collect();

@@ -4,7 +4,7 @@ mod convert;
 mod quantity;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, RwLock, RwLockReadGuard},
     time::Instant,
 };
@@ -23,7 +23,7 @@ use kube::{
 use tokio::{sync::watch as channel, task::JoinSet};
 
 use crate::{
-    api::{DatabaseCluster, NodeLatency, NodeLatencySpec},
+    api::{DatabaseCluster, NodeLatency, NodeLatencySpec, keys},
     core::workload::{DisruptionBudget, Namespace, Node, Pod, Snapshot, Workload},
     watch::{self, Changed, Health, Table},
 };
@@ -37,6 +37,12 @@ pub struct Database {
     pub object: Result<Arc<DatabaseCluster>, String>,
     /// To attach events and conditions to, also when the spec can't be read.
     pub uid: String,
+    /// Deleted, and still there because of a finalizer.
+    pub deleted: bool,
+    /// The finalizer is ours.
+    pub finalizer: bool,
+    /// Every key that it may have labelled nodes with.
+    pub keys: BTreeSet<String>,
     version: Option<String>,
 }
 
@@ -254,8 +260,20 @@ fn namespace(object: PartialObjectMeta<KubeNamespace>) -> (String, Option<Namesp
 fn database(object: DynamicObject) -> (String, Option<Database>) {
     let name = object.name_any();
     let (uid, version) = (object.uid().unwrap_or_default(), object.resource_version());
+    let deleted = object.metadata.deletion_timestamp.is_some();
+    let finalizer = object.finalizers().iter().any(|finalizer| finalizer == keys::FINALIZER);
+    let keys = labelled_with(&object);
     let object = object.try_parse::<DatabaseCluster>().map(Arc::new).map_err(|error| error.to_string());
-    (name.clone(), Some(Database { name, object, uid, version }))
+    (name.clone(), Some(Database { name, object, uid, deleted, finalizer, keys, version }))
+}
+
+/// Every key that a database may have labelled nodes with, read without understanding the rest of it.
+pub fn labelled_with(object: &DynamicObject) -> BTreeSet<String> {
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    let current = text(&object.data["spec"]["nodeLabel"]);
+    let current = current.unwrap_or_else(|| keys::default_node_label(&object.name_any()));
+    let earlier = object.data["status"]["nodeLabels"].as_array();
+    earlier.into_iter().flatten().filter_map(text).chain([current]).collect()
 }
 
 /// A reading that was there before this process started is as old as its heartbeat says, if the clocks agree at all:

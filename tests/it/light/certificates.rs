@@ -78,7 +78,7 @@ fn a_lost_certificate_is_made_again_and_the_command_agrees_with_the_controller()
 
         // By hand there is nothing left to do.
         let before = versions(scene).await?;
-        let said = scene.world.product(&["certs", "--apply", "--service", "127.0.0.1", "--days", "90"])?;
+        let said = scene.world.switchover(&["certs", "--apply", "--service", "127.0.0.1", "--days", "90"])?;
         assert!(
             said.contains("the certificate in the Secret switchover-system/switchover-webhook-tls is good until"),
             "{said}"

@@ -108,6 +108,54 @@ fn a_node_whose_agent_is_dead_keeps_its_label() {
 }
 
 #[test]
+fn an_agent_that_lies_changes_nobody_elses_tier() {
+    scene("liar", async |scene| {
+        scene.nodes(&[2, 3], 3).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({})).await?;
+        let others = "dc2-2=closely dc2-3=closely dc3-1=far dc3-2=far dc3-3=far";
+        let honest = format!("dc2-1=closely {others}");
+        scene.labelled(&honest).await?;
+        let ignored = async || {
+            let status = scene.status().await?;
+            Ok(status.ignored.into_iter().map(|it| (it.node, it.reason, it.message)).collect::<Vec<_>>())
+        };
+        let told = async |reason: &str, message: &str| {
+            let entry = (scene.node("dc2-1"), reason.to_owned(), message.to_owned());
+            eventually("the status", vec![entry], ignored).await?;
+            let note = format!("{}: {message}", scene.node("dc2-1"));
+            until("the event", async || {
+                Ok(scene.events(scene.name, "ReadingIgnored").await?.contains(&note).then_some(()))
+            })
+            .await
+        };
+
+        // If it were believed, all others would be far.
+        scene.measure("dc2-1", [1, 300, 22_000]).await?;
+        let why = "it says 1 µs, faster than any network, and the next nearest node 8000 µs: it keeps its label";
+        told("LoneNearest", why).await?;
+        stays("the labels", SEVERAL_TICKS, honest.clone(), async || scene.tiers().await).await?;
+
+        // If it were believed, nobody else would be far.
+        scene.measure("dc2-1", [9_000_000, 300, 22_000]).await?;
+        let why = "it alone says 9000000 µs, and the next farthest node 20000 µs: what is far is measured without it";
+        told("LoneFarthest", why).await?;
+        let without_it = format!("dc2-1=far {others}");
+        scene.labelled(&without_it).await?;
+        stays("the labels", SEVERAL_TICKS, without_it, async || scene.tiers().await).await?;
+
+        for impossible in [0, 10_000_001] {
+            let refused = scene.measure("dc2-1", [impossible, 300, 22_000]).await.expect_err("it was taken");
+            assert!(refused.to_string().contains("spec.readings[0].rttUs"), "{refused}");
+        }
+
+        scene.measure("dc2-1", [8_000, 300, 22_000]).await?;
+        scene.labelled(&honest).await?;
+        eventually("nothing to be ignored any more", vec![], ignored).await
+    });
+}
+
+#[test]
 fn a_label_that_somebody_removed_or_changed_is_put_back() {
     scene("put-back", async |scene| {
         scene.nodes(&[1, 2, 3], 1).await?;

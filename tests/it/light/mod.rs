@@ -12,6 +12,7 @@ mod held;
 mod input;
 mod labels;
 mod movement;
+mod removal;
 mod rights;
 mod tools;
 mod upheaval;

@@ -180,6 +180,32 @@ fn the_webhook_writes_nothing() {
 }
 
 #[test]
+fn the_controller_may_change_nothing_of_a_database_but_its_finalizer() {
+    scene("finalizer-only", async |scene| {
+        scene.database_at(scene.name, &["http://127.0.0.1:1".to_owned()], json!({})).await?;
+        let client = scene.world.bed.client_for_service_account(NAMESPACE, "switchover-controller").await?;
+        let databases: Api<DatabaseCluster> = Api::all(client);
+        let change = async |patch: Value| {
+            let patch = Patch::Merge(patch);
+            refusal(databases.patch(scene.name, &PatchParams::default(), &patch).await)
+        };
+        for wrong in [
+            json!({"spec": {"paused": true}}),
+            json!({"metadata": {"labels": {"a": "b"}}}),
+            json!({"metadata": {"annotations": {"a": "b"}}}),
+            json!({"metadata": {"finalizers": ["example.com/theirs"]}}),
+        ] {
+            let refused = change(wrong.clone()).await.expect_err(&format!("{wrong} was taken"));
+            assert!(refused.contains("may change nothing of a DatabaseCluster but"), "{wrong}: {refused}");
+        }
+        for finalizers in [json!([switchover::api::keys::FINALIZER]), json!([])] {
+            assert_eq!(change(json!({"metadata": {"finalizers": finalizers}})).await, Ok(()));
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn the_controller_evicts_and_never_deletes() {
     scene("controller", async |scene| {
         scene.nodes(&[1], 1).await?;
@@ -188,6 +214,7 @@ fn the_controller_evicts_and_never_deletes() {
         let everywhere = set(&[
             "create events",
             "create pods/eviction",
+            "patch databaseclusters",
             "patch databaseclusters/status",
             "patch deployments",
             "patch events",

@@ -181,6 +181,17 @@ impl Scene {
         }
         Api::<Node>::all(self.client.clone()).delete_collection(&delete, &self.own()).await?;
         Api::<NodeLatency>::all(self.client.clone()).delete_collection(&delete, &self.own()).await?;
-        Ok(())
+        let gone = until("the databases to go with their labels", async || {
+            Ok(self.databases().list(&self.own()).await?.items.is_empty().then_some(()))
+        })
+        .await;
+        if gone.is_err() {
+            // The next scene needs a clean table all the same.
+            let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+            for database in self.databases().list(&self.own()).await?.items {
+                self.databases().patch(&database.name_any(), &PatchParams::default(), &free).await?;
+            }
+        }
+        gone
     }
 }

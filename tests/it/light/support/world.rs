@@ -140,12 +140,11 @@ impl World {
         Ok((String::from_utf8_lossy(&output.stdout).into_owned(), warned))
     }
 
-    /// Runs one of the product's tools as the administrator; what it printed.
-    pub fn product(&self, arguments: &[&str]) -> Result<String> {
+    /// Runs switchover as the administrator; what it printed, or what it failed with.
+    pub fn switchover(&self, arguments: &[&str]) -> Result<String> {
         let output = Command::new(product()).args(arguments).env("KUBECONFIG", self.bed.kubeconfig()).output()?;
-        let failed = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "switchover {}: {failed}", arguments.join(" "));
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// Starts a controller or the webhook, with the rights of its own account.

@@ -1,0 +1,150 @@
+//! A DatabaseCluster that is deleted: what it put onto nodes goes first, then the finalizer, and with it the object.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::{
+    effect::{EffectError, Notice, database_reference},
+    index::Database,
+    leftovers,
+};
+
+/// Pause before what failed is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// The watch tells that an object is gone a moment after it is.
+const LAG: Duration = Duration::from_secs(5);
+
+/// The removals that are under way, by the UID of their database.
+#[derive(Default)]
+pub(super) struct Removals {
+    underway: HashMap<String, Underway>,
+}
+
+struct Underway {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    began: Instant,
+}
+
+impl Removals {
+    /// Whether `database` still needs a removal to be begun.
+    pub fn due(&mut self, database: &Database) -> bool {
+        let Some(underway) = self.underway.get(&database.uid) else { return true };
+        underway.task.is_finished() && underway.began.elapsed() > LAG
+    }
+
+    /// Begins to remove what `database` put onto nodes under `keys`, once `before` has ended.
+    pub fn begin(
+        &mut self,
+        shared: &Arc<Shared>,
+        database: &Database,
+        keys: BTreeSet<String>,
+        before: Option<JoinHandle<()>>,
+    ) {
+        let stop = CancellationToken::new();
+        let removal =
+            Removal { shared: Arc::clone(shared), name: database.name.clone(), uid: database.uid.clone(), keys };
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            stopped.run_until_cancelled(removal.run()).await;
+        });
+        self.underway.insert(database.uid.clone(), Underway { stop, task, began: Instant::now() });
+    }
+
+    /// Forgets databases that are not among `uids` any more. Their removals end by themselves.
+    pub fn retain(&mut self, uids: &BTreeSet<&str>) {
+        self.underway.retain(|uid, _| uids.contains(uid.as_str()));
+    }
+
+    /// Ends what is under way, as a replica that doesn't lead must.
+    pub fn stop(&mut self) {
+        for (_, underway) in self.underway.drain() {
+            underway.stop.cancel();
+        }
+    }
+}
+
+struct Removal {
+    shared: Arc<Shared>,
+    name: String,
+    uid: String,
+    keys: BTreeSet<String>,
+}
+
+impl Removal {
+    /// Until it is done. Every step can be done twice, so that another leader may go on from anywhere.
+    async fn run(self) {
+        let keys = self.keys.iter().cloned().collect::<Vec<_>>().join(", ");
+        tracing::info!(database = self.name, labels = keys, "deleted: removing its labels and taints");
+        let mut told = None;
+        while self.wanted() {
+            if self.shared.leadership.borrow().leads(Instant::now()) {
+                match self.remove().await {
+                    Ok(note) => {
+                        tracing::info!(database = self.name, "{note}");
+                        return self.notice(false, note);
+                    }
+                    Err(error) => {
+                        let why = error.to_string();
+                        if told.as_ref() != Some(&why) {
+                            tracing::warn!(
+                                database = self.name,
+                                error = why,
+                                "could not remove its labels; will try again"
+                            );
+                            self.notice(true, format!("can't remove its labels and taints from the nodes: {why}"));
+                            told = Some(why);
+                        }
+                    }
+                }
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Whether the database still waits for it.
+    fn wanted(&self) -> bool {
+        let tables = self.shared.index.read();
+        let database = tables.databases.get(&self.name).filter(|database| database.uid == self.uid);
+        database.is_some_and(|database| database.deleted && database.finalizer)
+    }
+
+    /// Says what was done.
+    async fn remove(&self) -> Result<String, EffectError> {
+        let client = &self.shared.client;
+        let (mut stripped, mut left_alone) = (BTreeSet::new(), BTreeSet::new());
+        // Looked at again until nothing is left: a label may have been on its way.
+        loop {
+            let found = leftovers::find(client, |key| self.keys.contains(key)).await?;
+            let (alone, ours): (Vec<_>, Vec<_>) = found.into_iter().partition(|leftover| leftover.left_alone);
+            left_alone.extend(alone.into_iter().map(|leftover| leftover.node));
+            if ours.is_empty() {
+                break;
+            }
+            stripped.extend(ours.iter().map(|leftover| leftover.node.clone()));
+            leftovers::strip(client, ours).await?;
+        }
+        leftovers::remove_finalizer(client, &self.name, &self.uid).await?;
+        let mut note = format!("removed its labels and taints from {} nodes", stripped.len());
+        if !left_alone.is_empty() {
+            note += &format!("; {} are annotated switchover.dev/manage: \"false\" and left alone", left_alone.len());
+        }
+        Ok(note)
+    }
+
+    fn notice(&self, warning: bool, note: String) {
+        let reason = if warning { "RemovalFailed" } else { "Removed" };
+        let about = database_reference(&self.name, &self.uid);
+        self.shared.notices.send(Notice { about, warning, reason, action: "Remove", note });
+    }
+}
