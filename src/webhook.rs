@@ -120,7 +120,7 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
             .await;
     });
 
-    let handler = Handler::new(Arc::clone(cache.view()), metrics, &config);
+    let handler = Handler::following(&cache, metrics, &config);
     let clients = config.client_authorities.map(|file| Arc::new(Clients::new(file, config.client_names)));
     if let Some(clients) = &clients {
         let known = probes.check("clients", "there are no good authorities of clients in the file yet; see the log");

@@ -18,7 +18,10 @@ use kube::{
 };
 use moka::sync::Cache as Expiring;
 use prometheus_client::registry::Registry;
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{
+    sync::{Notify, watch as channel},
+    task::JoinSet,
+};
 
 use super::WebhookMetrics;
 use crate::{
@@ -48,6 +51,8 @@ struct Shared {
     view: Arc<ArcSwap<View>>,
     tables: Mutex<Tables>,
     changed: Notify,
+    /// Tells that a view with other namespaces was swapped in.
+    namespace_news: channel::Sender<()>,
     /// When the API server last confirmed what the table says of a database. An entry that is gone was not confirmed in
     /// time: the database's facts are stale.
     confirmed: Expiring<String, Instant>,
@@ -85,6 +90,7 @@ impl Cache {
             view: Arc::new(ArcSwap::from_pointee(view)),
             tables: Mutex::default(),
             changed: Notify::new(),
+            namespace_news: channel::Sender::new(()),
             confirmed: Expiring::builder().time_to_live(facts_ttl).build(),
             facts_ttl,
             healths: [NAMESPACE, DATABASE, NODE].map(Health::new),
@@ -96,6 +102,12 @@ impl Cache {
     #[must_use]
     pub fn view(&self) -> &Arc<ArcSwap<View>> {
         &self.0.view
+    }
+
+    /// Tells whenever the view has other namespaces.
+    #[must_use]
+    pub fn namespace_news(&self) -> channel::Receiver<()> {
+        self.0.namespace_news.subscribe()
     }
 
     /// The view as the API server has it now, from one list each: for tools that ask once.
@@ -226,7 +238,8 @@ impl Cache {
         let mut tables = self.tables();
         let tables = &mut *tables;
         let before = self.0.view.load();
-        let namespaces = if std::mem::take(&mut tables.namespaces_changed) {
+        let other_namespaces = std::mem::take(&mut tables.namespaces_changed);
+        let namespaces = if other_namespaces {
             Arc::new(tables.namespaces.iter().map(|(name, said)| (name.clone(), said.clone())).collect())
         } else {
             Arc::clone(&before.namespaces)
@@ -258,6 +271,9 @@ impl Cache {
         }
         let own_namespace = Arc::clone(&before.own_namespace);
         self.0.view.store(Arc::new(View { namespaces, databases: Arc::new(databases), own_namespace }));
+        if other_namespaces {
+            self.0.namespace_news.send_replace(());
+        }
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {

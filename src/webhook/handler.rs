@@ -16,15 +16,25 @@ use axum::{
 };
 use futures::StreamExt;
 use moka::sync::Cache as Expiring;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
-use super::{WebhookConfig, WebhookMetrics};
-use crate::admission::{self, Answer, Failure, View};
+use super::{Cache, WebhookConfig, WebhookMetrics};
+use crate::{
+    admission::{self, Answer, Failure, Outcome, View},
+    core::{affinity::SkipReason, follow::NotFollowing},
+};
+
+/// The API server asks about pods of namespaces with the label alone. One that is not known here got its label a moment
+/// ago (`kubectl apply` of a namespace and what runs in it), and the watch tells of it any moment: so long is waited for
+/// that, a quarter of the time that the API server gives us.
+const NEW_NAMESPACE: Duration = Duration::from_millis(250);
 
 /// Answers requests from the current [`View`].
 #[derive(Debug)]
 pub struct Handler {
     view: Arc<ArcSwap<View>>,
+    /// Tells that the view has other namespaces, if anybody keeps it current.
+    news: Option<watch::Receiver<()>>,
     metrics: WebhookMetrics,
     requests: Semaphore,
     bytes: Semaphore,
@@ -35,10 +45,27 @@ pub struct Handler {
 }
 
 impl Handler {
+    /// Answers from a view as it is.
     #[must_use]
     pub fn new(view: Arc<ArcSwap<View>>, metrics: WebhookMetrics, config: &WebhookConfig) -> Arc<Self> {
+        Self::hearing(view, None, metrics, config)
+    }
+
+    /// Answers from the view that a cache keeps current.
+    #[must_use]
+    pub fn following(cache: &Cache, metrics: WebhookMetrics, config: &WebhookConfig) -> Arc<Self> {
+        Self::hearing(Arc::clone(cache.view()), Some(cache.namespace_news()), metrics, config)
+    }
+
+    fn hearing(
+        view: Arc<ArcSwap<View>>,
+        news: Option<watch::Receiver<()>>,
+        metrics: WebhookMetrics,
+        config: &WebhookConfig,
+    ) -> Arc<Self> {
         Arc::new(Self {
             view,
+            news,
             metrics,
             requests: Semaphore::new(config.max_requests),
             bytes: Semaphore::new(config.max_bytes.max(config.max_body_bytes)),
@@ -66,11 +93,28 @@ impl Handler {
         let complete = tokio::time::timeout(self.body_timeout, read).await.unwrap_or(Err(Failure::Body));
         let now = Instant::now();
         let answer = match complete {
-            Ok(()) => admission::review(&bytes, &self.view.load(), now),
+            Ok(()) => self.decide(&bytes, now).await,
             Err(failure) => admission::failed(&bytes, failure),
         };
         self.metrics.answered(&answer, now.elapsed());
         self.log(&answer);
+        answer
+    }
+
+    async fn decide(&self, bytes: &[u8], now: Instant) -> Answer {
+        let answer = admission::review(bytes, &self.view.load(), now);
+        if answer.outcome != Outcome::Skipped(SkipReason::NotFollowing(NotFollowing::NotOptedIn)) {
+            return answer;
+        }
+        let Some(mut news) = self.news.clone() else { return answer };
+        news.mark_unchanged();
+        // What came between the look and the wait is seen by a second look.
+        let mut answer = admission::review(bytes, &self.view.load(), now);
+        let end = tokio::time::Instant::now() + NEW_NAMESPACE;
+        while answer.outcome == Outcome::Skipped(SkipReason::NotFollowing(NotFollowing::NotOptedIn)) {
+            let Ok(Ok(())) = tokio::time::timeout_at(end, news.changed()).await else { break };
+            answer = admission::review(bytes, &self.view.load(), now);
+        }
         answer
     }
 

@@ -112,7 +112,7 @@ fn write_certificate(directory: &std::path::Path) -> certificate::Made {
     made
 }
 
-pub(super) fn review() -> String {
+pub(crate) fn review() -> String {
     reviews::request("shop", reviews::pod()).to_string()
 }
 
