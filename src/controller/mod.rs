@@ -4,6 +4,7 @@
 //! Each database has a task of its own ([`database`]), so that one whose members hang never delays another.
 
 mod database;
+mod decision;
 mod labels;
 mod metrics;
 mod movement;

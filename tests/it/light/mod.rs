@@ -7,6 +7,7 @@ pub mod support;
 
 mod admission;
 mod clashes;
+mod decision;
 mod held;
 mod input;
 mod labels;
