@@ -60,6 +60,10 @@ pub enum Command {
     Crds(OutputArgs),
     /// Make the webhook's serving certificate, as files or straight into the cluster
     Certs(CertsArgs),
+    /// Stop the movement of one database (spec.paused); labels and admission go on
+    Pause(PauseArgs),
+    /// Let the movement go on; or, with --primary, decide who is primary when nobody else can
+    Resume(ResumeArgs),
     /// Take labels, taints and finalizers off again, also when no controller runs any more
     Uninstall(UninstallArgs),
     /// Run the controller: finds primaries, labels nodes, moves pods
@@ -216,6 +220,38 @@ pub struct CertsArgs {
     /// MutatingWebhookConfiguration
     #[arg(long)]
     pub apply: bool,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct PauseArgs {
+    /// The DatabaseCluster
+    pub database: String,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ResumeArgs {
+    /// The DatabaseCluster
+    pub database: String,
+
+    /// In a split brain, or when a database was restored on an older timeline: this member is the primary, whatever was
+    /// believed. Who says so, and when, goes on record. It holds from when the member says so itself, and doesn't pause or
+    /// resume the movement
+    #[arg(long, value_name = "MEMBER")]
+    pub primary: Option<String>,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]

@@ -187,6 +187,21 @@ pub async fn read_database(client: &Client, name: &str) -> Result<DatabaseCluste
     bounded(Api::all(client.clone()).get(name)).await
 }
 
+/// Removes an annotation of a DatabaseCluster if it still has this value.
+///
+/// # Errors
+/// No answer, or a refusal; also when the object changed at the same moment (409): try again.
+pub async fn remove_annotation(client: &Client, name: &str, key: &str, value: &str) -> Result<(), EffectError> {
+    let api: Api<DatabaseCluster> = Api::all(client.clone());
+    let current = bounded(api.get_metadata(name)).await?.metadata;
+    if current.annotations.as_ref().and_then(|annotations| annotations.get(key)).is_none_or(|now| now != value) {
+        return Ok(());
+    }
+    let metadata = json!({ "resourceVersion": current.resource_version, "annotations": { key: null } });
+    let params = PatchParams { field_manager: Some(keys::FIELD_MANAGER.into()), ..PatchParams::default() };
+    bounded(api.patch(name, &params, &Patch::Merge(json!({ "metadata": metadata })))).await.map(|_| ())
+}
+
 /// Writes the whole status of a DatabaseCluster. Server-side apply: what is not in `status` any more is removed.
 ///
 /// # Errors

@@ -32,6 +32,7 @@ pub mod probe;
 
 pub mod cli;
 pub mod cluster;
+pub mod decide;
 pub mod explain;
 pub mod metrics;
 pub mod record;

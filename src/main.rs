@@ -7,7 +7,7 @@ use clap::Parser;
 use switchover::{
     agent, api,
     cli::{Args, Command, LogArgs, LogFormat, Manifest},
-    cluster, controller, explain, record, replay, status, tls, uninstall, webhook,
+    cluster, controller, decide, explain, record, replay, status, tls, uninstall, webhook,
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -53,6 +53,8 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(&args)?,
         Command::Crds(args) => print_definitions(args.output)?,
         Command::Certs(args) => cluster::certificates(&args).await?,
+        Command::Pause(args) => decide::pause(&args).await?,
+        Command::Resume(args) => decide::resume(&args).await?,
         Command::Uninstall(args) => uninstall::run(&args).await?,
         Command::Controller(args) => {
             controller::run(args.config(), cluster::client(None).await?, until_terminated()?).await?;

@@ -180,9 +180,17 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
     if let Some(message) = &status.message {
         writeln!(out, "  {message}")?;
     }
+    if let Some(decision) = status.decision.as_ref().filter(|decision| decision.epoch == status.epoch) {
+        let ago = decision.at.map_or_else(|| "?".into(), |at| age(now.duration_since(at)));
+        writeln!(out, "  decided by {} {ago} ago: {} is the primary", decision.by, decision.member)?;
+    }
     for condition in status.conditions.iter().filter(|c| ["SplitBrain", "Frozen"].contains(&c.type_.as_str())) {
         if condition.status == "True" {
             writeln!(out, "  {}: {}", condition.type_, condition.message)?;
+            if condition.type_ == "SplitBrain" {
+                let name = &report.name;
+                writeln!(out, "  a person who knows who is right decides: switchover resume {name} --primary MEMBER")?;
+            }
         }
     }
     let tiers = &status.tiers;
@@ -320,7 +328,7 @@ fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::database_cluster::{HeldStatus, IgnoredStatus};
+    use crate::api::database_cluster::{DecisionStatus, HeldStatus, IgnoredStatus};
 
     #[test]
     fn a_status_reads_well() {
@@ -336,6 +344,14 @@ mod tests {
                 timeline: Some(3),
                 since: at("2026-01-01T00:07:30Z"),
                 message: Some("pg2 is the primary.".into()),
+                epoch: 2,
+                decision: Some(DecisionStatus {
+                    member: "pg2".into(),
+                    by: "ada".into(),
+                    at: at("2026-01-01T00:07:29Z"),
+                    taken_at: at("2026-01-01T00:07:30Z"),
+                    epoch: 2,
+                }),
                 ignored: vec![IgnoredStatus {
                     node: "n7".into(),
                     reason: "Impossible".into(),
@@ -378,6 +394,7 @@ mod tests {
 default: deleted, and goes when its labels have gone from the nodes; if no controller runs: switchover uninstall
 default: primary pg2 (last known; not confirmed now), timeline 3, for 2m30s
   pg2 is the primary.
+  decided by ada 2m31s ago: pg2 is the primary
 
   nodes (label switchover): 0 closely, 0 intermediate, 0 far, 0 unknown
   NODE   TIER      RTT       LOSS   HEARTBEAT

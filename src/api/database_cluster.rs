@@ -317,6 +317,15 @@ pub struct DatabaseClusterStatus {
     #[schemars(length(max = 64))]
     pub contested: Vec<ClaimantStatus>,
 
+    /// Claims to be primary that a person decided against. A new timeline is a new claim.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub dismissed: Vec<ClaimantStatus>,
+
+    /// The last decision of a person on who is primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionStatus>,
+
     /// Counts the changes of primary that switchover confirmed.
     pub epoch: u64,
 
@@ -398,6 +407,26 @@ pub struct MemberStatus {
 pub struct ClaimantStatus {
     pub name: String,
     pub timeline: u64,
+}
+
+/// A person's decision on who is primary, as it was taken.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionStatus {
+    /// The member that was named.
+    pub member: String,
+    /// Who named it, as the API server knew them when they did.
+    pub by: String,
+    /// When they did.
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// When the member was confirmed.
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_at: Option<Timestamp>,
+    /// The epoch that it led to.
+    pub epoch: u64,
 }
 
 /// Number of nodes in each tier.

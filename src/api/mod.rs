@@ -1,6 +1,7 @@
 //! What people and the roles write into Kubernetes: custom resources, labels and annotations.
 
 pub mod database_cluster;
+pub mod decision;
 pub use crate::core::keys;
 pub mod node_latency;
 pub mod span;

@@ -9,11 +9,16 @@ use std::{
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, labels, movement, report};
+use super::{
+    Shared,
+    decision::{self, Heed},
+    labels, movement, report,
+};
 use crate::{
     api::{
         DatabaseCluster, DatabaseClusterStatus,
-        database_cluster::{FailoverStatus, MemberStatus},
+        database_cluster::{DecisionStatus, FailoverStatus, MemberStatus},
+        decision::Decision,
         keys,
     },
     core::{
@@ -92,6 +97,8 @@ struct Task {
     written: Option<DatabaseClusterStatus>,
     tiers: TierMap,
     evaluated: Option<Instant>,
+    /// The decision of a person that was last handed on or refused.
+    heeded: Option<String>,
     /// When the finalizer was last asked for.
     tidied: Option<Instant>,
     /// When labels of earlier keys were last removed.
@@ -136,6 +143,7 @@ impl Task {
             written: Some(status.clone()),
             tiers: TierMap::default(),
             evaluated: None,
+            heeded: None,
             tidied: None,
             dropped: None,
             new_doubts: Vec::new(),
@@ -162,6 +170,7 @@ impl Task {
         self.note_primary(&found, wall);
         let Some((object, decided)) = self.decide(&found, now, wall) else { return };
         self.tell_doubts();
+        let settled = self.heed_decision(&object, &found, wall);
 
         if found.view.known().is_some() && self.leads() {
             self.answer_for(&object, now).await;
@@ -191,6 +200,9 @@ impl Task {
         self.shared.metrics.observe(&self.name, &self.tiers, &decided.plan, self.journal.underway.len(), gate);
         // Before a pod is touched the status must say so: whoever leads next goes on from there.
         let known = self.write_status().await;
+        if let (true, Some(text)) = (known, settled) {
+            self.remove_decision(&text).await;
+        }
         if decided.plan.moves.is_empty() {
             return;
         }
@@ -356,6 +368,58 @@ impl Task {
             PrimaryState::Unknown => self.notice(true, "PrimaryUnknown", view.why.clone()),
         }
         self.last_state = Some(state);
+    }
+
+    /// Does what a person's decision asks for, if there is one. Returns the annotation when it is over, to be removed
+    /// once the status says so.
+    fn heed_decision(&mut self, object: &DatabaseCluster, found: &DiscoveryState, wall: Timestamp) -> Option<String> {
+        let Some(text) = object.metadata.annotations.as_ref().and_then(|all| all.get(keys::DECISION)) else {
+            if self.heeded.is_some() && self.discovery.withdraw() {
+                self.heeded = None;
+            }
+            return None;
+        };
+        if !self.leads() {
+            return None;
+        }
+        let members = found.members.iter().map(|member| member.name.as_str()).collect();
+        // Each is told of and handed on once, however often it is seen.
+        let new = self.heeded.as_ref() != Some(text);
+        match decision::heed(text, self.status.decision.as_ref(), &found.view, &members, wall) {
+            Heed::Pass(Decision { member, by, at, epoch }) => {
+                if new && self.discovery.accept(member.clone(), epoch) {
+                    tracing::info!(database = self.name, member, by, %at, epoch, "a person decides who is primary");
+                    self.heeded = Some(text.clone());
+                }
+                return None;
+            }
+            Heed::Taken(taken) => {
+                let DecisionStatus { member, by, at, epoch, .. } = &taken;
+                let at = at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
+                tracing::info!(database = self.name, member, by, epoch, "the primary is the one that a person named");
+                self.notice(
+                    false,
+                    "PrimaryDecided",
+                    format!("{member} is the primary (epoch {epoch}): {by} said so{at}"),
+                );
+                self.status.decision = Some(taken);
+            }
+            Heed::Over => {}
+            Heed::Refuse(why) if new => {
+                tracing::warn!(database = self.name, why, "a decision on who is primary is not followed");
+                self.notice(true, "DecisionRefused", why);
+                self.heeded = Some(text.clone());
+            }
+            Heed::Refuse(_) => {}
+        }
+        Some(text.clone())
+    }
+
+    async fn remove_decision(&self, text: &str) {
+        if let Err(error) = effect::remove_annotation(&self.shared.client, &self.name, keys::DECISION, text).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(database = self.name, error, "could not remove the decision that is over; will try again");
+        }
     }
 
     /// Logs the readings that begin to be ignored, and tells people.

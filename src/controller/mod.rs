@@ -5,6 +5,7 @@
 
 mod certificates;
 mod database;
+mod decision;
 mod labels;
 mod metrics;
 mod movement;

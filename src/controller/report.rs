@@ -29,6 +29,8 @@ use crate::{
 const MOST_HELD: usize = 20;
 /// Nodes that status lists as not believed; the total counts them all.
 const MOST_IGNORED: usize = 20;
+/// Claims that status remembers as decided against.
+const MOST_DISMISSED: usize = 64;
 /// Workloads that status remembers as moved in vain.
 const MOST_USELESS: usize = 100;
 
@@ -59,11 +61,8 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     status.highest_timeline = view.highest_timeline;
     status.system_identifier.clone_from(&view.system_identifier);
     status.epoch = view.epoch;
-    status.contested = view
-        .contested
-        .iter()
-        .map(|claimant| ClaimantStatus { name: claimant.name.clone(), timeline: claimant.timeline })
-        .collect();
+    status.contested = view.contested.iter().map(claimant).collect();
+    status.dismissed = view.dismissed.iter().take(MOST_DISMISSED).map(claimant).collect();
     status.message = Some(view.why.clone());
     let count = |tier| u32::try_from(tiers.count(tier)).unwrap_or(u32::MAX);
     status.tiers = TierCounts {
@@ -83,6 +82,10 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     for condition in conditions(facts) {
         set(&mut status.conditions, condition, object.metadata.generation, wall);
     }
+}
+
+fn claimant(claimant: &Primary) -> ClaimantStatus {
+    ClaimantStatus { name: claimant.name.clone(), timeline: claimant.timeline }
 }
 
 /// As it began: a reading that wavers is not news.
@@ -154,6 +157,7 @@ pub(super) fn restored(status: &DatabaseClusterStatus) -> Restored {
             system_identifier: status.system_identifier.clone(),
             epoch: status.epoch,
             contested: status.contested.iter().map(claimant).collect(),
+            dismissed: status.dismissed.iter().map(claimant).collect(),
         },
         members: status.members.iter().filter_map(member).collect(),
     }

@@ -19,6 +19,8 @@ pub const RESTARTED_FOR: &str = "switchover.dev/restarted-for";
 /// Node annotation: `"false"` keeps switchover's hands off the node's label and taint.
 pub const MANAGE: &str = "switchover.dev/manage";
 
+/// Annotation of a DatabaseCluster: a person's decision on who is primary, as `switchover resume --primary` writes it.
+pub const DECISION: &str = "switchover.dev/decision";
 /// Finalizer of a DatabaseCluster that has labelled nodes: it goes when the labels have gone.
 pub const FINALIZER: &str = "switchover.dev/nodes";
 

@@ -113,19 +113,31 @@ impl DiscoveryState {
     }
 }
 
+/// What a person says of the primary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Word {
+    Accept { member: String, epoch: u64 },
+    Withdraw,
+}
+
 /// The task that follows one database. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Discovery {
     pub state: watch::Receiver<DiscoveryState>,
-    accept: mpsc::Sender<String>,
+    words: mpsc::Sender<Word>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Discovery {
-    /// Passes on a person's word that `member` is the primary. See [`PrimaryTracker::accept`].
-    pub fn accept(&self, member: String) {
-        // A full queue holds an earlier word that wasn't heard yet; people repeat what doesn't work.
-        let _ = self.accept.try_send(member);
+    /// Passes on a person's word of `epoch` that `member` is the primary. See [`PrimaryTracker::accept`]. False: an
+    /// earlier word wasn't heard yet.
+    pub fn accept(&self, member: String, epoch: u64) -> bool {
+        self.words.try_send(Word::Accept { member, epoch }).is_ok()
+    }
+
+    /// The person takes it back. False: as above.
+    pub fn withdraw(&self) -> bool {
+        self.words.try_send(Word::Withdraw).is_ok()
     }
 
     /// Whether the task still runs. It ends by itself only by a panic.
@@ -160,7 +172,7 @@ pub fn spawn(
     let view = tracker.observe(&book.observations(), now);
     let first = DiscoveryState { looked: false, view, members: book.members(), answers: book.answers() };
     let (sender, state) = watch::channel(first);
-    let (accept, accepted) = mpsc::channel(1);
+    let (words, spoken) = mpsc::channel(1);
     let task = Task {
         list: ListSchedule { next: now, failures: 0, asked: 0, in_flight: false, last: None },
         fast_until: now + FAST_FOR,
@@ -174,7 +186,7 @@ pub fn spawn(
         sender,
         counted: BTreeSet::new(),
     };
-    Ok(Discovery { state, accept, task: tokio::spawn(task.run(accepted)) })
+    Ok(Discovery { state, words, task: tokio::spawn(task.run(spoken)) })
 }
 
 /// When the list of members is looked at, and of whom.
@@ -211,7 +223,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, mut accepted: mpsc::Receiver<String>) {
+    async fn run(mut self, mut spoken: mpsc::Receiver<Word>) {
         loop {
             let now = Instant::now();
             self.ask_members(now);
@@ -222,7 +234,10 @@ impl Task {
             let next = next.max(now + Duration::from_millis(10));
             tokio::select! {
                 Some(done) = self.in_flight.next(), if !self.in_flight.is_empty() => self.take(done, Instant::now()),
-                Some(member) = accepted.recv() => self.tracker.accept(member),
+                Some(word) = spoken.recv() => match word {
+                    Word::Accept { member, epoch } => self.tracker.accept(member, epoch),
+                    Word::Withdraw => self.tracker.withdraw(),
+                },
                 () = tokio::time::sleep_until(next.into()) => {}
             }
             self.publish(Instant::now());

@@ -67,8 +67,6 @@ fn made_anew(members: &Members, identity: &str) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Past {
     pub belief: Belief,
-    /// Claimants that a person decided against. A new timeline is a new claim.
-    pub dismissed: BTreeSet<Primary>,
     /// Since the last primary was confirmed, there was a moment at which nobody was.
     pub vacant: bool,
 }
@@ -84,7 +82,8 @@ pub(super) fn confirmed(members: &Members) -> BTreeSet<Primary> {
 
 /// Judges the answers.
 pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
-    let Past { belief, dismissed, vacant } = past;
+    let Past { belief, vacant } = past;
+    let dismissed = &belief.dismissed;
     if members.is_empty() {
         return Verdict::Unknown(Absence::NoMembers);
     }

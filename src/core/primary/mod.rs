@@ -131,6 +131,8 @@ pub struct Belief {
     pub epoch: u64,
     /// Claimants of a split brain that isn't settled.
     pub contested: BTreeSet<Primary>,
+    /// Claims that a person decided against. A new timeline is a new claim.
+    pub dismissed: BTreeSet<Primary>,
 }
 
 impl Belief {
@@ -159,6 +161,8 @@ pub struct PrimaryView {
     pub system_identifier: Option<String>,
     /// Claimants of a split brain that isn't settled.
     pub contested: BTreeSet<Primary>,
+    /// Claims that a person decided against.
+    pub dismissed: BTreeSet<Primary>,
     /// When this process first confirmed the primary of this epoch.
     pub confirmed_at: Option<Instant>,
     /// Since when the state has been `Known` with this primary, without a break.
@@ -179,6 +183,7 @@ impl PrimaryView {
             system_identifier: self.system_identifier.clone(),
             epoch: self.epoch,
             contested: self.contested.clone(),
+            dismissed: self.dismissed.clone(),
         }
     }
 

@@ -85,8 +85,20 @@ fn tell(what: &str, start: Belief, story: &[(&str, &str)]) -> PrimaryView {
     let mut view = None;
     for (step, (said, expected)) in story.iter().enumerate() {
         now += Duration::from_secs(1);
-        if let Some(member) = said.strip_prefix("accept ") {
-            tracker.accept(member.to_owned());
+        if let Some(word) = said.strip_prefix("accept ") {
+            // `accept pg2`: now. `accept pg2 e1`: given in another epoch.
+            let (member, epoch) = word.split_once(" e").unwrap_or((word, ""));
+            let current = view.as_ref().map_or(0, |view: &PrimaryView| view.epoch);
+            tracker.accept(member.to_owned(), epoch.parse().unwrap_or(current));
+            continue;
+        }
+        if *said == "withdraw" {
+            tracker.withdraw();
+            continue;
+        }
+        if *said == "restart" {
+            let belief = view.as_ref().map(PrimaryView::belief).unwrap_or_default();
+            tracker = PrimaryTracker::new(belief, MAX_AGE);
             continue;
         }
         let next = tracker.observe(&look(said, now), now);
@@ -103,6 +115,7 @@ const NOBODY: Belief = Belief {
     system_identifier: None,
     epoch: 0,
     contested: std::collections::BTreeSet::new(),
+    dismissed: std::collections::BTreeSet::new(),
 };
 
 #[test]
@@ -327,6 +340,62 @@ fn two_primaries_freeze_everything_until_it_is_settled() {
         "a person settles it",
         belief("pg1", 2),
         &[(both, split), ("accept pg2", ""), (both, "Known pg2@2 e2"), (both, "Known pg2@2 e2")],
+    );
+    tell(
+        "a person's word survives a restart, and a new timeline is a new claim",
+        belief("pg1", 2),
+        &[
+            (both, split),
+            ("accept pg2", ""),
+            (both, "Known pg2@2 e2"),
+            ("restart", ""),
+            (both, "Known pg2@2 e2"),
+            ("pg1=200/running/primary/2 pg2=timeout", "Unknown e2"),
+            ("pg1=200/running/primary/3 pg2=200/running/primary/2", "Known pg1@3 e3"),
+        ],
+    );
+    tell(
+        "a person's word for the one that was primary before is no change",
+        belief("pg1", 2),
+        &[(both, split), ("accept pg1", ""), (both, "Known pg1@2 e1"), ("restart", ""), (both, "Known pg1@2 e1")],
+    );
+    tell(
+        "a person's word waits for the member's own",
+        belief("pg1", 2),
+        &[
+            (both, split),
+            ("accept pg3", ""),
+            (both, split),
+            ("pg1=200/running/primary/2 pg2=200/running/primary/2 pg3=200/running/primary/2", "Known pg3@2 e2"),
+        ],
+    );
+    tell(
+        "a person's word is void once the primary is known without it",
+        belief("pg1", 2),
+        &[
+            (both, split),
+            ("accept pg3", ""),
+            ("pg1=200/running/primary/2 pg2=503/running/replica/2", "Known pg1@2 e1"),
+            ("pg1=200/running/primary/2 pg3=200/running/primary/2", "SplitBrain pg1@2 pg3@2 e1 [split_brain]"),
+        ],
+    );
+    tell(
+        "a person's word that is taken back",
+        belief("pg1", 2),
+        &[
+            (both, split),
+            ("accept pg3", ""),
+            ("withdraw", ""),
+            (
+                "pg1=200/running/primary/2 pg2=200/running/primary/2 pg3=200/running/primary/2",
+                "SplitBrain pg1@2 pg2@2 pg3@2 e1 [split_brain]",
+            ),
+        ],
+    );
+    tell(
+        "a person's word of another epoch is void",
+        belief("pg1", 2),
+        &[(both, split), ("accept pg2 e0", ""), (both, split), ("accept pg2 e1", ""), (both, "Known pg2@2 e2")],
     );
     tell(
         "one that vanished with the timeline that another now claims",

@@ -21,8 +21,8 @@ const UNLOCKED_LAG_S: u64 = 5;
 pub struct PrimaryTracker {
     past: Past,
     max_age: Duration,
-    /// The member that a person named as the primary; taken at its word as soon as it is confirmed.
-    accepted: Option<String>,
+    /// The member that a person named as the primary, and in which epoch; taken at its word as soon as it is confirmed.
+    accepted: Option<(String, u64)>,
     confirmed_at: Option<Instant>,
     known_since: Option<Instant>,
     calm_since: Option<Instant>,
@@ -37,9 +37,15 @@ impl PrimaryTracker {
     }
 
     /// A person's word that `member` is the primary, whatever timelines and identifiers were seen before. It holds
-    /// from the moment at which the member itself says so.
-    pub fn accept(&mut self, member: String) {
-        self.accepted = Some(member);
+    /// from the moment at which the member itself says so, and is void when the primary is known without it, or has
+    /// changed since `epoch`, in which it was given.
+    pub fn accept(&mut self, member: String, epoch: u64) {
+        self.accepted = Some((member, epoch));
+    }
+
+    /// The person takes the word back, if it isn't fulfilled yet.
+    pub fn withdraw(&mut self) {
+        self.accepted = None;
     }
 
     /// One look at the latest answer of every member, by member name, or by address while the name isn't known.
@@ -58,7 +64,10 @@ impl PrimaryTracker {
             Verdict::SplitBrain { claimants, because: Split::SameTimeline } => {
                 self.past.belief.contested.clone_from(claimants)
             }
-            Verdict::Known(_) => self.past.belief.contested.clear(),
+            Verdict::Known(_) => {
+                self.past.belief.contested.clear();
+                self.accepted = None;
+            }
             _ => {}
         }
         let mut view = self.view(&verdict, &members);
@@ -68,14 +77,18 @@ impl PrimaryTracker {
     }
 
     fn take_word(&mut self, members: &Members) {
-        let Some(name) = &self.accepted else { return };
+        let Some((name, epoch)) = &self.accepted else { return };
+        if *epoch != self.past.belief.epoch {
+            self.accepted = None;
+            return;
+        }
         let Some(member) = members.get(name) else { return };
         if let Standing::Confirmed { timeline } = member.standing {
             // What speaks against it is set aside; who was primary is not, so that the change is counted.
             let contested = std::mem::take(&mut self.past.belief.contested);
             let others = judge::confirmed(members).into_iter().chain(contested).chain(self.past.belief.last());
-            self.past.dismissed.extend(others);
-            self.past.dismissed.retain(|dismissed| dismissed.name != *name);
+            self.past.belief.dismissed.extend(others);
+            self.past.belief.dismissed.retain(|dismissed| dismissed.name != *name);
             self.past.belief.highest_timeline = Some(timeline);
             self.past.belief.system_identifier = member.system_identifier().map(str::to_owned);
             self.accepted = None;
@@ -89,6 +102,8 @@ impl PrimaryTracker {
             self.known_since = None;
             self.calm_since = None;
         }
+        // Who claims a lower timeline is not believed anyhow.
+        self.past.belief.dismissed.retain(|dismissed| dismissed.timeline >= primary.timeline);
         // Either a higher timeline, or the first one of a database that was made anew.
         self.past.belief.highest_timeline = Some(primary.timeline);
         self.past.belief.primary = Some(primary.name.clone());
@@ -119,6 +134,7 @@ impl PrimaryTracker {
             highest_timeline: self.past.belief.highest_timeline,
             system_identifier: self.past.belief.system_identifier.clone(),
             contested: self.past.belief.contested.clone(),
+            dismissed: self.past.belief.dismissed.clone(),
             confirmed_at: self.confirmed_at,
             known_since: self.known_since,
             calm_since: None,
