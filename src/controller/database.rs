@@ -1,7 +1,12 @@
 //! One database, for as long as this replica leads: every evaluation goes from what is known to what is done.
 
+mod decision;
+mod gate;
+mod history;
+mod tidy;
+
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,41 +14,22 @@ use std::{
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Shared,
-    decision::{self, Heed},
-    labels, movement, report,
-};
+use super::{Shared, labels, movement, report};
 use crate::{
-    api::{
-        DatabaseCluster, DatabaseClusterStatus,
-        database_cluster::{DecisionStatus, FailoverStatus, MemberStatus},
-        decision::Decision,
-        keys,
-    },
+    api::{DatabaseCluster, DatabaseClusterStatus},
     core::{
         follow::DatabaseDefaults,
         held::Gate,
         journal::{Journal, Outcome},
         plan::{Follower, Plan},
-        primary::{PrimaryState, PrimaryView},
+        primary::PrimaryView,
         tier::{NodeTier, Tier, TierMap},
     },
     discover::{self, Discovery, DiscoveryState},
-    effect::{self, NodeChange, Notice, database_reference},
+    effect::{self, NodeChange},
     index::Tables,
-    leftovers,
 };
 
-/// Changes of primary that status remembers.
-const MOST_FAILOVERS: usize = 10;
-/// Pause between two tries to set the finalizer, or to remove labels of an earlier key.
-const TIDY_PAUSE: Duration = Duration::from_secs(5);
-/// Nodes whose ignored reading one log line and one event name.
-const MOST_TOLD: usize = 5;
-/// A held pod may only be waiting for others to catch up, such as a disruption budget whose status lags behind its pods:
-/// the movement is called over when nothing has been left to do for this long.
-const QUIET: Duration = Duration::from_secs(5);
 /// Pause between two evaluations, so that a burst of changes costs one.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
@@ -218,52 +204,6 @@ impl Task {
         !self.stop.is_cancelled() && self.shared.leadership.borrow().leads(Instant::now())
     }
 
-    /// Before nodes are labelled: sees to it that the labels will be removed again. If that can't be had (such as under
-    /// rights of an earlier version), nodes are labelled nevertheless: right labels matter more.
-    async fn answer_for(&mut self, object: &DatabaseCluster, now: Instant) {
-        let key = object.node_label();
-        if !self.status.node_labels.contains(&key) {
-            self.status.node_labels.push(key);
-            self.write_status().await;
-        }
-        let answered = object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == keys::FINALIZER);
-        if answered || self.tidied.is_some_and(|at| now.duration_since(at) < TIDY_PAUSE) {
-            return;
-        }
-        self.tidied = Some(now);
-        let uid = object.metadata.uid.as_deref().unwrap_or_default();
-        if let Err(error) = leftovers::add_finalizer(&self.shared.client, &self.name, uid).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(database = self.name, error, "could not set the finalizer: its labels would outlive it");
-        }
-    }
-
-    /// Removes labels and taints of keys that were used before, once the ones of the key now are right.
-    async fn drop_old_labels(&mut self, key: &str, now: Instant) {
-        let old: BTreeSet<String> = self.status.node_labels.iter().filter(|old| *old != key).cloned().collect();
-        if old.is_empty() || self.dropped.is_some_and(|at| now.duration_since(at) < TIDY_PAUSE) {
-            return;
-        }
-        self.dropped = Some(now);
-        let theirs: BTreeSet<String> = {
-            let tables = self.shared.index.read();
-            let others = tables.databases.values().filter(|other| other.name != self.name);
-            others.filter_map(|other| Some(other.object.as_ref().ok()?.node_label())).collect()
-        };
-        let ours = &old - &theirs;
-        match drop_labels(&self.shared.client, &ours).await {
-            Ok(nodes) => {
-                let labels = old.into_iter().collect::<Vec<_>>().join(", ");
-                tracing::info!(database = self.name, labels, nodes, "removed the labels of an earlier spec.nodeLabel");
-                self.status.node_labels.retain(|kept| kept == key);
-            }
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(database = self.name, error, "could not remove the labels of an earlier spec.nodeLabel");
-            }
-        }
-    }
-
     async fn carry_out(&mut self, plan: Plan, view: &PrimaryView) {
         let (shared, stop, state) = (&self.shared, &self.stop, &self.discovery.state);
         let still_right = || {
@@ -277,172 +217,6 @@ impl Task {
         let mark = restart_mark(&self.name, view.epoch);
         let (journal, backoffs) = (&mut self.journal, &mut self.backoffs);
         movement::carry_out(shared, &self.name, plan.moves, journal, backoffs, &mark, still_right).await;
-    }
-
-    /// Takes note of who is primary: a new epoch begins a new entry of the history.
-    fn note_primary(&mut self, found: &DiscoveryState, wall: Timestamp) {
-        let view = &found.view;
-        self.status.members = found
-            .members
-            .iter()
-            .map(|member| MemberStatus {
-                name: member.name.clone(),
-                host: member.host.clone(),
-                port: member.port,
-                api_url: Some(member.api_url.clone()),
-            })
-            .collect();
-        if !view.movement_allowed() {
-            // The streak is broken: a primary that comes back, or is free again, has to hold anew.
-            self.credit = None;
-        }
-        self.tell_state(view);
-        let Some(primary) = view.last.as_ref() else { return };
-        let host = found.members.iter().find(|member| member.name == primary.name).map(|member| member.host.clone());
-        if host.is_some() {
-            self.status.primary_host = host;
-        }
-        if view.epoch == self.status.epoch {
-            return;
-        }
-        let from = self.status.primary.clone();
-        tracing::info!(
-            database = self.name,
-            from,
-            to = primary.name,
-            timeline = primary.timeline,
-            epoch = view.epoch,
-            "the primary has changed"
-        );
-        self.notice(
-            false,
-            "PrimaryChanged",
-            format!(
-                "{} → {} (timeline {}, epoch {})",
-                from.as_deref().unwrap_or("nobody"),
-                primary.name,
-                primary.timeline,
-                view.epoch
-            ),
-        );
-        self.status.epoch = view.epoch;
-        self.status.since = Some(wall);
-        self.status.failovers.insert(
-            0,
-            FailoverStatus {
-                epoch: view.epoch,
-                from,
-                to: primary.name.clone(),
-                timeline: primary.timeline,
-                confirmed_at: Some(wall),
-                ..FailoverStatus::default()
-            },
-        );
-        self.status.failovers.truncate(MOST_FAILOVERS);
-        self.relabelling = true;
-        self.credit = None;
-        self.journal = Journal::default();
-        self.backoffs = movement::Backoffs::default();
-    }
-
-    /// Logs a change of what is believed, and tells people of the ones that worry.
-    fn tell_state(&mut self, view: &PrimaryView) {
-        let state = (view.state.name(), view.frozen.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(","));
-        if self.last_state.as_ref() == Some(&state) {
-            return;
-        }
-        tracing::info!(
-            database = self.name,
-            state = state.0,
-            frozen = state.1,
-            why = view.why,
-            "what is believed of the primary"
-        );
-        match &view.state {
-            PrimaryState::Known(_) if self.last_state.is_some() => {
-                self.notice(false, "PrimaryKnown", view.why.clone());
-            }
-            PrimaryState::Known(_) | PrimaryState::Promoting { .. } => {}
-            PrimaryState::SplitBrain(_) => self.notice(true, "SplitBrain", view.why.clone()),
-            PrimaryState::Degraded { .. } => self.notice(true, "PrimaryDegraded", view.why.clone()),
-            PrimaryState::Unknown => self.notice(true, "PrimaryUnknown", view.why.clone()),
-        }
-        self.last_state = Some(state);
-    }
-
-    /// Does what a person's decision asks for, if there is one. Returns the annotation when it is over, to be removed
-    /// once the status says so.
-    fn heed_decision(&mut self, object: &DatabaseCluster, found: &DiscoveryState, wall: Timestamp) -> Option<String> {
-        let Some(text) = object.metadata.annotations.as_ref().and_then(|all| all.get(keys::DECISION)) else {
-            if self.heeded.is_some() && self.discovery.withdraw() {
-                self.heeded = None;
-            }
-            return None;
-        };
-        if !self.leads() {
-            return None;
-        }
-        let members = found.members.iter().map(|member| member.name.as_str()).collect();
-        // Each is told of and handed on once, however often it is seen.
-        let new = self.heeded.as_ref() != Some(text);
-        match decision::heed(text, self.status.decision.as_ref(), &found.view, &members, wall) {
-            Heed::Pass(Decision { member, by, at, epoch }) => {
-                if new && self.discovery.accept(member.clone(), epoch) {
-                    tracing::info!(database = self.name, member, by, %at, epoch, "a person decides who is primary");
-                    self.heeded = Some(text.clone());
-                }
-                return None;
-            }
-            Heed::Taken(taken) => {
-                let DecisionStatus { member, by, at, epoch, .. } = &taken;
-                let at = at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
-                tracing::info!(database = self.name, member, by, epoch, "the primary is the one that a person named");
-                self.notice(
-                    false,
-                    "PrimaryDecided",
-                    format!("{member} is the primary (epoch {epoch}): {by} said so{at}"),
-                );
-                self.status.decision = Some(taken);
-            }
-            Heed::Over => {}
-            Heed::Refuse(why) if new => {
-                tracing::warn!(database = self.name, why, "a decision on who is primary is not followed");
-                self.notice(true, "DecisionRefused", why);
-                self.heeded = Some(text.clone());
-            }
-            Heed::Refuse(_) => {}
-        }
-        Some(text.clone())
-    }
-
-    async fn remove_decision(&self, text: &str) {
-        if let Err(error) = effect::remove_annotation(&self.shared.client, &self.name, keys::DECISION, text).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::debug!(database = self.name, error, "could not remove the decision that is over; will try again");
-        }
-    }
-
-    /// Logs the readings that begin to be ignored, and tells people.
-    fn tell_doubts(&mut self) {
-        let new = std::mem::take(&mut self.new_doubts);
-        if new.is_empty() {
-            return;
-        }
-        let unlisted = new.len().saturating_sub(MOST_TOLD);
-        let mut note = new[..new.len() - unlisted].join("; ");
-        if unlisted > 0 {
-            note.push_str(&format!("; and {unlisted} more"));
-        }
-        tracing::warn!(database = self.name, nodes = new.len(), why = note, "readings are not believed");
-        self.notice(true, "ReadingIgnored", note);
-    }
-
-    fn notice(&self, warning: bool, reason: &'static str, note: String) {
-        let tables = self.shared.index.read();
-        let uid = tables.databases.get(&self.name).map(|database| database.uid.clone()).unwrap_or_default();
-        drop(tables);
-        let about = database_reference(&self.name, &uid);
-        self.shared.notices.send(Notice { about, warning, reason, action: "Watch", note });
     }
 
     /// Everything that is decided, from one consistent look at the tables.
@@ -495,83 +269,6 @@ impl Task {
         Some((object, Decided { label_changes, gate, outcomes, plan, rtt_us }))
     }
 
-    /// The first reason for moving nothing, if there is one.
-    fn gate(
-        &self,
-        object: &DatabaseCluster,
-        view: &PrimaryView,
-        labels_pending: usize,
-        now: Instant,
-        wall: Timestamp,
-    ) -> Option<Gate> {
-        if object.spec.paused {
-            return Some(Gate::Paused);
-        }
-        match &view.state {
-            PrimaryState::Known(_) => {}
-            PrimaryState::SplitBrain(_) => return Some(Gate::SplitBrain(view.why.clone())),
-            _ => return Some(Gate::PrimaryNotConfirmed(view.why.clone())),
-        }
-        if !view.frozen.is_empty() {
-            let reasons: Vec<String> = view.frozen.iter().map(ToString::to_string).collect();
-            return Some(Gate::Frozen(reasons.join("; ")));
-        }
-        if let Some(kind) = self.shared.index.stale() {
-            return Some(Gate::Stale(kind));
-        }
-        if self.tiers.bounds.is_none() {
-            return Some(Gate::TooFewReadings);
-        }
-        let held = view.calm_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        let held = held + self.credit.unwrap_or_default();
-        let began = wall.checked_sub(held).unwrap_or(wall);
-        let settle = object.spec.movement.settle_rules().after(self.ages_of_changes(began));
-        if held < settle.wait {
-            let until = wall.checked_add(settle.wait - held).unwrap_or(wall);
-            return Some(Gate::Settling { until, grown: settle.grown });
-        }
-        (labels_pending > 0 || self.relabelling).then_some(Gate::LabelsPending { nodes: labels_pending })
-    }
-
-    /// How long before `began` each change of primary was confirmed. The first primary ever seen is no change.
-    fn ages_of_changes(&self, began: Timestamp) -> impl Iterator<Item = Duration> {
-        let changes = self.status.failovers.iter().filter(|failover| failover.from.is_some());
-        let confirmed = changes.filter_map(|failover| failover.confirmed_at);
-        // The change itself may be noted a moment after the primary was known.
-        confirmed.map(move |at| Duration::try_from(began.duration_since(at)).unwrap_or_default())
-    }
-
-    /// Fills in the history: when the labels were right, when the pods had moved.
-    fn note_progress(&mut self, decided: &Decided, now: Instant, wall: Timestamp) {
-        let idle = decided.gate.is_none() && decided.plan.finished() && self.journal.underway.is_empty();
-        self.quiet_since = idle.then(|| self.quiet_since.unwrap_or(now));
-        self.ended_some |= !decided.outcomes.is_empty();
-        let epoch = self.status.epoch;
-        let Some(failover) = self.status.failovers.first_mut().filter(|failover| failover.epoch == epoch) else {
-            return;
-        };
-        if failover.labelled_at.is_none() && !self.relabelling {
-            failover.labelled_at = Some(wall);
-            let took_ms = failover.confirmed_at.map(|at| wall.duration_since(at).as_millis());
-            tracing::info!(database = self.name, took_ms, "every node has its label");
-        }
-        if failover.rtt_before_us.is_none() && failover.labelled_at.is_some() {
-            failover.rtt_before_us = decided.rtt_us;
-        }
-        failover.moved = self.journal.moved;
-        let quiet = self.quiet_since.is_some_and(|since| now.saturating_duration_since(since) >= QUIET);
-        let over = idle && (decided.plan.held.is_empty() || quiet);
-        if over && (failover.moved_at.is_none() || self.ended_some) {
-            self.ended_some = false;
-            failover.moved_at = Some(wall);
-            failover.held = u32::try_from(decided.plan.held.len()).unwrap_or(u32::MAX);
-            failover.rtt_after_us = decided.rtt_us;
-            let (moved, held) = (failover.moved, failover.held);
-            tracing::info!(database = self.name, moved, held, rtt_us = decided.rtt_us, "the movement is over");
-            self.notice(false, "MovementOver", format!("{moved} pods moved, {held} held"));
-        }
-    }
-
     /// Writes the status if it has changed; true if it stands as it should.
     async fn write_status(&mut self) -> bool {
         if self.written.as_ref() == Some(&self.status) {
@@ -594,14 +291,6 @@ impl Task {
             }
         }
     }
-}
-
-/// Removes labels and taints of these keys; says from how many nodes.
-async fn drop_labels(client: &kube::Client, keys: &BTreeSet<String>) -> Result<usize, effect::EffectError> {
-    let found = leftovers::find(client, |key| keys.contains(key)).await?;
-    let nodes = found.len();
-    leftovers::strip(client, found).await?;
-    Ok(nodes)
 }
 
 /// Marks what was restarted for one change of primary.

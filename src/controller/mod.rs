@@ -5,7 +5,6 @@
 
 mod certificates;
 mod database;
-mod decision;
 mod labels;
 mod metrics;
 mod movement;

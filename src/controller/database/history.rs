@@ -1,0 +1,172 @@
+//! What people are told of a database, and what its status remembers of each change of primary.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::{Decided, Task};
+use crate::{
+    api::database_cluster::{FailoverStatus, MemberStatus},
+    controller::movement,
+    core::{
+        journal::Journal,
+        primary::{PrimaryState, PrimaryView},
+    },
+    discover::DiscoveryState,
+    effect::{Notice, database_reference},
+};
+
+/// Changes of primary that status remembers.
+const MOST_FAILOVERS: usize = 10;
+/// Nodes whose ignored reading one log line and one event name.
+const MOST_TOLD: usize = 5;
+/// A held pod may only be waiting for others to catch up, such as a disruption budget whose status lags behind its pods:
+/// the movement is called over when nothing has been left to do for this long.
+const QUIET: Duration = Duration::from_secs(5);
+
+impl Task {
+    /// Takes note of who is primary: a new epoch begins a new entry of the history.
+    pub(super) fn note_primary(&mut self, found: &DiscoveryState, wall: Timestamp) {
+        let view = &found.view;
+        self.status.members = found
+            .members
+            .iter()
+            .map(|member| MemberStatus {
+                name: member.name.clone(),
+                host: member.host.clone(),
+                port: member.port,
+                api_url: Some(member.api_url.clone()),
+            })
+            .collect();
+        if !view.movement_allowed() {
+            // The streak is broken: a primary that comes back, or is free again, has to hold anew.
+            self.credit = None;
+        }
+        self.tell_state(view);
+        let Some(primary) = view.last.as_ref() else { return };
+        let host = found.members.iter().find(|member| member.name == primary.name).map(|member| member.host.clone());
+        if host.is_some() {
+            self.status.primary_host = host;
+        }
+        if view.epoch == self.status.epoch {
+            return;
+        }
+        let from = self.status.primary.clone();
+        tracing::info!(
+            database = self.name,
+            from,
+            to = primary.name,
+            timeline = primary.timeline,
+            epoch = view.epoch,
+            "the primary has changed"
+        );
+        self.notice(
+            false,
+            "PrimaryChanged",
+            format!(
+                "{} → {} (timeline {}, epoch {})",
+                from.as_deref().unwrap_or("nobody"),
+                primary.name,
+                primary.timeline,
+                view.epoch
+            ),
+        );
+        self.status.epoch = view.epoch;
+        self.status.since = Some(wall);
+        self.status.failovers.insert(
+            0,
+            FailoverStatus {
+                epoch: view.epoch,
+                from,
+                to: primary.name.clone(),
+                timeline: primary.timeline,
+                confirmed_at: Some(wall),
+                ..FailoverStatus::default()
+            },
+        );
+        self.status.failovers.truncate(MOST_FAILOVERS);
+        self.relabelling = true;
+        self.credit = None;
+        self.journal = Journal::default();
+        self.backoffs = movement::Backoffs::default();
+    }
+
+    /// Fills in the history: when the labels were right, when the pods had moved.
+    pub(super) fn note_progress(&mut self, decided: &Decided, now: Instant, wall: Timestamp) {
+        let idle = decided.gate.is_none() && decided.plan.finished() && self.journal.underway.is_empty();
+        self.quiet_since = idle.then(|| self.quiet_since.unwrap_or(now));
+        self.ended_some |= !decided.outcomes.is_empty();
+        let epoch = self.status.epoch;
+        let Some(failover) = self.status.failovers.first_mut().filter(|failover| failover.epoch == epoch) else {
+            return;
+        };
+        if failover.labelled_at.is_none() && !self.relabelling {
+            failover.labelled_at = Some(wall);
+            let took_ms = failover.confirmed_at.map(|at| wall.duration_since(at).as_millis());
+            tracing::info!(database = self.name, took_ms, "every node has its label");
+        }
+        if failover.rtt_before_us.is_none() && failover.labelled_at.is_some() {
+            failover.rtt_before_us = decided.rtt_us;
+        }
+        failover.moved = self.journal.moved;
+        let quiet = self.quiet_since.is_some_and(|since| now.saturating_duration_since(since) >= QUIET);
+        let over = idle && (decided.plan.held.is_empty() || quiet);
+        if over && (failover.moved_at.is_none() || self.ended_some) {
+            self.ended_some = false;
+            failover.moved_at = Some(wall);
+            failover.held = u32::try_from(decided.plan.held.len()).unwrap_or(u32::MAX);
+            failover.rtt_after_us = decided.rtt_us;
+            let (moved, held) = (failover.moved, failover.held);
+            tracing::info!(database = self.name, moved, held, rtt_us = decided.rtt_us, "the movement is over");
+            self.notice(false, "MovementOver", format!("{moved} pods moved, {held} held"));
+        }
+    }
+
+    /// Logs a change of what is believed, and tells people of the ones that worry.
+    fn tell_state(&mut self, view: &PrimaryView) {
+        let state = (view.state.name(), view.frozen.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(","));
+        if self.last_state.as_ref() == Some(&state) {
+            return;
+        }
+        tracing::info!(
+            database = self.name,
+            state = state.0,
+            frozen = state.1,
+            why = view.why,
+            "what is believed of the primary"
+        );
+        match &view.state {
+            PrimaryState::Known(_) if self.last_state.is_some() => {
+                self.notice(false, "PrimaryKnown", view.why.clone());
+            }
+            PrimaryState::Known(_) | PrimaryState::Promoting { .. } => {}
+            PrimaryState::SplitBrain(_) => self.notice(true, "SplitBrain", view.why.clone()),
+            PrimaryState::Degraded { .. } => self.notice(true, "PrimaryDegraded", view.why.clone()),
+            PrimaryState::Unknown => self.notice(true, "PrimaryUnknown", view.why.clone()),
+        }
+        self.last_state = Some(state);
+    }
+
+    /// Logs the readings that begin to be ignored, and tells people.
+    pub(super) fn tell_doubts(&mut self) {
+        let new = std::mem::take(&mut self.new_doubts);
+        if new.is_empty() {
+            return;
+        }
+        let unlisted = new.len().saturating_sub(MOST_TOLD);
+        let mut note = new[..new.len() - unlisted].join("; ");
+        if unlisted > 0 {
+            note.push_str(&format!("; and {unlisted} more"));
+        }
+        tracing::warn!(database = self.name, nodes = new.len(), why = note, "readings are not believed");
+        self.notice(true, "ReadingIgnored", note);
+    }
+
+    pub(super) fn notice(&self, warning: bool, reason: &'static str, note: String) {
+        let tables = self.shared.index.read();
+        let uid = tables.databases.get(&self.name).map(|database| database.uid.clone()).unwrap_or_default();
+        drop(tables);
+        let about = database_reference(&self.name, &uid);
+        self.shared.notices.send(Notice { about, warning, reason, action: "Watch", note });
+    }
+}
