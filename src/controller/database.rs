@@ -1,7 +1,10 @@
 //! One database, for as long as this replica leads: every evaluation goes from what is known to what is done.
 
+mod heed;
+mod tidy;
+
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,17 +12,11 @@ use std::{
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Shared,
-    decision::{self, Heed},
-    labels, movement, report,
-};
+use super::{Shared, labels, movement, report};
 use crate::{
     api::{
         DatabaseCluster, DatabaseClusterStatus,
-        database_cluster::{DecisionStatus, FailoverStatus, MemberStatus},
-        decision::Decision,
-        keys,
+        database_cluster::{FailoverStatus, MemberStatus},
     },
     core::{
         follow::DatabaseDefaults,
@@ -32,13 +29,10 @@ use crate::{
     discover::{self, Discovery, DiscoveryState},
     effect::{self, NodeChange, Notice, database_reference},
     index::Tables,
-    leftovers,
 };
 
 /// Changes of primary that status remembers.
 const MOST_FAILOVERS: usize = 10;
-/// Pause between two tries to set the finalizer, or to remove labels of an earlier key.
-const TIDY_PAUSE: Duration = Duration::from_secs(5);
 /// Nodes whose ignored reading one log line and one event name.
 const MOST_TOLD: usize = 5;
 /// A held pod may only be waiting for others to catch up, such as a disruption budget whose status lags behind its pods:
@@ -218,52 +212,6 @@ impl Task {
         !self.stop.is_cancelled() && self.shared.leadership.borrow().leads(Instant::now())
     }
 
-    /// Before nodes are labelled: sees to it that the labels will be removed again. If that can't be had (such as under
-    /// rights of an earlier version), nodes are labelled nevertheless: right labels matter more.
-    async fn answer_for(&mut self, object: &DatabaseCluster, now: Instant) {
-        let key = object.node_label();
-        if !self.status.node_labels.contains(&key) {
-            self.status.node_labels.push(key);
-            self.write_status().await;
-        }
-        let answered = object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == keys::FINALIZER);
-        if answered || self.tidied.is_some_and(|at| now.duration_since(at) < TIDY_PAUSE) {
-            return;
-        }
-        self.tidied = Some(now);
-        let uid = object.metadata.uid.as_deref().unwrap_or_default();
-        if let Err(error) = leftovers::add_finalizer(&self.shared.client, &self.name, uid).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(database = self.name, error, "could not set the finalizer: its labels would outlive it");
-        }
-    }
-
-    /// Removes labels and taints of keys that were used before, once the ones of the key now are right.
-    async fn drop_old_labels(&mut self, key: &str, now: Instant) {
-        let old: BTreeSet<String> = self.status.node_labels.iter().filter(|old| *old != key).cloned().collect();
-        if old.is_empty() || self.dropped.is_some_and(|at| now.duration_since(at) < TIDY_PAUSE) {
-            return;
-        }
-        self.dropped = Some(now);
-        let theirs: BTreeSet<String> = {
-            let tables = self.shared.index.read();
-            let others = tables.databases.values().filter(|other| other.name != self.name);
-            others.filter_map(|other| Some(other.object.as_ref().ok()?.node_label())).collect()
-        };
-        let ours = &old - &theirs;
-        match drop_labels(&self.shared.client, &ours).await {
-            Ok(nodes) => {
-                let labels = old.into_iter().collect::<Vec<_>>().join(", ");
-                tracing::info!(database = self.name, labels, nodes, "removed the labels of an earlier spec.nodeLabel");
-                self.status.node_labels.retain(|kept| kept == key);
-            }
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(database = self.name, error, "could not remove the labels of an earlier spec.nodeLabel");
-            }
-        }
-    }
-
     async fn carry_out(&mut self, plan: Plan, view: &PrimaryView) {
         let (shared, stop, state) = (&self.shared, &self.stop, &self.discovery.state);
         let still_right = || {
@@ -368,58 +316,6 @@ impl Task {
             PrimaryState::Unknown => self.notice(true, "PrimaryUnknown", view.why.clone()),
         }
         self.last_state = Some(state);
-    }
-
-    /// Does what a person's decision asks for, if there is one. Returns the annotation when it is over, to be removed
-    /// once the status says so.
-    fn heed_decision(&mut self, object: &DatabaseCluster, found: &DiscoveryState, wall: Timestamp) -> Option<String> {
-        let Some(text) = object.metadata.annotations.as_ref().and_then(|all| all.get(keys::DECISION)) else {
-            if self.heeded.is_some() && self.discovery.withdraw() {
-                self.heeded = None;
-            }
-            return None;
-        };
-        if !self.leads() {
-            return None;
-        }
-        let members = found.members.iter().map(|member| member.name.as_str()).collect();
-        // Each is told of and handed on once, however often it is seen.
-        let new = self.heeded.as_ref() != Some(text);
-        match decision::heed(text, self.status.decision.as_ref(), &found.view, &members, wall) {
-            Heed::Pass(Decision { member, by, at, epoch }) => {
-                if new && self.discovery.accept(member.clone(), epoch) {
-                    tracing::info!(database = self.name, member, by, %at, epoch, "a person decides who is primary");
-                    self.heeded = Some(text.clone());
-                }
-                return None;
-            }
-            Heed::Taken(taken) => {
-                let DecisionStatus { member, by, at, epoch, .. } = &taken;
-                let at = at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
-                tracing::info!(database = self.name, member, by, epoch, "the primary is the one that a person named");
-                self.notice(
-                    false,
-                    "PrimaryDecided",
-                    format!("{member} is the primary (epoch {epoch}): {by} said so{at}"),
-                );
-                self.status.decision = Some(taken);
-            }
-            Heed::Over => {}
-            Heed::Refuse(why) if new => {
-                tracing::warn!(database = self.name, why, "a decision on who is primary is not followed");
-                self.notice(true, "DecisionRefused", why);
-                self.heeded = Some(text.clone());
-            }
-            Heed::Refuse(_) => {}
-        }
-        Some(text.clone())
-    }
-
-    async fn remove_decision(&self, text: &str) {
-        if let Err(error) = effect::remove_annotation(&self.shared.client, &self.name, keys::DECISION, text).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::debug!(database = self.name, error, "could not remove the decision that is over; will try again");
-        }
     }
 
     /// Logs the readings that begin to be ignored, and tells people.
@@ -594,14 +490,6 @@ impl Task {
             }
         }
     }
-}
-
-/// Removes labels and taints of these keys; says from how many nodes.
-async fn drop_labels(client: &kube::Client, keys: &BTreeSet<String>) -> Result<usize, effect::EffectError> {
-    let found = leftovers::find(client, |key| keys.contains(key)).await?;
-    let nodes = found.len();
-    leftovers::strip(client, found).await?;
-    Ok(nodes)
 }
 
 /// Marks what was restarted for one change of primary.
