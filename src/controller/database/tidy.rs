@@ -1,18 +1,23 @@
-//! The labels are to go again one day: the finalizer that sees to it, and the labels of earlier keys.
+//! What a database answers for: that its labels go with it, and with their key.
 
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
 };
 
+use kube::Client;
+
 use super::Task;
 use crate::{
     api::{DatabaseCluster, keys},
-    effect, leftovers,
+    effect::EffectError,
+    leftovers,
 };
 
 /// Pause between two tries to set the finalizer, or to remove labels of an earlier key.
 const TIDY_PAUSE: Duration = Duration::from_secs(5);
+/// Keys of labels that status remembers.
+const MOST_NODE_LABELS: usize = 32;
 
 impl Task {
     /// Before nodes are labelled: sees to it that the labels will be removed again. If that can't be had (such as under
@@ -20,6 +25,9 @@ impl Task {
     pub(super) async fn answer_for(&mut self, object: &DatabaseCluster, now: Instant) {
         let key = object.node_label();
         if !self.status.node_labels.contains(&key) {
+            // More would not be taken; whoever renames that often has `switchover uninstall` for the rest.
+            let surplus = (self.status.node_labels.len() + 1).saturating_sub(MOST_NODE_LABELS);
+            self.status.node_labels.drain(..surplus);
             self.status.node_labels.push(key);
             self.write_status().await;
         }
@@ -63,7 +71,7 @@ impl Task {
 }
 
 /// Removes labels and taints of these keys; says from how many nodes.
-async fn drop_labels(client: &kube::Client, keys: &BTreeSet<String>) -> Result<usize, effect::EffectError> {
+async fn drop_labels(client: &Client, keys: &BTreeSet<String>) -> Result<usize, EffectError> {
     let found = leftovers::find(client, |key| keys.contains(key)).await?;
     let nodes = found.len();
     leftovers::strip(client, found).await?;
