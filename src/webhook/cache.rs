@@ -257,7 +257,12 @@ impl Cache {
             self.0.metrics.cache(health.kind, health.current(), objects);
         }
         let own_namespace = Arc::clone(&before.own_namespace);
-        self.0.view.store(Arc::new(View { namespaces, databases: Arc::new(databases), own_namespace }));
+        self.0.view.store(Arc::new(View {
+            namespaces,
+            databases: Arc::new(databases),
+            own_namespace,
+            ..View::default()
+        }));
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
