@@ -45,36 +45,45 @@ pub fn run(quick: bool) -> anyhow::Result<()> {
     bench.check(&ours)?;
 
     let small = bench.alternate("the floor, 10 kB", &ours, &floor, &bench.small, None)?;
-    report.add(Figure::of("admission.floor_10k", Goal::AtLeast(0.9), &small, |m| m.rate).told(
-        "Rate on a 10 kB review, of the floor's",
-    ));
-    report.add(Figure::of("admission.floor_10k_cpu", Goal::None, &small, Measured::cpu_us_per_request).told(
-        "CPU time per request on a 10 kB review, of the floor's",
-    ));
+    report.add(
+        Figure::of("admission.floor_10k", Goal::AtLeast(0.9), &small, |m| m.rate)
+            .told("Rate on a 10 kB review, of the floor's"),
+    );
+    report.add(
+        Figure::of("admission.floor_10k_cpu", Goal::None, &small, Measured::cpu_us_per_request)
+            .told("CPU time per request on a 10 kB review, of the floor's"),
+    );
     let large = bench.alternate("the floor, 100 kB", &ours, &floor, &bench.large, None)?;
-    report.add(Figure::of("admission.floor_100k", Goal::AtLeast(0.9), &large, |m| m.rate).told(
-        "Rate on a 100 kB review, of the floor's",
-    ));
-    report.add(Figure::of("admission.floor_100k_cpu", Goal::None, &large, Measured::cpu_us_per_request).told(
-        "CPU time per request on a 100 kB review, of the floor's",
-    ));
+    report.add(
+        Figure::of("admission.floor_100k", Goal::AtLeast(0.9), &large, |m| m.rate)
+            .told("Rate on a 100 kB review, of the floor's"),
+    );
+    report.add(
+        Figure::of("admission.floor_100k_cpu", Goal::None, &large, Measured::cpu_us_per_request)
+            .told("CPU time per request on a 100 kB review, of the floor's"),
+    );
 
     let half = median(small.iter().map(|(ours, _)| ours.rate)) / 2.0;
     let steady = bench.alternate("the floor at half of the rate", &ours, &floor, &bench.small, Some(half))?;
-    report.add(Figure::of("admission.p99_to_floor", Goal::AtMost(1.5), &steady, |m| m.p99_us).told(
-        "p99 latency at half of the greatest rate, of the floor's at the same rate",
-    ));
     report.add(
-        Figure::of("admission.p50_to_floor", Goal::None, &steady, |m| m.p50_us).told("p50 latency, likewise"),
+        Figure::of("admission.p99_to_floor", Goal::AtMost(1.5), &steady, |m| m.p99_us)
+            .told("p99 latency at half of the greatest rate, of the floor's at the same rate"),
     );
+    report.add(Figure::of("admission.p50_to_floor", Goal::None, &steady, |m| m.p50_us).told("p50 latency, likewise"));
     drop(floor);
 
     let many = bench.start(What::Ours, &["--namespaces", "10000", "--databases", "50"])?;
-    let spread = bench.write("spread.jsonl", 100, 10_000, |n| ours::namespace(n * 97 % 10_000))?;
+    // From all over the table, but of the same database, so that the answers have the same size.
+    let spread = bench.write("spread.jsonl", 100, 10_000, |n| ours::namespace(n * 50))?;
     let cached = bench.alternate_with("ten namespaces", (&many, &spread), (&ours, &bench.small), None)?;
-    report.add(Figure::of("admission.cache_10k", Goal::AtLeast(0.95), &cached, |m| m.rate).told(
-        "Rate with 10,000 namespaces and 50 databases in memory, of the rate with ten and one",
-    ));
+    report.add(
+        Figure::of("admission.cache_10k", Goal::AtLeast(0.95), &cached, |m| m.rate)
+            .told("Rate with 10,000 namespaces and 50 databases in memory, of the rate with ten and one"),
+    );
+    report.add(
+        Figure::of("admission.cache_10k_cpu", Goal::None, &cached, Measured::cpu_us_per_request)
+            .told("CPU time per request, likewise"),
+    );
     drop(many);
 
     match peer::build(&bench.directory) {
@@ -99,7 +108,7 @@ impl Bench {
         let effort = if quick {
             Effort { rounds: 3, round: Round { warm_up_ms: 200, measure_ms: 500, rate: None } }
         } else {
-            Effort { rounds: 15, round: Round { warm_up_ms: 300, measure_ms: 1_500, rate: None } }
+            Effort { rounds: 21, round: Round { warm_up_ms: 200, measure_ms: 1_000, rate: None } }
         };
         let mut bench = Self {
             directory,
@@ -207,17 +216,19 @@ impl Bench {
         let (mine, theirs) = (self.patched(ours)?, self.patched(&peer)?);
         ensure!(mine == theirs, "the peer injects something else: {theirs:?} and not {mine:?}");
         let pairs = self.alternate("controller-runtime, 10 kB", ours, &peer, &self.small, None)?;
-        report.add(Figure::of("admission.controller_runtime", Goal::AtLeast(20.0), &pairs, |m| m.rate).told(
-            "Rate on a 10 kB review, of controller-runtime's",
-        ));
+        report.add(
+            Figure::of("admission.controller_runtime", Goal::AtLeast(20.0), &pairs, |m| m.rate)
+                .told("Rate on a 10 kB review, of controller-runtime's"),
+        );
         let cpu = Figure::of("admission.controller_runtime_cpu", Goal::AtMost(1.0 / 15.0), &pairs, |m| {
             m.cpu_us_per_request()
         });
         report.add(cpu.told("CPU time per request, of controller-runtime's"));
         let memory = (ours.resident_bytes()? as f64, peer.resident_bytes()? as f64);
-        report.add(Figure::once("admission.controller_runtime_memory", Goal::AtMost(0.5), memory).told(
-            "Resident memory after the same load, of controller-runtime's",
-        ));
+        report.add(
+            Figure::once("admission.controller_runtime_memory", Goal::AtMost(0.5), memory)
+                .told("Resident memory after the same load, of controller-runtime's"),
+        );
         Ok(())
     }
 
@@ -232,13 +243,14 @@ impl Bench {
             Ok((server.allocations()? - before) as f64 / measured.requests_in_all as f64)
         };
         let small = (count(What::Ours, &self.small)?, count(What::Floor, &self.small)?);
-        report.add(Figure::counted("admission.allocations", small).told(
-            "Allocations per 10 kB request, and the floor's",
-        ));
+        report.add(
+            Figure::counted("admission.allocations", small).told("Allocations per 10 kB request, and the floor's"),
+        );
         let large = (count(What::Ours, &self.large)?, count(What::Floor, &self.large)?);
-        report.add(Figure::counted("admission.allocations_100k", large).told(
-            "Allocations per 100 kB request, and the floor's",
-        ));
+        report.add(
+            Figure::counted("admission.allocations_100k", large)
+                .told("Allocations per 100 kB request, and the floor's"),
+        );
         let view = ours::view(10, 1);
         allocations::begin();
         let decided = |bytes| {
@@ -249,9 +261,10 @@ impl Bench {
             drop(answer);
             count as f64
         };
-        report.add(Figure::counted("admission.allocations_decision", (decided(100_000), decided(10_000))).told(
-            "Allocations from a complete 100 kB body to its answer, and from a 10 kB one",
-        ));
+        report.add(
+            Figure::counted("admission.allocations_decision", (decided(100_000), decided(10_000)))
+                .told("Allocations from a complete 100 kB body to its answer, and from a 10 kB one"),
+        );
         Ok(())
     }
 }

@@ -136,7 +136,8 @@ impl Incoming {
     }
 
     fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> anyhow::Result<()> {
-        let number = |at: usize| payload.get(at..at + 4).map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
+        let number =
+            |at: usize| payload.get(at..at + 4).map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
         match kind {
             HEADERS => {
                 // Changes of the table's size may stand before `:status: 200`, whose index is 8.

@@ -33,8 +33,7 @@ fn database(number: usize) -> String {
 
 pub fn view(namespaces: usize, databases: usize) -> View {
     let opted_in = (0..namespaces).map(|number| {
-        let namespace_facts =
-            Namespace { label: Some(database(number % databases).into()), ..Namespace::default() };
+        let namespace_facts = Namespace { label: Some(database(number % databases).into()), ..Namespace::default() };
         (namespace(number).into(), namespace_facts)
     });
     let known = (0..databases).map(|number| {
@@ -46,6 +45,7 @@ pub fn view(namespaces: usize, databases: usize) -> View {
         namespaces: Arc::new(opted_in.collect::<HashMap<_, _>>()),
         databases: Arc::new(known.collect::<HashMap<_, _>>()),
         own_namespace: "switchover-system".into(),
+        ..View::default()
     }
 }
 
@@ -78,7 +78,7 @@ pub async fn serve(tls: Arc<ServerConfig>, view: View) -> anyhow::Result<SocketA
     let (address, _) = serve::serve_tls(
         SocketAddr::from(([127, 0, 0, 1], 0)),
         tls,
-        handler.router(),
+        handler,
         config.limits,
         connections,
         CancellationToken::new(),

@@ -40,9 +40,11 @@ pub struct ServeArgs {
     count: bool,
 }
 
-/// Serves until standard input ends, in the runtime that the product's `main` builds.
+/// Serves until standard input ends, in the runtime and with the log that the product's `main` sets up.
 pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Without a subscriber every span of h2 would be offered to the `log` crate.
+    tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::stderr).with_target(false).init();
     let files = CertificateFiles::load(args.certificates.join("tls.crt"), args.certificates.join("tls.key"))?;
     let tls = tls::server_config(Arc::new(files))?;
     let address = runtime.block_on(async {

@@ -47,12 +47,7 @@ pub struct Figure {
 
 impl Figure {
     /// The median of the rounds' ratios.
-    pub fn of(
-        key: &'static str,
-        goal: Goal,
-        pairs: &[(Measured, Measured)],
-        read: impl Fn(&Measured) -> f64,
-    ) -> Self {
+    pub fn of(key: &'static str, goal: Goal, pairs: &[(Measured, Measured)], read: impl Fn(&Measured) -> f64) -> Self {
         let ratios = || pairs.iter().map(|(one, other)| read(one) / read(other));
         Self {
             key,

@@ -82,7 +82,9 @@ fn container(name: &str, env: &[Value], mounts: &[Value]) -> Value {
 
 fn environment(n: usize) -> Value {
     match n % 3 {
-        0 => json!({"name": format!("ORDERS_FEATURE_{n}"), "value": format!("{{\"enabled\":true,\"share\":{n},\"note\":\"switched on for every customer of the second wave, see the run book\"}}")}),
+        0 => {
+            json!({"name": format!("ORDERS_FEATURE_{n}"), "value": format!("{{\"enabled\":true,\"share\":{n},\"note\":\"switched on for every customer of the second wave, see the run book\"}}")})
+        }
         1 => {
             json!({"name": format!("ORDERS_UPSTREAM_{n}"), "value": format!("https://upstream-{n}.orders.svc.cluster.local:8443/api/v2/some/longer/path?timeout=5s&retries=3")})
         }
