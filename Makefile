@@ -7,11 +7,12 @@ LAB := target/release/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 STATE := target/lab
 
-.PHONY: help demo test test-unit test-light test-lab lint deny build tools images crds lab-up lab-down lab-shell clean
+.PHONY: help demo test test-unit test-light test-lab bench lint deny build tools images crds lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
 	@echo "make lab-up, lab-shell, lab-down   a lab to look around in"
+	@echo "make bench                         speed, beside a floor and controller-runtime"
 	@echo "make lint, deny, crds              what CI checks besides the tests"
 
 demo: images
@@ -33,6 +34,11 @@ test-lab: images
 	cargo build --locked -p switchover-lab
 	cargo test --locked -p switchover-lab --test beds --test full_lab -- --include-ignored --test-threads=1
 	cargo test --locked --test it -- lab:: --include-ignored --test-threads=1
+
+# Speed, side by side: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
+bench:
+	cargo bench --locked --bench decisions
+	cargo bench --locked --bench admission
 
 lint:
 	cargo fmt --all --check

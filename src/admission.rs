@@ -4,6 +4,7 @@
 //! API server takes any other answer for a failed call.
 
 pub mod view;
+mod written;
 
 use std::{
     fmt::Write as _,
@@ -11,11 +12,10 @@ use std::{
     time::Instant,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-pub use self::view::View;
-use crate::core::affinity::{Decision, Pod, SkipReason, Verdict, Warning, pod::Text};
+pub use self::{view::View, written::WrittenPatches};
+use crate::core::affinity::{Decision, Injection, Pod, SkipReason, Verdict, Warning, pod::Text};
 
 /// The one version of AdmissionReview that is served.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
@@ -170,7 +170,8 @@ struct ReviewAnswer<'a> {
     response: Response<'a>,
 }
 
-/// kube's own type writes `patch` as a list of numbers; the API server wants base64.
+/// Without `patchType` and `patch`, which [`add_patch`] adds: kube's own type writes the patch as a list of numbers, and
+/// the API server wants base64.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Response<'a> {
@@ -178,10 +179,6 @@ struct Response<'a> {
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patch: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
     audit_annotations: AuditAnnotations<'a>,
@@ -222,26 +219,28 @@ fn decide(bytes: &[u8], view: &View, now: Instant) -> Answer {
         _ => Decision { verdict: Verdict::Skip(SkipReason::NotPodCreation), warnings: Vec::new() },
     };
 
-    let (outcome, patch, injected) = match &decision.verdict {
-        Verdict::Skip(reason) => (Outcome::Skipped(*reason), None, None),
-        Verdict::Inject(injection) => match serde_json::to_vec(&injection.operations) {
-            Ok(patch) => (Outcome::Injected, Some(STANDARD.encode(patch)), Some(injection.summary.as_str())),
-            Err(_) => return failed(bytes, Failure::Panicked),
-        },
+    let (outcome, injection) = match &decision.verdict {
+        Verdict::Skip(reason) => (Outcome::Skipped(*reason), None),
+        Verdict::Inject(injection) => (Outcome::Injected, Some(injection)),
     };
+    let injected = injection.map(|injection| injection.summary.as_str());
     let response = Response {
         uid: &request.uid,
         allowed: true,
         status: None,
-        patch_type: patch.is_some().then_some("JSONPatch"),
-        patch,
         warnings: told(&decision.warnings),
         audit_annotations: AuditAnnotations { outcome: outcome.as_str(), reason: outcome.reason(), injected },
     };
+    let mut body = body(API_VERSION, response);
+    if let Some(injection) = injection
+        && add_patch(&mut body, injection, &view.written).is_none()
+    {
+        return failed(bytes, Failure::Panicked);
+    }
     Answer {
         status: 200,
         content_type: JSON,
-        body: body(API_VERSION, response),
+        body,
         outcome,
         subject: if decision.warnings.is_empty() { String::new() } else { subject(namespace, request.object.as_ref()) },
         warnings: decision.warnings,
@@ -263,8 +262,6 @@ pub fn failed(bytes: &[u8], failure: Failure) -> Answer {
                 uid: &uid,
                 allowed: true,
                 status: Some(Status { message: sentence, code: failure.status() }),
-                patch_type: None,
-                patch: None,
                 warnings: vec![sentence.to_owned()],
                 audit_annotations: AuditAnnotations {
                     outcome: outcome.as_str(),
@@ -278,9 +275,26 @@ pub fn failed(bytes: &[u8], failure: Failure) -> Answer {
     Answer { status, content_type, body, outcome, warnings: Vec::new(), subject: String::new() }
 }
 
+/// As large as most answers.
+const ANSWER_BYTES: usize = 1536;
+
 fn body(api_version: &str, response: Response<'_>) -> Vec<u8> {
+    let mut body = Vec::with_capacity(ANSWER_BYTES);
     // Writing strings and numbers into a vector does not fail.
-    serde_json::to_vec(&ReviewAnswer { api_version, kind: "AdmissionReview", response }).unwrap_or_default()
+    let _ = serde_json::to_writer(&mut body, &ReviewAnswer { api_version, kind: "AdmissionReview", response });
+    body
+}
+
+/// Adds the patch to a [`body`], at its end: base64 has nothing to escape, so it is written where it belongs at once.
+/// `None` if it can't be written.
+fn add_patch(body: &mut Vec<u8>, injection: &Injection, written: &WrittenPatches) -> Option<()> {
+    const END: &[u8] = b"}}";
+    body.truncate(body.strip_suffix(END)?.len());
+    body.extend_from_slice(br#","patchType":"JSONPatch","patch":""#);
+    written.append(injection, body)?;
+    body.push(b'"');
+    body.extend_from_slice(END);
+    Some(())
 }
 
 /// The warnings as the client sees them: Kubernetes carries 4096 characters in all, and nobody reads more than a few.

@@ -13,7 +13,13 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{BoxError, Router};
+use hyper::{
+    Request, Response,
+    body::{Body, Incoming},
+    service::Service,
+};
+use hyper_util::service::TowerToHyperService;
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
@@ -62,6 +68,27 @@ impl Default for Limits {
             head: Duration::from_secs(5),
             idle: Duration::from_secs(180),
             finish: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Answers the requests of a listener, each of them somehow.
+pub trait Respond: Clone + Send + Sync + 'static {
+    type Body: Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
+
+    fn respond(&self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
+}
+
+impl Respond for Router {
+    type Body = axum::body::Body;
+
+    fn respond(&self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send + 'static {
+        let response = TowerToHyperService::new(self.clone()).call(request);
+        async move {
+            match response.await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
         }
     }
 }
@@ -115,7 +142,7 @@ pub async fn serve_http(
 pub async fn serve_tls(
     address: SocketAddr,
     tls: Arc<rustls::ServerConfig>,
-    router: Router,
+    responder: impl Respond,
     limits: Limits,
     metrics: ConnectionMetrics,
     shutdown: CancellationToken,
@@ -123,7 +150,7 @@ pub async fn serve_tls(
     let listener = listen(address).await?;
     let bound = listener.local_addr().unwrap_or(address);
     let tls = Some(TlsAcceptor::from(tls));
-    Ok((bound, tokio::spawn(accept(listener, tls, router, limits, metrics, shutdown))))
+    Ok((bound, tokio::spawn(accept(listener, tls, responder, limits, metrics, shutdown))))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -139,7 +166,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
 async fn accept(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    router: Router,
+    responder: impl Respond,
     limits: Limits,
     metrics: ConnectionMetrics,
     shutdown: CancellationToken,
@@ -147,7 +174,7 @@ async fn accept(
     let permits = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
     let finish = limits.finish;
-    let context = connection::Context { tls, router, limits, metrics, stop: shutdown.clone() };
+    let context = connection::Context { tls, responder, limits, metrics, stop: shutdown.clone() };
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => match Arc::clone(&permits).try_acquire_owned() {
@@ -169,7 +196,7 @@ async fn accept(
     }
 }
 
-async fn handle(context: connection::Context, stream: TcpStream, permit: OwnedSemaphorePermit) {
+async fn handle(context: connection::Context<impl Respond>, stream: TcpStream, permit: OwnedSemaphorePermit) {
     context.metrics.open.inc();
     let end = connection::serve(&context, stream).await;
     context.metrics.count(end);

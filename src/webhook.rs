@@ -137,7 +137,7 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
     let (address, admission) = serve::serve_tls(
         config.listen,
         tls::server_config(certificate, clients)?,
-        handler.router(),
+        handler,
         config.limits,
         connections,
         stop_admission.clone(),

@@ -1,5 +1,6 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -28,6 +29,7 @@ pub(crate) fn view(now: Instant) -> View {
         namespaces: Arc::new(HashMap::from([("shop".into(), namespace)])),
         databases: Arc::new(HashMap::from([("default".into(), database)])),
         own_namespace: "switchover-system".into(),
+        ..View::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{borrow::Borrow, collections::HashMap, hash::Hash, sync::Arc, time::Instant};
 
+use super::WrittenPatches;
 use crate::core::affinity::{self, Database, Decision, Namespace, Pod, SkipReason, Verdict};
 
 /// What the webhook knows at one moment. Published by the webhook's cache; a request takes one and keeps it.
@@ -13,6 +14,8 @@ pub struct View {
     pub databases: Arc<HashMap<Box<str>, Database>>,
     /// The namespace that switchover itself runs in.
     pub own_namespace: Arc<str>,
+    /// Begins empty with each view. Written by requests.
+    pub written: Arc<WrittenPatches>,
 }
 
 impl View {

@@ -298,17 +298,17 @@ fn never_follows(pod: &Pod<'_>, spec: &Spec<'_>) -> Option<SkipReason> {
 
 /// What the databases that a pod follows ask of its node, together.
 #[derive(Default)]
-struct Wishes {
+struct Wishes<'f> {
     required: Vec<Expression>,
     preferred: Vec<patch::Preference>,
-    records: Vec<Record>,
-    node_labels: Vec<Arc<str>>,
+    records: Vec<Record<'f>>,
+    node_labels: Vec<&'f str>,
 }
 
 /// One entry of the annotation `switchover.dev/injected`.
 #[derive(Serialize)]
-struct Record {
-    database: String,
+struct Record<'f> {
+    database: &'f str,
     /// What was injected.
     mode: &'static str,
     /// What was asked for, where that was something else.
@@ -317,13 +317,19 @@ struct Record {
     epoch: u64,
 }
 
-impl Wishes {
-    fn add(&mut self, spec: &Spec<'_>, followed: &FollowedDatabase, known: &Database, now: Instant) -> Option<Warning> {
+impl<'f> Wishes<'f> {
+    fn add(
+        &mut self,
+        spec: &Spec<'_>,
+        followed: &'f FollowedDatabase,
+        known: &Database,
+        now: Instant,
+    ) -> Option<Warning> {
         // Two databases can't share a node label; if two do, the controller refuses one, and the first counts here.
-        if self.node_labels.contains(&followed.node_label) {
+        if self.node_labels.contains(&&*followed.node_label) {
             return None;
         }
-        self.node_labels.push(Arc::clone(&followed.node_label));
+        self.node_labels.push(&followed.node_label);
 
         let asked = followed.mode;
         let softened = self.harden(spec, followed, known, now).err();
@@ -332,7 +338,7 @@ impl Wishes {
             self.preferred.extend(preferences(followed));
         }
         self.records.push(Record {
-            database: followed.name.to_string(),
+            database: &followed.name,
             mode: mode.as_str(),
             asked: (mode != asked).then_some(asked.as_str()),
             epoch: known.epoch,

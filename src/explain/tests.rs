@@ -33,6 +33,7 @@ fn view() -> View {
         namespaces: Arc::new(HashMap::from([("orders".into(), orders)])),
         databases: Arc::new(HashMap::from([("default".into(), database)])),
         own_namespace: "switchover-system".into(),
+        ..View::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! One connection: handshake, requests, and the clocks that end it.
 
 use std::{
+    convert::Infallible,
     io,
     pin::{Pin, pin},
     sync::{
@@ -11,12 +12,10 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
-    service::TowerToHyperService,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -26,20 +25,20 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{ConnectionMetrics, Limits};
+use super::{ConnectionMetrics, Limits, Respond};
 
 /// What all connections of one listener share.
 #[derive(Clone)]
-pub(super) struct Context {
+pub(super) struct Context<R> {
     pub tls: Option<TlsAcceptor>,
-    pub router: Router,
+    pub responder: R,
     pub limits: Limits,
     pub metrics: ConnectionMetrics,
     pub stop: CancellationToken,
 }
 
 /// Serves one connection to its end, and says how it ended.
-pub(super) async fn serve(context: &Context, stream: TcpStream) -> &'static str {
+pub(super) async fn serve<R: Respond>(context: &Context<R>, stream: TcpStream) -> &'static str {
     // Answers are small and awaited.
     let _ = stream.set_nodelay(true);
     let Some(tls) = &context.tls else { return requests(context, stream, false).await };
@@ -54,8 +53,8 @@ pub(super) async fn serve(context: &Context, stream: TcpStream) -> &'static str 
     }
 }
 
-async fn requests(
-    context: &Context,
+async fn requests<R: Respond>(
+    context: &Context<R>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     http2: bool,
 ) -> &'static str {
@@ -76,14 +75,13 @@ async fn requests(
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(10));
 
-    let router = TowerToHyperService::new(context.router.clone());
     let service = service_fn(|request: Request<Incoming>| {
         let running = Running::begin(&activity);
-        let answer = hyper::service::Service::call(&router, request);
+        let response = context.responder.respond(request);
         async move {
-            let answer = answer.await;
+            let response = response.await;
             drop(running);
-            answer
+            Ok::<_, Infallible>(response)
         }
     });
     let io = TokioIo::new(Observed { stream, activity: (!http2).then(|| Arc::clone(&activity)) });

@@ -270,7 +270,12 @@ impl Cache {
             self.0.metrics.cache(health.kind, health.current(), objects);
         }
         let own_namespace = Arc::clone(&before.own_namespace);
-        self.0.view.store(Arc::new(View { namespaces, databases: Arc::new(databases), own_namespace }));
+        self.0.view.store(Arc::new(View {
+            namespaces,
+            databases: Arc::new(databases),
+            own_namespace,
+            ..View::default()
+        }));
         if other_namespaces {
             self.0.namespace_news.send_replace(());
         }

@@ -2,19 +2,19 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use axum::{
-    Router,
-    body::Body,
-    extract::State,
-    http::{HeaderMap, Request, Response, StatusCode, header},
-    routing::post,
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{self, HeaderValue},
 };
-use futures::StreamExt;
 use moka::sync::Cache as Expiring;
 use tokio::sync::{Semaphore, watch};
 
@@ -22,6 +22,7 @@ use super::{Cache, WebhookConfig, WebhookMetrics};
 use crate::{
     admission::{self, Answer, Failure, Outcome, View},
     core::{affinity::SkipReason, follow::NotFollowing},
+    serve::Respond,
 };
 
 /// The API server asks about pods of namespaces with the label alone. One that is not known here got its label a moment
@@ -75,47 +76,56 @@ impl Handler {
         })
     }
 
-    pub fn router(self: &Arc<Self>) -> Router {
-        Router::new().route("/mutate", post(mutate)).with_state(Arc::clone(self))
-    }
-
-    async fn answer(&self, request: Request<Body>) -> Answer {
+    async fn answer(&self, announced: Option<usize>, body: Incoming) -> Answer {
         // Who does not say how long the request is may send as much as is allowed.
-        let length = announced(request.headers()).unwrap_or(usize::MAX).min(self.max_body_bytes);
+        let length = announced.unwrap_or(usize::MAX).min(self.max_body_bytes);
         let room = u32::try_from(length).unwrap_or(u32::MAX);
         let (Ok(_request), Ok(_bytes)) = (self.requests.try_acquire(), self.bytes.try_acquire_many(room)) else {
             let answer = admission::failed(&[], Failure::Overloaded);
             self.metrics.answered(&answer, Duration::ZERO);
             return answer;
         };
-        let mut bytes = Vec::new();
-        let read = read(request, self.max_body_bytes, &mut bytes);
-        let complete = tokio::time::timeout(self.body_timeout, read).await.unwrap_or(Err(Failure::Body));
+        let mut received = Received::default();
+        let complete = self.read(announced.unwrap_or(0), body, &mut received).await;
         let now = Instant::now();
         let answer = match complete {
-            Ok(()) => self.decide(&bytes, now).await,
-            Err(failure) => admission::failed(&bytes, failure),
+            Ok(()) => self.decide(received.bytes(), now).await,
+            Err(failure) => admission::failed(received.bytes(), failure),
         };
         self.metrics.answered(&answer, now.elapsed());
         self.log(&answer);
         answer
     }
 
-    async fn decide(&self, bytes: &[u8], now: Instant) -> Answer {
+    pub(super) async fn decide(&self, bytes: &[u8], now: Instant) -> Answer {
         let answer = admission::review(bytes, &self.view.load(), now);
-        if answer.outcome != Outcome::Skipped(SkipReason::NotFollowing(NotFollowing::NotOptedIn)) {
-            return answer;
+        match &self.news {
+            // Boxed, because it is rare, and what every request awaits is to stay small.
+            Some(news) if of_unknown_namespace(&answer) => Box::pin(self.decide_later(bytes, now, news.clone())).await,
+            _ => answer,
         }
-        let Some(mut news) = self.news.clone() else { return answer };
+    }
+
+    /// Decides as soon as the namespace is known, or without it when that takes too long.
+    async fn decide_later(&self, bytes: &[u8], now: Instant, mut news: watch::Receiver<()>) -> Answer {
         news.mark_unchanged();
         // What came between the look and the wait is seen by a second look.
         let mut answer = admission::review(bytes, &self.view.load(), now);
         let end = tokio::time::Instant::now() + NEW_NAMESPACE;
-        while answer.outcome == Outcome::Skipped(SkipReason::NotFollowing(NotFollowing::NotOptedIn)) {
+        while of_unknown_namespace(&answer) {
             let Ok(Ok(())) = tokio::time::timeout_at(end, news.changed()).await else { break };
             answer = admission::review(bytes, &self.view.load(), now);
         }
         answer
+    }
+
+    async fn read(&self, announced: usize, body: Incoming, received: &mut Received) -> Result<(), Failure> {
+        let mut read = pin!(read(announced, body, self.max_body_bytes, received));
+        // Most requests are there as a whole when they are looked at first; only the others need a clock.
+        match futures::poll!(read.as_mut()) {
+            Poll::Ready(result) => result,
+            Poll::Pending => tokio::time::timeout(self.body_timeout, read).await.unwrap_or(Err(Failure::Body)),
+        }
     }
 
     fn log(&self, answer: &Answer) {
@@ -130,27 +140,87 @@ impl Handler {
     }
 }
 
-async fn mutate(State(handler): State<Arc<Handler>>, request: Request<Body>) -> Response<Body> {
-    let answer = handler.answer(request).await;
-    let mut response = Response::new(Body::from(answer.body));
+fn of_unknown_namespace(answer: &Answer) -> bool {
+    answer.outcome == Outcome::Skipped(SkipReason::NotFollowing(NotFollowing::NotOptedIn))
+}
+
+impl Respond for Arc<Handler> {
+    type Body = Full<Bytes>;
+
+    fn respond(&self, request: Request<Incoming>) -> impl Future<Output = Response<Full<Bytes>>> + Send + 'static {
+        // What is awaited is moved several times on its way into a task; without the request's head it is small.
+        let (refused, announced) = (refused(&request), announced(request.headers()));
+        let (handler, body) = (Arc::clone(self), request.into_body());
+        async move {
+            match refused {
+                Some(response) => response,
+                None => written(handler.answer(announced, body).await),
+            }
+        }
+    }
+}
+
+/// The answer to whatever is no admission request.
+fn refused<B>(request: &Request<B>) -> Option<Response<Full<Bytes>>> {
+    let mut response = Response::default();
+    match (request.uri().path(), request.method()) {
+        ("/mutate", &Method::POST) => return None,
+        ("/mutate", _) => {
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
+        _ => *response.status_mut() = StatusCode::NOT_FOUND,
+    }
+    Some(response)
+}
+
+fn written(answer: Answer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(answer.body));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(answer.content_type));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     response
 }
 
-/// Reads the body into `bytes`; what was read stays there also on failure, because the uid stands at its beginning.
-async fn read(request: Request<Body>, most: usize, bytes: &mut Vec<u8>) -> Result<(), Failure> {
+/// What came of a body. One that came in one piece, as most do, is not copied.
+#[derive(Default)]
+struct Received {
+    /// The only piece, until there is a second.
+    only: Bytes,
+    joined: Vec<u8>,
+}
+
+impl Received {
+    fn bytes(&self) -> &[u8] {
+        if self.joined.is_empty() { &self.only } else { &self.joined }
+    }
+
+    /// `expected`: bytes in all.
+    fn add(&mut self, piece: Bytes, expected: usize) {
+        if self.bytes().is_empty() {
+            self.only = piece;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.reserve(expected);
+            self.joined.extend_from_slice(&std::mem::take(&mut self.only));
+        }
+        self.joined.extend_from_slice(&piece);
+    }
+}
+
+/// Reads the body; what was read is there also after a failure, because the uid stands at its beginning.
+async fn read(announced: usize, mut body: Incoming, most: usize, received: &mut Received) -> Result<(), Failure> {
     /// Of a request that is announced as too large, enough to find the uid.
     const BEGINNING: usize = 4096;
-    let announced = announced(request.headers()).unwrap_or(0);
     let keep = if announced > most { BEGINNING } else { most };
-    bytes.reserve(announced.min(most));
-    let mut body = request.into_body().into_data_stream();
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|_| Failure::Body)?;
-        let room = keep - bytes.len();
-        bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() > room {
+    while let Some(frame) = body.frame().await {
+        // Whatever is no data is a trailer.
+        let Ok(mut piece) = frame.map_err(|_| Failure::Body)?.into_data() else { continue };
+        let room = keep - received.bytes().len();
+        let fits = piece.len() <= room;
+        piece.truncate(room);
+        received.add(piece, announced.min(most));
+        if !fits {
             return Err(Failure::TooLarge);
         }
     }

@@ -188,7 +188,7 @@ async fn certificates_change_every_two_seconds_and_no_request_fails() {
     let (address, _serving) = serve::serve_tls(
         SocketAddr::from(([127, 0, 0, 1], 0)),
         tls::server_config(certificate, None).unwrap(),
-        Handler::new(Arc::new(view), metrics, &config).router(),
+        Handler::new(Arc::new(view), metrics, &config),
         config.limits,
         ConnectionMetrics::default(),
         CancellationToken::new(),

@@ -50,7 +50,7 @@ impl Server {
         let (address, task) = serve::serve_tls(
             SocketAddr::from(([127, 0, 0, 1], 0)),
             tls::server_config(Arc::clone(&certificate), clients).unwrap(),
-            handler.router(),
+            handler,
             config.limits,
             ConnectionMetrics::default(),
             stop.clone(),

@@ -11,7 +11,7 @@ use super::{
     pod::{Metadata, NodeAffinity, PreferredTerm, Requirement, Spec, Term},
     rules,
 };
-use crate::core::{follow::FollowedDatabase, keys, tier::Tier};
+use crate::core::{follow::FollowedDatabase, tier::Tier};
 
 /// One `add`.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
@@ -200,6 +200,8 @@ pub fn additions(spec: &Spec<'_>, required: &[Expression], preferred: Vec<Prefer
 const NODE_AFFINITY: &str = "/spec/affinity/nodeAffinity";
 const REQUIRED: &str = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "/spec/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution";
+/// Where [`crate::core::keys::INJECTED`] stands; `/` in a key is written `~1` in a path (RFC 6901).
+const INJECTED: &str = "/metadata/annotations/switchover.dev~1injected";
 const PREFERRED_END: &str = "/spec/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution/-";
 
 fn add(path: impl Into<Cow<'static, str>>, value: Addition) -> Operation {
@@ -259,16 +261,12 @@ fn add_preferred(own: &NodeAffinity<'_>, preferred: Vec<Preference>, operations:
     }
 }
 
-/// The operation that records in [`keys::INJECTED`] what was injected.
+/// The operation that records in [`crate::core::keys::INJECTED`] what was injected.
 #[must_use]
 pub fn record(metadata: Option<&Metadata<'_>>, injected: String) -> Operation {
     match metadata.map(|metadata| metadata.annotations.is_some()) {
         None => add("/metadata", Addition::Metadata { annotations: NewAnnotations { injected } }),
         Some(false) => add("/metadata/annotations", Addition::Annotations(NewAnnotations { injected })),
-        Some(true) => {
-            // `/` in a key is written `~1` in a path (RFC 6901).
-            let path = format!("/metadata/annotations/{}", keys::INJECTED.replace('/', "~1"));
-            add(path, Addition::Text(injected))
-        }
+        Some(true) => add(INJECTED, Addition::Text(injected)),
     }
 }
