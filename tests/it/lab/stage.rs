@@ -67,6 +67,9 @@ impl Stage {
         lab.end_with_this_process()?;
         let product = Product::of_workspace();
         product.install(&lab)?;
+        // The scenes change the primary every minute, and each begins anew: none waits longer for that.
+        let patch = r#"{"spec": {"movement": {"settleMax": "5s"}}}"#;
+        kubectl(&lab, ["patch", "databasecluster", "default", "--type=merge", "--patch", patch])?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let scene = runtime.block_on(Scene::watch(&lab))?;
         let client = runtime.block_on(lab.client())?;
