@@ -145,6 +145,7 @@ impl Report {
         report.insert("machine".to_owned(), json!(machine));
         report.insert("date".to_owned(), json!(jiff::Timestamp::now().to_string()));
         report.insert("load_average_before".to_owned(), json!(self.load_before));
+        report.insert("load_average_after".to_owned(), json!(load_average()));
         report.insert("notes".to_owned(), json!(self.notes));
         let path = directory.join("report.json");
         fs::write(&path, serde_json::to_string_pretty(&report)? + "\n").with_context(|| path.display().to_string())?;
@@ -170,6 +171,7 @@ impl Report {
             .replace("{table}\n", &table)
             .replace("{machine}", machine)
             .replace("{load}", &self.load_before)
+            .replace("{load after}", &load_average())
             .replace("{date}", &jiff::Zoned::now().date().to_string())
     }
 }

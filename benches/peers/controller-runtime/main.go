@@ -112,7 +112,7 @@ func main() {
 	}
 	server := webhook.NewServer(webhook.Options{Host: "127.0.0.1", Port: *port, CertDir: *certificates})
 	server.Register("/mutate", &webhook.Admission{Handler: &injector{
-		decoder: admission.NewDecoder(scheme),
+		decoder:    admission.NewDecoder(scheme),
 		namespaces: namespaces(),
 		databases:  map[string]database{"default": {nodeLabel: "switchover", weight: 100, epoch: 1}},
 	}})
