@@ -9,9 +9,7 @@ use kube::{
 use serde_json::{Value, json};
 use switchover::api::keys;
 
-use super::support::{Patroni, Scene, Workload, eventually, scene, until};
-
-const NEAR_PG1: &str = "dc1-1=closely dc1-2=closely dc3-1=far dc3-2=far";
+use super::support::{Patroni, Scene, Workload, eventually, objects::NEAR_PG1, scene, until};
 
 /// Nodes in dc1 and dc3, a database whose primary is in dc1, and a namespace that follows it and of which the webhook
 /// knows.

@@ -8,21 +8,10 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
-use super::support::{Patroni, Scene, Witness, eventually, scene, stays, until};
+use super::support::{Scene, Witness, eventually, objects::NEAR_PG1, scene, stays, until};
 
-const NEAR_PG1: &str = "dc1-1=closely dc1-2=closely dc3-1=far dc3-2=far";
 const NEAR_PG3: &str = "dc1-1=far dc1-2=far dc3-1=closely dc3-2=closely";
 const SEVERAL_TICKS: Duration = Duration::from_secs(3);
-
-/// Nodes in dc1 and dc3, a database whose primary is in dc1, and a namespace that follows it.
-async fn stage(scene: &Scene, spec: Value) -> Result<(Patroni, String)> {
-    scene.nodes(&[1, 3], 2).await?;
-    let patroni = Patroni::start(scene.name).await?;
-    scene.database(&patroni, spec).await?;
-    scene.labelled(NEAR_PG1).await?;
-    let namespace = scene.namespace("shop", Some(scene.name), json!({})).await?;
-    Ok((patroni, namespace))
-}
 
 /// A container that asks for so many CPUs.
 fn cpus(count: u32) -> Value {
@@ -65,7 +54,7 @@ async fn claim(scene: &Scene, namespace: &str, name: &str) -> Result<()> {
 #[test]
 fn every_pod_that_stays_has_one_reason() {
     scene("reasons", async |scene| {
-        let (patroni, namespace) = stage(scene, json!({})).await?;
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
         let workload = |name| scene.workload(&namespace, name);
         workload("bare").bare_pod().await?;
         workload("job").job_pod().await?;
@@ -122,7 +111,7 @@ fn every_pod_that_stays_has_one_reason() {
 #[test]
 fn a_pod_without_room_near_the_primary_stays_until_there_is_room() {
     scene("room", async |scene| {
-        let (patroni, namespace) = stage(scene, json!({})).await?;
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
         let web = scene.workload(&namespace, "web").with(cpus(8));
         web.deployment(2).await?;
         assert_eq!(scene.zones(&namespace).await?, "2 in dc1");
@@ -158,7 +147,7 @@ fn a_pod_without_room_near_the_primary_stays_until_there_is_room() {
 #[test]
 fn a_paused_database_moves_nothing_while_labels_follow() {
     scene("paused", async |scene| {
-        let (patroni, namespace) = stage(scene, json!({"paused": true})).await?;
+        let (patroni, namespace) = scene.two_centres(json!({"paused": true})).await?;
         scene.workload(&namespace, "web").deployment(2).await?;
         patroni.switchover("pg3", 2);
         scene.labelled(NEAR_PG3).await?;
@@ -181,7 +170,7 @@ fn a_paused_database_moves_nothing_while_labels_follow() {
 fn nothing_moves_before_the_primary_has_held_and_each_change_begins_anew_and_takes_longer() {
     scene("settle", async |scene| {
         let settle = SignedDuration::from_secs(4);
-        let (patroni, namespace) = stage(scene, json!({"movement": {"settle": "4s"}})).await?;
+        let (patroni, namespace) = scene.two_centres(json!({"movement": {"settle": "4s"}})).await?;
         scene.workload(&namespace, "web").deployment(2).await?;
         let witness = Witness::of(scene, &namespace).await?;
         let settling = async || {

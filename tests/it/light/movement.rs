@@ -9,19 +9,7 @@ use kube::{Api, ResourceExt, api::ListParams};
 use lab::light::READY_DELAY;
 use serde_json::json;
 
-use super::support::{Patroni, Scene, Witness, eventually, scene, until};
-
-const NEAR_PG1: &str = "dc1-1=closely dc1-2=closely dc3-1=far dc3-2=far";
-
-/// Nodes in dc1 and dc3, a database whose primary is in dc1, and a namespace that follows it.
-async fn stage(scene: &Scene, spec: serde_json::Value) -> Result<(Patroni, String)> {
-    scene.nodes(&[1, 3], 2).await?;
-    let patroni = Patroni::start(scene.name).await?;
-    scene.database(&patroni, spec).await?;
-    scene.labelled(NEAR_PG1).await?;
-    let namespace = scene.namespace("shop", Some(scene.name), json!({})).await?;
-    Ok((patroni, namespace))
-}
+use super::support::{Scene, Witness, eventually, scene, until};
 
 /// Waits until the movement of the second epoch is over; how many were moved, and how many held.
 async fn over(scene: &Scene) -> Result<(u32, u32)> {
@@ -36,7 +24,7 @@ async fn over(scene: &Scene) -> Result<(u32, u32)> {
 #[test]
 fn pods_follow_the_primary_one_at_a_time_and_each_only_once() {
     scene("follow", async |scene| {
-        let (patroni, namespace) = stage(scene, json!({"movement": {"settle": "3s"}})).await?;
+        let (patroni, namespace) = scene.two_centres(json!({"movement": {"settle": "3s"}})).await?;
         let web = scene.workload(&namespace, "web").says(READY_DELAY, "500ms");
         web.deployment(4).await?;
         web.budget().await?;
@@ -73,7 +61,7 @@ fn pods_follow_the_primary_one_at_a_time_and_each_only_once() {
 #[test]
 fn several_workloads_move_at_the_same_time_up_to_the_limit() {
     scene("limit", async |scene| {
-        let (patroni, namespace) = stage(scene, json!({"movement": {"maxConcurrent": 2}})).await?;
+        let (patroni, namespace) = scene.two_centres(json!({"movement": {"maxConcurrent": 2}})).await?;
         for name in ["a", "b", "c"] {
             scene.workload(&namespace, name).says(READY_DELAY, "1s").deployment(2).await?;
         }
@@ -96,7 +84,7 @@ fn several_workloads_move_at_the_same_time_up_to_the_limit() {
 #[test]
 fn a_workload_that_asks_for_it_is_restarted_once_instead() {
     scene("restart", async |scene| {
-        let (patroni, namespace) = stage(scene, json!({})).await?;
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
         let web = scene.workload(&namespace, "web").says("switchover.dev/move", "restart").says(READY_DELAY, "500ms");
         web.deployment(4).await?;
         let witness = Witness::of(scene, &namespace).await?;
@@ -119,7 +107,7 @@ fn a_workload_that_asks_for_it_is_restarted_once_instead() {
 #[test]
 fn a_switchback_in_the_middle_brings_every_pod_home() {
     scene("switchback", async |scene| {
-        let (patroni, namespace) = stage(scene, json!({})).await?;
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
         let web = scene.workload(&namespace, "web").says(READY_DELAY, "1s");
         web.deployment(4).await?;
         web.budget().await?;

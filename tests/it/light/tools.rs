@@ -1,25 +1,15 @@
 //! The command line against a real API server: what people are told is what is done.
 
-use std::process::Command;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
-use super::support::{Patroni, Scene, scene, world::product};
+use super::support::{Patroni, Scene, scene};
 
 /// Runs the product as the administrator, and reads the JSON that it prints.
 fn told(scene: &Scene, arguments: &[&str]) -> Result<Value> {
-    let run = || {
-        Command::new(product())
-            .args(arguments)
-            .args(["-o", "json"])
-            .env("KUBECONFIG", scene.world.bed.kubeconfig())
-            .output()
-    };
-    let output = block_in_place(run)?;
-    ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).context("not JSON")
+    let printed = block_in_place(|| scene.world.switchover(&[arguments, &["-o", "json"]].concat()))?;
+    serde_json::from_str(&printed).context("not JSON")
 }
 
 #[test]

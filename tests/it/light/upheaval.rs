@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use super::support::{
-    Patroni, Scene, Witness, eventually, stays, until, upheaval,
+    Patroni, Scene, Witness, eventually,
+    objects::NEAR_PG1,
+    stays, until, upheaval,
     world::{CONTROLLERS, NAMESPACE, WEBHOOK},
 };
-
-const NEAR_PG1: &str = "dc1-1=closely dc1-2=closely dc3-1=far dc3-2=far";
 
 /// Four pods with a budget near pg1, in a namespace that follows it, and somebody who watches them.
 struct Stage {

@@ -17,6 +17,9 @@ use switchover::api::{DatabaseCluster, DatabaseClusterStatus, keys};
 
 use super::{Patroni, Scene, until};
 
+/// The labels of [`Scene::two_centres`] while pg1 is the primary.
+pub const NEAR_PG1: &str = "dc1-1=closely dc1-2=closely dc3-1=far dc3-2=far";
+
 impl Scene {
     /// Makes a database that is found by `urls`; `spec` is merged over what suits a test.
     pub async fn database_at(&self, name: &str, urls: &[String], spec: Value) -> Result<()> {
@@ -38,6 +41,16 @@ impl Scene {
     /// Makes the scene's own database.
     pub async fn database(&self, patroni: &Patroni, spec: Value) -> Result<()> {
         self.database_at(self.name, &patroni.urls(), spec).await
+    }
+
+    /// Two nodes in each of dc1 and dc3, the scene's own database with its primary in dc1, and a namespace that follows it.
+    pub async fn two_centres(&self, spec: Value) -> Result<(Patroni, String)> {
+        self.nodes(&[1, 3], 2).await?;
+        let patroni = Patroni::start(self.name).await?;
+        self.database(&patroni, spec).await?;
+        self.labelled(NEAR_PG1).await?;
+        let namespace = self.namespace("shop", Some(self.name), json!({})).await?;
+        Ok((patroni, namespace))
     }
 
     pub fn databases(&self) -> Api<DatabaseCluster> {

@@ -229,7 +229,7 @@ impl World {
     }
 }
 
-pub fn product() -> &'static str {
+fn product() -> &'static str {
     env!("CARGO_BIN_EXE_switchover")
 }
 
