@@ -80,6 +80,25 @@ impl Server {
         self.says("/primary", Reply::Json(words[0].parse().unwrap(), body));
     }
 
+    /// Between the next six requests for `/primary`. A busy machine makes pauses longer, never all of them.
+    async fn shortest_pause_of_five(&self) -> Duration {
+        let next = async || {
+            let seen = self.counts.primary.load(Ordering::SeqCst);
+            while self.counts.primary.load(Ordering::SeqCst) == seen {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Instant::now()
+        };
+        let mut before = next().await;
+        let mut shortest = Duration::MAX;
+        for _ in 0..5 {
+            let now = next().await;
+            shortest = shortest.min(now - before);
+            before = now;
+        }
+        shortest
+    }
+
     pub(crate) fn lists(&self, leader: &str, members: &[(&str, &Self)]) {
         let member = |(name, server): &(&str, &Self)| {
             let role = if *name == leader { "leader" } else { "replica" };
@@ -134,6 +153,9 @@ async fn serve(
     }
 }
 
+/// How often a member is looked at while the primary is known.
+const SLOW_PACE: Duration = Duration::from_secs(1);
+
 fn follow(servers: &[&Server]) -> Discovery {
     follow_from(servers, Restored::default())
 }
@@ -142,7 +164,7 @@ fn follow_from(servers: &[&Server], restored: Restored) -> Discovery {
     let config = PatroniConfig {
         urls: servers.iter().map(|server| server.url.clone()).collect(),
         timeout: Duration::from_millis(300),
-        interval: Duration::from_secs(1),
+        interval: SLOW_PACE,
     };
     let metrics = Metrics::register(&mut Registry::default());
     spawn("orders".to_owned(), config, restored, metrics).unwrap()
@@ -170,7 +192,7 @@ fn error_of(state: &DiscoveryState, member: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn from_one_url_the_members_are_found_and_a_switchover_is_followed_within_a_second() {
+async fn from_one_url_the_members_are_found_and_a_switchover_is_followed_at_a_faster_pace() {
     let (pg1, pg2) = (Server::start().await, Server::start().await);
     pg1.is("pg1", "503 running replica 1");
     pg2.is("pg2", "200 running primary 1");
@@ -186,10 +208,9 @@ async fn from_one_url_the_members_are_found_and_a_switchover_is_followed_within_
     pg2.is("pg2", "503 stopped demoted");
     pg1.is("pg1", "200 running replica 1");
     until(&handle, "promoting", |state| state.view.state.name() == "Promoting").await;
+    assert!(pg1.shortest_pause_of_five().await < SLOW_PACE / 2, "looked at more often while nobody is primary");
     pg1.is("pg1", "200 running primary 2");
-    let began = Instant::now();
     let state = until(&handle, "pg1 is primary", |state| known(state) == Some(("pg1", 2))).await;
-    assert!(began.elapsed() < Duration::from_millis(600), "looked at five times a second: {:?}", began.elapsed());
     assert_eq!(state.view.epoch, 2);
 }
 

@@ -52,7 +52,7 @@ async fn faults(lab: &Lab) -> Result<()> {
     // From the client's network namespace the API server is as far as the WAN says.
     lab.wan(Site::ControlPlane, Site::ControlPlane, "30ms")?;
     let took = connect_from(lab, "client")?;
-    ensure!((25..60).contains(&took.as_millis()), "a connection took {took:?} over a link of 30 ms");
+    ensure!(took >= Duration::from_millis(25), "a connection took {took:?} over a link of 30 ms");
     lab.wan(Site::ControlPlane, Site::ControlPlane, "heal")?;
 
     lab.node("n3", NodeAction::Kill)?;

@@ -65,7 +65,7 @@ fn packets_take_as_long_as_asked() {
                 let cpu = (processor_time() - cpu_before).as_secs_f64() * 1000.0 / 50.0;
                 wan.set(a, b, LinkChange::Heal);
                 println!("{from} to {to}: asked {asked_ms} ms, {rtt:?}, {cpu:.3} ms of processor time a ping");
-                ensure!((rtt.median_ms - asked_ms).abs() < 0.15, "{from} to {to}: asked {asked_ms} ms, got {rtt:?}");
+                ensure!(rtt.is_about(asked_ms), "{from} to {to}: asked {asked_ms} ms, got {rtt:?}");
             }
 
             println!("TCP inside a data centre: {:.0} Mbit/s", throughput("a1", "b1", Site::Dc1.host(6))?);
@@ -73,7 +73,7 @@ fn packets_take_as_long_as_asked() {
 
             wan.set(Site::Dc2, Site::Dc1, change("2ms jitter 0ms")?);
             let rtt = ping("a1", Site::Dc2.host(5), 20, OFTEN)?;
-            ensure!((rtt.median_ms - 2.0).abs() < 0.15, "after the change to 2 ms: {rtt:?}");
+            ensure!(rtt.is_about(2.0), "after the change to 2 ms: {rtt:?}");
 
             wan.set(Site::Dc1, Site::Dc3, change("cut")?);
             ensure!(ping("a1", Site::Dc3.host(5), 3, OFTEN).is_err(), "a cut link answered");
@@ -89,11 +89,20 @@ fn packets_take_as_long_as_asked() {
 }
 
 #[derive(Debug)]
-#[expect(dead_code, reason = "printed")]
 struct Rtt {
     smallest_ms: f64,
+    #[expect(dead_code, reason = "printed")]
     median_ms: f64,
+    #[expect(dead_code, reason = "printed")]
     largest_ms: f64,
+}
+
+impl Rtt {
+    /// No packet may be early, whatever else the machine does. Late ones are its load: of many echoes one is let
+    /// through nearly in time, and the delays asked for here lie further apart than this allows.
+    fn is_about(&self, asked_ms: f64) -> bool {
+        (asked_ms - 0.1..asked_ms + 1.5).contains(&self.smallest_ms)
+    }
 }
 
 /// ICMP echoes one after another, as the product's agent sends them.
