@@ -7,12 +7,12 @@ LAB := target/release/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 STATE := target/lab
 
-.PHONY: help demo test test-unit test-light test-lab bench lint deny build tools images crds lab-up lab-down lab-shell clean
+.PHONY: help demo test test-unit test-light test-lab bench bench-admission bench-fleet bench-reactions lint deny build tools images crds lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
 	@echo "make lab-up, lab-shell, lab-down   a lab to look around in"
-	@echo "make bench                         speed, beside a floor and controller-runtime"
+	@echo "make bench                         speed: admission, reactions, 5,000 nodes"
 	@echo "make lint, deny, crds              what CI checks besides the tests"
 
 demo: images
@@ -35,10 +35,21 @@ test-lab: images
 	cargo test --locked -p switchover-lab --test beds --test full_lab -- --include-ignored --test-threads=1
 	cargo test --locked --test it -- lab:: --include-ignored --test-threads=1
 
-# Speed, side by side: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
-bench:
+# Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
+bench: bench-admission bench-fleet bench-reactions
+
+# The webhook beside a floor and controller-runtime.
+bench-admission:
 	cargo bench --locked --bench decisions
 	cargo bench --locked --bench admission
+
+# The labels of 5,000 nodes after the primary has moved.
+bench-fleet: tools
+	cargo bench --locked --bench fleet
+
+# Ten switchovers and ten kills in the lab: from Patroni's own word to the labels. Needs root.
+bench-reactions: images
+	$(LAB) reactions $(addprefix --image ,$(IMAGES))
 
 lint:
 	cargo fmt --all --check

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use lab::measured::median;
 use serde_json::Value;
 use switchover::{admission, tls::certificate};
 
@@ -92,7 +93,7 @@ pub fn run(quick: bool) -> anyhow::Result<()> {
     }
     drop(ours);
     bench.allocations(&mut report)?;
-    report.write(&bench.directory)
+    report.write()
 }
 
 impl Bench {
@@ -269,10 +270,4 @@ impl Bench {
         );
         Ok(())
     }
-}
-
-pub fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -1,11 +1,11 @@
-//! target/bench/report.json for programs, docs/performance.md for people.
+//! The figures, their goals, and how both are shown.
 
-use std::{fmt::Write as _, fs, path::Path, process::Command};
+use std::fmt::Write as _;
 
-use anyhow::Context;
+use lab::measured::{load_average, machine, median, write_report, write_section};
 use serde_json::{Map, Value, json};
 
-use crate::{compare::median, load::Measured};
+use crate::load::Measured;
 
 #[derive(Clone, Copy)]
 pub enum Goal {
@@ -122,8 +122,7 @@ impl Report {
         self.notes.push(note);
     }
 
-    pub fn write(&self, directory: &Path) -> anyhow::Result<()> {
-        let machine = machine();
+    pub fn write(&self) -> anyhow::Result<()> {
         let mut report = Map::new();
         let mut details = Map::new();
         for figure in &self.figures {
@@ -141,25 +140,21 @@ impl Report {
                 }),
             );
         }
-        report.insert("details".to_owned(), Value::Object(details));
-        report.insert("machine".to_owned(), json!(machine));
-        report.insert("date".to_owned(), json!(jiff::Timestamp::now().to_string()));
-        report.insert("load_average_before".to_owned(), json!(self.load_before));
-        report.insert("load_average_after".to_owned(), json!(load_average()));
-        report.insert("notes".to_owned(), json!(self.notes));
-        let path = directory.join("report.json");
-        fs::write(&path, serde_json::to_string_pretty(&report)? + "\n").with_context(|| path.display().to_string())?;
-        println!("written: {}", path.display());
+        let about = json!({
+            "figures": details,
+            "machine": machine(),
+            "date": jiff::Timestamp::now().to_string(),
+            "load_average_before": self.load_before,
+            "load_average_after": load_average(),
+            "notes": self.notes,
+        });
+        report.insert("admission".to_owned(), about);
+        write_report(report)?;
         // A quick run says whether everything works, and nothing about speed.
-        if !self.quick {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
-            fs::write(&path, self.page(&machine)).with_context(|| path.display().to_string())?;
-            println!("written: {}", path.display());
-        }
-        Ok(())
+        if self.quick { Ok(()) } else { write_section("admission", &self.section()) }
     }
 
-    fn page(&self, machine: &str) -> String {
+    fn section(&self) -> String {
         let mut table = String::new();
         for figure in &self.figures {
             let _ = writeln!(table, "{}", figure.row());
@@ -169,28 +164,9 @@ impl Report {
         }
         include_str!("performance.md")
             .replace("{table}\n", &table)
-            .replace("{machine}", machine)
+            .replace("{machine}", &machine())
             .replace("{load}", &self.load_before)
             .replace("{load after}", &load_average())
             .replace("{date}", &jiff::Zoned::now().date().to_string())
     }
-}
-
-fn machine() -> String {
-    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).unwrap_or_default().1;
-    let number = cpus.lines().filter(|line| line.starts_with("processor")).count();
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let says = |program: &str, argument: &str| {
-        let output = Command::new(program).arg(argument).output();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
-    };
-    let (rust, go) = (says("rustc", "--version"), says("go", "version"));
-    format!("{number} CPUs ({model}), Linux {}, {rust}, {go}", kernel.trim())
-}
-
-/// Of one, five and fifteen minutes.
-fn load_average() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
 }

@@ -28,6 +28,7 @@ pub mod lab;
 pub mod light;
 pub mod load;
 pub mod machine;
+pub mod measured;
 pub mod mount;
 pub mod net;
 pub mod patroni;

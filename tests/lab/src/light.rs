@@ -202,6 +202,11 @@ impl LightBed {
         self.run(move |programs| programs.control_plane.restart_component(component))
     }
 
+    /// Ends kwok: fake nodes stay as they are from now on, and new ones are only objects.
+    pub fn end_kwok(&self) -> Result<()> {
+        self.run(|programs| programs.kwok.kill())
+    }
+
     fn run<T: Send + 'static>(&self, work: impl FnOnce(&mut Programs) -> Result<T> + Send + 'static) -> Result<T> {
         let (done, result) = mpsc::channel();
         let task: Work = Box::new(move |programs| drop(done.send(work(programs))));
