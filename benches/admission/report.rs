@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use lab::measured::{load_average, machine, median, write_report, write_section};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use crate::load::Measured;
 

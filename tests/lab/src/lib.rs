@@ -35,6 +35,7 @@ pub mod patroni;
 pub mod pki;
 pub mod prepare;
 pub mod process;
+pub mod reactions;
 pub mod requirements;
 pub mod site;
 pub mod supervisor;

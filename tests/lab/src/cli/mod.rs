@@ -19,6 +19,7 @@ use lab::{
     light::LightBed,
     machine,
     prepare::{self, Scope},
+    reactions::{self, ReactionOptions},
     site::Site,
     supervisor,
     tools::{self, Cache},
@@ -155,6 +156,15 @@ enum Verb {
         #[arg(long, value_name = "FILE", default_value_os_t = lab::target_directory().join("demo/report.json"))]
         out: PathBuf,
     },
+    /// Measure how soon switchover knows a new primary and labels the nodes, over switchovers and kills
+    Reactions {
+        /// Number of switchovers, and of kills
+        #[arg(long, default_value_t = 10)]
+        rounds: usize,
+        /// Image archive of switchover (and others)
+        #[arg(long = "image", value_name = "FILE", required = true)]
+        images: Vec<PathBuf>,
+    },
     /// The lab's own process (internal)
     #[command(hide = true)]
     Supervise { settings: PathBuf },
@@ -287,6 +297,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
             interrupt::clean_up_on_interrupt(state.clone())?;
             let lab = Options { state, images, ..Options::default() };
             demo::run(&DemoOptions { lab, product: Product { program, ..Product::of_workspace() }, out, keep })?;
+        }
+        Verb::Reactions { rounds, images } => {
+            let state = reactions::state();
+            interrupt::clean_up_on_interrupt(state.clone())?;
+            let lab = Options { state, images, ..Options::default() };
+            reactions::run(&ReactionOptions { lab, product: Product::of_workspace(), rounds })?;
         }
     }
     Ok(ExitCode::SUCCESS)
