@@ -66,7 +66,7 @@ impl Default for AgentConfig {
             timeout: Duration::from_secs(1),
             tcp_interval: Duration::from_secs(1),
             heartbeat: Duration::from_secs(60),
-            spread: Duration::from_millis(500),
+            spread: Duration::from_secs(2),
             deadband: Deadband::default(),
             metrics_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8089)),
         }

@@ -397,6 +397,11 @@ pub struct AgentArgs {
     /// Write at least this often, also when nothing has changed
     #[arg(long, env = "SWITCHOVER_HEARTBEAT", default_value = "60s")]
     pub heartbeat: Span,
+
+    /// Write a change after a random part of this time, so that agents that see the same don't write at once. For
+    /// thousands of nodes, write about a second for every 200
+    #[arg(long, env = "SWITCHOVER_SPREAD", default_value = "2s", value_parser = between(Span::from_millis(0), Span::from_secs(300)))]
+    pub spread: Span,
 }
 
 fn base_url(text: &str) -> Result<String, String> {
@@ -489,6 +494,7 @@ impl AgentArgs {
             window: usize::from(self.window),
             timeout: self.timeout.0,
             heartbeat: self.heartbeat.0,
+            spread: self.spread.0,
             metrics_listen: self.metrics_listen,
             ..AgentConfig::default()
         }

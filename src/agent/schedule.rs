@@ -19,9 +19,10 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// `spread` in 0..1 places the first heartbeat, so that agents that start together don't write together.
-    pub fn new(heartbeat: Duration, now: Instant, spread: f64) -> Self {
-        let heartbeat_due = now + heartbeat.mul_f64(spread);
+    /// Two numbers in 0..1: the length of a first pause that began before `now`, and how much of it is over. So agents
+    /// that start together write as evenly as they do later.
+    pub fn new(heartbeat: Duration, now: Instant, (spread, over): (f64, f64)) -> Self {
+        let heartbeat_due = now + Self::pause(heartbeat, spread).mul_f64(1.0 - over);
         Self { heartbeat, heartbeat_due, change_due: None, not_before: now, failures: 0 }
     }
 
@@ -46,7 +47,12 @@ impl Schedule {
         self.change_due = None;
         self.failures = 0;
         self.not_before = now + LEAST_PAUSE;
-        self.heartbeat_due = now + self.heartbeat.mul_f64(1.0 - 0.1 * spread);
+        self.heartbeat_due = now + Self::pause(self.heartbeat, spread);
+    }
+
+    /// Between two heartbeats.
+    fn pause(heartbeat: Duration, spread: f64) -> Duration {
+        heartbeat.mul_f64(1.0 - 0.1 * spread)
     }
 
     /// A write failed. `spread` in 0..1 makes the pause half as long to one and a half times as long. Says whether this
@@ -73,7 +79,7 @@ mod tests {
     fn a_change_is_written_soon_and_a_heartbeat_rarely() {
         let start = Instant::now();
         let s = |seconds: f64| start + Duration::from_secs_f64(seconds);
-        let mut schedule = Schedule::new(MINUTE, start, 0.5);
+        let mut schedule = Schedule::new(MINUTE, start, (0.0, 0.5));
         assert_eq!(schedule.next(), s(30.0));
         schedule.changed(s(2.0), Duration::from_millis(300));
         schedule.changed(s(2.2), Duration::from_millis(300));
@@ -91,7 +97,7 @@ mod tests {
     #[test]
     fn failures_back_off_up_to_a_bound_and_are_told_once() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(MINUTE, start, 0.0);
+        let mut schedule = Schedule::new(MINUTE, start, (0.0, 1.0));
         let mut told = 0;
         let pauses: Vec<_> = (0..8)
             .map(|_| {
@@ -102,5 +108,52 @@ mod tests {
         assert_eq!((pauses, told), (vec![1, 2, 4, 8, 16, 30, 30, 30], 1));
         schedule.wrote(start, 0.0);
         assert!(!schedule.failing());
+    }
+
+    /// 5,000 schedules as the agents of a fleet keep them, in virtual time: the number of writes in each second.
+    fn fleet(seconds: u64, change_at: u64, spread: Duration) -> Vec<u32> {
+        let start = Instant::now();
+        let heartbeat = crate::agent::AgentConfig::default().heartbeat;
+        // Numbers in 0..1 that are spread as random ones are, and the same in every run.
+        let mut state = 7_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        let mut schedules: Vec<_> = (0..5_000).map(|_| Schedule::new(heartbeat, start, (random(), random()))).collect();
+        let mut writes = Vec::new();
+        for second in 0..seconds {
+            let (begin, end) = (start + Duration::from_secs(second), start + Duration::from_secs(second + 1));
+            let mut count = 0;
+            for schedule in &mut schedules {
+                if second == change_at {
+                    schedule.changed(begin, spread.mul_f64(random()));
+                }
+                while schedule.next() < end {
+                    let at = schedule.next();
+                    schedule.wrote(at, random());
+                    count += 1;
+                }
+            }
+            writes.push(count);
+        }
+        writes
+    }
+
+    #[test]
+    fn five_thousand_agents_write_fewer_than_a_hundred_times_a_second() {
+        let writes = fleet(600, u64::MAX, Duration::ZERO);
+        for minute in writes.chunks(60) {
+            assert!(minute.iter().sum::<u32>() < 100 * 60, "{minute:?}");
+        }
+        // A second is a sample of 88 on average.
+        assert!(writes.iter().all(|count| *count < 150), "{:?}", writes.iter().max());
+    }
+
+    #[test]
+    fn a_change_that_all_agents_see_is_written_over_the_whole_spread() {
+        let writes = fleet(60, 30, Duration::from_secs(25));
+        let changed = &writes[30..55];
+        assert!(changed.iter().all(|count| (90..350).contains(count)), "{changed:?}");
     }
 }

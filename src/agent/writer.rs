@@ -82,7 +82,7 @@ pub(super) async fn run(
         object_uid: None,
         told_no_owner: false,
         written: BTreeMap::new(),
-        schedule: Schedule::new(config.heartbeat, Instant::now(), rand::random()),
+        schedule: Schedule::new(config.heartbeat, Instant::now(), (rand::random(), rand::random())),
         metrics,
         config,
     };
