@@ -75,6 +75,49 @@ fn a_leader_killed_in_the_middle_hands_over_and_nothing_moves_twice() {
     });
 }
 
+/// When the leader is killed. In the middle of the movement has a scene of its own.
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    /// While Patroni moves the primary.
+    Before,
+    Confirmed,
+    Labelled,
+}
+
+#[test]
+#[ignore = "needs root and the lab"]
+fn a_leader_killed_at_any_step_of_a_failover_leaves_one_epoch_and_the_same_end() {
+    scene(|stage| {
+        let kill_leader = || -> Result<()> {
+            let leader = stage.leader()?;
+            stage.kubectl(["-n", SYSTEM, "delete", "pod", &leader, "--force", "--grace-period=0"]).map(drop)
+        };
+        for (step, to) in [(Step::Before, "pg3"), (Step::Confirmed, "pg1"), (Step::Labelled, "pg3")] {
+            let (watch, epoch) = (Watch::begin(stage)?, stage.status()?.epoch);
+            if step == Step::Before {
+                kill_leader()?;
+            }
+            stage.switch(to)?;
+            match step {
+                Step::Before => {}
+                Step::Confirmed => {
+                    stage.wait("the primary is confirmed", |seen| seen.failover(epoch).is_some())?;
+                    kill_leader()?;
+                }
+                Step::Labelled => {
+                    stage.wait("the labels follow", |seen| seen.labels_right(to))?;
+                    kill_leader()?;
+                }
+            }
+            stage.at(to)?;
+            watch.each_moved_once()?;
+            let now = stage.status()?.epoch;
+            ensure!(now == epoch + 1, "one change of primary led from epoch {epoch} to {now}");
+        }
+        Ok(())
+    });
+}
+
 #[test]
 #[ignore = "needs root and the lab"]
 fn an_api_server_restarted_in_the_middle_stops_the_movement_and_not_the_service() {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{control_plane::Component, patroni::MemberState, process::Power, site::Site};
+use crate::{control_plane::Component, patroni::{MemberState, RestFault}, process::Power, site::Site};
 
 /// One request. Names on the wire are kebab-case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,11 @@ pub enum PatroniAction {
     },
     Thaw {
         member: String,
+    },
+    /// How a member's REST API answers from now on.
+    Rest {
+        member: String,
+        fault: RestFault,
     },
     /// Maintenance mode: no failover until resumed.
     Pause,

@@ -3,6 +3,7 @@
 
 mod config;
 mod control;
+mod front;
 mod member;
 mod rest;
 mod tools;
@@ -25,6 +26,7 @@ use crate::{
 use config::Files;
 pub use config::{POSTGRES_PORT, REST_PORT, SCOPE};
 pub use control::Switchover;
+pub use front::RestFault;
 use member::Member;
 use rest::store_is_ready;
 pub use rest::{MemberState, table_header};

@@ -18,6 +18,7 @@ use lab::{
     install::Product,
     light::LightBed,
     machine,
+    patroni::RestFault,
     prepare::{self, Scope},
     reactions::{self, ReactionOptions},
     site::Site,
@@ -215,6 +216,8 @@ enum PatroniVerb {
     Freeze { member: String },
     /// Let a frozen Patroni go on
     Thaw { member: String },
+    /// Let a member's REST API answer wrongly, or rightly again (none)
+    Rest { member: String, fault: RestFault },
     /// Maintenance mode: no failover until `resume`
     Pause,
     /// End the maintenance mode
@@ -374,6 +377,7 @@ impl From<PatroniVerb> for PatroniAction {
             PatroniVerb::Start { member } => PatroniAction::Start { member },
             PatroniVerb::Freeze { member } => PatroniAction::Freeze { member },
             PatroniVerb::Thaw { member } => PatroniAction::Thaw { member },
+            PatroniVerb::Rest { member, fault } => PatroniAction::Rest { member, fault },
             PatroniVerb::Pause => PatroniAction::Pause,
             PatroniVerb::Resume => PatroniAction::Resume,
             PatroniVerb::Add { name, site } => PatroniAction::Add { name, site },

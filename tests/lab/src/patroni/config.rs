@@ -19,8 +19,11 @@ use super::{
 /// The name of the cluster, in Patroni's words the scope.
 pub const SCOPE: &str = "shop";
 
-/// Patroni's REST API.
+/// Patroni's REST API, as everybody knows it: [`super::front`] listens here.
 pub const REST_PORT: u16 = 8008;
+
+/// Where Patroni itself listens.
+pub const BEHIND_PORT: u16 = 8018;
 
 pub const POSTGRES_PORT: u16 = 5432;
 
@@ -137,7 +140,7 @@ scope: {SCOPE}
 name: {name}
 tags: {{dc: {site}}}
 restapi:
-  listen: {address}:{REST_PORT}
+  listen: {address}:{BEHIND_PORT}
   connect_address: {address}:{REST_PORT}
 etcd3:
   hosts: [{stores}]

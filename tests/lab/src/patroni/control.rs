@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Host, Patroni, power,
+    Host, Patroni, RestFault, power,
     rest::{HEALTH_TIMEOUT, MemberState, ask},
 };
 
@@ -129,6 +129,11 @@ impl Patroni {
     /// Lets a frozen Patroni go on.
     pub fn thaw(&self, name: &str) -> Result<()> {
         self.with(name, |member| member.thaw())
+    }
+
+    /// Lets a member's REST API answer like this, to everybody but the lab itself.
+    pub fn rest(&self, name: &str, fault: RestFault) -> Result<()> {
+        self.with(name, |member| member.rest(fault))
     }
 
     /// Maintenance mode: Patroni does no failover until [`Patroni::resume`].

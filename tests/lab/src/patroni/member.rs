@@ -16,7 +16,11 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Host, config::Files};
+use super::{
+    Host,
+    config::Files,
+    front::{Front, RestFault},
+};
 use crate::process::{Place, Process};
 
 #[derive(Debug)]
@@ -25,12 +29,13 @@ pub(super) struct Member {
     pub files: Files,
     pub frozen: bool,
     patroni: Option<Process>,
+    front: Option<Front>,
     store: Option<Process>,
 }
 
 impl Member {
     pub fn new(host: Host, files: Files) -> Member {
-        Member { host, files, frozen: false, patroni: None, store: None }
+        Member { host, files, frozen: false, patroni: None, front: None, store: None }
     }
 
     pub fn start_store(&mut self, etcd: &Path, members: &[(String, Ipv4Addr)]) -> Result<()> {
@@ -46,6 +51,8 @@ impl Member {
         let name = format!("Patroni of {}", self.host.name);
         self.patroni = Some(Process::start(&name, command, &self.files.patroni_log(), &self.place())?);
         self.frozen = false;
+        self.front = None;
+        self.front = Some(Front::start(&self.host)?);
         Ok(())
     }
 
@@ -67,6 +74,7 @@ impl Member {
 
     /// SIGKILL to Patroni, its helpers, the postmaster and its children, in an order in which none can react.
     pub fn kill_database(&mut self) -> Result<()> {
+        self.front = None;
         if let Some(patroni) = &mut self.patroni {
             kill_group(patroni)?;
         }
@@ -121,6 +129,14 @@ impl Member {
             self.signal_patroni(Signal::SIGCONT)?;
         }
         self.frozen = false;
+        Ok(())
+    }
+
+    /// From now on the REST API answers like this.
+    pub fn rest(&mut self, fault: RestFault) -> Result<()> {
+        let front = self.front.as_ref();
+        let front = front.with_context(|| format!("Patroni of {} does not run, so it has no REST API", self.host.name))?;
+        front.set(fault);
         Ok(())
     }
 

@@ -1,5 +1,5 @@
 //! Asks a member's Patroni over HTTP, from inside the member's own network namespace: what the WAN does to packets
-//! never changes what the lab sees of a member.
+//! never changes what the lab sees of a member, nor does what a test lets its REST API say.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     Host,
-    config::{REST_PORT, STORE_CLIENT_PORT},
+    config::{BEHIND_PORT, STORE_CLIENT_PORT},
 };
 use crate::{net::in_netns, process::Power, site::Site};
 
@@ -96,7 +96,7 @@ impl fmt::Display for MemberState {
 
 /// Sends one request to the member's Patroni; returns the status and the body.
 pub fn ask(host: &Host, method: &str, path: &str, body: Option<&Value>, timeout: Duration) -> Result<(u16, String)> {
-    let address = SocketAddr::from((host.address, REST_PORT));
+    let address = SocketAddr::from((host.address, BEHIND_PORT));
     request(host, address, method, path, body, timeout)
         .with_context(|| format!("Patroni of {} gave no answer to {method} http://{address}{path}", host.name))
 }

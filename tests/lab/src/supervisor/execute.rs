@@ -124,6 +124,7 @@ impl Supervisor {
             PatroniAction::Start { member } => patroni.start_member(&member)?,
             PatroniAction::Freeze { member } => patroni.freeze(&member)?,
             PatroniAction::Thaw { member } => patroni.thaw(&member)?,
+            PatroniAction::Rest { member, fault } => patroni.rest(&member, fault)?,
             PatroniAction::Pause => patroni.pause()?,
             PatroniAction::Resume => patroni.resume()?,
             PatroniAction::Add { name, site } => self.add_member(patroni, name, site)?,
