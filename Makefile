@@ -7,7 +7,7 @@ LAB := target/release/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 STATE := target/lab
 
-.PHONY: help demo test test-unit test-light test-lab bench lint deny build tools images crds lab-up lab-down lab-shell clean
+.PHONY: help demo test test-unit test-light test-lab bench reviews lint deny build tools images crds lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
@@ -39,6 +39,10 @@ test-lab: images
 bench:
 	cargo bench --locked --bench decisions
 	cargo bench --locked --bench admission
+
+# What a real API server asks about pods of every kind, recorded for tests/fixtures/reviews.
+reviews: tools
+	$(LAB) reviews
 
 lint:
 	cargo fmt --all --check

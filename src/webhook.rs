@@ -166,6 +166,9 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
 #[path = "webhook/client_tests.rs"]
 mod client_tests;
 #[cfg(test)]
+#[path = "webhook/recorded_tests.rs"]
+mod recorded_tests;
+#[cfg(test)]
 #[path = "webhook/rotation_tests.rs"]
 mod rotation_tests;
 #[cfg(test)]
