@@ -13,6 +13,7 @@ help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
 	@echo "make lab-up, lab-shell, lab-down   a lab to look around in"
 	@echo "make bench                         speed, beside a floor and controller-runtime"
+	@echo "make reviews                       records what a real API server asks webhooks about pods"
 	@echo "make lint, deny, crds              what CI checks besides the tests"
 
 demo: images
