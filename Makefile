@@ -7,12 +7,13 @@ LAB := target/release/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 STATE := target/lab
 
-.PHONY: help demo test test-unit test-light test-lab bench bench-admission bench-fleet bench-reactions lint deny build tools images crds lab-up lab-down lab-shell clean
+.PHONY: help demo test test-unit test-light test-lab bench bench-admission bench-fleet bench-reactions reviews lint deny build tools images crds lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
 	@echo "make lab-up, lab-shell, lab-down   a lab to look around in"
 	@echo "make bench                         speed: admission, reactions, 5,000 nodes"
+	@echo "make reviews                       records what a real API server asks webhooks about pods"
 	@echo "make lint, deny, crds              what CI checks besides the tests"
 
 demo: images
@@ -50,6 +51,10 @@ bench-fleet: tools
 # Ten switchovers and ten kills in the lab: from Patroni's own word to the labels. Needs root.
 bench-reactions: images
 	$(LAB) reactions $(addprefix --image ,$(IMAGES))
+
+# What a real API server asks about pods of every kind, recorded for tests/fixtures/reviews.
+reviews: tools
+	$(LAB) reviews
 
 lint:
 	cargo fmt --all --check

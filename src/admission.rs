@@ -7,7 +7,7 @@ pub mod view;
 mod written;
 
 use std::{
-    fmt::Write as _,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Instant,
 };
@@ -58,6 +58,8 @@ pub enum Failure {
     /// An AdmissionReview of another version.
     Version,
     TooLarge,
+    /// Something else than JSON as it is, by its own word.
+    MediaType,
     /// The body did not arrive in time, or broke off.
     Body,
     Overloaded,
@@ -72,6 +74,7 @@ impl Failure {
             Self::Unreadable => "unreadable",
             Self::Version => "version",
             Self::TooLarge => "too_large",
+            Self::MediaType => "media_type",
             Self::Body => "body",
             Self::Overloaded => "overloaded",
             Self::Panicked => "panicked",
@@ -85,6 +88,7 @@ impl Failure {
             Self::Unreadable => "switchover could not read the request: POST an AdmissionReview of admission.k8s.io/v1",
             Self::Version => "switchover serves admission.k8s.io/v1 alone: write admissionReviewVersions: [v1]",
             Self::TooLarge => "the request is larger than switchover reads; the pod is left as it is",
+            Self::MediaType => "switchover reads uncompressed JSON alone: write Content-Type: application/json",
             Self::Body => "the request broke off or took too long; the pod is left as it is",
             Self::Overloaded => "switchover has too many requests at once; the pod is left as it is",
             Self::Panicked => "switchover failed on this request; the pod is left as it is",
@@ -96,6 +100,7 @@ impl Failure {
             Self::Unreadable | Self::Panicked => 200,
             Self::Version => 400,
             Self::TooLarge => 413,
+            Self::MediaType => 415,
             Self::Body => 408,
             Self::Overloaded => 503,
         }
@@ -113,8 +118,52 @@ pub struct Answer {
     pub outcome: Outcome,
     /// What the client was told (and perhaps more: the answer carries a limited number).
     pub warnings: Vec<Warning>,
-    /// For the log: `namespace/owner-or-pod`.
-    pub subject: String,
+    /// Whose pod it is; only where there are warnings.
+    pub subject: Option<Box<Subject>>,
+}
+
+/// Whom warnings are about: the pod's controller, or the pod itself if it has none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subject {
+    pub namespace: String,
+    pub api_version: String,
+    pub kind: String,
+    /// A pod without a name of its own yet has that of its kind: `web` of the generated `web-x7k2p`.
+    pub name: String,
+    /// Empty for a pod, which has none yet.
+    pub uid: String,
+    /// Nothing will come of the request.
+    pub dry_run: bool,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} {}", self.namespace, self.kind, self.name)
+    }
+}
+
+impl Subject {
+    fn new(request: &Request<'_>) -> Self {
+        // What nobody has validated yet is kept no longer than a valid name is.
+        let short = |text: &str| text.chars().take(253).collect::<String>();
+        let pod = request.object.as_ref();
+        let owner = pod.map(Pod::owners).unwrap_or_default().iter().find(|owner| owner.controller == Some(true));
+        let metadata = pod.and_then(|pod| pod.metadata.as_ref());
+        let [api_version, kind, name, uid] = match owner {
+            Some(owner) => {
+                let [api_version, uid] = [&owner.api_version, &owner.uid].map(|it| it.as_deref().unwrap_or_default());
+                [api_version, &*owner.kind, &*owner.name, uid]
+            }
+            None => {
+                let given = metadata.and_then(|it| it.name.as_deref()).filter(|name| !name.is_empty());
+                let generated = || metadata.and_then(|it| it.generate_name.as_deref()).unwrap_or_default();
+                ["v1", "Pod", given.unwrap_or_else(|| generated().trim_end_matches('-')), ""]
+            }
+        }
+        .map(short);
+        let namespace = short(request.namespace.as_deref().unwrap_or_default());
+        Self { namespace, api_version, kind, name, uid, dry_run: request.dry_run.unwrap_or(false) }
+    }
 }
 
 #[derive(Deserialize)]
@@ -141,6 +190,8 @@ struct Request<'a> {
     operation: Text<'a>,
     #[serde(borrow, default)]
     object: Option<Pod<'a>>,
+    #[serde(default)]
+    dry_run: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -242,12 +293,14 @@ fn decide(bytes: &[u8], view: &View, now: Instant) -> Answer {
         content_type: JSON,
         body,
         outcome,
-        subject: if decision.warnings.is_empty() { String::new() } else { subject(namespace, request.object.as_ref()) },
+        subject: (!decision.warnings.is_empty()).then(|| Box::new(Subject::new(&request))),
         warnings: decision.warnings,
     }
 }
 
 const JSON: &str = "application/json";
+/// The content type of sentences.
+pub const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The answer to a request that can't be decided on, from as much of it as there is: allowed, with the request's own
 /// uid where one can be read; else one sentence.
@@ -256,7 +309,7 @@ pub fn failed(bytes: &[u8], failure: Failure) -> Answer {
     let outcome = Outcome::Failed(failure);
     let sentence = failure.sentence();
     let (status, content_type, body) = match read_uid(bytes) {
-        None => (failure.status().max(400), "text/plain; charset=utf-8", format!("{sentence}\n").into_bytes()),
+        None => (failure.status().max(400), TEXT, format!("{sentence}\n").into_bytes()),
         Some((api_version, uid)) => {
             let response = Response {
                 uid: &uid,
@@ -272,7 +325,7 @@ pub fn failed(bytes: &[u8], failure: Failure) -> Answer {
             (failure.status(), JSON, body(&api_version, response))
         }
     };
-    Answer { status, content_type, body, outcome, warnings: Vec::new(), subject: String::new() }
+    Answer { status, content_type, body, outcome, warnings: Vec::new(), subject: None }
 }
 
 /// As large as most answers.
@@ -307,21 +360,6 @@ fn told(warnings: &[Warning]) -> Vec<String> {
     told
 }
 
-fn subject(namespace: &str, pod: Option<&Pod<'_>>) -> String {
-    let mut subject = namespace.to_owned();
-    let metadata = pod.and_then(|pod| pod.metadata.as_ref());
-    let owner = pod.map(Pod::owners).unwrap_or_default().iter().find(|owner| owner.controller == Some(true));
-    let name = metadata.and_then(|metadata| {
-        metadata.name.as_deref().filter(|name| !name.is_empty()).or(metadata.generate_name.as_deref())
-    });
-    // Writing into a String does not fail.
-    let _ = match owner {
-        Some(owner) => write!(subject, "/{} {}", &*owner.kind, &*owner.name),
-        None => write!(subject, "/{}", name.unwrap_or_default()),
-    };
-    subject
-}
-
 /// The version and the uid of whatever was sent: by the book where it is JSON, else by looking for the first uid, which
 /// the API server writes before anything that a user could have written.
 fn read_uid(bytes: &[u8]) -> Option<(String, String)> {
@@ -342,6 +380,8 @@ fn read_uid(bytes: &[u8]) -> Option<(String, String)> {
     }
     let (version, uid) = match serde_json::from_slice::<Lean<'_>>(bytes) {
         Ok(review) => (review.api_version.map(|version| version.0.into_owned()), review.request.uid.0.into_owned()),
+        // A review without a uid of its own has others, such as its pod's owner's.
+        Err(error) if error.is_data() => return None,
         Err(_) => (find_text(bytes, "apiVersion").map(str::to_owned), find_text(bytes, "uid")?.to_owned()),
     };
     // Answer in the asker's own version, if it is one.

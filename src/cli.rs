@@ -477,6 +477,7 @@ impl WebhookArgs {
             // An empty variable is none.
             client_names: self.client_name.into_iter().filter(|name| !name.is_empty()).collect(),
             metrics_listen: self.health.metrics_listen,
+            identity: host_name().unwrap_or_else(|| "switchover-webhook".into()),
             own_namespace: self.namespace,
             drain: self.drain.0,
             ..WebhookConfig::default()

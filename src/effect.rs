@@ -239,9 +239,15 @@ pub struct Notices {
 const QUEUE: usize = 256;
 
 impl Notices {
+    /// The sender and what it sends to.
+    pub(crate) fn channel() -> (Self, mpsc::Receiver<Notice>) {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        (Self { queue }, waiting)
+    }
+
     /// The sender and the task that publishes.
     pub fn new(client: Client, instance: String) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (queue, mut waiting) = mpsc::channel::<Notice>(QUEUE);
+        let (notices, mut waiting) = Self::channel();
         let publish = async move {
             let reporter = Reporter { controller: "switchover".into(), instance: Some(instance) };
             // kube's recorder takes all events about one object with the same reason for the same event and shows the
@@ -268,15 +274,17 @@ impl Notices {
                 }
             }
         };
-        (Self { queue }, publish)
+        (notices, publish)
     }
 
-    /// Queues an event; drops it, with a log line, when the queue is full.
-    pub fn send(&self, notice: Notice) {
+    /// Queues an event; drops it, with a log line, when the queue is full. Whether it was queued.
+    pub fn send(&self, notice: Notice) -> bool {
         let reason = notice.reason;
-        if self.queue.try_send(notice).is_err() {
+        let queued = self.queue.try_send(notice).is_ok();
+        if !queued {
             tracing::debug!(reason, "dropped an event: the queue is full");
         }
+        queued
     }
 }
 

@@ -5,6 +5,7 @@
 //! anything of a pod.
 
 mod cache;
+mod events;
 mod handler;
 mod metrics;
 
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{cache::Cache, handler::Handler, metrics::WebhookMetrics};
 use crate::{
+    effect::Notices,
     serve::{self, ConnectionMetrics, Limits, Probes, ServeError},
     tls::{self, CertificateFiles, Clients, TlsError},
 };
@@ -36,6 +38,8 @@ pub struct WebhookConfig {
     pub client_authorities: Option<PathBuf>,
     /// Names of which a client bears one; any name if empty.
     pub client_names: Vec<String>,
+    /// Who this replica is, in events.
+    pub identity: String,
     /// Pods of this namespace are left alone: switchover's own must start whatever the webhook thinks.
     pub own_namespace: String,
     /// From not being ready to not listening any more: as long as it takes until no API server sends anything new.
@@ -65,6 +69,7 @@ impl Default for WebhookConfig {
             key_file: "/etc/switchover/tls/tls.key".into(),
             client_authorities: None,
             client_names: Vec::new(),
+            identity: "switchover-webhook".to_owned(),
             own_namespace: "switchover-system".to_owned(),
             drain: Duration::from_secs(5),
             facts_ttl: Duration::from_secs(30),
@@ -120,7 +125,9 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
             .await;
     });
 
-    let handler = Handler::following(&cache, metrics, &config);
+    let (notices, publish) = Notices::new(client, config.identity.clone());
+    tasks.spawn(publish);
+    let handler = Handler::following(&cache, notices, metrics, &config);
     let clients = config.client_authorities.map(|file| Arc::new(Clients::new(file, config.client_names)));
     if let Some(clients) = &clients {
         let known = probes.check("clients", "there are no good authorities of clients in the file yet; see the log");
@@ -166,8 +173,14 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
 #[path = "webhook/client_tests.rs"]
 mod client_tests;
 #[cfg(test)]
+#[path = "webhook/recorded_tests.rs"]
+mod recorded_tests;
+#[cfg(test)]
 #[path = "webhook/rotation_tests.rs"]
 mod rotation_tests;
+#[cfg(test)]
+#[path = "webhook/socket_tests.rs"]
+mod socket_tests;
 #[cfg(test)]
 #[path = "webhook/tests.rs"]
 mod tests;

@@ -139,7 +139,7 @@ fn wrong_values_are_warned_about_and_stop_nothing() {
     pod["metadata"]["annotations"] = json!({"switchover.dev/affinity": "soft", "switchover.dev/weight": "0"});
     let (answer, body) = ask(request("shop", pod).to_string().as_bytes());
     assert_eq!(answer.outcome, Outcome::Injected);
-    assert_eq!(answer.subject, "shop/ReplicaSet web-5d8");
+    assert_eq!(answer.subject.unwrap().to_string(), "shop/ReplicaSet web-5d8");
     assert_eq!(
         body["response"]["warnings"],
         json!([
@@ -156,6 +156,35 @@ fn wrong_values_are_warned_about_and_stop_nothing() {
     let warnings = body["response"]["warnings"].as_array().unwrap();
     assert_eq!(warnings.len(), 9);
     assert!(warnings.iter().all(|warning| warning.as_str().unwrap().chars().count() <= 120));
+}
+
+#[test]
+fn warnings_are_about_the_controller_or_else_about_the_pod() {
+    let wrong = json!({"switchover.dev/weight": "0"});
+    let subject = |metadata: Value, dry_run: bool| {
+        let mut request = request("shop", pod());
+        request["request"]["object"]["metadata"] = metadata;
+        request["request"]["object"]["metadata"]["annotations"] = wrong.clone();
+        request["request"]["dryRun"] = dry_run.into();
+        *ask(request.to_string().as_bytes()).0.subject.unwrap()
+    };
+    let expected = |api_version: &str, kind: &str, name: &str, uid: &str| Subject {
+        namespace: "shop".into(),
+        api_version: api_version.into(),
+        kind: kind.into(),
+        name: name.into(),
+        uid: uid.into(),
+        dry_run: false,
+    };
+    let owner = |kind: &str, controller: bool| json!({"apiVersion": "apps/v1", "kind": kind, "name": "web-5d8", "uid": "r", "controller": controller});
+    let owned =
+        json!({"generateName": "web-5d8-", "ownerReferences": [owner("Other", false), owner("ReplicaSet", true)]});
+    assert_eq!(subject(owned.clone(), false), expected("apps/v1", "ReplicaSet", "web-5d8", "r"));
+    assert_eq!(subject(owned, true), Subject { dry_run: true, ..expected("apps/v1", "ReplicaSet", "web-5d8", "r") });
+    assert_eq!(subject(json!({"name": "one", "generateName": "two-"}), false), expected("v1", "Pod", "one", ""));
+    assert_eq!(subject(json!({"generateName": "two-"}), false), expected("v1", "Pod", "two", ""));
+    let endless = subject(json!({"name": "x".repeat(100_000)}), false);
+    assert_eq!(endless.name.len(), 253);
 }
 
 #[test]
@@ -208,6 +237,7 @@ fn every_sentence_fits_a_warning() {
         Failure::Unreadable,
         Failure::Version,
         Failure::TooLarge,
+        Failure::MediaType,
         Failure::Body,
         Failure::Overloaded,
         Failure::Panicked,

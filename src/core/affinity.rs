@@ -392,4 +392,4 @@ mod tests;
 
 #[cfg(test)]
 #[path = "affinity/properties.rs"]
-mod properties;
+pub(crate) mod properties;

@@ -139,7 +139,8 @@ async fn a_pod_that_comes_right_after_its_namespace_waits_for_the_watch_to_tell_
     cache.apply_database(cluster("default", "1", spec(), status));
     cache.publish();
     let metrics = WebhookMetrics::register(&mut crate::metrics::registry());
-    let handler = super::super::Handler::following(&cache, metrics, &super::super::WebhookConfig::default());
+    let (notices, _told) = crate::effect::Notices::channel();
+    let handler = super::super::Handler::following(&cache, notices, metrics, &super::super::WebhookConfig::default());
     let ask = || {
         let handler = Arc::clone(&handler);
         async move {

@@ -18,10 +18,14 @@ use hyper::{
 use moka::sync::Cache as Expiring;
 use tokio::sync::{Semaphore, watch};
 
-use super::{Cache, WebhookConfig, WebhookMetrics};
+use super::{Cache, WebhookConfig, WebhookMetrics, events::Events};
 use crate::{
     admission::{self, Answer, Failure, Outcome, View},
-    core::{affinity::SkipReason, follow::NotFollowing},
+    core::{
+        affinity::{SkipReason, Warning},
+        follow::{NotFollowing, Place},
+    },
+    effect::Notices,
     serve::Respond,
 };
 
@@ -36,12 +40,15 @@ pub struct Handler {
     view: Arc<ArcSwap<View>>,
     /// Tells that the view has other namespaces, if anybody keeps it current.
     news: Option<watch::Receiver<()>>,
+    /// Tells of wrong values, if anybody publishes events.
+    events: Option<Events>,
     metrics: WebhookMetrics,
     requests: Semaphore,
     bytes: Semaphore,
     max_body_bytes: usize,
     body_timeout: Duration,
-    /// What was said in the log lately: a Deployment with a wrong value and a thousand pods is one line, not a thousand.
+    /// What was said in the log and in events lately: a Deployment with a wrong value and a thousand pods is one line, not
+    /// a thousand.
     logged: Expiring<u64, ()>,
 }
 
@@ -49,24 +56,27 @@ impl Handler {
     /// Answers from a view as it is.
     #[must_use]
     pub fn new(view: Arc<ArcSwap<View>>, metrics: WebhookMetrics, config: &WebhookConfig) -> Arc<Self> {
-        Self::hearing(view, None, metrics, config)
+        Self::hearing(view, None, None, metrics, config)
     }
 
-    /// Answers from the view that a cache keeps current.
+    /// Answers from the view that a cache keeps current, and tells of wrong values in events.
     #[must_use]
-    pub fn following(cache: &Cache, metrics: WebhookMetrics, config: &WebhookConfig) -> Arc<Self> {
-        Self::hearing(Arc::clone(cache.view()), Some(cache.namespace_news()), metrics, config)
+    pub fn following(cache: &Cache, notices: Notices, metrics: WebhookMetrics, config: &WebhookConfig) -> Arc<Self> {
+        let events = Events::new(notices, metrics.clone());
+        Self::hearing(Arc::clone(cache.view()), Some(cache.namespace_news()), Some(events), metrics, config)
     }
 
     fn hearing(
         view: Arc<ArcSwap<View>>,
         news: Option<watch::Receiver<()>>,
+        events: Option<Events>,
         metrics: WebhookMetrics,
         config: &WebhookConfig,
     ) -> Arc<Self> {
         Arc::new(Self {
             view,
             news,
+            events,
             metrics,
             requests: Semaphore::new(config.max_requests),
             bytes: Semaphore::new(config.max_bytes.max(config.max_body_bytes)),
@@ -76,7 +86,7 @@ impl Handler {
         })
     }
 
-    async fn answer(&self, announced: Option<usize>, body: Incoming) -> Answer {
+    async fn answer(&self, is_json: bool, announced: Option<usize>, body: Incoming) -> Answer {
         // Who does not say how long the request is may send as much as is allowed.
         let length = announced.unwrap_or(usize::MAX).min(self.max_body_bytes);
         let room = u32::try_from(length).unwrap_or(u32::MAX);
@@ -89,11 +99,12 @@ impl Handler {
         let complete = self.read(announced.unwrap_or(0), body, &mut received).await;
         let now = Instant::now();
         let answer = match complete {
-            Ok(()) => self.decide(received.bytes(), now).await,
+            Ok(()) if is_json => self.decide(received.bytes(), now).await,
+            Ok(()) => admission::failed(received.bytes(), Failure::MediaType),
             Err(failure) => admission::failed(received.bytes(), failure),
         };
         self.metrics.answered(&answer, now.elapsed());
-        self.log(&answer);
+        self.tell(&answer, now);
         answer
     }
 
@@ -128,13 +139,22 @@ impl Handler {
         }
     }
 
-    fn log(&self, answer: &Answer) {
+    /// Tells people of warnings that they have not been told of lately.
+    pub(super) fn tell(&self, answer: &Answer, now: Instant) {
+        let Some(subject) = &answer.subject else { return };
         for warning in &answer.warnings {
             let sentence = warning.to_string();
             let mut hasher = DefaultHasher::new();
-            (&answer.subject, &sentence).hash(&mut hasher);
-            if self.logged.entry(hasher.finish()).or_insert(()).is_fresh() {
-                tracing::warn!(pod = answer.subject, "{sentence}");
+            (subject, &sentence).hash(&mut hasher);
+            if !self.logged.entry(hasher.finish()).or_insert(()).is_fresh() {
+                continue;
+            }
+            tracing::warn!(pod = %subject, dry_run = subject.dry_run, "{sentence}");
+            if let (Warning::Mistake(mistake), Some(events)) = (warning, &self.events)
+                && mistake.place == Place::PodAnnotation
+                && !subject.dry_run
+            {
+                events.tell(subject, mistake, now);
             }
         }
     }
@@ -150,11 +170,12 @@ impl Respond for Arc<Handler> {
     fn respond(&self, request: Request<Incoming>) -> impl Future<Output = Response<Full<Bytes>>> + Send + 'static {
         // What is awaited is moved several times on its way into a task; without the request's head it is small.
         let (refused, announced) = (refused(&request), announced(request.headers()));
+        let is_json = is_json(request.headers());
         let (handler, body) = (Arc::clone(self), request.into_body());
         async move {
             match refused {
                 Some(response) => response,
-                None => written(handler.answer(announced, body).await),
+                None => written(handler.answer(is_json, announced, body).await),
             }
         }
     }
@@ -162,14 +183,17 @@ impl Respond for Arc<Handler> {
 
 /// The answer to whatever is no admission request.
 fn refused<B>(request: &Request<B>) -> Option<Response<Full<Bytes>>> {
-    let mut response = Response::default();
-    match (request.uri().path(), request.method()) {
-        ("/mutate", &Method::POST) => return None,
-        ("/mutate", _) => {
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-        }
-        _ => *response.status_mut() = StatusCode::NOT_FOUND,
+    const SENTENCE: &[u8] = b"switchover answers POST /mutate here\n";
+    if (request.uri().path(), request.method()) == ("/mutate", &Method::POST) {
+        return None;
+    }
+    let mut response = Response::new(Full::from(Bytes::from_static(SENTENCE)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(admission::TEXT));
+    if request.uri().path() == "/mutate" {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    } else {
+        *response.status_mut() = StatusCode::NOT_FOUND;
     }
     Some(response)
 }
@@ -225,6 +249,17 @@ async fn read(announced: usize, mut body: Incoming, most: usize, received: &mut 
         }
     }
     Ok(())
+}
+
+/// Whether the body is JSON as it is, as far as its sender says. Who says nothing about it is believed to send JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    const JSON: &[u8] = b"application/json";
+    let json = headers.get(header::CONTENT_TYPE).is_none_or(|of| {
+        let essence = of.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        essence.trim_ascii().eq_ignore_ascii_case(JSON)
+    });
+    let plain = headers.get(header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+    json && plain
 }
 
 fn announced(headers: &HeaderMap) -> Option<usize> {

@@ -21,6 +21,7 @@ type TwoLabels = [(&'static str, &'static str); 2];
 pub struct WebhookMetrics {
     requests: Family<TwoLabels, Counter>,
     warnings: Family<OneLabel, Counter>,
+    events: Family<OneLabel, Counter>,
     duration: Histogram,
     cache_current: Family<OneLabel, Gauge>,
     cache_objects: Family<OneLabel, Gauge>,
@@ -37,6 +38,7 @@ impl WebhookMetrics {
         let metrics = Self {
             requests: Family::default(),
             warnings: Family::default(),
+            events: Family::default(),
             duration: Histogram::new(buckets),
             cache_current: Family::default(),
             cache_objects: Family::default(),
@@ -53,6 +55,11 @@ impl WebhookMetrics {
             "admission_warnings",
             "Warnings about pods by kind: mistake (a wrong value), or why a hard mode became preferred",
             metrics.warnings.clone(),
+        );
+        registry.register(
+            "admission_events",
+            "Events about wrong values on pods by result: queued, or dropped because of too_many in a minute or queue_full",
+            metrics.events.clone(),
         );
         registry.register_with_unit(
             "admission_duration",
@@ -97,6 +104,15 @@ impl WebhookMetrics {
         for warning in &answer.warnings {
             self.warnings.get_or_create(&[("kind", warning.as_str())]).inc();
         }
+    }
+
+    pub(super) fn event(&self, result: &'static str) {
+        self.events.get_or_create(&[("result", result)]).inc();
+    }
+
+    #[cfg(test)]
+    pub(super) fn events_counted(&self, result: &'static str) -> u64 {
+        self.events.get_or_create(&[("result", result)]).get()
     }
 
     pub(super) fn cache(&self, kind: &'static str, current: bool, objects: usize) {

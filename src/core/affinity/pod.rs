@@ -125,9 +125,13 @@ pub struct PodAnnotations<'a> {
 #[serde(rename_all = "camelCase", default)]
 pub struct OwnerReference<'a> {
     #[serde(borrow)]
+    pub api_version: Option<Text<'a>>,
+    #[serde(borrow)]
     pub kind: Text<'a>,
     #[serde(borrow)]
     pub name: Text<'a>,
+    #[serde(borrow)]
+    pub uid: Option<Text<'a>>,
     pub controller: Option<bool>,
 }
 

@@ -99,7 +99,8 @@ fn nodes(usable: u64) -> Vec<Arc<Node>> {
     nodes
 }
 
-fn allowed(pod: &Value, nodes: &[Arc<Node>]) -> Vec<String> {
+/// The nodes that a pod's own rules allow.
+pub(crate) fn allowed(pod: &Value, nodes: &[Arc<Node>]) -> Vec<String> {
     let text = pod.to_string();
     let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
     let spec = pod.spec.unwrap();

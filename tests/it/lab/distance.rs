@@ -62,9 +62,9 @@ impl Histories<'_> {
 
 fn labels(stage: &Stage, expected: [(&str, &str); 3]) -> Result<()> {
     stage.wait(&format!("the labels are {expected:?}"), |seen| {
-        expected.iter().all(|(nodes, label)| {
-            nodes.split(' ').all(|node| seen.labels.get(node).is_some_and(|its| its == label))
-        })
+        expected
+            .iter()
+            .all(|(nodes, label)| nodes.split(' ').all(|node| seen.labels.get(node).is_some_and(|its| its == label)))
     })
 }
 
@@ -139,7 +139,15 @@ fn an_agent_that_lies_pulls_nobody_and_one_that_is_away_leaves_its_label() {
             "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [
                 {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["n6"]}]}]}}}}]);
         let patch = |patch: &serde_json::Value| {
-            stage.kubectl(["-n", SYSTEM, "patch", "daemonset/switchover-agent", "--type=json", "-p", &patch.to_string()])
+            stage.kubectl([
+                "-n",
+                SYSTEM,
+                "patch",
+                "daemonset/switchover-agent",
+                "--type=json",
+                "-p",
+                &patch.to_string(),
+            ])
         };
         patch(&without)?;
         let away = || -> Result<()> {

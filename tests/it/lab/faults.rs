@@ -32,7 +32,7 @@ fn without_the_webhook_pods_start_where_they_may_and_are_brought_near_when_it_is
             Ok(())
         };
         let born = born();
-        scale_webhook(stage, "3")?;
+        scale_webhook(stage, "6")?;
         born?;
         let load = stage.load()?;
         // Only far nodes are left: a pod on an intermediate one stays (spec.movement.includeIntermediate).

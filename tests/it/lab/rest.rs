@@ -7,14 +7,8 @@ use lab::{control::PatroniAction, patroni::RestFault};
 
 use super::stage::{Stage, condition, known, picture, scene};
 
-const FAULTS: [RestFault; 6] = [
-    RestFault::Slow,
-    RestFault::Hang,
-    RestFault::Garbage,
-    RestFault::Huge,
-    RestFault::Redirect,
-    RestFault::Tls,
-];
+const FAULTS: [RestFault; 6] =
+    [RestFault::Slow, RestFault::Hang, RestFault::Garbage, RestFault::Huge, RestFault::Redirect, RestFault::Tls];
 
 /// What people are told of each.
 const fn told(fault: RestFault) -> &'static str {
@@ -62,7 +56,8 @@ fn a_primary_that_answers_wrongly_is_not_believed_and_is_the_primary_again_when_
                 let conditions = seen.database["conditions"].as_array().cloned().unwrap_or_default();
                 let primary = conditions.into_iter().find(|condition| condition["type"] == "PrimaryKnown");
                 primary.is_some_and(|primary| {
-                    primary["status"] == "False" && primary["message"].as_str().unwrap_or_default().contains(told(fault))
+                    primary["status"] == "False"
+                        && primary["message"].as_str().unwrap_or_default().contains(told(fault))
                 })
             })?;
             stage.stays("labels and pods", Duration::from_secs(2), picture)?;

@@ -13,7 +13,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{control_plane::Component, patroni::{MemberState, RestFault}, process::Power, site::Site};
+use crate::{
+    control_plane::Component,
+    patroni::{MemberState, RestFault},
+    process::Power,
+    site::Site,
+};
 
 /// One request. Names on the wire are kebab-case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

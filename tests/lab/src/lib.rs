@@ -9,7 +9,7 @@
 //!                                                        ├─ patroni (a member in each data centre)
 //!                                                        └─ forward (the API server's port on loopback)
 //!   prepare ──► tools (the cache) ◄── image (archives for the nodes)
-//!   light (control plane + kwok, for the integration tests)
+//!   light (control plane + kwok, for the integration tests) ──► reviews (records what the API server asks webhooks)
 //!   install ──► demo (the story that `make demo` tells)
 //! ```
 
@@ -37,6 +37,7 @@ pub mod prepare;
 pub mod process;
 pub mod reactions;
 pub mod requirements;
+pub mod reviews;
 pub mod site;
 pub mod supervisor;
 pub mod tools;

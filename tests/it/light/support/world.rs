@@ -196,6 +196,14 @@ impl World {
         format!("{WEBHOOK_HOST}:{}", self.webhook_ports[0])
     }
 
+    /// The value of the webhook's counter of this name with this reason, 0 if it has not counted yet.
+    pub fn webhook_counted(&self, counter: &str, reason: &str) -> Result<u64> {
+        let metrics = get(&format!("127.0.0.1:{}", self.webhook_ports[1]), "/metrics")?;
+        let reason = format!("reason=\"{reason}\"");
+        let line = metrics.lines().find(|line| line.starts_with(counter) && line.contains(&reason));
+        Ok(line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0))
+    }
+
     pub fn wait_for_webhook(&self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         let address = format!("127.0.0.1:{}", self.webhook_ports[1]);
@@ -235,16 +243,17 @@ fn product() -> &'static str {
 
 /// `GET /readyz` answers 200.
 fn ready(address: &str) -> bool {
+    get(address, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+fn get(address: &str, path: &str) -> std::io::Result<String> {
     use std::io::{Read, Write};
-    let ask = || -> std::io::Result<String> {
-        let mut stream = std::net::TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: webhook\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    let mut stream = std::net::TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: webhook\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn free_ports() -> Result<[u16; 2]> {

@@ -21,6 +21,7 @@ use lab::{
     patroni::RestFault,
     prepare::{self, Scope},
     reactions::{self, ReactionOptions},
+    reviews,
     site::Site,
     supervisor,
     tools::{self, Cache},
@@ -142,6 +143,12 @@ enum Verb {
     },
     /// Start the light bed (control plane and fake nodes on loopback) until Ctrl-C
     Light,
+    /// Record the AdmissionReviews that a real API server sends about pods of every kind: about 70 s, on a light bed
+    Reviews {
+        /// Directory of the recordings
+        #[arg(long, value_name = "DIRECTORY", default_value = "tests/fixtures/reviews")]
+        out: PathBuf,
+    },
     /// Show a service following its database's primary through a switchover and a crash, with figures
     Demo {
         /// Leave the lab up afterwards
@@ -296,6 +303,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
         Verb::LoadImage { file } => Lab::attach(&state)?.load_image(&file)?,
         Verb::Light => light()?,
+        Verb::Reviews { out } => {
+            let count = reviews::record(&out)?;
+            println!("{count} reviews are in {}", out.display());
+        }
         Verb::Demo { keep, images, program, out } => {
             interrupt::clean_up_on_interrupt(state.clone())?;
             let lab = Options { state, images, ..Options::default() };

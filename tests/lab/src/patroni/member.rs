@@ -135,7 +135,8 @@ impl Member {
     /// From now on the REST API answers like this.
     pub fn rest(&mut self, fault: RestFault) -> Result<()> {
         let front = self.front.as_ref();
-        let front = front.with_context(|| format!("Patroni of {} does not run, so it has no REST API", self.host.name))?;
+        let front =
+            front.with_context(|| format!("Patroni of {} does not run, so it has no REST API", self.host.name))?;
         front.set(fault);
         Ok(())
     }

@@ -1,0 +1,155 @@
+//! Events about wrong values on pods. The answer carries a warning, too, but a pod's creator is most often a controller, and
+//! nobody reads what a controller is warned of.
+//!
+//! Wrong values on a namespace are told on the namespace, by the controller.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::WebhookMetrics;
+use crate::{
+    admission::Subject,
+    core::follow::Mistake,
+    effect::{Notice, Notices, reference},
+};
+
+/// Events of one replica in each [`WINDOW`]: whoever rolls out a wrong value everywhere must not fill etcd with it.
+const MOST: u32 = 10;
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Hands events to whoever publishes them in the background; nothing waits for them.
+#[derive(Debug)]
+pub struct Events {
+    notices: Notices,
+    budget: Mutex<Budget>,
+    metrics: WebhookMetrics,
+}
+
+#[derive(Debug)]
+struct Budget {
+    left: u32,
+    /// Beginning of the window.
+    since: Instant,
+}
+
+impl Budget {
+    fn take(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) >= WINDOW {
+            *self = Self { left: MOST, since: now };
+        }
+        let allowed = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        allowed
+    }
+}
+
+impl Events {
+    #[must_use]
+    pub fn new(notices: Notices, metrics: WebhookMetrics) -> Self {
+        Self { notices, budget: Mutex::new(Budget { left: MOST, since: Instant::now() }), metrics }
+    }
+
+    /// Tells of a wrong value on the pod's controller, or on the pod itself if it has none. Who calls sees to it that the
+    /// same is not told again and again.
+    pub(super) fn tell(&self, subject: &Subject, mistake: &Mistake, now: Instant) {
+        let allowed = self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(now);
+        let result = if !allowed {
+            "too_many"
+        } else if self.notices.send(notice(subject, mistake)) {
+            "queued"
+        } else {
+            "queue_full"
+        };
+        self.metrics.event(result);
+    }
+}
+
+fn notice(subject: &Subject, mistake: &Mistake) -> Notice {
+    let Subject { namespace, api_version, kind, name, uid, .. } = subject;
+    Notice {
+        about: reference(api_version, kind, Some(namespace), name, uid),
+        warning: true,
+        reason: "WrongValue",
+        action: "Admit",
+        note: format!("{mistake}; the default applies"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        admission::{self, tests as reviews},
+        core::follow::{Place, Wrong},
+        webhook::{Cache, Handler, WebhookConfig},
+    };
+
+    #[test]
+    fn a_wrong_value_of_many_pods_is_told_once_of_their_owner_and_never_for_a_dry_run() {
+        let (notices, mut told) = Notices::channel();
+        let metrics = WebhookMetrics::register(&mut crate::metrics::registry());
+        let config = WebhookConfig::default();
+        let cache = Cache::new("switchover-system", config.facts_ttl, metrics.clone());
+        let handler = Handler::following(&cache, notices, metrics, &config);
+        let now = Instant::now();
+        let mut view = reviews::view(now);
+        for namespace in std::sync::Arc::make_mut(&mut view.namespaces).values_mut() {
+            namespace.weight = Some("0".into());
+        }
+        let mut ask = |owner: &str, value: &str, dry_run: bool| {
+            let mut request = reviews::request("shop", reviews::pod());
+            request["request"]["dryRun"] = dry_run.into();
+            let metadata = &mut request["request"]["object"]["metadata"];
+            metadata["annotations"] = json!({"switchover.dev/affinity": value});
+            metadata["ownerReferences"][0]["name"] = owner.into();
+            let answer = admission::review(request.to_string().as_bytes(), &view, now);
+            assert_eq!(
+                answer.warnings.len(),
+                1 + usize::from(value == "soft"),
+                "the namespace's own is warned of, too"
+            );
+            handler.tell(&answer, now);
+            std::iter::from_fn(|| told.try_recv().ok()?.about.name).collect::<Vec<_>>()
+        };
+        assert_eq!(ask("web", "soft", true), [""; 0]);
+        assert_eq!(ask("web", "soft", false), ["web"]);
+        assert_eq!(ask("web", "soft", false), [""; 0]);
+        assert_eq!(ask("other", "soft", false), ["other"]);
+        assert_eq!(ask("right", "preferred", false), [""; 0]);
+    }
+
+    #[test]
+    fn ten_a_minute_are_told_and_the_rest_is_counted() {
+        let (notices, mut told) = Notices::channel();
+        let events = Events::new(notices, WebhookMetrics::register(&mut crate::metrics::registry()));
+        let subject = Subject {
+            namespace: "shop".into(),
+            api_version: "apps/v1".into(),
+            kind: "ReplicaSet".into(),
+            name: "web-5d8".into(),
+            uid: "r".into(),
+            dry_run: false,
+        };
+        let key = crate::core::keys::WEIGHT;
+        let mistake = Mistake { place: Place::PodAnnotation, key, value: "much".into(), wrong: Wrong::Weight };
+        let now = Instant::now();
+        for _ in 0..12 {
+            events.tell(&subject, &mistake, now);
+        }
+        events.tell(&subject, &mistake, now + WINDOW);
+        let counted = ["queued", "too_many", "queue_full"].map(|result| events.metrics.events_counted(result));
+        assert_eq!(counted, [11, 2, 0]);
+
+        let first = told.try_recv().unwrap();
+        assert_eq!(first.about, reference("apps/v1", "ReplicaSet", Some("shop"), "web-5d8", "r"));
+        assert_eq!(
+            first.note,
+            "pod annotation switchover.dev/weight \"much\": write a weight of 1 to 100; the default applies"
+        );
+        assert_eq!(std::iter::from_fn(|| told.try_recv().ok()).count(), 10);
+    }
+}
