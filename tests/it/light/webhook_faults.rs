@@ -23,7 +23,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use serde_json::{Value, json};
-use switchover::tls::certificate::Authority;
+use switchover::{api::keys, tls::certificate::Authority};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -31,10 +31,11 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::support::{Scene, scene, scene::POOL, until};
+use super::support::{Scene, Workload, eventually, scene, scene::POOL, until};
 
-/// More than the configured timeout of one second by what creating a pod takes on a busy machine.
-const IN_TIME: Duration = Duration::from_secs(3);
+/// The configured timeout is one second, and the slowest of these webhooks would take ten: less than that, by what creating
+/// a pod takes on a busy machine.
+const IN_TIME: Duration = Duration::from_secs(8);
 const TEN_YEARS: Duration = Duration::from_secs(3650 * 86_400);
 
 /// How the stand-in behaves.
@@ -159,6 +160,17 @@ struct Stage<'s> {
 impl<'s> Stage<'s> {
     async fn set(scene: &'s Scene, url: &str, authority: &str) -> Result<Stage<'s>> {
         let namespace = scene.namespace("shop", None, json!({})).await?;
+        Stage::set_over(scene, namespace, url, authority, json!({})).await
+    }
+
+    /// The same over a namespace that is there, with changes of how it is registered.
+    async fn set_over(
+        scene: &'s Scene,
+        namespace: String,
+        url: &str,
+        authority: &str,
+        change: Value,
+    ) -> Result<Stage<'s>> {
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(scene.client.clone());
         let shipped = configurations.get("switchover").await?;
         let mut webhook = serde_json::to_value(shipped.webhooks.and_then(|all| all.into_iter().next()))?;
@@ -167,6 +179,7 @@ impl<'s> Stage<'s> {
         webhook["name"] = name.as_str().into();
         webhook["clientConfig"] = json!({"url": url, "caBundle": STANDARD.encode(authority)});
         webhook["namespaceSelector"] = json!({"matchLabels": {POOL: scene.name}});
+        json_patch::merge(&mut webhook, &change);
         let configuration = serde_json::from_value(json!({"metadata": {"name": name}, "webhooks": [webhook]}))?;
         configurations.create(&PostParams::default(), &configuration).await?;
         Ok(Stage { scene, namespace, name })
@@ -174,7 +187,11 @@ impl<'s> Stage<'s> {
 
     /// Creates a pod, for show or in earnest; what became of it, and how long that took.
     async fn create(&self, dry_run: bool) -> Result<(Pod, Duration)> {
-        let mut pod = self.scene.workload(&self.namespace, "pod").pod()?;
+        self.create_of(&self.scene.workload(&self.namespace, "pod"), dry_run).await
+    }
+
+    async fn create_of(&self, workload: &Workload<'_>, dry_run: bool) -> Result<(Pod, Duration)> {
+        let mut pod = workload.pod()?;
         pod.metadata.generate_name = pod.metadata.name.take().map(|name| name + "-");
         let params = PostParams { dry_run, ..PostParams::default() };
         let began = Instant::now();
@@ -295,6 +312,37 @@ fn a_webhook_that_is_not_there_is_not_waited_for() {
         // It dies between two pods.
         stand_in.serving.shutdown().await;
         stage.pods_start_as_they_are("nobody listens").await?;
+        stage.end().await
+    });
+}
+
+/// An answer that adds an alternative to the required terms, as a webhook does that knows nothing of ours.
+fn loosens(uid: &str) -> String {
+    let terms = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/-";
+    let term = json!({"matchExpressions": [{"key": POOL, "operator": "Exists"}]});
+    let patch = json!([{"op": "add", "path": terms, "value": term}]);
+    review(uid, json!({"response": {"patch": STANDARD.encode(patch.to_string())}}))
+}
+
+#[test]
+fn a_term_that_a_later_webhook_adds_is_narrowed_too() {
+    // Webhooks are asked in the order of their configurations' names.
+    scene("the-later-one", async |scene| {
+        let (_patroni, shop) = scene.two_centres(json!({})).await?;
+        let later = StandIn::start(at_once(loosens), Timestamp::now()).await?;
+        let once = json!({"reinvocationPolicy": "Never"});
+        let stage = Stage::set_over(scene, shop.clone(), &later.url, &later.authority, once).await?;
+        let web = scene.workload(&shop, "web").says(keys::AFFINITY, "avoid-far");
+        let terms = async || {
+            let pod = stage.create_of(&web, true).await?.0;
+            let affinity = pod.spec.and_then(|spec| spec.affinity).and_then(|it| it.node_affinity);
+            let affinity = serde_json::to_value(affinity)?;
+            anyhow::Ok(affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"].clone())
+        };
+        let not_far = json!({"key": keys::default_node_label(scene.name), "operator": "NotIn", "values": ["far"]});
+        let theirs = json!({"key": POOL, "operator": "Exists"});
+        let expected = json!([{"matchExpressions": [not_far]}, {"matchExpressions": [theirs, not_far]}]);
+        eventually("the later webhook to be heard, and ours after it", expected, terms).await?;
         stage.end().await
     });
 }
