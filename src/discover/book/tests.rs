@@ -178,7 +178,7 @@ fn several_members_behind_one_url_are_each_heard() {
         }
         assert_eq!(said(&book), "pg1=200 pg2=503 pg3=503");
         assert_eq!(book.observations()["pg1"].at, now + PAUSE, "as old as it is");
-        assert_eq!(book.due(PAUSE, now + 9 * PAUSE, MAX_AGE), [proxy.clone()]);
+        assert_eq!(book.due(PAUSE, now + 9 * PAUSE, MAX_AGE), std::slice::from_ref(&proxy));
         // A proxy that falls silent says nothing of any one of them: what they said grows old.
         book.answered(&proxy, silent(), now + 4 * PAUSE);
         let silence = if stated { String::new() } else { format!("{proxy}=refused ") };
