@@ -25,6 +25,7 @@ use crate::{
         primary::PrimaryView,
         tier::{NodeTier, Tier, TierMap},
     },
+    credentials::{Access, Pace, Standing},
     discover::{self, Discovery, DiscoveryState},
     effect::{self, NodeChange},
     index::Tables,
@@ -37,20 +38,14 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
     let Some(patroni) = &object.spec.discovery.patroni else { return };
     let status = object.status.clone().unwrap_or_default();
+    let sources = discover::patroni::sources(patroni, &shared.namespace);
     let config = discover::PatroniConfig {
         urls: patroni.urls.clone(),
         timeout: patroni.timeout.0,
         interval: patroni.interval.0,
+        access: Access::keep(&name, shared.client.clone(), sources, Pace::default()),
     };
-    let spawned = discover::spawn(name.clone(), config, report::restored(&status), shared.discovery_metrics.clone());
-    let discovery = match spawned {
-        Ok(discovery) => discovery,
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(database = name, error, "can't look for the primary");
-            return;
-        }
-    };
+    let discovery = discover::spawn(name.clone(), config, report::restored(&status), shared.discovery_metrics.clone());
     tracing::info!(database = name, primary = status.primary, epoch = status.epoch, "following a database");
     let mut changes = shared.index.changes();
     let mut news = discovery.state.clone();
@@ -102,6 +97,8 @@ struct Task {
     /// For how long the primary had held already when this process began, as long as it has held since.
     credit: Option<Duration>,
     last_state: Option<(&'static str, String)>,
+    /// How the credentials stood when people were last told.
+    last_standing: Option<Standing>,
 }
 
 /// What one look at the tables led to.
@@ -137,6 +134,7 @@ impl Task {
             quiet_since: None,
             ended_some: false,
             last_state: None,
+            last_standing: None,
             shared,
             name,
             discovery,
@@ -154,6 +152,7 @@ impl Task {
             return;
         }
         self.note_primary(&found, wall);
+        self.tell_standing(found.credentials.as_ref());
         let Some((object, decided)) = self.decide(&found, now, wall) else { return };
         self.tell_doubts();
         let settled = self.heed_decision(&object, &found, wall);
@@ -177,6 +176,7 @@ impl Task {
         let facts = report::Facts {
             object: &object,
             view: &found.view,
+            credentials: found.credentials.as_ref(),
             tiers: &self.tiers,
             plan: &decided.plan,
             journal: &self.journal,

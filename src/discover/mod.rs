@@ -5,6 +5,7 @@
 //! to find the members, and of members that take turns.
 
 pub(crate) mod book;
+pub mod http;
 mod metrics;
 pub mod patroni;
 pub mod recording;
@@ -20,9 +21,13 @@ use tokio::sync::{mpsc, watch};
 pub use self::metrics::Metrics;
 use self::{
     book::Book,
+    http::Way,
     patroni::{ClusterBody, PatroniError},
 };
-use crate::core::primary::{Answer, Belief, PrimaryTracker, PrimaryView};
+use crate::{
+    core::primary::{Answer, Belief, PrimaryTracker, PrimaryView},
+    credentials::{Access, Standing},
+};
 
 /// Pause between two looks at a member while no primary is known.
 const FAST_PAUSE: Duration = Duration::from_millis(200);
@@ -54,10 +59,12 @@ pub struct Member {
 }
 
 /// How to ask Patroni.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PatroniConfig {
     /// Base URLs to start from.
     pub urls: Vec<String>,
+    /// What to show and whom to believe.
+    pub access: Access,
     /// Time allowed for one answer.
     pub timeout: Duration,
     /// Pause between two looks at one member.
@@ -103,6 +110,8 @@ pub struct DiscoveryState {
     /// In the order of their names. Empty until a list was had or restored.
     pub members: Vec<Member>,
     pub answers: Vec<MemberAnswer>,
+    /// How the Secrets with credentials stand, if there are any.
+    pub credentials: Option<Standing>,
 }
 
 impl DiscoveryState {
@@ -155,22 +164,16 @@ impl Drop for Discovery {
 
 /// Starts to follow `database`, going on from what was `restored`. Needs a Tokio runtime. URLs that aren't http or
 /// https are left out; the schema of DatabaseCluster refuses them.
-///
-/// # Errors
-/// When the TLS library can't be set up.
-pub fn spawn(
-    database: String,
-    config: PatroniConfig,
-    restored: Restored,
-    metrics: Metrics,
-) -> reqwest::Result<Discovery> {
+#[must_use]
+pub fn spawn(database: String, config: PatroniConfig, restored: Restored, metrics: Metrics) -> Discovery {
     let now = Instant::now();
     let seeds: BTreeSet<String> = config.urls.iter().filter_map(|url| patroni::base_url(url)).collect();
-    let http = patroni::client(seeds.iter().any(|url| url.starts_with("https:")))?;
+    let way = Way::new(config.access.clone(), seeds.iter().any(|url| url.starts_with("https:")));
     let book = Book::new(seeds, restored.members, now);
     let mut tracker = PrimaryTracker::new(restored.belief, config.max_age());
     let view = tracker.observe(&book.observations(), now);
-    let first = DiscoveryState { looked: false, view, members: book.members(), answers: book.answers() };
+    let (members, answers) = (book.members(), book.answers());
+    let first = DiscoveryState { looked: false, view, members, answers, credentials: way.standing() };
     let (sender, state) = watch::channel(first);
     let (words, spoken) = mpsc::channel(1);
     let task = Task {
@@ -181,12 +184,12 @@ pub fn spawn(
         config,
         book,
         tracker,
-        http,
+        way,
         metrics,
         sender,
         counted: BTreeSet::new(),
     };
-    Ok(Discovery { state, words, task: tokio::spawn(task.run(spoken)) })
+    Discovery { state, words, task: tokio::spawn(task.run(spoken)) }
 }
 
 /// When the list of members is looked at, and of whom.
@@ -215,7 +218,7 @@ struct Task {
     /// How long the fast pace is worth it.
     fast_until: Instant,
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
-    http: reqwest::Client,
+    way: Way,
     metrics: Metrics,
     sender: watch::Sender<DiscoveryState>,
     /// Members that metrics were written for.
@@ -238,6 +241,7 @@ impl Task {
                     Word::Accept { member, epoch } => self.tracker.accept(member, epoch),
                     Word::Withdraw => self.tracker.withdraw(),
                 },
+                () = self.way.changed() => {}
                 () = tokio::time::sleep_until(next.into()) => {}
             }
             self.publish(Instant::now());
@@ -253,12 +257,16 @@ impl Task {
     }
 
     fn ask_members(&mut self, now: Instant) {
+        let Some(http) = self.way.http() else { return };
         for url in self.book.due(self.pause(now), now, self.config.max_age()) {
             self.book.asked(&url, now);
-            let (http, timeout) = (self.http.clone(), self.config.timeout);
+            let (http, timeout) = (http.clone(), self.config.timeout);
             let ask = async move {
                 let started = Instant::now();
-                let answer = patroni::ask(&http, &url, timeout).await;
+                let answer = match http {
+                    Ok(http) => patroni::ask(&http, &url, timeout).await,
+                    Err(error) => Answer::Unreachable { error },
+                };
                 Done::Asked { url, answer, took: started.elapsed() }
             };
             self.in_flight.push(ask.boxed());
@@ -271,14 +279,14 @@ impl Task {
             return;
         }
         let answering = self.book.answering();
-        if answering.is_empty() {
+        let Some(Ok(http)) = self.way.http().filter(|_| !answering.is_empty()) else {
             self.list.next = now + FAST_PAUSE;
             return;
-        }
+        };
         let url = answering[self.list.asked % answering.len()].clone();
         self.list.asked += 1;
         self.list.in_flight = true;
-        let http = self.http.clone();
+        let http = http.clone();
         let ask = async move {
             let list = patroni::cluster(&http, &url, LIST_TIMEOUT).await;
             Done::Listed { url, list }
@@ -335,6 +343,7 @@ impl Task {
             view,
             members: self.book.members(),
             answers: self.book.answers(),
+            credentials: self.way.standing(),
         };
         let changed = {
             let before = &self.sender.borrow().view;
@@ -357,6 +366,7 @@ impl Task {
             );
         }
         self.metrics.view(&self.database, &state.view);
+        self.metrics.credentials(&self.database, state.credentials.as_ref(), self.way.expires());
         self.sender.send_if_modified(|current| {
             let differs = *current != state;
             *current = state;
@@ -372,4 +382,8 @@ impl Drop for Task {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tls_tests;

@@ -9,6 +9,7 @@ mod admission;
 mod certificates;
 mod clashes;
 mod corners;
+mod credentials;
 mod decision;
 mod held;
 mod input;
