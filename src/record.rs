@@ -44,6 +44,8 @@ pub enum RecordError {
     NoSuchDatabase(String),
     #[error("the DatabaseCluster {name} can't be read: {error}: write --url http://HOST:8008 instead")]
     Unreadable { name: String, error: String },
+    #[error("the DatabaseCluster {0} doesn't name Patroni's REST API, which is what is recorded: write --url http://HOST:8008")]
+    NotByPatroni(String),
     #[error("the TLS library can't be set up")]
     Tls(#[from] reqwest::Error),
     #[error("can't write to standard output: {0}")]
@@ -82,8 +84,8 @@ async fn urls_of(name: &str, args: &RecordArgs) -> Result<Vec<String>, RecordErr
         .try_parse()
         .map_err(|error| RecordError::Unreadable { name: name.to_owned(), error: error.to_string() })?;
     let found = object.status.unwrap_or_default().members.into_iter().filter_map(|member| member.api_url);
-    let named = object.spec.discovery.patroni.into_iter().flat_map(|patroni| patroni.urls);
-    Ok(named.chain(found).filter_map(|url| patroni::base_url(&url)).collect())
+    let Some(patroni) = object.spec.discovery.patroni else { return Err(RecordError::NotByPatroni(name.to_owned())) };
+    Ok(patroni.urls.into_iter().chain(found).filter_map(|url| patroni::base_url(&url)).collect())
 }
 
 enum Asked {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Shared, labels, movement, report};
 use crate::{
-    api::{DatabaseCluster, DatabaseClusterStatus},
+    api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::Discovery},
     core::{
         follow::DatabaseDefaults,
         held::Gate,
@@ -25,7 +25,7 @@ use crate::{
         primary::PrimaryView,
         tier::{NodeTier, Tier, TierMap},
     },
-    discover::{self, Discovery, DiscoveryState},
+    discover::{self, DiscoveryState, Source},
     effect::{self, NodeChange},
     index::Tables,
 };
@@ -35,14 +35,9 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 
 /// Runs until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
-    let Some(patroni) = &object.spec.discovery.patroni else { return };
+    let Some(source) = source(&object, &shared) else { return };
     let status = object.status.clone().unwrap_or_default();
-    let config = discover::PatroniConfig {
-        urls: patroni.urls.clone(),
-        timeout: patroni.timeout.0,
-        interval: patroni.interval.0,
-    };
-    let spawned = discover::spawn(name.clone(), config, report::restored(&status), shared.discovery_metrics.clone());
+    let spawned = discover::spawn(name.clone(), source, report::restored(&status), shared.discovery_metrics.clone());
     let discovery = match spawned {
         Ok(discovery) => discovery,
         Err(error) => {
@@ -73,10 +68,23 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
     tracing::info!(database = task.name, "not following this database from here any more");
 }
 
+/// Whom the spec names to be asked; `None` where it names nobody, which the schema refuses.
+fn source(object: &DatabaseCluster, shared: &Shared) -> Option<Source> {
+    let Discovery { patroni, operator } = &object.spec.discovery;
+    if let Some(patroni) = patroni {
+        return Some(Source::Patroni(discover::PatroniConfig {
+            urls: patroni.urls.clone(),
+            timeout: patroni.timeout.0,
+            interval: patroni.interval.0,
+        }));
+    }
+    operator.clone().map(|operator| Source::Operator(operator, shared.client.clone()))
+}
+
 struct Task {
     shared: Arc<Shared>,
     name: String,
-    discovery: Discovery,
+    discovery: discover::Discovery,
     stop: CancellationToken,
     /// As it was last written; what the task itself must remember lives here too.
     status: DatabaseClusterStatus,
@@ -118,7 +126,7 @@ impl Task {
         shared: Arc<Shared>,
         name: String,
         status: DatabaseClusterStatus,
-        discovery: Discovery,
+        discovery: discover::Discovery,
         stop: CancellationToken,
     ) -> Self {
         let held_since = report::calm_since(&status).map(|since| Timestamp::now().duration_since(since));

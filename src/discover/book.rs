@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Member, MemberAnswer,
+    Member,
     patroni::{ClusterBody, MAX_MEMBERS},
 };
 use crate::core::primary::{Answer, Observation};
@@ -71,7 +71,8 @@ impl Book {
 
     /// A second address of a member that answers at the address which it states itself.
     fn superfluous(&self, url: &str, endpoint: &Endpoint, now: Instant, max_age: Duration) -> bool {
-        let stated = endpoint.name.as_ref().and_then(|name| self.members.get(name)).map(|l| &l.member.api_url);
+        let listed = endpoint.name.as_ref().and_then(|name| self.members.get(name));
+        let stated = listed.and_then(|listed| listed.member.api_url.as_ref());
         stated.is_some_and(|stated| {
             stated != url
                 && self.endpoints.get(stated).is_some_and(|other| {
@@ -132,12 +133,13 @@ impl Book {
     /// Asks exactly the seeds and the members.
     fn follow_members(&mut self, now: Instant) {
         for Listed { member, .. } in self.members.values() {
-            let endpoint = self.endpoints.entry(member.api_url.clone());
+            let Some(url) = &member.api_url else { continue };
+            let endpoint = self.endpoints.entry(url.clone());
             let endpoint = endpoint.or_insert_with(|| Endpoint::new(false, None, now));
             // Also a seed that has never answered has a name, once somebody else states it.
             endpoint.name.get_or_insert_with(|| member.name.clone());
         }
-        let stated = |url: &String| self.members.values().any(|listed| listed.member.api_url == *url);
+        let stated = |url: &String| self.members.values().any(|listed| listed.member.api_url.as_ref() == Some(url));
         let unused: Vec<_> =
             self.endpoints.iter().filter(|(url, e)| !e.seed && !stated(url)).map(|(url, _)| url.clone()).collect();
         for url in unused {
@@ -174,23 +176,6 @@ impl Book {
     pub fn members(&self) -> Vec<Member> {
         self.members.values().map(|listed| listed.member.clone()).collect()
     }
-
-    /// What everybody said last, for people.
-    pub fn answers(&self) -> Vec<MemberAnswer> {
-        let described = self.observations().into_iter().map(|(name, observation)| match observation.answer {
-            Answer::Http { status, body } => MemberAnswer {
-                name,
-                status: Some(status),
-                state: Some(body.state),
-                role: Some(body.role),
-                timeline: body.timeline,
-                error: None,
-            },
-            Answer::Pending => MemberAnswer { name, error: Some("no answer yet".to_owned()), ..Default::default() },
-            Answer::Unreachable { error } => MemberAnswer { name, error: Some(error), ..Default::default() },
-        });
-        described.collect()
-    }
 }
 
 impl Endpoint {
@@ -209,7 +194,7 @@ mod tests {
     const MAX_AGE: Duration = Duration::from_secs(5);
 
     fn member(name: &str) -> Member {
-        Member { name: name.into(), host: name.into(), port: 5432, api_url: url(name) }
+        Member { name: name.into(), host: name.into(), port: 5432, api_url: Some(url(name)) }
     }
 
     fn url(name: &str) -> String {
@@ -261,7 +246,7 @@ mod tests {
     fn a_member_that_moves_to_another_address_is_asked_there() {
         let now = Instant::now();
         let mut book = Book::new([], vec![member("pg1")], now);
-        let moved = Member { api_url: url("new"), host: "new".into(), ..member("pg1") };
+        let moved = Member { api_url: Some(url("new")), host: "new".into(), ..member("pg1") };
         book.listed(ClusterBody { members: vec![moved.clone()], leader: None }, None, now);
         assert_eq!(book.members(), [moved]);
         assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("new")]);

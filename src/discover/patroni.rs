@@ -8,7 +8,10 @@ use std::{net::IpAddr, time::Duration};
 use serde::Deserialize;
 
 use super::Member;
-use crate::core::primary::{Answer, MemberBody};
+use crate::{
+    core::primary::{Answer, MemberBody},
+    watch::cause,
+};
 
 /// Largest body that is read, in bytes. `/cluster` of a hundred members has about 40 kB.
 const MAX_BODY: usize = 1 << 20;
@@ -95,15 +98,6 @@ pub async fn get(http: &reqwest::Client, url: &str, timeout: Duration) -> Result
         Ok((response.status().as_u16(), body))
     };
     tokio::time::timeout(timeout, fetch).await.unwrap_or(Err(PatroniError::Timeout(timeout)))
-}
-
-/// The innermost cause, which is what people can act on: "Connection refused (os error 111)".
-fn cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 #[derive(Deserialize)]
@@ -202,7 +196,7 @@ pub fn parse_cluster(body: &[u8]) -> Result<ClusterBody, PatroniError> {
             name: member.name,
             host,
             port: member.port.unwrap_or(5432),
-            api_url: base_url(&member.api_url?)?,
+            api_url: Some(base_url(&member.api_url?)?),
         })
     };
     Ok(ClusterBody { members: raw.members.into_iter().filter_map(complete).collect(), leader })
@@ -300,7 +294,7 @@ mod tests {
             name: name.into(),
             host: ip.into(),
             port: 15432,
-            api_url: format!("http://{ip}:18008"),
+            api_url: Some(format!("http://{ip}:18008")),
         };
         let expected = ClusterBody {
             members: vec![member("pg1", "127.0.1.1"), member("pg2", "127.0.1.2")],
