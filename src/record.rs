@@ -44,7 +44,9 @@ pub enum RecordError {
     NoSuchDatabase(String),
     #[error("the DatabaseCluster {name} can't be read: {error}: write --url http://HOST:8008 instead")]
     Unreadable { name: String, error: String },
-    #[error("the DatabaseCluster {0} doesn't name Patroni's REST API, which is what is recorded: write --url http://HOST:8008")]
+    #[error(
+        "the DatabaseCluster {0} doesn't name Patroni's REST API, which is what is recorded: write --url http://HOST:8008"
+    )]
     NotByPatroni(String),
     #[error("the TLS library can't be set up")]
     Tls(#[from] reqwest::Error),

@@ -179,14 +179,10 @@ impl Task {
         }
         let pods: Vec<MemberPod> = pods.into_iter().map(|seen| seen.pod).collect();
         let answers = match (&standing, self.current) {
+            // Once for all of them.
             (Standing::Fails(why), current) if current.is_none_or(|at| now.duration_since(at) > MAX_AGE) => {
-                let error = || Answer::Unreachable { error: why.clone() };
-                let mut silent: BTreeMap<String, Answer> = pods.into_iter().map(|pod| (pod.name, error())).collect();
-                if silent.is_empty() {
-                    // Somebody must say it.
-                    silent.insert(format!("{}/{}", self.spec.namespace, self.spec.cluster), error());
-                }
-                silent
+                let whole = format!("{}/{}", self.spec.namespace, self.spec.cluster);
+                BTreeMap::from([(whole, Answer::Unreachable { error: why.clone() })])
             }
             (Standing::Begins, None) => {
                 self.members.iter().map(|member| (member.name.clone(), Answer::Pending)).collect()

@@ -13,6 +13,7 @@ mod held;
 mod input;
 mod labels;
 mod movement;
+mod operator;
 mod removal;
 mod rights;
 mod tools;

@@ -28,11 +28,22 @@ impl Scene {
             "movement": {"settle": "1s"},
         });
         json_patch::merge(&mut whole, &spec);
+        self.create_database(name, whole).await
+    }
+
+    /// Makes the scene's own database, which is found by what an operator of this kind writes of `orders`.
+    pub async fn operated(&self, kind: &str, namespace: &str) -> Result<()> {
+        let operator = json!({"kind": kind, "namespace": namespace, "cluster": "orders"});
+        self.create_database(self.name, json!({"discovery": {"operator": operator}, "movement": {"settle": "1s"}}))
+            .await
+    }
+
+    async fn create_database(&self, name: &str, spec: Value) -> Result<()> {
         let database = serde_json::from_value(json!({
             "apiVersion": "switchover.dev/v1alpha1",
             "kind": "DatabaseCluster",
             "metadata": {"name": name, "labels": self.mark()},
-            "spec": whole,
+            "spec": spec,
         }))?;
         self.databases().create(&PostParams::default(), &database).await?;
         Ok(())
