@@ -118,6 +118,26 @@ pub struct RecordArgs {
     #[arg(long = "url", value_name = "URL", value_parser = base_url, conflicts_with = "database")]
     pub urls: Vec<String>,
 
+    /// With --url: authorities to trust instead of this machine's root certificates, PEM
+    #[arg(long, value_name = "FILE", requires = "urls")]
+    pub ca_file: Option<PathBuf>,
+
+    /// With --url: a client certificate to show, PEM
+    #[arg(long, value_name = "FILE", requires = "urls", requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+
+    /// The key of --cert-file, PEM
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
+
+    /// With --url: the name that the members' certificates carry, if it isn't the host of their URLs
+    #[arg(long, value_name = "NAME", requires = "urls")]
+    pub server_name: Option<String>,
+
+    /// Namespace that switchover runs in, where the Secrets of a DatabaseCluster lie
+    #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub own_namespace: String,
+
     /// Pause between two looks at one member
     #[arg(long, default_value = "250ms", value_parser = between(Span::from_millis(50), Span::from_secs(60)))]
     pub every: Span,

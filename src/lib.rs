@@ -15,6 +15,7 @@ pub mod api;
 pub mod index;
 pub mod watch;
 
+pub mod credentials;
 pub mod discover;
 
 pub mod admission;

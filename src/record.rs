@@ -7,6 +7,7 @@ mod line;
 
 use std::{
     io::{self, Write},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,8 +20,10 @@ use crate::{
     api::DatabaseCluster,
     cli::RecordArgs,
     cluster::{self, ClusterError},
+    credentials::{Access, Credentials, CredentialsError, Places, TlsParts},
     discover::{
         book::Book,
+        http::{Http, HttpError},
         patroni::{self, PatroniError, Raw},
     },
 };
@@ -48,8 +51,12 @@ pub enum RecordError {
         "the DatabaseCluster {0} doesn't name Patroni's REST API, which is what is recorded: write --url http://HOST:8008"
     )]
     NotByPatroni(String),
-    #[error("the TLS library can't be set up")]
-    Tls(#[from] reqwest::Error),
+    #[error("{0}")]
+    Credentials(#[from] CredentialsError),
+    #[error("{file}: {source}: write the path of a PEM file that you may read")]
+    File { file: String, source: io::Error },
+    #[error("{0}")]
+    Http(#[from] HttpError),
     #[error("can't write to standard output: {0}")]
     Write(#[from] io::Error),
 }
@@ -59,11 +66,14 @@ pub enum RecordError {
 /// # Errors
 /// No such database, or the output can't be written.
 pub async fn run(args: &RecordArgs, stop: CancellationToken) -> Result<(), RecordError> {
-    let urls = match &args.database {
-        Some(name) => urls_of(name, args).await?,
-        None => args.urls.clone(),
+    let (urls, credentials) = match &args.database {
+        Some(name) => members_of(name, args).await?,
+        None => (args.urls.clone(), given(args)?),
     };
-    let done = record(urls, args, &mut io::stdout(), stop).await;
+    let tls = urls.iter().any(|url| url.starts_with("https:"));
+    let credentials = Arc::new(credentials);
+    let http = Http::new(Arc::clone(&credentials), &Access::fixed(credentials), tls)?;
+    let done = record(urls, http, args, &mut io::stdout(), stop).await;
     match done {
         // Whoever read the output has seen enough.
         Err(RecordError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -75,10 +85,25 @@ pub async fn run(args: &RecordArgs, stop: CancellationToken) -> Result<(), Recor
     }
 }
 
-/// The addresses that the spec names, and those of the members that the controller has found.
-async fn urls_of(name: &str, args: &RecordArgs) -> Result<Vec<String>, RecordError> {
+/// What the flags name.
+fn given(args: &RecordArgs) -> Result<Credentials, RecordError> {
+    let places = Places {
+        authorities: "the file of --ca-file".to_owned(),
+        identity: "a certificate and its key of the files of --cert-file and --key-file".to_owned(),
+        server_name: "--server-name".to_owned(),
+        basic_auth: "them of a Secret, and record its DatabaseCluster".to_owned(),
+    };
+    let [authorities, certificate, key] = [&args.ca_file, &args.cert_file, &args.key_file].map(Option::as_deref);
+    let parts = TlsParts::of_files(authorities, certificate, key)
+        .map_err(|(file, source)| RecordError::File { file, source })?;
+    Ok(Credentials::new(&parts, args.server_name.as_deref(), None, places)?)
+}
+
+/// The addresses that the spec names, and those of the members that the controller has found; and the credentials for
+/// them, which have to be readable for whoever records.
+async fn members_of(name: &str, args: &RecordArgs) -> Result<(Vec<String>, Credentials), RecordError> {
     let client = cluster::client(args.cluster.context.as_deref()).await?;
-    let databases: Api<DynamicObject> = Api::all_with(client, &ApiResource::erase::<DatabaseCluster>(&()));
+    let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
     let read = |source| RecordError::Read { name: name.to_owned(), source: Box::new(source) };
     let object = databases.get_opt(name).await.map_err(read)?;
     let object = object.ok_or_else(|| RecordError::NoSuchDatabase(name.to_owned()))?;
@@ -86,8 +111,10 @@ async fn urls_of(name: &str, args: &RecordArgs) -> Result<Vec<String>, RecordErr
         .try_parse()
         .map_err(|error| RecordError::Unreadable { name: name.to_owned(), error: error.to_string() })?;
     let found = object.status.unwrap_or_default().members.into_iter().filter_map(|member| member.api_url);
-    let Some(patroni) = object.spec.discovery.patroni else { return Err(RecordError::NotByPatroni(name.to_owned())) };
-    Ok(patroni.urls.into_iter().chain(found).filter_map(|url| patroni::base_url(&url)).collect())
+    let Some(spec) = object.spec.discovery.patroni else { return Err(RecordError::NotByPatroni(name.to_owned())) };
+    let sources = patroni::sources(&spec, &args.own_namespace);
+    let urls = spec.urls.into_iter().chain(found).filter_map(|url| patroni::base_url(&url)).collect();
+    Ok((urls, sources.load(&client).await?))
 }
 
 enum Asked {
@@ -103,13 +130,13 @@ struct Done {
 
 async fn record(
     urls: Vec<String>,
+    http: Http,
     args: &RecordArgs,
     out: &mut impl Write,
     stop: CancellationToken,
 ) -> Result<String, RecordError> {
     let start = Instant::now();
     let end = args.for_.map(|span| start + span.0);
-    let http = patroni::client(urls.iter().any(|url| url.starts_with("https:")))?;
     let mut book = Book::new(urls, Vec::new(), start);
     let mut lines = Lines::default();
     let mut written = 0_u64;
@@ -120,7 +147,7 @@ async fn record(
     let ask = |asked, url: String, path, timeout| {
         let http = http.clone();
         async move {
-            let answer = patroni::get(&http, &format!("{url}{path}"), timeout).await;
+            let answer = http.get(&format!("{url}{path}"), timeout).await;
             Done { asked, url, answer }
         }
         .boxed()

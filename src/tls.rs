@@ -4,6 +4,7 @@ pub mod certificate;
 pub mod clients;
 pub mod der;
 pub mod install;
+pub mod outgoing;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -165,7 +166,7 @@ fn load(certificate_file: &Path, key_file: &Path) -> Result<Loaded, TlsError> {
     Ok(Loaded { key: Arc::new(key), certificate_pem, key_pem, expires: validity.until })
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()))
 }
 

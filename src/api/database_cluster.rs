@@ -6,7 +6,11 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Span, discovery::OperatorDiscovery, keys};
+use super::{
+    Span,
+    discovery::{OperatorDiscovery, SqlDiscovery},
+    keys,
+};
 
 /// One database whose primary the pods follow.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -74,7 +78,7 @@ pub struct DatabaseClusterSpec {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    rule("has(self.patroni) != has(self.operator)", "spec.discovery: name exactly one source: write patroni: {urls: [\"http://HOST:8008\", …]} or operator: {kind: CloudNativePG, namespace: NAMESPACE, cluster: NAME}")
+    rule("[has(self.patroni), has(self.operator), has(self.sql)].exists_one(named, named)", "spec.discovery: name exactly one source: write patroni: {urls: [\"http://HOST:8008\", …]}, operator: {kind: CloudNativePG, namespace: NAMESPACE, cluster: NAME} or sql: {engine: PostgreSQL, members: […], basicAuth: {secretName: NAME}}")
 ]))]
 pub struct Discovery {
     /// Patroni's REST API.
@@ -84,11 +88,19 @@ pub struct Discovery {
     /// What an operator writes in this Kubernetes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator: Option<OperatorDiscovery>,
+
+    /// The database itself, over SQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlDiscovery>,
 }
 
 /// Patroni's REST API (`GET /primary` of every member about once a second, `GET /cluster` rarely to find members).
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule("!has(self.tls) || self.urls.all(u, u.startsWith('https://'))", "spec.discovery.patroni.tls needs URLs with TLS: write https:// in each of urls"),
+    rule("!has(self.basicAuth) || self.urls.all(u, u.startsWith('https://'))", "spec.discovery.patroni.basicAuth would send the password in the clear: write https:// in each of urls")
+]))]
 pub struct PatroniDiscovery {
     /// Base URLs of members to start from, such as `http://10.0.1.5:8008`. Further members are discovered from their
     /// answers and followed as they change; list at least one of each data centre, so that no single one must be up.
@@ -111,6 +123,50 @@ pub struct PatroniDiscovery {
         rule("duration(self) >= duration('200ms') && duration(self) <= duration('1m')", "spec.discovery.patroni.interval: write a time between 200ms and 1m")
     ]))]
     pub interval: Span,
+
+    /// Whom to believe and what to show over `https://`. Without it the root certificates of the controller's image are
+    /// believed, and no certificate is shown. With it, or with `basicAuth`, members are asked over `https://` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsRules>,
+
+    /// A user and a password, for a proxy in front of the members that asks for them. (Patroni itself asks for them only
+    /// where something is changed.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<SecretReference>,
+}
+
+/// Whom to believe and what to show over TLS.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule("has(self.secretName) || has(self.serverName)", "spec.discovery.patroni.tls: write a secretName, a serverName or both, or leave tls out")
+]))]
+pub struct TlsRules {
+    /// Name of a Secret in switchover's own namespace: `ca.crt` (PEM, the authorities to trust instead of the root
+    /// certificates of the controller's image), `tls.crt` and `tls.key` (PEM, a client certificate and its key; both or
+    /// neither). Read again when it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub secret_name: Option<String>,
+
+    /// The DNS name that every member's certificate must carry, instead of the host of its URL: for members that are
+    /// reached by addresses which their certificates don't name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?([.][A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?)*$")
+    )]
+    pub server_name: Option<String>,
+}
+
+/// A Secret with a login.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretReference {
+    /// Name of a Secret in switchover's own namespace, with `username` and `password` as in the type
+    /// `kubernetes.io/basic-auth`. Read again when it changes.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub secret_name: String,
 }
 
 /// When a node counts as closely, intermediate or far, from its median round-trip time to the primary.
@@ -363,7 +419,7 @@ pub struct DatabaseClusterStatus {
     /// Number of nodes whose reading is not believed, listed or not.
     pub ignored_total: u32,
 
-    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted.
+    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, CredentialsCurrent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 
@@ -558,11 +614,11 @@ pub(super) fn rule(expression: &str, message: &str) -> serde_json::Value {
     serde_json::json!({ "rule": expression, "message": message })
 }
 
-const fn default_timeout() -> Span {
+pub(super) const fn default_timeout() -> Span {
     Span::from_millis(1500)
 }
 
-const fn default_interval() -> Span {
+pub(super) const fn default_interval() -> Span {
     Span::from_secs(1)
 }
 

@@ -25,6 +25,7 @@ use crate::{
         primary::PrimaryView,
         tier::{NodeTier, Tier, TierMap},
     },
+    credentials::{Access, Pace, Standing},
     discover::{self, DiscoveryState, Source},
     effect::{self, NodeChange},
     index::Tables,
@@ -35,17 +36,9 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 
 /// Runs until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
-    let Some(source) = source(&object, &shared) else { return };
+    let Some(source) = source(&name, &object, &shared) else { return };
     let status = object.status.clone().unwrap_or_default();
-    let spawned = discover::spawn(name.clone(), source, report::restored(&status), shared.discovery_metrics.clone());
-    let discovery = match spawned {
-        Ok(discovery) => discovery,
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(database = name, error, "can't look for the primary");
-            return;
-        }
-    };
+    let discovery = discover::spawn(name.clone(), source, report::restored(&status), shared.discovery_metrics.clone());
     tracing::info!(database = name, primary = status.primary, epoch = status.epoch, "following a database");
     let mut changes = shared.index.changes();
     let mut news = discovery.state.clone();
@@ -69,16 +62,23 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
 }
 
 /// Whom the spec names to be asked; `None` where it names nobody, which the schema refuses.
-fn source(object: &DatabaseCluster, shared: &Shared) -> Option<Source> {
-    let Discovery { patroni, operator } = &object.spec.discovery;
+fn source(name: &str, object: &DatabaseCluster, shared: &Shared) -> Option<Source> {
+    let Discovery { patroni, operator, sql } = &object.spec.discovery;
+    let keep = |sources| Access::keep(name, shared.client.clone(), sources, Pace::default());
     if let Some(patroni) = patroni {
         return Some(Source::Patroni(discover::PatroniConfig {
             urls: patroni.urls.clone(),
             timeout: patroni.timeout.0,
             interval: patroni.interval.0,
+            access: keep(discover::patroni::sources(patroni, &shared.namespace)),
         }));
     }
-    operator.clone().map(|operator| Source::Operator(operator, shared.client.clone()))
+    if let Some(operator) = operator {
+        return Some(Source::Operator(operator.clone(), shared.client.clone()));
+    }
+    let spec = sql.clone()?;
+    let access = keep(discover::sql::sources(&spec, &shared.namespace));
+    Some(Source::Sql(discover::sql::SqlConfig { spec, access }))
 }
 
 struct Task {
@@ -110,6 +110,8 @@ struct Task {
     /// For how long the primary had held already when this process began, as long as it has held since.
     credit: Option<Duration>,
     last_state: Option<(&'static str, String)>,
+    /// How the credentials stood when people were last told.
+    last_standing: Option<Standing>,
 }
 
 /// What one look at the tables led to.
@@ -145,6 +147,7 @@ impl Task {
             quiet_since: None,
             ended_some: false,
             last_state: None,
+            last_standing: None,
             shared,
             name,
             discovery,
@@ -162,6 +165,7 @@ impl Task {
             return;
         }
         self.note_primary(&found, wall);
+        self.tell_standing(found.credentials.as_ref());
         let Some((object, decided)) = self.decide(&found, now, wall) else { return };
         self.tell_doubts();
         let settled = self.heed_decision(&object, &found, wall);
@@ -185,6 +189,7 @@ impl Task {
         let facts = report::Facts {
             object: &object,
             view: &found.view,
+            credentials: found.credentials.as_ref(),
             tiers: &self.tiers,
             plan: &decided.plan,
             journal: &self.journal,

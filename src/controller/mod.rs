@@ -62,6 +62,8 @@ pub enum ControllerError {
 /// What every database's task shares.
 pub(crate) struct Shared {
     pub client: Client,
+    /// The namespace that switchover runs in. Secrets are read nowhere else.
+    pub namespace: String,
     pub index: Index,
     pub leadership: watch::Receiver<Leadership>,
     pub notices: Notices,
@@ -86,6 +88,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     let (leadership_sender, leadership) = watch::channel(Leadership::default());
     // The election ends last, so that the Lease is given back after the last effect.
     let election_over = CancellationToken::new();
+    let namespace = config.lease.namespace.clone();
     let election = tokio::spawn(lease::run(config.lease, client.clone(), leadership_sender, election_over.clone()));
 
     if let Some(rotation) = config.certificates {
@@ -101,7 +104,9 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
         let _ = health.await;
     });
 
-    let shared = Arc::new(Shared { client, index, leadership, notices, metrics, discovery_metrics, tick: config.tick });
+    let tick = config.tick;
+    let shared = Shared { client, namespace, index, leadership, notices, metrics, discovery_metrics, tick };
+    let shared = Arc::new(shared);
     let mut manager = Manager {
         shared: Arc::clone(&shared),
         databases: HashMap::new(),

@@ -21,6 +21,7 @@ use crate::{
         primary::{Belief, Primary, PrimaryState, PrimaryView},
         tier::{Tier, TierMap},
     },
+    credentials::Standing,
     discover::{Member, Restored},
     effect,
 };
@@ -34,6 +35,9 @@ const MOST_DISMISSED: usize = 64;
 /// Workloads that status remembers as moved in vain.
 const MOST_USELESS: usize = 100;
 
+/// The condition of databases that name Secrets.
+const CREDENTIALS: &str = "CredentialsCurrent";
+
 /// A condition's value, before it is compared with what stood there.
 struct Now {
     type_: &'static str,
@@ -46,6 +50,7 @@ struct Now {
 pub(super) struct Facts<'a> {
     pub object: &'a DatabaseCluster,
     pub view: &'a PrimaryView,
+    pub credentials: Option<&'a Standing>,
     pub tiers: &'a TierMap,
     pub plan: &'a Plan,
     pub journal: &'a Journal,
@@ -79,6 +84,9 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     status.moving = journal.underway.iter().map(moving).collect();
     let useless = journal.useless.iter().take(MOST_USELESS);
     status.useless = useless.map(|(key, moves)| UselessStatus { workload: workload(key), moves: *moves }).collect();
+    if facts.credentials.is_none() {
+        status.conditions.retain(|condition| condition.type_ != CREDENTIALS);
+    }
     for condition in conditions(facts) {
         set(&mut status.conditions, condition, object.metadata.generation, wall);
     }
@@ -197,7 +205,7 @@ pub(super) fn restored_journal(status: &DatabaseClusterStatus) -> Journal {
 }
 
 fn conditions(facts: &Facts<'_>) -> Vec<Now> {
-    let Facts { view, plan, journal, gate, .. } = facts;
+    let Facts { view, credentials, plan, journal, gate, .. } = facts;
     let split = matches!(view.state, PrimaryState::SplitBrain(_));
     let frozen = view.frozen.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let moving = !journal.underway.is_empty();
@@ -207,7 +215,13 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         None if plan.held.is_empty() => ("Done", "every follower is where it should be".into()),
         None => ("Held", format!("{} followers stay on far nodes; status.held says why", plan.held.len())),
     };
-    vec![
+    let credentials = credentials.map(|standing| Now {
+        type_: CREDENTIALS,
+        holds: matches!(standing, Standing::Current { .. }),
+        reason: standing.name(),
+        message: standing.to_string(),
+    });
+    let always = [
         Now { type_: "Accepted", holds: true, reason: "Accepted", message: "the spec is followed".into() },
         Now {
             type_: "PrimaryKnown",
@@ -228,7 +242,8 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
             message: if view.frozen.is_empty() { "the database allows movement".into() } else { frozen },
         },
         Now { type_: "Moving", holds: moving, reason: moving_reason, message: moving_message },
-    ]
+    ];
+    always.into_iter().chain(credentials).collect()
 }
 
 /// Sets a condition; the time of its last transition changes only with its status (KEP-1623).

@@ -11,16 +11,25 @@ use super::{
 };
 use crate::core::primary::{Answer, Observation};
 
-/// A member that is missing from this many lists in a row, each from the confirmed primary's cluster, is gone.
+/// A member that is missing from this many lists in a row, each from the confirmed primary's cluster, is gone …
 const GONE_AFTER_LISTS: u8 = 2;
+/// … if that takes so long: members that lose Patroni's store register anew within its ttl (30 s) and `loop_wait`.
+const GONE_AFTER: Duration = Duration::from_secs(60);
+/// So long it is remembered who has answered at a URL where somebody else answers, too.
+const REMEMBERED_FOR: Duration = Duration::from_secs(30);
 
-/// One base URL that is asked for `/primary`.
+/// One base URL that is asked for `/primary`. Mostly one member answers there; behind a proxy, or an address that goes with
+/// the primary, it may be now this one and now that one.
 #[derive(Debug)]
 struct Endpoint {
     /// Written by people in the DatabaseCluster: asked for ever.
     seed: bool,
-    /// Of the member behind it, once it is known.
-    name: Option<String>,
+    /// The last answer of everybody who has answered here, by the name that they gave themselves. When nobody answers, the
+    /// one who did is known to be silent; of several nobody knows whom the question would have reached.
+    heard: BTreeMap<String, Observation>,
+    /// Who gave the last answer that bore a name.
+    speaker: Option<String>,
+    /// What came of the last question.
     latest: Observation,
     asked_at: Option<Instant>,
     in_flight: bool,
@@ -29,8 +38,15 @@ struct Endpoint {
 #[derive(Debug)]
 struct Listed {
     member: Member,
-    /// Lists in a row that lacked it.
+    /// Lists in a row that lacked it, and when the first of them came.
     missing: u8,
+    missing_since: Option<Instant>,
+}
+
+impl Listed {
+    const fn new(member: Member) -> Self {
+        Self { member, missing: 0, missing_since: None }
+    }
 }
 
 /// The members of one database and the URLs that they are asked at.
@@ -45,9 +61,9 @@ pub(crate) struct Book {
 impl Book {
     /// `seeds` are base URLs; `members` is what was known before a restart.
     pub fn new(seeds: impl IntoIterator<Item = String>, members: Vec<Member>, now: Instant) -> Self {
-        let listed = |member: Member| (member.name.clone(), Listed { member, missing: 0 });
+        let listed = |member: Member| (member.name.clone(), Listed::new(member));
         let mut book = Self {
-            endpoints: seeds.into_iter().map(|url| (url, Endpoint::new(true, None, now))).collect(),
+            endpoints: seeds.into_iter().map(|url| (url, Endpoint::new(true, now))).collect(),
             members: members.into_iter().take(MAX_MEMBERS).map(listed).collect(),
         };
         book.follow_members(now);
@@ -69,18 +85,34 @@ impl Book {
         waiting.filter_map(|endpoint| endpoint.asked_at.map(|at| at + pause)).min()
     }
 
-    /// A second address of a member that answers at the address which it states itself.
+    /// A further address of members that all answer at the addresses which they state themselves.
     fn superfluous(&self, url: &str, endpoint: &Endpoint, now: Instant, max_age: Duration) -> bool {
-        let listed = endpoint.name.as_ref().and_then(|name| self.members.get(name));
-        let stated = listed.and_then(|listed| listed.member.api_url.as_ref());
-        stated.is_some_and(|stated| {
-            stated != url
-                && self.endpoints.get(stated).is_some_and(|other| {
-                    matches!(other.latest.answer, Answer::Http { .. })
-                        && other.name == endpoint.name
-                        && now.saturating_duration_since(other.latest.at) <= max_age
-                })
-        })
+        let answers_elsewhere = |name: &String| {
+            let listed = self.members.get(name);
+            let stated = listed.and_then(|listed| self.endpoints.get(listed.member.api_url.as_ref()?));
+            let answer = stated.and_then(|endpoint| endpoint.heard.get(name));
+            answer.is_some_and(|answer| now.saturating_duration_since(answer.at) <= max_age)
+        };
+        let mut names = endpoint.heard.keys().chain(&endpoint.speaker).peekable();
+        names.peek().is_some() && self.stating(url).next().is_none() && names.all(answers_elsewhere)
+    }
+
+    /// The members that state this URL as theirs.
+    fn stating<'a>(&'a self, url: &'a str) -> impl Iterator<Item = &'a str> {
+        let stated = self.members.values().filter(move |listed| listed.member.api_url.as_deref() == Some(url));
+        stated.map(|listed| listed.member.name.as_str())
+    }
+
+    /// Whom an outcome at a URL is about that doesn't say so itself: the member that states the URL, else the only one that
+    /// was heard there. `None` if that may be several.
+    fn owner<'a>(&'a self, url: &'a str, endpoint: &'a Endpoint) -> Option<&'a str> {
+        let mut stating = self.stating(url);
+        match (stating.next(), stating.next()) {
+            (Some(only), None) => Some(only),
+            (Some(_), Some(_)) => None,
+            (None, _) if endpoint.heard.len() > 1 => None,
+            (None, _) => endpoint.speaker.as_deref(),
+        }
     }
 
     pub fn asked(&mut self, url: &str, now: Instant) {
@@ -90,41 +122,66 @@ impl Book {
         }
     }
 
-    /// The name of the member behind a URL, or the URL while the name isn't known.
+    /// The name of the member behind a URL, or the URL while the name isn't known. Where several answer, the last one's.
     pub fn name_of(&self, url: &str) -> String {
-        self.endpoints.get(url).and_then(|endpoint| endpoint.name.clone()).unwrap_or_else(|| url.to_owned())
+        let name = self.endpoints.get(url).and_then(|endpoint| {
+            let said = endpoint.speaker.as_deref().filter(|_| named(&endpoint.latest).is_some());
+            said.or_else(|| self.owner(url, endpoint))
+        });
+        name.unwrap_or(url).to_owned()
     }
 
-    /// Notes an answer. Says whether it came from a member that is on no list yet.
+    /// Notes an answer. Whoever answers is who it says it is, whatever the list says of the URL. Says whether it came from a
+    /// member that is on no list yet.
     pub fn answered(&mut self, url: &str, answer: Answer, now: Instant) -> bool {
+        let owner = self.endpoints.get(url).and_then(|endpoint| self.owner(url, endpoint)).map(str::to_owned);
         let Some(endpoint) = self.endpoints.get_mut(url) else { return false };
         endpoint.in_flight = false;
-        if let Answer::Http { body, .. } = &answer
-            && let Some(name) = &body.name
-        {
-            endpoint.name = Some(name.clone());
-        }
-        let unlisted = matches!(answer, Answer::Http { .. })
-            && endpoint.name.as_ref().is_some_and(|name| !self.members.contains_key(name));
         endpoint.latest = Observation { answer, at: now };
+        endpoint.heard.retain(|_, heard| now.saturating_duration_since(heard.at) <= REMEMBERED_FOR);
+        let Some(name) = named(&endpoint.latest).map(str::to_owned) else {
+            if endpoint.heard.len() <= 1 {
+                endpoint.heard.clear();
+            }
+            // A member whose PostgreSQL doesn't answer leaves its name out.
+            if let (Some(owner), Answer::Http { .. }) = (owner, &endpoint.latest.answer) {
+                endpoint.heard.insert(owner, endpoint.latest.clone());
+            }
+            return false;
+        };
+        if endpoint.heard.len() >= MAX_MEMBERS && !endpoint.heard.contains_key(&name) {
+            // More names than a database has members are nobody's.
+            endpoint.heard.clear();
+        }
+        endpoint.heard.insert(name.clone(), endpoint.latest.clone());
+        let unlisted = !self.members.contains_key(&name);
+        endpoint.speaker = Some(name);
         unlisted
     }
 
-    /// Takes over a list of members. New and changed ones count at once. One that is missing is dropped when
-    /// [`GONE_AFTER_LISTS`] lists in a row, which name the confirmed primary as the leader, lack it.
+    /// Takes over a list of members. New and changed ones count at once, also one that has taken another's name. One that is
+    /// missing is dropped when [`GONE_AFTER_LISTS`] lists in a row, over [`GONE_AFTER`], which name the confirmed primary
+    /// as the leader, lack it. An empty list says nothing.
     pub fn listed(&mut self, list: ClusterBody, primary: Option<&str>, now: Instant) {
         if list.members.is_empty() {
             return;
         }
         if primary.is_some() && list.leader.as_deref() == primary {
             for (name, listed) in &mut self.members {
-                listed.missing += u8::from(!list.members.iter().any(|member| member.name == *name));
+                if !list.members.iter().any(|member| member.name == *name) {
+                    listed.missing = listed.missing.saturating_add(1);
+                    listed.missing_since.get_or_insert(now);
+                }
             }
-            self.members.retain(|_, listed| listed.missing < GONE_AFTER_LISTS);
+            let gone = |listed: &Listed| {
+                let long = listed.missing_since.is_some_and(|since| now >= since + GONE_AFTER);
+                listed.missing >= GONE_AFTER_LISTS && long
+            };
+            self.members.retain(|_, listed| !gone(listed));
         }
         for member in list.members {
             if self.members.len() < MAX_MEMBERS || self.members.contains_key(&member.name) {
-                self.members.insert(member.name.clone(), Listed { member, missing: 0 });
+                self.members.insert(member.name.clone(), Listed::new(member));
             }
         }
         self.follow_members(now);
@@ -132,19 +189,12 @@ impl Book {
 
     /// Asks exactly the seeds and the members.
     fn follow_members(&mut self, now: Instant) {
-        for Listed { member, .. } in self.members.values() {
-            let Some(url) = &member.api_url else { continue };
-            let endpoint = self.endpoints.entry(url.clone());
-            let endpoint = endpoint.or_insert_with(|| Endpoint::new(false, None, now));
-            // Also a seed that has never answered has a name, once somebody else states it.
-            endpoint.name.get_or_insert_with(|| member.name.clone());
+        for url in self.members.values().filter_map(|listed| listed.member.api_url.as_ref()) {
+            self.endpoints.entry(url.clone()).or_insert_with(|| Endpoint::new(false, now));
         }
-        let stated = |url: &String| self.members.values().any(|listed| listed.member.api_url.as_ref() == Some(url));
-        let unused: Vec<_> =
-            self.endpoints.iter().filter(|(url, e)| !e.seed && !stated(url)).map(|(url, _)| url.clone()).collect();
-        for url in unused {
-            self.endpoints.remove(&url);
-        }
+        let members = &self.members;
+        let stated = |url: &String| members.values().any(|listed| listed.member.api_url.as_ref() == Some(url));
+        self.endpoints.retain(|url, endpoint| endpoint.seed || stated(url));
     }
 
     /// The URLs that answered last time, for questions that go to any one member.
@@ -153,15 +203,33 @@ impl Book {
         self.endpoints.iter().filter(|(_, endpoint)| answers(endpoint)).map(|(url, _)| url.clone()).collect()
     }
 
-    /// The latest answer of every member, by name, or by URL while the name isn't known. Where a member has two
+    /// The latest answer of every member, by name, or by URL while the name isn't known. Where a member has several
     /// addresses, an answer counts more than none, and the latest most.
     pub fn observations(&self) -> BTreeMap<String, Observation> {
         let mut latest: BTreeMap<String, Observation> = BTreeMap::new();
         let weight = |o: &Observation| (matches!(o.answer, Answer::Http { .. }), o.at);
+        let mut consider = |name: &str, observation: &Observation| {
+            if latest.get(name).is_none_or(|known| weight(known) < weight(observation)) {
+                latest.insert(name.to_owned(), observation.clone());
+            }
+        };
         for (url, endpoint) in &self.endpoints {
-            let name = endpoint.name.as_ref().unwrap_or(url);
-            if latest.get(name).is_none_or(|known| weight(known) < weight(&endpoint.latest)) {
-                latest.insert(name.clone(), endpoint.latest.clone());
+            for (name, observation) in &endpoint.heard {
+                consider(name, observation);
+            }
+            if named(&endpoint.latest).is_none() {
+                match self.owner(url, endpoint) {
+                    Some(owner) => consider(owner, &endpoint.latest),
+                    // Those that state it are spoken of below.
+                    None if self.stating(url).next().is_some() => {}
+                    None => consider(url, &endpoint.latest),
+                }
+            }
+        }
+        for Listed { member, .. } in self.members.values() {
+            let Some(url) = member.api_url.as_ref().filter(|_| !latest.contains_key(&member.name)) else { continue };
+            if let Some(endpoint) = self.endpoints.get(url) {
+                latest.insert(member.name.clone(), endpoint.missed(url));
             }
         }
         latest
@@ -179,90 +247,28 @@ impl Book {
 }
 
 impl Endpoint {
-    const fn new(seed: bool, name: Option<String>, now: Instant) -> Self {
+    const fn new(seed: bool, now: Instant) -> Self {
         let latest = Observation { answer: Answer::Pending, at: now };
-        Self { seed, name, latest, asked_at: None, in_flight: false }
+        Self { seed, heard: BTreeMap::new(), speaker: None, latest, asked_at: None, in_flight: false }
+    }
+
+    /// What is known of a member that states this URL and was not heard anywhere.
+    fn missed(&self, url: &str) -> Observation {
+        let answer = match named(&self.latest) {
+            Some(other) => Answer::Unreachable { error: format!("at its address {url} {other} answers") },
+            None => self.latest.answer.clone(),
+        };
+        Observation { answer, at: self.latest.at }
+    }
+}
+
+/// Who gave an answer, if it says so.
+fn named(observation: &Observation) -> Option<&str> {
+    match &observation.answer {
+        Answer::Http { body, .. } => body.name.as_deref(),
+        _ => None,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::primary::MemberBody;
-
-    const PAUSE: Duration = Duration::from_secs(1);
-    const MAX_AGE: Duration = Duration::from_secs(5);
-
-    fn member(name: &str) -> Member {
-        Member { name: name.into(), host: name.into(), port: 5432, api_url: Some(url(name)) }
-    }
-
-    fn url(name: &str) -> String {
-        format!("http://{name}:8008")
-    }
-
-    fn says(name: &str) -> Answer {
-        Answer::Http { status: 503, body: MemberBody { name: Some(name.into()), ..MemberBody::default() } }
-    }
-
-    fn list(leader: &str, names: &[&str]) -> ClusterBody {
-        ClusterBody { members: names.iter().map(|name| member(name)).collect(), leader: Some(leader.into()) }
-    }
-
-    fn names(book: &Book) -> Vec<String> {
-        book.members().into_iter().map(|m| m.name).collect()
-    }
-
-    #[test]
-    fn one_request_at_a_time_and_a_pause_between() {
-        let start = Instant::now();
-        let mut book = Book::new([url("pg1")], vec![], start);
-        assert_eq!(book.due(PAUSE, start, MAX_AGE), [url("pg1")]);
-        book.asked(&url("pg1"), start);
-        assert!(book.due(PAUSE, start + 3 * PAUSE, MAX_AGE).is_empty(), "in flight");
-        book.answered(&url("pg1"), says("pg1"), start + PAUSE / 2);
-        assert!(book.due(PAUSE, start + PAUSE / 2, MAX_AGE).is_empty(), "too early");
-        assert_eq!(book.next_due(PAUSE), Some(start + PAUSE));
-        assert_eq!(book.due(PAUSE, start + PAUSE, MAX_AGE), [url("pg1")]);
-    }
-
-    #[test]
-    fn members_are_followed_as_they_change() {
-        let now = Instant::now();
-        let mut book = Book::new([url("pg1")], vec![], now);
-        book.listed(list("pg1", &["pg1", "pg2", "pg3"]), None, now);
-        assert_eq!(names(&book), ["pg1", "pg2", "pg3"]);
-        book.listed(ClusterBody::default(), Some("pg1"), now);
-        book.listed(list("pg9", &["pg1"]), Some("pg1"), now);
-        book.listed(list("pg1", &["pg1"]), None, now);
-        book.listed(list("pg1", &["pg1", "pg3"]), Some("pg1"), now);
-        assert_eq!(names(&book), ["pg1", "pg2", "pg3"], "one list is not enough, nor one that names no known primary");
-        book.listed(list("pg1", &["pg1", "pg3", "pg4"]), Some("pg1"), now);
-        assert_eq!(names(&book), ["pg1", "pg3", "pg4"]);
-        assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("pg1"), url("pg3"), url("pg4")]);
-    }
-
-    #[test]
-    fn a_member_that_moves_to_another_address_is_asked_there() {
-        let now = Instant::now();
-        let mut book = Book::new([], vec![member("pg1")], now);
-        let moved = Member { api_url: Some(url("new")), host: "new".into(), ..member("pg1") };
-        book.listed(ClusterBody { members: vec![moved.clone()], leader: None }, None, now);
-        assert_eq!(book.members(), [moved]);
-        assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("new")]);
-    }
-
-    #[test]
-    fn a_second_address_is_asked_only_while_the_stated_one_is_silent() {
-        let now = Instant::now();
-        let mut book = Book::new([url("alias")], vec![], now);
-        assert!(book.answered(&url("alias"), says("pg1"), now), "not on a list yet");
-        book.listed(list("pg1", &["pg1"]), None, now);
-        assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("alias"), url("pg1")]);
-        assert!(!book.answered(&url("pg1"), says("pg1"), now));
-        assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("pg1")]);
-        assert_eq!(book.observations().keys().collect::<Vec<_>>(), ["pg1"]);
-        book.answered(&url("pg1"), Answer::Unreachable { error: "refused".into() }, now);
-        assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("alias"), url("pg1")]);
-    }
-}
+mod tests;

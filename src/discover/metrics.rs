@@ -5,13 +5,17 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
-use crate::core::primary::{Answer, Claim, PrimaryState, PrimaryView};
+use crate::{
+    core::primary::{Answer, Claim, PrimaryState, PrimaryView},
+    credentials::Standing,
+};
 
 type GaugeU64 = Gauge<u64, AtomicU64>;
 
@@ -52,6 +56,8 @@ pub struct Metrics {
     frozen: Family<Database, Gauge>,
     epochs: Family<Database, GaugeU64>,
     timelines: Family<Database, GaugeU64>,
+    credentials_failing: Family<Database, Gauge>,
+    credentials_expiry: Family<Database, Gauge>,
 }
 
 fn duration_histogram() -> Histogram {
@@ -70,6 +76,8 @@ impl Metrics {
             frozen: Family::default(),
             epochs: Family::default(),
             timelines: Family::default(),
+            credentials_failing: Family::default(),
+            credentials_expiry: Family::default(),
         };
         registry.register(
             "discovery_polls",
@@ -107,6 +115,17 @@ impl Metrics {
             "PostgreSQL timeline of the last confirmed primary",
             metrics.timelines.clone(),
         );
+        registry.register(
+            "credentials_failing",
+            "1 while the Secrets with the credentials for a database can't be used as they are; what was good before is in use",
+            metrics.credentials_failing.clone(),
+        );
+        registry.register_with_unit(
+            "credentials_expiry_timestamp",
+            "When the client certificate expires that a database's members are shown",
+            Unit::Seconds,
+            metrics.credentials_expiry.clone(),
+        );
         metrics
     }
 
@@ -140,6 +159,19 @@ impl Metrics {
         }
     }
 
+    /// Nothing is written of a database without Secrets, nor of one without a client certificate.
+    pub(super) fn credentials(&self, database: &str, standing: Option<&Standing>, expires: Option<Timestamp>) {
+        let database = Database { database: database.to_owned() };
+        if let Some(standing) = standing {
+            let failing = !matches!(standing, Standing::Current { .. });
+            self.credentials_failing.get_or_create(&database).set(i64::from(failing));
+        }
+        match expires {
+            Some(at) => drop(self.credentials_expiry.get_or_create(&database).set(at.as_second())),
+            None => drop(self.credentials_expiry.remove(&database)),
+        }
+    }
+
     /// Takes a database that is no longer followed out of the exposition.
     pub(super) fn forget(&self, database: &str, members: impl IntoIterator<Item = String>) {
         for member in members {
@@ -158,5 +190,7 @@ impl Metrics {
         self.frozen.remove(&database);
         self.epochs.remove(&database);
         self.timelines.remove(&database);
+        self.credentials_failing.remove(&database);
+        self.credentials_expiry.remove(&database);
     }
 }

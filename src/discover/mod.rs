@@ -1,26 +1,29 @@
 //! Asks who is primary: one task per database, which keeps a [`DiscoveryState`] current.
 //!
-//! A [`Source`] says whom it asks: Patroni's REST API ([`rest`]) or the objects of an operator in Kubernetes
-//! ([`operator`]). Each turns what it learns into one answer per member; what is believed of them, and how it is told, is
+//! A [`Source`] says whom it asks: Patroni's REST API ([`rest`]), the objects of an operator in Kubernetes ([`operator`])
+//! or the database itself ([`sql`]). Each turns what it learns into one answer per member; what is believed of them, and how it is told, is
 //! the same for all.
 
 pub(crate) mod book;
+pub mod http;
 mod metrics;
 mod operator;
 pub mod patroni;
 mod publish;
 pub mod recording;
 mod rest;
+pub mod sql;
 
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
 pub use self::metrics::Metrics;
-use self::publish::Publisher;
+use self::{publish::Publisher, sql::SqlConfig};
 use crate::{
     api::discovery::OperatorDiscovery,
     core::primary::{Answer, Belief, PrimaryView},
+    credentials::{Access, Standing},
 };
 
 /// A task looks at the answers' age at least this often.
@@ -45,6 +48,8 @@ pub enum Source {
     Patroni(PatroniConfig),
     /// Kubernetes, where an operator writes who is primary.
     Operator(OperatorDiscovery, kube::Client),
+    /// Every member's database.
+    Sql(SqlConfig),
 }
 
 impl std::fmt::Debug for Source {
@@ -52,15 +57,18 @@ impl std::fmt::Debug for Source {
         match self {
             Self::Patroni(config) => f.debug_tuple("Patroni").field(config).finish(),
             Self::Operator(spec, _) => f.debug_tuple("Operator").field(spec).finish_non_exhaustive(),
+            Self::Sql(config) => f.debug_tuple("Sql").field(config).finish(),
         }
     }
 }
 
 /// How to ask Patroni.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PatroniConfig {
     /// Base URLs to start from.
     pub urls: Vec<String>,
+    /// What to show and whom to believe.
+    pub access: Access,
     /// Time allowed for one answer.
     pub timeout: Duration,
     /// Pause between two looks at one member.
@@ -70,8 +78,13 @@ pub struct PatroniConfig {
 impl PatroniConfig {
     /// An answer that is older than this counts as none.
     fn max_age(&self) -> Duration {
-        (self.interval * 2 + self.timeout).max(Duration::from_secs(5))
+        max_age(self.interval, self.timeout)
     }
+}
+
+/// An answer that is older than this counts as none, where one is asked for in each `interval`.
+fn max_age(interval: Duration, timeout: Duration) -> Duration {
+    (interval * 2 + timeout).max(Duration::from_secs(5))
 }
 
 /// What was known before a restart.
@@ -106,6 +119,8 @@ pub struct DiscoveryState {
     /// In the order of their names. Empty until a list was had or restored.
     pub members: Vec<Member>,
     pub answers: Vec<MemberAnswer>,
+    /// How the Secrets with credentials stand, if there are any.
+    pub credentials: Option<Standing>,
 }
 
 impl DiscoveryState {
@@ -158,24 +173,26 @@ impl Drop for Discovery {
 
 /// Starts to follow `database`, going on from what was `restored`. Needs a Tokio runtime. URLs that aren't http or
 /// https are left out; the schema of DatabaseCluster refuses them.
-///
-/// # Errors
-/// When the TLS library can't be set up.
-pub fn spawn(database: String, source: Source, restored: Restored, metrics: Metrics) -> reqwest::Result<Discovery> {
+#[must_use]
+pub fn spawn(database: String, source: Source, restored: Restored, metrics: Metrics) -> Discovery {
     let now = Instant::now();
     let Restored { belief, members } = restored;
     let (words, spoken) = mpsc::channel(1);
     let (state, task) = match source {
         Source::Patroni(config) => {
             let (publisher, state) = Publisher::new(database, belief, config.max_age(), metrics);
-            (state, tokio::spawn(rest::Task::new(config, members, publisher, now)?.run(spoken)))
+            (state, tokio::spawn(rest::Task::new(config, members, publisher, now).run(spoken)))
         }
         Source::Operator(config, client) => {
             let (publisher, state) = Publisher::new(database, belief, operator::MAX_AGE, metrics);
             (state, tokio::spawn(operator::Task::new(config, client, members, publisher, now).run(spoken)))
         }
+        Source::Sql(config) => {
+            let (publisher, state) = Publisher::new(database, belief, config.max_age(), metrics);
+            (state, tokio::spawn(sql::Task::new(config, publisher, now).run(spoken)))
+        }
     };
-    Ok(Discovery { state, words, task })
+    Discovery { state, words, task }
 }
 
 /// What one member's latest answer says, for people.
@@ -201,4 +218,8 @@ fn described(name: String, answer: Answer) -> MemberAnswer {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tls_tests;

@@ -1,24 +1,36 @@
-//! Patroni's REST API: what its answers say, and how they are fetched.
-//!
-//! Patroni answers in HTTP/1.0 without a length and closes the connection after each answer; a redirect or a proxy
-//! would mean that somebody else answers, so neither is followed.
+//! Patroni's REST API: what its answers say.
 
 use std::{net::IpAddr, time::Duration};
 
 use serde::Deserialize;
 
-use super::Member;
+use super::{
+    Member,
+    http::{Http, MAX_BODY},
+};
 use crate::{
+    api::database_cluster::PatroniDiscovery,
     core::primary::{Answer, MemberBody},
-    watch::cause,
+    credentials::Sources,
 };
 
-/// Largest body that is read, in bytes. `/cluster` of a hundred members has about 40 kB.
-const MAX_BODY: usize = 1 << 20;
 /// Most members that one database may have.
 pub const MAX_MEMBERS: usize = 64;
 /// Largest timeline that PostgreSQL can have (`TimeLineID` has 32 bits).
 const MAX_TIMELINE: u64 = u32::MAX as u64;
+
+/// Where the credentials for the members lie; `namespace` is switchover's own.
+#[must_use]
+pub fn sources(spec: &PatroniDiscovery, namespace: &str) -> Sources {
+    let tls = spec.tls.clone().unwrap_or_default();
+    Sources {
+        field: "spec.discovery.patroni",
+        namespace: namespace.to_owned(),
+        tls_secret: tls.secret_name,
+        server_name: tls.server_name,
+        basic_auth_secret: spec.basic_auth.as_ref().map(|login| login.secret_name.clone()),
+    }
+}
 
 /// Why an answer is not Patroni's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,34 +41,24 @@ pub enum PatroniError {
     Timeout(Duration),
     #[error("answered {0}, which Patroni doesn't: is this the address of its REST API?")]
     Status(u16),
+    /// What TLS refuses, and what to do about it.
+    #[error("{0}")]
+    Tls(String),
+    /// 401, and what to do about it.
+    #[error("{0}")]
+    Unauthorized(String),
     #[error("answered with more than {MAX_BODY} bytes")]
     TooLarge,
     #[error("answered with a body that isn't Patroni's: {0}")]
     Body(String),
 }
 
-/// A client for the members of one database. `tls` says whether to load the machine's root certificates, which takes
-/// time and memory that plain HTTP has no use for.
-///
-/// # Errors
-/// When the TLS library can't be set up.
-pub fn client(tls: bool) -> reqwest::Result<reqwest::Client> {
-    crate::tls::install_provider();
-    let builder = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .pool_max_idle_per_host(0)
-        .http1_only()
-        .user_agent(concat!("switchover/", env!("CARGO_PKG_VERSION")));
-    if tls { builder.build() } else { builder.tls_certs_only([]).build() }
-}
-
 /// An answer as it came: status and body.
 pub type Raw = (u16, Vec<u8>);
 
 /// `GET {base}/primary`: whatever comes of it is an answer.
-pub async fn ask(http: &reqwest::Client, base: &str, timeout: Duration) -> Answer {
-    answer(&get(http, &format!("{base}/primary"), timeout).await)
+pub async fn ask(http: &Http, base: &str, timeout: Duration) -> Answer {
+    answer(&http.get(&format!("{base}/primary"), timeout).await)
 }
 
 /// What an answer to `/primary` says.
@@ -74,30 +76,11 @@ pub fn answer(raw: &Result<Raw, PatroniError>) -> Answer {
 ///
 /// # Errors
 /// When the member doesn't answer in time or not as Patroni does.
-pub async fn cluster(http: &reqwest::Client, base: &str, timeout: Duration) -> Result<ClusterBody, PatroniError> {
-    match get(http, &format!("{base}/cluster"), timeout).await? {
+pub async fn cluster(http: &Http, base: &str, timeout: Duration) -> Result<ClusterBody, PatroniError> {
+    match http.get(&format!("{base}/cluster"), timeout).await? {
         (200, body) => parse_cluster(&body),
         (other, _) => Err(PatroniError::Status(other)),
     }
-}
-
-/// Whatever a URL answers.
-///
-/// # Errors
-/// No answer in time, or one that is too large.
-pub async fn get(http: &reqwest::Client, url: &str, timeout: Duration) -> Result<Raw, PatroniError> {
-    let fetch = async {
-        let mut response = http.get(url).send().await.map_err(|error| PatroniError::Connection(cause(&error)))?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| PatroniError::Connection(cause(&error)))? {
-            if body.len() + chunk.len() > MAX_BODY {
-                return Err(PatroniError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((response.status().as_u16(), body))
-    };
-    tokio::time::timeout(timeout, fetch).await.unwrap_or(Err(PatroniError::Timeout(timeout)))
 }
 
 #[derive(Deserialize)]

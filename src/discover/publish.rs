@@ -5,10 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{DiscoveryState, Member, Metrics, Word, described};
-use crate::core::primary::{Answer, Belief, Observation, PrimaryTracker};
+use crate::{
+    core::primary::{Answer, Belief, Observation, PrimaryTracker},
+    credentials::Standing,
+};
 
 /// Everything that a source knows at one moment.
 #[derive(Debug)]
@@ -19,6 +23,10 @@ pub(super) struct Look {
     pub observations: BTreeMap<String, Observation>,
     /// In the order of their names.
     pub members: Vec<Member>,
+    /// How the Secrets with credentials stand, if there are any.
+    pub credentials: Option<Standing>,
+    /// When the client certificate expires that is in use.
+    pub expires: Option<Timestamp>,
 }
 
 /// What a look changed.
@@ -51,7 +59,7 @@ impl Publisher {
     ) -> (Self, watch::Receiver<DiscoveryState>) {
         let mut tracker = PrimaryTracker::new(belief, max_age);
         let view = tracker.observe(&BTreeMap::new(), Instant::now());
-        let first = DiscoveryState { looked: false, view, members: Vec::new(), answers: Vec::new() };
+        let first = DiscoveryState { looked: false, view, members: Vec::new(), answers: Vec::new(), credentials: None };
         let (sender, state) = watch::channel(first);
         (Self { database, tracker, metrics, sender, counted: BTreeSet::new() }, state)
     }
@@ -85,7 +93,8 @@ impl Publisher {
         let view = self.tracker.observe(&look.observations, now);
         let answers = look.observations.into_iter().map(|(name, seen)| described(name, seen.answer)).collect();
         let looked = self.sender.borrow().looked || look.complete;
-        let state = DiscoveryState { looked, view, members: look.members, answers };
+        let (members, credentials) = (look.members, look.credentials);
+        let state = DiscoveryState { looked, view, members, answers, credentials };
         let (news, changed) = {
             let before = &self.sender.borrow().view;
             let news = News {
@@ -105,6 +114,7 @@ impl Publisher {
             );
         }
         self.metrics.view(&self.database, &state.view);
+        self.metrics.credentials(&self.database, state.credentials.as_ref(), look.expires);
         self.sender.send_if_modified(|current| {
             let differs = *current != state;
             *current = state;

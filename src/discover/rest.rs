@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::{
     Member, PatroniConfig, TICK, Word,
     book::Book,
+    http::Way,
     patroni::{self, ClusterBody, PatroniError},
     publish::{Look, Publisher},
 };
@@ -60,19 +61,14 @@ pub(super) struct Task {
     /// How long the fast pace is worth it.
     fast_until: Instant,
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
-    http: reqwest::Client,
+    way: Way,
 }
 
 impl Task {
     /// Goes on from the members that were known.
-    pub fn new(
-        config: PatroniConfig,
-        members: Vec<Member>,
-        publisher: Publisher,
-        now: Instant,
-    ) -> reqwest::Result<Self> {
+    pub fn new(config: PatroniConfig, members: Vec<Member>, publisher: Publisher, now: Instant) -> Self {
         let seeds: BTreeSet<String> = config.urls.iter().filter_map(|url| patroni::base_url(url)).collect();
-        let http = patroni::client(seeds.iter().any(|url| url.starts_with("https:")))?;
+        let way = Way::new(config.access.clone(), seeds.iter().any(|url| url.starts_with("https:")));
         let mut task = Self {
             list: ListSchedule { next: now, failures: 0, asked: 0, in_flight: false, last: None },
             fast_until: now + FAST_FOR,
@@ -80,10 +76,10 @@ impl Task {
             book: Book::new(seeds, members, now),
             config,
             publisher,
-            http,
+            way,
         };
         task.publish(now);
-        Ok(task)
+        task
     }
 
     pub async fn run(mut self, mut spoken: mpsc::Receiver<Word>) {
@@ -98,6 +94,7 @@ impl Task {
             tokio::select! {
                 Some(done) = self.in_flight.next(), if !self.in_flight.is_empty() => self.take(done, Instant::now()),
                 Some(word) = spoken.recv() => self.publisher.heed(word),
+                () = self.way.changed() => {}
                 () = tokio::time::sleep_until(next.into()) => {}
             }
             self.publish(Instant::now());
@@ -113,12 +110,16 @@ impl Task {
     }
 
     fn ask_members(&mut self, now: Instant) {
+        let Some(http) = self.way.http() else { return };
         for url in self.book.due(self.pause(now), now, self.config.max_age()) {
             self.book.asked(&url, now);
-            let (http, timeout) = (self.http.clone(), self.config.timeout);
+            let (http, timeout) = (http.clone(), self.config.timeout);
             let ask = async move {
                 let started = Instant::now();
-                let answer = patroni::ask(&http, &url, timeout).await;
+                let answer = match http {
+                    Ok(http) => patroni::ask(&http, &url, timeout).await,
+                    Err(error) => Answer::Unreachable { error },
+                };
                 Done::Asked { url, answer, took: started.elapsed() }
             };
             self.in_flight.push(ask.boxed());
@@ -131,14 +132,14 @@ impl Task {
             return;
         }
         let answering = self.book.answering();
-        if answering.is_empty() {
+        let Some(Ok(http)) = self.way.http().filter(|_| !answering.is_empty()) else {
             self.list.next = now + FAST_PAUSE;
             return;
-        }
+        };
         let url = answering[self.list.asked % answering.len()].clone();
         self.list.asked += 1;
         self.list.in_flight = true;
-        let http = self.http.clone();
+        let http = http.clone();
         let ask = async move {
             let list = patroni::cluster(&http, &url, LIST_TIMEOUT).await;
             Done::Listed { url, list }
@@ -192,6 +193,8 @@ impl Task {
                 complete: self.book.all_heard(),
                 observations: self.book.observations(),
                 members: self.book.members(),
+                credentials: self.way.standing(),
+                expires: self.way.expires(),
             },
             now,
         );

@@ -8,7 +8,7 @@ use crate::{
     cli::ClusterArgs,
     discover::{
         recording::{Change, Replay},
-        tests::{Reply, Server},
+        testing::{Reply, Server},
     },
 };
 
@@ -47,6 +47,11 @@ fn args(for_: Option<Span>) -> RecordArgs {
     RecordArgs {
         database: None,
         urls: Vec::new(),
+        ca_file: None,
+        cert_file: None,
+        key_file: None,
+        server_name: None,
+        own_namespace: "switchover-system".to_owned(),
         every: Span::from_millis(50),
         list_every: Span::from_secs(1),
         timeout: Span::from_millis(300),
@@ -55,11 +60,16 @@ fn args(for_: Option<Span>) -> RecordArgs {
     }
 }
 
+fn http() -> Http {
+    let credentials = Arc::new(given(&args(None)).unwrap());
+    Http::new(credentials.clone(), &Access::fixed(credentials), false).unwrap()
+}
+
 fn start(servers: &[&Server]) -> (Written, CancellationToken, tokio::task::JoinHandle<Result<String, RecordError>>) {
     let (written, stop) = (Written::default(), CancellationToken::new());
     let urls = servers.iter().map(|server| server.url.clone()).collect();
     let (mut out, stopped) = (written.clone(), stop.clone());
-    let task = tokio::spawn(async move { record(urls, &args(None), &mut out, stopped).await });
+    let task = tokio::spawn(async move { record(urls, http(), &args(None), &mut out, stopped).await });
     (written, stop, task)
 }
 
@@ -119,7 +129,7 @@ async fn it_ends_by_itself_and_names_a_member_that_never_answers_by_its_list() {
     pg2.says("/primary", Reply::Hang);
     let mut written = Written::default();
     let urls = vec![pg1.url.clone(), pg2.url.clone()];
-    record(urls, &args(Some(Span::from_millis(1_200))), &mut written, CancellationToken::new()).await.unwrap();
+    record(urls, http(), &args(Some(Span::from_millis(1_200))), &mut written, CancellationToken::new()).await.unwrap();
     let text = written.text();
     let members: std::collections::BTreeSet<String> = text
         .lines()
@@ -135,7 +145,7 @@ async fn nobody_to_hear_is_recorded_too() {
     drop(gone);
     let mut written = Written::default();
     let for_ = Some(Span::from_millis(3_500));
-    record(vec![url.clone()], &args(for_), &mut written, CancellationToken::new()).await.unwrap();
+    record(vec![url.clone()], http(), &args(for_), &mut written, CancellationToken::new()).await.unwrap();
     let line: serde_json::Value = serde_json::from_str(written.text().trim()).unwrap();
     assert_eq!((&line["member"], &line["status"]), (&url.into(), &serde_json::Value::Null));
     assert!(line["error"].as_str().unwrap().contains("Connection refused"), "{line}");

@@ -12,6 +12,7 @@ use crate::{
         journal::Journal,
         primary::{PrimaryState, PrimaryView},
     },
+    credentials::Standing,
     discover::DiscoveryState,
     effect::{Notice, database_reference},
 };
@@ -145,6 +146,20 @@ impl Task {
             PrimaryState::Unknown => self.notice(true, "PrimaryUnknown", view.why.clone()),
         }
         self.last_state = Some(state);
+    }
+
+    /// Tells people of credentials that can't be used, and when they can again.
+    pub(super) fn tell_standing(&mut self, standing: Option<&Standing>) {
+        if self.last_standing.as_ref() == standing {
+            return;
+        }
+        match standing {
+            Some(Standing::Current { .. }) if self.last_standing.is_none() => {}
+            Some(good @ Standing::Current { .. }) => self.notice(false, "CredentialsCurrent", good.to_string()),
+            Some(bad) => self.notice(true, "CredentialsRefused", bad.to_string()),
+            None => {}
+        }
+        self.last_standing = standing.cloned();
     }
 
     /// Logs the readings that begin to be ignored, and tells people.

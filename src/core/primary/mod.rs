@@ -14,6 +14,7 @@ mod judge;
 pub mod operator;
 #[cfg(test)]
 mod properties;
+pub mod sql;
 #[cfg(test)]
 mod tests;
 mod tracker;

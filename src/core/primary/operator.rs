@@ -54,7 +54,7 @@ pub enum Named {
     Patroni(PatroniObjects),
 }
 
-/// `status` of CloudNativePG's `Cluster`.
+/// What CloudNativePG's `Cluster` says, mostly in its `status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterStatus {
     /// `currentPrimary`, which the member itself writes once it is promoted.
@@ -65,6 +65,8 @@ pub struct ClusterStatus {
     pub timeline: Option<u64>,
     /// `systemID`.
     pub system_identifier: Option<String>,
+    /// The cluster follows another one (`spec.replica`): its currentPrimary is none.
+    pub replica: bool,
 }
 
 /// Annotations of the objects in which Patroni keeps its state.
@@ -163,7 +165,9 @@ fn cloud_native_pg(pod: &MemberPod, pods: &[MemberPod], status: Option<&ClusterS
     let Some(status) = status else { return pod.unnamed(Err("there is no such Cluster to name the primary")) };
     let (current, target) = (status.current.as_deref(), status.target.as_deref());
     let name = Some(pod.name.as_str());
-    let answer = if name == current && target.is_some() && target != current {
+    let answer = if status.replica && pod.trouble().is_none() {
+        seen(Claim::Follower, String::new())
+    } else if name == current && target.is_some() && target != current {
         let target = target.unwrap_or_default();
         troubled(format!("is CloudNativePG's currentPrimary, but targetPrimary is {target}: it is being replaced"))
     } else if name == current {

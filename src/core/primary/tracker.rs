@@ -233,8 +233,15 @@ impl PrimaryTracker {
                     silence(name)
                 ),
                 Absence::NobodyAnswers => {
-                    let errors: Vec<_> = members.keys().map(|name| format!("{name}{}", silence(name))).collect();
-                    format!("no member answers: {}", errors.join(", "))
+                    let mut reasons: Vec<_> = members.keys().map(|name| silence(name)).collect();
+                    if let Some((last, others)) = reasons.split_last_mut()
+                        && others.iter().all(|other| other == last)
+                    {
+                        // What goes for all of them is said once.
+                        others.fill(String::new());
+                    }
+                    let errors = members.keys().zip(reasons).map(|(name, reason)| format!("{name}{reason}"));
+                    format!("no member answers: {}", errors.collect::<Vec<_>>().join(", "))
                 }
                 Absence::NobodyIsPrimary => {
                     format!("none of the {answering} members that answer is primary, of {total} known")

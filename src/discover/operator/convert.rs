@@ -27,7 +27,10 @@ pub(super) struct Seen {
 /// An object that says who is primary.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Object {
+    name: String,
     annotations: BTreeMap<String, String>,
+    /// `spec.replica`.
+    replica: Value,
     status: Value,
 }
 
@@ -79,20 +82,29 @@ fn is_timeline(timeline: &u64) -> bool {
 /// Any object by its name.
 pub(super) fn object(object: DynamicObject) -> (String, Option<Object>) {
     let name = object.name_any();
+    let replica = object.data.pointer("/spec/replica").cloned().unwrap_or_default();
+    let status = object.data.get("status").cloned().unwrap_or_default();
     let annotations = object.metadata.annotations.unwrap_or_default();
-    (name, Some(Object { annotations, status: object.data.get("status").cloned().unwrap_or_default() }))
+    (name.clone(), Some(Object { name, annotations, replica, status }))
 }
 
 impl Object {
-    /// `status` of CloudNativePG's `Cluster`.
+    /// What CloudNativePG's `Cluster` says. `spec.replica` either is switched on (`enabled`), or names the primary cluster of
+    /// several (`primary`), of which this one is called by its own name or by `self`.
     pub fn cluster_status(&self) -> ClusterStatus {
         let text =
             |key: &str| self.status.get(key).and_then(Value::as_str).filter(|s| !s.is_empty()).map(str::to_owned);
+        let replica = |key: &str| self.replica.get(key).and_then(Value::as_str);
         ClusterStatus {
             current: text("currentPrimary"),
             target: text("targetPrimary"),
             timeline: self.status.get("timelineID").and_then(Value::as_u64).filter(is_timeline),
             system_identifier: text("systemID"),
+            replica: match (self.replica.get("enabled").and_then(Value::as_bool), replica("primary")) {
+                (Some(enabled), _) => enabled,
+                (None, Some(primary)) => primary != replica("self").unwrap_or(&self.name),
+                (None, None) => false,
+            },
         }
     }
 

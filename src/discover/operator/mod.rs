@@ -82,7 +82,7 @@ impl Tables {
 
 /// How the watches are doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Standing {
+enum Picture {
     /// Not every one has brought its first list, or failed to.
     Begins,
     Current,
@@ -169,31 +169,33 @@ impl Task {
     }
 
     fn publish(&mut self, now: Instant) {
-        let standing = standing(&self.pods, &self.objects);
-        if standing == Standing::Current {
+        let picture = picture(&self.pods, &self.objects);
+        if picture == Picture::Current {
             self.current = Some(now);
         }
         let (pods, named) = lock(&self.tables).facts(&self.layout, &mut self.renewals, now);
-        if standing != Standing::Begins {
+        if picture != Picture::Begins {
             self.members = self.members_of(&pods);
         }
         let pods: Vec<MemberPod> = pods.into_iter().map(|seen| seen.pod).collect();
-        let answers = match (&standing, self.current) {
+        let answers = match (&picture, self.current) {
             // Once for all of them.
-            (Standing::Fails(why), current) if current.is_none_or(|at| now.duration_since(at) > MAX_AGE) => {
+            (Picture::Fails(why), current) if current.is_none_or(|at| now.duration_since(at) > MAX_AGE) => {
                 let whole = format!("{}/{}", self.spec.namespace, self.spec.cluster);
                 BTreeMap::from([(whole, Answer::Unreachable { error: why.clone() })])
             }
-            (Standing::Begins, None) => {
+            (Picture::Begins, None) => {
                 self.members.iter().map(|member| (member.name.clone(), Answer::Pending)).collect()
             }
             _ => operator::read(&pods, &named, now),
         };
         let observed = |(name, answer)| (name, Observation { answer, at: now });
         let look = Look {
-            complete: standing != Standing::Begins,
+            complete: picture != Picture::Begins,
             observations: answers.into_iter().map(observed).collect(),
             members: self.members.clone(),
+            credentials: None,
+            expires: None,
         };
         self.publisher.publish(look, now);
     }
@@ -213,14 +215,14 @@ fn lock(tables: &Mutex<Tables>) -> MutexGuard<'_, Tables> {
 
 /// One that never worked, such as for want of a right, doesn't matter as long as another one does: Patroni uses either
 /// Endpoints or ConfigMaps.
-fn standing(pods: &Health, objects: &[Health]) -> Standing {
+fn picture(pods: &Health, objects: &[Health]) -> Picture {
     let failure = |health: &Health| health.failure().map(|why| format!("the watch of {} fails: {why}", health.kind));
     let begins = |health: &Health| !health.synced() && health.failure().is_none();
     if begins(pods) || objects.iter().any(begins) {
-        return Standing::Begins;
+        return Picture::Begins;
     }
     let works = objects.iter().any(Health::current);
     let counts = |health: &&Health| health.synced() || !works;
     let failures = std::iter::once(pods).chain(objects.iter().filter(counts)).find_map(failure);
-    failures.map_or(Standing::Current, Standing::Fails)
+    failures.map_or(Picture::Current, Picture::Fails)
 }

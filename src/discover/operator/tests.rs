@@ -262,6 +262,32 @@ fn operators_with_patroni_from_a_failover_to_a_lock_that_ran_out() {
 }
 
 #[test]
+fn a_cloud_native_pg_cluster_that_follows_another_one_has_no_primary() {
+    let nobody = "none of the 2 members that answer is primary, of 2 known";
+    let known = format!("orders-1 (timeline 1) is primary: {CNPG}; 2 of 2 members answer");
+    for (replica, believed, why) in [
+        (json!({"enabled": true, "source": "paris"}), "Unknown e0", nobody),
+        (json!({"enabled": false, "source": "paris"}), "Known orders-1@1 e1", &known),
+        (json!({"primary": "paris", "source": "paris"}), "Unknown e0", nobody),
+        (json!({"primary": "orders", "source": "paris"}), "Known orders-1@1 e1", &known),
+        (json!({"primary": "orders", "self": "rome", "source": "paris"}), "Unknown e0", nobody),
+        (json!({"primary": "rome", "self": "rome", "source": "paris"}), "Known orders-1@1 e1", &known),
+    ] {
+        let mut play = Play::of(OperatorKind::CloudNativePG);
+        play.pod("orders-1", "Ready", "primary", None);
+        play.pod("orders-2", "Ready", "replica", None);
+        let object: DynamicObject = serde_json::from_value(json!({
+            "metadata": {"name": "orders"},
+            "spec": {"instances": 2, "replica": replica},
+            "status": {"currentPrimary": "orders-1", "targetPrimary": "orders-1", "timelineID": 1},
+        }))
+        .unwrap();
+        play.tables.objects[0].apply(Event::Apply(object), convert::object);
+        play.believed(believed, why);
+    }
+}
+
+#[test]
 fn the_lock_that_was_left_behind_does_not_count() {
     let mut play = Play::of(OperatorKind::Patroni);
     play.pod("orders-0", "Ready", "primary", says("primary", "running", 1));

@@ -16,6 +16,7 @@ mod movement;
 mod operator;
 mod removal;
 mod rights;
+mod sql;
 mod tools;
 mod upheaval;
 mod webhook_faults;

@@ -42,6 +42,12 @@ impl Members {
         Ok(())
     }
 
+    /// Makes the scene's database, which an operator of this kind runs.
+    async fn found_by(&self, scene: &Scene, kind: &str) -> Result<()> {
+        let operator = json!({"kind": kind, "namespace": self.namespace, "cluster": "orders"});
+        scene.discovered(json!({ "operator": operator })).await
+    }
+
     async fn address(&self, name: &str) -> Result<String> {
         until(&format!("{name} to be Ready at an address"), async || {
             let status = self.pods.get(name).await?.status.unwrap_or_default();
@@ -130,7 +136,7 @@ fn cloud_native_pgs_primary_is_followed_and_the_label_of_a_dead_pod_is_not() {
         named("orders-1", "orders-1", 1).await?;
 
         // Without the component's rights it says so, and believes nothing.
-        scene.operated("CloudNativePG", &members.namespace).await?;
+        members.found_by(scene, "CloudNativePG").await?;
         let (reason, message) = scene.condition_becomes(scene.name, "PrimaryKnown", "False").await?;
         assert_eq!(reason, "Unknown");
         let expected = "no member answers: cnpg-db/orders (the watch of Cluster fails: clusters.postgresql.cnpg.io";
@@ -200,7 +206,7 @@ fn patronis_leader_lock_in_kubernetes_is_followed() {
         let account = format!("--serviceaccount={account}");
         let bind = ["create", "rolebinding", "switchover", "--role=switchover", &account];
         scene.world.kubectl(&[&bind[..], &namespace].concat(), "")?;
-        scene.operated("Patroni", &members.namespace).await?;
+        members.found_by(scene, "Patroni").await?;
         scene.labelled(NEAR_FIRST).await?;
 
         // The lock moves, and the dead pod keeps its label.

@@ -31,11 +31,9 @@ impl Scene {
         self.create_database(name, whole).await
     }
 
-    /// Makes the scene's own database, which is found by what an operator of this kind writes of `orders`.
-    pub async fn operated(&self, kind: &str, namespace: &str) -> Result<()> {
-        let operator = json!({"kind": kind, "namespace": namespace, "cluster": "orders"});
-        self.create_database(self.name, json!({"discovery": {"operator": operator}, "movement": {"settle": "1s"}}))
-            .await
+    /// Makes the scene's own database with this `spec.discovery`.
+    pub async fn discovered(&self, discovery: Value) -> Result<()> {
+        self.create_database(self.name, json!({"discovery": discovery, "movement": {"settle": "1s"}})).await
     }
 
     async fn create_database(&self, name: &str, spec: Value) -> Result<()> {

@@ -1,0 +1,203 @@
+//! Who is asked, and who is believed to have answered.
+
+use super::*;
+use crate::{
+    core::primary::MemberBody,
+    discover::{MemberAnswer, described},
+};
+
+const PAUSE: Duration = Duration::from_secs(1);
+const MAX_AGE: Duration = Duration::from_secs(5);
+
+fn answers(book: &Book) -> Vec<MemberAnswer> {
+    book.observations().into_iter().map(|(name, seen)| described(name, seen.answer)).collect()
+}
+
+fn member(name: &str) -> Member {
+    Member { name: name.into(), host: name.into(), port: 5432, api_url: Some(url(name)) }
+}
+
+fn url(name: &str) -> String {
+    format!("http://{name}:8008")
+}
+
+fn says(name: &str) -> Answer {
+    Answer::Http { status: 503, body: MemberBody { name: Some(name.into()), ..MemberBody::default() } }
+}
+
+fn list(leader: &str, names: &[&str]) -> ClusterBody {
+    ClusterBody { members: names.iter().map(|name| member(name)).collect(), leader: Some(leader.into()) }
+}
+
+fn names(book: &Book) -> Vec<String> {
+    book.members().into_iter().map(|m| m.name).collect()
+}
+
+#[test]
+fn one_request_at_a_time_and_a_pause_between() {
+    let start = Instant::now();
+    let mut book = Book::new([url("pg1")], vec![], start);
+    assert_eq!(book.due(PAUSE, start, MAX_AGE), [url("pg1")]);
+    book.asked(&url("pg1"), start);
+    assert!(book.due(PAUSE, start + 3 * PAUSE, MAX_AGE).is_empty(), "in flight");
+    book.answered(&url("pg1"), says("pg1"), start + PAUSE / 2);
+    assert!(book.due(PAUSE, start + PAUSE / 2, MAX_AGE).is_empty(), "too early");
+    assert_eq!(book.next_due(PAUSE), Some(start + PAUSE));
+    assert_eq!(book.due(PAUSE, start + PAUSE, MAX_AGE), [url("pg1")]);
+}
+
+#[test]
+fn members_are_followed_as_they_change() {
+    let now = Instant::now();
+    let mut book = Book::new([url("pg1")], vec![], now);
+    book.listed(list("pg1", &["pg1", "pg2", "pg3"]), None, now);
+    assert_eq!(names(&book), ["pg1", "pg2", "pg3"]);
+    book.listed(ClusterBody::default(), Some("pg1"), now);
+    book.listed(list("pg9", &["pg1"]), Some("pg1"), now);
+    book.listed(list("pg1", &["pg1"]), None, now);
+    book.listed(list("pg1", &["pg1", "pg3"]), Some("pg1"), now);
+    assert_eq!(names(&book), ["pg1", "pg2", "pg3"], "one list is not enough, nor one that names no known primary");
+    book.listed(list("pg1", &["pg1", "pg3"]), Some("pg1"), now + GONE_AFTER / 2);
+    assert_eq!(names(&book), ["pg1", "pg2", "pg3"], "for a moment, while members register anew");
+    let now = now + GONE_AFTER;
+    book.listed(list("pg1", &["pg1", "pg3", "pg4"]), Some("pg1"), now);
+    assert_eq!(names(&book), ["pg1", "pg3", "pg4"]);
+    assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("pg1"), url("pg3"), url("pg4")]);
+}
+
+#[test]
+fn a_member_that_moves_to_another_address_is_asked_there() {
+    let now = Instant::now();
+    let mut book = Book::new([], vec![member("pg1")], now);
+    let moved = Member { api_url: Some(url("new")), host: "new".into(), ..member("pg1") };
+    book.listed(ClusterBody { members: vec![moved.clone()], leader: None }, None, now);
+    assert_eq!(book.members(), [moved]);
+    assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("new")]);
+}
+
+#[test]
+fn a_second_address_is_asked_only_while_the_stated_one_is_silent() {
+    let now = Instant::now();
+    let mut book = Book::new([url("alias")], vec![], now);
+    assert!(book.answered(&url("alias"), says("pg1"), now), "not on a list yet");
+    book.listed(list("pg1", &["pg1"]), None, now);
+    assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("alias"), url("pg1")]);
+    assert!(!book.answered(&url("pg1"), says("pg1"), now));
+    assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("pg1")]);
+    assert_eq!(book.observations().keys().collect::<Vec<_>>(), ["pg1"]);
+    let nameless = Answer::Http { status: 200, body: MemberBody { state: "unknown".into(), ..MemberBody::default() } };
+    let now = now + PAUSE;
+    book.answered(&url("pg1"), nameless, now);
+    assert_eq!(said(&book), "pg1=200");
+    assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("pg1")], "it leaves its name out, and is who it was");
+    book.answered(&url("pg1"), silent(), now);
+    assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("alias"), url("pg1")]);
+}
+
+/// What is known of everybody, as `pg1=503 pg2=refused`.
+fn said(book: &Book) -> String {
+    let said = answers(book).into_iter().map(|answer| {
+        let what = answer.status.map_or_else(|| answer.error.unwrap_or_default(), |status| status.to_string());
+        format!("{}={what}", answer.name)
+    });
+    said.collect::<Vec<_>>().join(" ")
+}
+
+fn silent() -> Answer {
+    Answer::Unreachable { error: "refused".into() }
+}
+
+fn primary(name: &str, timeline: u64) -> Answer {
+    let body = MemberBody { name: Some(name.into()), timeline: Some(timeline), ..MemberBody::default() };
+    Answer::Http { status: 200, body }
+}
+
+#[test]
+fn an_empty_list_and_one_that_lacks_most_for_a_moment_change_nothing() {
+    let now = Instant::now();
+    let mut book = Book::new([url("pg1")], vec![], now);
+    book.listed(list("pg1", &["pg1", "pg2", "pg3"]), None, now);
+    for second in 1..60 {
+        let names = if second % 2 == 0 { &["pg1"][..] } else { &[] };
+        book.listed(list("pg1", names), Some("pg1"), now + Duration::from_secs(second));
+    }
+    assert_eq!(names(&book), ["pg1", "pg2", "pg3"]);
+    book.listed(list("pg1", &["pg1", "pg2", "pg3"]), Some("pg1"), now + GONE_AFTER);
+    book.listed(list("pg1", &["pg1"]), Some("pg1"), now + GONE_AFTER + PAUSE);
+    assert_eq!(names(&book), ["pg1", "pg2", "pg3"], "they were seen in between");
+}
+
+#[test]
+fn a_member_that_takes_anothers_name_is_asked_and_measured_where_it_is() {
+    let now = Instant::now();
+    let mut book = Book::new([url("pg1")], vec![], now);
+    book.listed(list("pg1", &["pg1", "pg2"]), None, now);
+    book.answered(&url("pg1"), primary("pg1", 7), now);
+    book.answered(&url("pg2"), says("pg2"), now);
+    // The machine is gone, and a new one has its name, another address, and a timeline of its own.
+    let new = Member { api_url: Some(url("new")), host: "fd00::1".into(), ..member("pg1") };
+    book.answered(&url("pg1"), silent(), now + PAUSE);
+    book.listed(ClusterBody { members: vec![new.clone(), member("pg2")], leader: None }, None, now + PAUSE);
+    assert_eq!(book.members(), [new, member("pg2")]);
+    assert_eq!(said(&book), "pg1=no answer yet pg2=503");
+    book.answered(&url("new"), primary("pg1", 3), now + 2 * PAUSE);
+    assert_eq!(said(&book), "pg1=200 pg2=503");
+    assert_eq!(answers(&book)[0].timeline, Some(3), "what the old one said is over");
+    assert_eq!(book.due(PAUSE, now + 3 * PAUSE, MAX_AGE), [url("new"), url("pg2")], "nobody asks the old one any more");
+    // The old one comes back at the URL that people wrote, and says that it is pg1. It isn't asked while the new one answers.
+    book.answered(&url("pg1"), primary("pg1", 7), now + 2 * PAUSE);
+    book.answered(&url("new"), primary("pg1", 3), now + 3 * PAUSE);
+    assert_eq!(answers(&book)[0].timeline, Some(3));
+    assert_eq!(book.due(PAUSE, now + 4 * PAUSE, MAX_AGE), [url("new"), url("pg2")]);
+}
+
+#[test]
+fn an_address_that_goes_to_another_member_is_that_ones() {
+    let now = Instant::now();
+    let mut book = Book::new([], vec![member("pg1"), member("pg2")], now);
+    book.answered(&url("pg1"), primary("pg1", 1), now);
+    book.answered(&url("pg2"), says("pg2"), now);
+    assert!(book.answered(&url("pg1"), says("pg4"), now + PAUSE), "on no list yet");
+    assert_eq!(said(&book), "pg1=200 pg2=503 pg4=503", "what pg1 said grows old");
+    book.answered(&url("pg1"), says("pg4"), now + PAUSE + REMEMBERED_FOR);
+    assert_eq!(said(&book), format!("pg1=at its address {} pg4 answers pg2=503 pg4=503", url("pg1")));
+    book.answered(&url("pg1"), silent(), now + 2 * PAUSE + REMEMBERED_FOR);
+    assert_eq!(said(&book), "pg1=refused pg2=503", "the list says whose it is");
+}
+
+#[test]
+fn several_members_behind_one_url_are_each_heard() {
+    let now = Instant::now();
+    let proxy = "http://proxy:8008".to_owned();
+    // All of them state the proxy's URL as theirs, or only people know it: the answers are the same.
+    for stated in [true, false] {
+        let mut book = Book::new([proxy.clone()], vec![], now);
+        if stated {
+            let behind = |name| Member { api_url: Some(proxy.clone()), ..member(name) };
+            let members = ["pg1", "pg2", "pg3"].map(behind).to_vec();
+            book.listed(ClusterBody { members, leader: None }, None, now);
+            assert_eq!(said(&book), "pg1=no answer yet pg2=no answer yet pg3=no answer yet");
+        }
+        for (turn, name) in ["pg2", "pg1", "pg3", "pg2"].into_iter().enumerate() {
+            let answer = if name == "pg1" { primary(name, 1) } else { says(name) };
+            book.answered(&proxy, answer, now + PAUSE * u32::try_from(turn).unwrap());
+            assert_eq!(book.name_of(&proxy), name);
+        }
+        assert_eq!(said(&book), "pg1=200 pg2=503 pg3=503");
+        assert_eq!(book.observations()["pg1"].at, now + PAUSE, "as old as it is");
+        assert_eq!(book.due(PAUSE, now + 9 * PAUSE, MAX_AGE), std::slice::from_ref(&proxy));
+        // A proxy that falls silent says nothing of any one of them: what they said grows old.
+        book.answered(&proxy, silent(), now + 4 * PAUSE);
+        let silence = if stated { String::new() } else { format!("{proxy}=refused ") };
+        assert_eq!(said(&book), format!("{silence}pg1=200 pg2=503 pg3=503"));
+    }
+    // Where each also answers at an address of its own, nobody asks the proxy.
+    let mut book = Book::new([proxy.clone()], vec![member("pg1"), member("pg2")], now);
+    for name in ["pg1", "pg2"] {
+        book.answered(&proxy, says(name), now);
+        book.answered(&url(name), says(name), now);
+    }
+    assert_eq!(book.due(PAUSE, now + PAUSE, MAX_AGE), [url("pg1"), url("pg2")]);
+    book.answered(&url("pg2"), silent(), now);
+    assert_eq!(book.due(PAUSE, now + PAUSE, MAX_AGE), [url("pg1"), url("pg2"), proxy]);
+}

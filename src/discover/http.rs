@@ -1,0 +1,202 @@
+//! How Patroni's members are asked.
+//!
+//! Patroni answers in HTTP/1.0 without a length and closes the connection after each answer. A redirect or a proxy would
+//! mean that somebody else answers, so neither is followed. Nothing outlives an answer: no connection is kept, no TLS
+//! session is resumed, and every connection asks the system's resolver anew (`getaddrinfo`, which tries IPv6 and IPv4), so
+//! that a host name which moves to another address is followed with the next question.
+
+use std::{error::Error, io, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+
+use super::patroni::{PatroniError, Raw};
+use crate::{
+    credentials::{Access, Credentials, CredentialsError, Standing},
+    watch::cause,
+};
+
+/// Largest body that is read, in bytes. `/cluster` of a hundred members has about 40 kB.
+pub const MAX_BODY: usize = 1 << 20;
+
+/// Why nobody can be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error("HTTP can't be set up: {0}")]
+    Setup(#[from] reqwest::Error),
+}
+
+/// Asks the members of one database, with its credentials as they were when this was made.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: reqwest::Client,
+    /// Whether `https://` can be asked.
+    tls: bool,
+    credentials: Arc<Credentials>,
+    /// To be told when these credentials are refused.
+    access: Access,
+}
+
+impl Http {
+    /// `tls` says whether there is anybody to ask over TLS; the machine's root certificates take time and memory that plain
+    /// HTTP has no use for. With credentials nobody is asked in any other way.
+    ///
+    /// # Errors
+    /// There is nothing to believe servers by, or TLS can't be set up.
+    pub fn new(credentials: Arc<Credentials>, access: &Access, tls: bool) -> Result<Self, HttpError> {
+        crate::tls::install_provider();
+        let tls = tls || credentials.want_tls();
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .http1_only()
+            .https_only(credentials.want_tls())
+            .user_agent(concat!("switchover/", env!("CARGO_PKG_VERSION")));
+        builder = if tls {
+            builder.tls_backend_preconfigured(credentials.client_config()?)
+        } else {
+            builder.tls_certs_only([])
+        };
+        // A login holds no control characters, so that it always makes a header.
+        if let Some(mut login) = credentials.basic_auth().and_then(|login| HeaderValue::from_str(&login.header()).ok())
+        {
+            login.set_sensitive(true);
+            builder = builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, login)]));
+        }
+        Ok(Self { client: builder.build()?, tls, credentials, access: access.clone() })
+    }
+
+    /// Whatever a URL answers.
+    ///
+    /// # Errors
+    /// No answer in time, or one that is too large; a connection that TLS refuses; an answer 401.
+    pub async fn get(&self, url: &str, timeout: Duration) -> Result<Raw, PatroniError> {
+        let https = url.starts_with("https:");
+        if self.credentials.want_tls() && !https {
+            return Err(PatroniError::Tls(
+                "its address begins with http://, and credentials go over TLS only: set up TLS there (restapi.certfile), so \
+                 that Patroni states an address with https://"
+                    .to_owned(),
+            ));
+        }
+        if https && !self.tls {
+            return Err(PatroniError::Tls(
+                "its address begins with https://, and no URL that was given does: write https:// there, too"
+                    .to_owned(),
+            ));
+        }
+        let fetch = async {
+            let mut response = self.client.get(url).send().await.map_err(|error| self.failed(&error, https))?;
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(&error, false))? {
+                if body.len() + chunk.len() > MAX_BODY {
+                    return Err(PatroniError::TooLarge);
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok((response.status().as_u16(), body))
+        };
+        match tokio::time::timeout(timeout, fetch).await {
+            Ok(Ok((401, _))) => {
+                self.access.doubt();
+                Err(PatroniError::Unauthorized(self.credentials.explain_unauthorized()))
+            }
+            Ok(answer) => answer,
+            Err(_) => Err(PatroniError::Timeout(timeout)),
+        }
+    }
+
+    /// `may_refuse`: the server may still refuse us without a word.
+    fn failed(&self, error: &reqwest::Error, may_refuse: bool) -> PatroniError {
+        if let Some(refused) = find::<rustls::Error>(error) {
+            self.access.doubt();
+            return PatroniError::Tls(self.credentials.explain(refused));
+        }
+        if may_refuse && !error.is_connect() {
+            // TLS 1.3 lets a client begin before the server has looked at its certificate; what the server says then may
+            // be lost with the connection.
+            self.access.doubt();
+            return PatroniError::Tls(self.credentials.explain_silence(&cause(error)));
+        }
+        if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+            return PatroniError::Connection(format!(
+                "doesn't answer in HTTP ({}): if it speaks TLS, write https://",
+                cause(error)
+            ));
+        }
+        PatroniError::Connection(cause(error))
+    }
+}
+
+/// The way to the members of one database, made anew whenever there are new credentials.
+#[derive(Debug)]
+pub(super) struct Way {
+    access: Access,
+    tls: bool,
+    made_of: Option<Arc<Credentials>>,
+    /// `Err`: why nobody can be asked, in one sentence. `None` until the first look at the credentials is over.
+    http: Option<Result<Http, String>>,
+}
+
+impl Way {
+    /// `tls` as in [`Http::new`].
+    pub fn new(access: Access, tls: bool) -> Self {
+        let mut way = Self { access, tls, made_of: None, http: None };
+        way.refresh();
+        way
+    }
+
+    pub fn http(&self) -> Option<&Result<Http, String>> {
+        self.http.as_ref()
+    }
+
+    /// How the credentials stand, if there are Secrets to speak of.
+    pub fn standing(&self) -> Option<Standing> {
+        self.access.standing()
+    }
+
+    /// When the client certificate expires that is in use.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.made_of.as_ref().and_then(|credentials| credentials.expires())
+    }
+
+    /// Returns when there is something new, after taking it over. Dropping it half-way loses nothing.
+    pub async fn changed(&mut self) {
+        self.access.changed().await;
+        self.refresh();
+    }
+
+    fn refresh(&mut self) {
+        let held = self.access.held();
+        match (held.credentials, held.problem) {
+            (Some(new), _) if self.made_of.as_ref().is_some_and(|used| Arc::ptr_eq(used, &new)) => {}
+            (Some(new), _) => {
+                let http = Http::new(Arc::clone(&new), &self.access, self.tls);
+                self.http = Some(http.map_err(|error| error.to_string()));
+                self.made_of = Some(new);
+            }
+            (None, Some(problem)) => self.http = Some(Err(problem)),
+            (None, None) => {}
+        }
+    }
+}
+
+/// The first cause of one type. An I/O error that wraps another error doesn't call it its source.
+pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
+            && let Some(found) = find(inner)
+        {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
