@@ -88,8 +88,8 @@ pub async fn run(args: &RecordArgs, stop: CancellationToken) -> Result<(), Recor
 /// What the flags name.
 fn given(args: &RecordArgs) -> Result<Credentials, RecordError> {
     let places = Places {
-        authorities: "the file of --ca-file".to_owned(),
-        identity: "a certificate and its key of the files of --cert-file and --key-file".to_owned(),
+        authorities: "--ca-file".to_owned(),
+        identity: "--cert-file and --key-file".to_owned(),
         server_name: "--server-name".to_owned(),
         basic_auth: "them of a Secret, and record its DatabaseCluster".to_owned(),
     };

@@ -32,7 +32,7 @@ impl Credentials {
                     places.authorities
                 ),
                 None => format!(
-                    "its certificate is signed by no authority that this machine trusts: put the one that signed it into {}",
+                    "its certificate is signed by no authority that this machine trusts: write the one that signed it into {}",
                     places.authorities
                 ),
             },
@@ -94,11 +94,11 @@ impl Credentials {
         let identity = &self.places.identity;
         match &self.identity {
             None if about_us => {
-                format!("asks for a client certificate (alert {alert:?}): put {}", into(identity))
+                format!("asks for a client certificate (alert {alert:?}): write {}", into(identity))
             }
             Some(_) if about_us => format!(
-                "doesn't accept our client certificate (alert {alert:?}): write one that an authority of the server's \
-                 signed and that hasn't expired into {identity}"
+                "doesn't accept our client certificate (alert {alert:?}): write another into {identity}: one for clients \
+                 (clientAuth) that an authority of the server's signed and that hasn't expired"
             ),
             _ => format!("refuses TLS with us (alert {alert:?}): its log says why"),
         }
@@ -109,7 +109,7 @@ impl Credentials {
     pub fn explain_silence(&self, cause: &str) -> String {
         match &self.identity {
             None => format!(
-                "closed the connection without an answer ({cause}): if it asks for a client certificate, put {}",
+                "closed the connection without an answer ({cause}): if it asks for a client certificate, write {}",
                 into(&self.places.identity)
             ),
             Some(_) => format!(

@@ -89,9 +89,9 @@ impl Http {
             ));
         }
         let fetch = async {
-            let mut response = self.client.get(url).send().await.map_err(|error| self.failed(&error, https))?;
+            let mut response = self.client.get(url).send().await.map_err(|error| self.failed(&error, https, true))?;
             let mut body = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(&error, false))? {
+            while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(&error, https, false))? {
                 if body.len() + chunk.len() > MAX_BODY {
                     return Err(PatroniError::TooLarge);
                 }
@@ -109,19 +109,20 @@ impl Http {
         }
     }
 
-    /// `may_refuse`: the server may still refuse us without a word.
-    fn failed(&self, error: &reqwest::Error, may_refuse: bool) -> PatroniError {
+    /// `first`: nothing has come yet.
+    fn failed(&self, error: &reqwest::Error, https: bool, first: bool) -> PatroniError {
         if let Some(refused) = find::<rustls::Error>(error) {
             self.access.doubt();
             return PatroniError::Tls(self.credentials.explain(refused));
         }
-        if may_refuse && !error.is_connect() {
+        if https && first && !error.is_connect() {
             // TLS 1.3 lets a client begin before the server has looked at its certificate; what the server says then may
             // be lost with the connection.
             self.access.doubt();
             return PatroniError::Tls(self.credentials.explain_silence(&cause(error)));
         }
-        if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+        let no_http = |error: &hyper::Error| error.is_parse() || error.is_incomplete_message();
+        if !https && first && find::<hyper::Error>(error).is_some_and(no_http) {
             return PatroniError::Connection(format!(
                 "doesn't answer in HTTP ({}): if it speaks TLS, write https://",
                 cause(error)

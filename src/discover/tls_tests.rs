@@ -103,7 +103,7 @@ async fn wrong_tls_ends_in_a_sentence_that_says_what_to_do() {
     let signed = "its certificate is signed by no authority of ca.crt of the Secret switchover-system/pg: add the one";
     refused(&stranger, held(&ca, None), signed, "that signed it there").await;
     let signed =
-        "its certificate is signed by no authority that this machine trusts: put the one that signed it into ca.crt";
+        "its certificate is signed by no authority that this machine trusts: write the one that signed it into ca.crt";
     let client = ours.issue("switchover", None, &[]).unwrap();
     let shown = [("tls.crt", &*client.certificate), ("tls.key", &*client.key)];
     refused(&stranger, held(&shown, None), signed, " of the Secret switchover-system/pg").await;
@@ -135,8 +135,8 @@ async fn wrong_tls_ends_in_a_sentence_that_says_what_to_do() {
     refused(&old, held(&[("ca.crt", &issuer.certificate_pem)], None), &expired, ": renew it there").await;
 
     let asks = Server::start_at(HERE, Some(server(&good, Some(&theirs)))).await;
-    let put = "put tls.crt and tls.key into the Secret switchover-system/pg";
-    refused(&asks, held(&ca, None), "", put).await;
+    let write = "write tls.crt and tls.key into the Secret switchover-system/pg";
+    refused(&asks, held(&ca, None), "", write).await;
     let shown = [ca[0], shown[0], shown[1]];
     let handle = ask(&asks, held(&shown, None));
     until(&handle, "a certificate that the server doesn't know", |state| {

@@ -38,7 +38,7 @@ async fn tried(scene: &Scene, name: &str, spec: &Value) -> Result<(), String> {
 fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
     scene("invalid", async |scene| {
         let urls = |urls: &[&str]| json!({"discovery": {"patroni": {"urls": urls}}});
-        let patroni = |field: &str, value: &str| json!({"discovery": {"patroni": {field: value}}});
+        let patroni = |field: &str, value: Value| json!({"discovery": {"patroni": {field: value}}});
         let operator = |kind: &str| json!({"kind": kind, "namespace": "shop", "cluster": "orders"});
         let sql = |changes: Value| {
             let mut sql = json!({
@@ -92,9 +92,43 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
             (name, urls(&["pg1:8008"]), base),
             (name, urls(&["http://pg1:8008/primary"]), base),
             (name, urls(&["http://pg1:8008", "http://"]), base),
-            (name, patroni("timeout", "11s"), "spec.discovery.patroni.timeout: write a time between 100ms and 10s"),
-            (name, patroni("interval", "10ms"), "spec.discovery.patroni.interval: write a time between 200ms and 1m"),
-            (name, patroni("interval", "1 second"), "spec.discovery.patroni.interval in body should match"),
+            (
+                name,
+                patroni("timeout", "11s".into()),
+                "spec.discovery.patroni.timeout: write a time between 100ms and 10s",
+            ),
+            (
+                name,
+                patroni("interval", "10ms".into()),
+                "spec.discovery.patroni.interval: write a time between 200ms and 1m",
+            ),
+            (name, patroni("interval", "1 second".into()), "spec.discovery.patroni.interval in body should match"),
+            (
+                name,
+                patroni("tls", json!({"secretName": "orders-pg"})),
+                "spec.discovery.patroni.tls needs URLs with TLS: write https:// in each of urls",
+            ),
+            (
+                name,
+                patroni("basicAuth", json!({"secretName": "orders-pg"})),
+                "spec.discovery.patroni.basicAuth would send the password in the clear: write https:// in each of urls",
+            ),
+            (
+                name,
+                patroni("tls", json!({})),
+                "spec.discovery.patroni.tls: write a secretName, a serverName or both, or leave tls out",
+            ),
+            (
+                name,
+                patroni("tls", json!({"serverName": "https://pg1"})),
+                "spec.discovery.patroni.tls.serverName in body",
+            ),
+            (
+                name,
+                patroni("tls", json!({"secretName": "a/b"})),
+                "spec.discovery.patroni.tls.secretName in body should",
+            ),
+            (name, patroni("basicAuth", json!({})), "spec.discovery.patroni.basicAuth.secretName: Required value"),
             (name, json!({"nodeLabel": "node.kubernetes.io/near"}), "write a key of your own, such as switchover"),
             (name, json!({"nodeLabel": "far away"}), "spec.nodeLabel in body should match"),
             (
@@ -162,6 +196,12 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
             "affinity": {"mode": "avoid-far", "weight": 1},
         });
         assert_eq!(tried(scene, &"a".repeat(63), &edge).await, Ok(()));
+        let all = json!({"discovery": {"patroni": {
+            "urls": ["https://[fd00::1]:8008", "https://pg1.example.com/"],
+            "tls": {"secretName": "orders-pg", "serverName": "patroni.example.com"},
+            "basicAuth": {"secretName": "orders-login"},
+        }}});
+        assert_eq!(tried(scene, name, &all).await, Ok(()));
         Ok(())
     });
 }

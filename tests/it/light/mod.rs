@@ -8,6 +8,7 @@ pub mod support;
 mod admission;
 mod certificates;
 mod clashes;
+mod credentials;
 mod decision;
 mod held;
 mod input;

@@ -1,27 +1,13 @@
 //! A database that nobody vouches for, asked over SQL: real servers of PostgreSQL.
 
 use anyhow::Result;
-use k8s_openapi::api::core::v1::Secret;
-use kube::{
-    Api,
-    api::{DeleteParams, Patch, PatchParams},
-};
 use lab::pki::Authority;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::support::{Scene, eventually, postgres, postgres::Postgres, scene, world::NAMESPACE};
+use super::support::{Scene, eventually, postgres, postgres::Postgres, scene};
 
 const NEAR_FIRST: &str = "dc1-1=closely dc3-1=far";
 const NEAR_SECOND: &str = "dc1-1=far dc3-1=closely";
-
-async fn secret(scene: &Scene, name: &str, data: Value) -> Result<()> {
-    let secrets: Api<Secret> = Api::namespaced(scene.client.clone(), NAMESPACE);
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": scene.mark()}, "stringData": data,
-    });
-    secrets.patch(name, &PatchParams::apply("person").force(), &Patch::Apply(secret)).await?;
-    Ok(())
-}
 
 async fn believed(scene: &Scene, state: &str, why: &str) -> Result<()> {
     eventually("what is believed", (state.to_owned(), why.to_owned()), async || {
@@ -42,8 +28,8 @@ fn a_primary_that_is_asked_over_sql_is_followed_and_an_old_one_that_comes_back_i
         for (node, near, far) in [("dc1-1", first.host, second.host), ("dc3-1", second.host, first.host)] {
             scene.measure_hosts(node, &[(near, 300), (far, 20_000)]).await?;
         }
-        secret(scene, "sql-login", json!({"username": postgres::USER, "password": "wrong"})).await?;
-        secret(scene, "sql-tls", json!({"ca.crt": authority.certificate()})).await?;
+        scene.secret("sql-login", json!({"username": postgres::USER, "password": "wrong"})).await?;
+        scene.secret("sql-tls", json!({"ca.crt": authority.certificate()})).await?;
         let member = |name: &str, host: &str| json!({"name": name, "host": host, "port": Postgres::PORT});
         let sql = json!({
             "engine": "PostgreSQL",
@@ -57,7 +43,7 @@ fn a_primary_that_is_asked_over_sql_is_followed_and_an_old_one_that_comes_back_i
         believed(scene, "Unknown", &format!("no member answers: pg1, pg2 ({refused})")).await?;
 
         // Whoever is refused looks at the Secret again.
-        secret(scene, "sql-login", json!({"username": postgres::USER, "password": postgres::PASSWORD})).await?;
+        scene.secret("sql-login", json!({"username": postgres::USER, "password": postgres::PASSWORD})).await?;
         scene.labelled(NEAR_FIRST).await?;
         let known = "is primary: it is not in recovery and takes writes; 2 of 2 members answer";
         believed(scene, "Known", &format!("pg1 (timeline 1) {known}")).await?;
@@ -73,8 +59,6 @@ fn a_primary_that_is_asked_over_sql_is_followed_and_an_old_one_that_comes_back_i
         let stale = "; pg1 (timeline 1) still acts as primary and is not believed";
         believed(scene, "Known", &format!("pg2 (timeline 2) {known}{stale}")).await?;
         assert_eq!(scene.tiers().await?, NEAR_SECOND);
-        let secrets: Api<Secret> = Api::namespaced(scene.client.clone(), NAMESPACE);
-        secrets.delete_collection(&DeleteParams::default(), &scene.own()).await?;
         Ok(())
     });
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use k8s_openapi::{
     api::{
-        core::v1::{Namespace, ServiceAccount},
+        core::v1::{Namespace, Secret, ServiceAccount},
         events::v1::Event,
     },
     apimachinery::pkg::apis::meta::v1::Condition,
@@ -15,7 +15,7 @@ use kube::{
 use serde_json::{Value, json};
 use switchover::api::{DatabaseCluster, DatabaseClusterStatus, keys};
 
-use super::{Patroni, Scene, until};
+use super::{Patroni, Scene, until, world::NAMESPACE};
 
 /// The labels of [`Scene::two_centres`] while pg1 is the primary.
 pub const NEAR_PG1: &str = "dc1-1=closely dc1-2=closely dc3-1=far dc3-2=far";
@@ -60,6 +60,19 @@ impl Scene {
         self.labelled(NEAR_PG1).await?;
         let namespace = self.namespace("shop", Some(self.name), json!({})).await?;
         Ok((patroni, namespace))
+    }
+
+    /// Writes a Secret of this name into the product's namespace, whatever stood there.
+    pub async fn secret(&self, name: &str, data: Value) -> Result<()> {
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "labels": self.mark()},
+            "stringData": data,
+        });
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), NAMESPACE);
+        secrets.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(secret)).await?;
+        Ok(())
     }
 
     pub fn databases(&self) -> Api<DatabaseCluster> {

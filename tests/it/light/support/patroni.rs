@@ -6,12 +6,14 @@ use std::{
 };
 
 use anyhow::Result;
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
+use tokio_rustls::TlsAcceptor;
 
 /// What one member says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +41,21 @@ struct Members {
     prefix: String,
     addresses: Vec<SocketAddr>,
     say: Mutex<Vec<Says>>,
+    tls: Mutex<Option<Arc<ServerConfig>>>,
 }
 
 impl Patroni {
     /// `pg1` is the primary, on timeline 1.
     pub async fn start(prefix: &str) -> Result<Patroni> {
+        Self::start_over(prefix, None).await
+    }
+
+    /// The same over TLS.
+    pub async fn start_tls(prefix: &str, tls: ServerConfig) -> Result<Patroni> {
+        Self::start_over(prefix, Some(Arc::new(tls))).await
+    }
+
+    async fn start_over(prefix: &str, tls: Option<Arc<ServerConfig>>) -> Result<Patroni> {
         let mut listeners = Vec::new();
         for _ in 0..3 {
             listeners.push(TcpListener::bind(("127.0.0.1", 0)).await?);
@@ -56,6 +68,7 @@ impl Patroni {
                 Says::Replica { timeline: 1 },
                 Says::Replica { timeline: 1 },
             ]),
+            tls: Mutex::new(tls),
         });
         let mut serving = JoinSet::new();
         for (index, listener) in listeners.into_iter().enumerate() {
@@ -63,7 +76,7 @@ impl Patroni {
             serving.spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     let members = Arc::clone(&members);
-                    tokio::spawn(async move { members.answer(index, stream).await });
+                    tokio::spawn(async move { members.welcome(index, stream).await });
                 }
             });
         }
@@ -72,7 +85,12 @@ impl Patroni {
 
     /// Base URLs of all members.
     pub fn urls(&self) -> Vec<String> {
-        self.members.addresses.iter().map(|address| format!("http://{address}")).collect()
+        self.members.addresses.iter().map(|address| format!("{}://{address}", self.members.scheme())).collect()
+    }
+
+    /// From the next connection on all members speak this TLS.
+    pub fn speak(&self, tls: ServerConfig) {
+        *self.members.tls() = Some(Arc::new(tls));
     }
 
     /// `primary` is the primary now, on `timeline`, and the others follow it.
@@ -107,7 +125,28 @@ impl Members {
         self.say.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, index: usize, mut stream: TcpStream) {
+    fn tls(&self) -> std::sync::MutexGuard<'_, Option<Arc<ServerConfig>>> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls().is_some() { "https" } else { "http" }
+    }
+
+    async fn welcome(&self, index: usize, stream: TcpStream) {
+        let tls = self.tls().clone();
+        match tls {
+            None => self.answer(index, stream).await,
+            Some(tls) => {
+                // Whoever is refused learns it from TLS.
+                if let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await {
+                    self.answer(index, stream).await;
+                }
+            }
+        }
+    }
+
+    async fn answer(&self, index: usize, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let mut request = Vec::new();
         let mut chunk = [0; 1024];
         while !request.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -141,7 +180,7 @@ impl Members {
                     "name": format!("pg{}", index + 1),
                     "role": if leads { "leader" } else { "replica" },
                     "state": if leads { "running" } else { "streaming" },
-                    "api_url": format!("http://{}/patroni", self.addresses[index]),
+                    "api_url": format!("{}://{}/patroni", self.scheme(), self.addresses[index]),
                     "host": host(&self.prefix, &format!("pg{}", index + 1)),
                     "port": 5432,
                 })

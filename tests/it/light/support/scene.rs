@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, panic::AssertUnwindSafe};
 
 use anyhow::Result;
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
@@ -12,7 +12,7 @@ use kube::{
 use serde_json::{Value, json};
 use switchover::api::{DatabaseCluster, NodeLatency, keys};
 
-use super::{World, eventually, patroni, until, world};
+use super::{World, eventually, patroni, until, world, world::NAMESPACE};
 
 /// One test's own part of the world.
 pub struct Scene {
@@ -185,6 +185,8 @@ impl Scene {
     async fn clear(&self) -> Result<()> {
         let delete = DeleteParams::background();
         Api::<DatabaseCluster>::all(self.client.clone()).delete_collection(&delete, &self.own()).await?;
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), NAMESPACE);
+        secrets.delete_collection(&delete, &self.own()).await?;
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         for namespace in namespaces.list(&self.own()).await?.items {
             namespaces.delete(&namespace.name_any(), &delete).await?;
