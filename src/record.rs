@@ -47,6 +47,10 @@ pub enum RecordError {
     NoSuchDatabase(String),
     #[error("the DatabaseCluster {name} can't be read: {error}: write --url http://HOST:8008 instead")]
     Unreadable { name: String, error: String },
+    #[error(
+        "the DatabaseCluster {0} doesn't name Patroni's REST API, which is what is recorded: write --url http://HOST:8008"
+    )]
+    NotByPatroni(String),
     #[error("{0}")]
     Credentials(#[from] CredentialsError),
     #[error("{file}: {source}: write the path of a PEM file that you may read")]
@@ -107,10 +111,9 @@ async fn members_of(name: &str, args: &RecordArgs) -> Result<(Vec<String>, Crede
         .try_parse()
         .map_err(|error| RecordError::Unreadable { name: name.to_owned(), error: error.to_string() })?;
     let found = object.status.unwrap_or_default().members.into_iter().filter_map(|member| member.api_url);
-    let spec = object.spec.discovery.patroni;
-    let sources = spec.as_ref().map(|spec| patroni::sources(spec, &args.own_namespace)).unwrap_or_default();
-    let named = spec.into_iter().flat_map(|spec| spec.urls);
-    let urls = named.chain(found).filter_map(|url| patroni::base_url(&url)).collect();
+    let Some(spec) = object.spec.discovery.patroni else { return Err(RecordError::NotByPatroni(name.to_owned())) };
+    let sources = patroni::sources(&spec, &args.own_namespace);
+    let urls = spec.urls.into_iter().chain(found).filter_map(|url| patroni::base_url(&url)).collect();
     Ok((urls, sources.load(&client).await?))
 }
 

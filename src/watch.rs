@@ -5,7 +5,7 @@ use std::{
     fmt::Debug,
     hash::Hash,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -31,7 +31,8 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct HealthState {
     synced: AtomicBool,
-    failing: AtomicBool,
+    /// Why it fails right now.
+    failing: Mutex<Option<String>>,
 }
 
 impl Health {
@@ -49,7 +50,18 @@ impl Health {
     /// Whether the table was filled and the watch is not failing right now.
     #[must_use]
     pub fn current(&self) -> bool {
-        self.synced() && !self.state.failing.load(Ordering::Acquire)
+        self.synced() && self.failure().is_none()
+    }
+
+    /// Why the watch fails right now, if it does.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.state.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says what was there before.
+    fn set_failure(&self, failure: Option<String>) -> Option<String> {
+        std::mem::replace(&mut *self.state.failing.lock().unwrap_or_else(PoisonError::into_inner), failure)
     }
 }
 
@@ -90,19 +102,28 @@ pub async fn follow<K>(
                 if listed {
                     health.state.synced.store(true, Ordering::Release);
                 }
-                if from_server && health.state.failing.swap(false, Ordering::AcqRel) {
+                if from_server && health.set_failure(None).is_some() {
                     tracing::info!(kind = health.kind, "the watch works again");
                 }
             }
             Ok(None) => return,
             Err(error) => {
-                if !health.state.failing.swap(true, Ordering::AcqRel) {
+                if health.set_failure(Some(cause(&error))).is_none() {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(kind = health.kind, error, "the watch fails; keeping the last picture and retrying");
                 }
             }
         }
     }
+}
+
+/// The innermost cause, which is what people can act on: "Connection refused (os error 111)".
+pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 /// What [`Table::apply`] changed.

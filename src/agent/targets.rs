@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::{api::DatabaseCluster, discover::patroni, probe::Target};
+use crate::{
+    api::{DatabaseCluster, database_cluster::Discovery},
+    discover::patroni,
+    probe::Target,
+};
 
 /// Where PostgreSQL listens unless it says otherwise.
 const POSTGRES_PORT: u16 = 5432;
@@ -10,7 +14,7 @@ const POSTGRES_PORT: u16 = 5432;
 pub(super) const MOST_TARGETS: usize = 512;
 
 /// The targets of one database: its members as the controller discovered them, or, while there are none, the hosts of
-/// the URLs that people wrote.
+/// the URLs and the members that people wrote. Those of an operator have no address before they are discovered.
 pub(super) fn of(database: &DatabaseCluster) -> BTreeSet<Target> {
     let members = database.status.iter().flat_map(|status| &status.members);
     let targets: BTreeSet<Target> = members
@@ -20,8 +24,12 @@ pub(super) fn of(database: &DatabaseCluster) -> BTreeSet<Target> {
     if !targets.is_empty() {
         return targets;
     }
-    let urls = database.spec.discovery.patroni.iter().flat_map(|patroni| &patroni.urls);
-    urls.filter_map(|url| patroni::host_of(url)).map(|host| Target { host, port: POSTGRES_PORT }).collect()
+    let Discovery { patroni, sql, operator: _ } = &database.spec.discovery;
+    let urls = patroni.iter().flat_map(|patroni| &patroni.urls).filter_map(|url| patroni::host_of(url));
+    let members = sql.iter().flat_map(|sql| &sql.members);
+    urls.map(|host| Target { host, port: POSTGRES_PORT })
+        .chain(members.map(|member| Target { host: member.host.clone(), port: member.port }))
+        .collect()
 }
 
 /// All databases together; a host that several name is measured once.
@@ -60,6 +68,24 @@ mod tests {
         assert_eq!(shown(&seeds), ["10.0.0.1:5432", "fd00::1:5432", "pg1.example.com:5432"]);
         let members = of(&database(&urls, &[("10.0.1.1", 15432), ("", 1)]));
         assert_eq!(shown(&members), ["10.0.1.1:15432"]);
+    }
+
+    #[test]
+    fn members_that_are_asked_over_sql_are_measured_from_the_start_and_pods_once_they_are_known() {
+        let database = |discovery: serde_json::Value| -> DatabaseCluster {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "switchover.dev/v1alpha1", "kind": "DatabaseCluster", "metadata": { "name": "orders" },
+                "spec": { "discovery": discovery },
+            }))
+            .unwrap()
+        };
+        let sql = serde_json::json!({ "sql": {
+            "engine": "PostgreSQL", "basicAuth": { "secretName": "login" },
+            "members": [{ "name": "pg1", "host": "10.0.1.5" }, { "name": "pg2", "host": "10.0.2.5", "port": 5433 }],
+        }});
+        assert_eq!(shown(&of(&database(sql))), ["10.0.1.5:5432", "10.0.2.5:5433"]);
+        let operator = serde_json::json!({ "kind": "Zalando", "namespace": "shop", "cluster": "orders" });
+        assert!(of(&database(serde_json::json!({ "operator": operator }))).is_empty());
     }
 
     #[test]

@@ -6,7 +6,11 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Span, keys};
+use super::{
+    Span,
+    discovery::{OperatorDiscovery, SqlDiscovery},
+    keys,
+};
 
 /// One database whose primary the pods follow.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -74,12 +78,20 @@ pub struct DatabaseClusterSpec {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    rule("has(self.patroni)", "spec.discovery: name a source: write patroni: {urls: [\"http://HOST:8008\", …]}")
+    rule("[has(self.patroni), has(self.operator), has(self.sql)].exists_one(named, named)", "spec.discovery: name exactly one source: write patroni: {urls: [\"http://HOST:8008\", …]}, operator: {kind: CloudNativePG, namespace: NAMESPACE, cluster: NAME} or sql: {engine: PostgreSQL, members: […], basicAuth: {secretName: NAME}}")
 ]))]
 pub struct Discovery {
     /// Patroni's REST API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patroni: Option<PatroniDiscovery>,
+
+    /// What an operator writes in this Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorDiscovery>,
+
+    /// The database itself, over SQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlDiscovery>,
 }
 
 /// Patroni's REST API (`GET /primary` of every member about once a second, `GET /cluster` rarely to find members).
@@ -598,15 +610,15 @@ impl DatabaseCluster {
 }
 
 /// One CEL rule of the schema, with the sentence that a person reads when it refuses.
-fn rule(expression: &str, message: &str) -> serde_json::Value {
+pub(super) fn rule(expression: &str, message: &str) -> serde_json::Value {
     serde_json::json!({ "rule": expression, "message": message })
 }
 
-const fn default_timeout() -> Span {
+pub(super) const fn default_timeout() -> Span {
     Span::from_millis(1500)
 }
 
-const fn default_interval() -> Span {
+pub(super) const fn default_interval() -> Span {
     Span::from_secs(1)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod database_cluster;
 pub mod decision;
+pub mod discovery;
 pub use crate::core::keys;
 pub mod node_latency;
 pub mod span;

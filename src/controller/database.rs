@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Shared, labels, movement, report};
 use crate::{
-    api::{DatabaseCluster, DatabaseClusterStatus},
+    api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::Discovery},
     core::{
         follow::DatabaseDefaults,
         held::Gate,
@@ -26,7 +26,7 @@ use crate::{
         tier::{NodeTier, Tier, TierMap},
     },
     credentials::{Access, Pace, Standing},
-    discover::{self, Discovery, DiscoveryState},
+    discover::{self, DiscoveryState, Source},
     effect::{self, NodeChange},
     index::Tables,
 };
@@ -36,16 +36,9 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 
 /// Runs until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
-    let Some(patroni) = &object.spec.discovery.patroni else { return };
+    let Some(source) = source(&name, &object, &shared) else { return };
     let status = object.status.clone().unwrap_or_default();
-    let sources = discover::patroni::sources(patroni, &shared.namespace);
-    let config = discover::PatroniConfig {
-        urls: patroni.urls.clone(),
-        timeout: patroni.timeout.0,
-        interval: patroni.interval.0,
-        access: Access::keep(&name, shared.client.clone(), sources, Pace::default()),
-    };
-    let discovery = discover::spawn(name.clone(), config, report::restored(&status), shared.discovery_metrics.clone());
+    let discovery = discover::spawn(name.clone(), source, report::restored(&status), shared.discovery_metrics.clone());
     tracing::info!(database = name, primary = status.primary, epoch = status.epoch, "following a database");
     let mut changes = shared.index.changes();
     let mut news = discovery.state.clone();
@@ -68,10 +61,30 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
     tracing::info!(database = task.name, "not following this database from here any more");
 }
 
+/// Whom the spec names to be asked; `None` where it names nobody, which the schema refuses.
+fn source(name: &str, object: &DatabaseCluster, shared: &Shared) -> Option<Source> {
+    let Discovery { patroni, operator, sql } = &object.spec.discovery;
+    let keep = |sources| Access::keep(name, shared.client.clone(), sources, Pace::default());
+    if let Some(patroni) = patroni {
+        return Some(Source::Patroni(discover::PatroniConfig {
+            urls: patroni.urls.clone(),
+            timeout: patroni.timeout.0,
+            interval: patroni.interval.0,
+            access: keep(discover::patroni::sources(patroni, &shared.namespace)),
+        }));
+    }
+    if let Some(operator) = operator {
+        return Some(Source::Operator(operator.clone(), shared.client.clone()));
+    }
+    let spec = sql.clone()?;
+    let access = keep(discover::sql::sources(&spec, &shared.namespace));
+    Some(Source::Sql(discover::sql::SqlConfig { spec, access }))
+}
+
 struct Task {
     shared: Arc<Shared>,
     name: String,
-    discovery: Discovery,
+    discovery: discover::Discovery,
     stop: CancellationToken,
     /// As it was last written; what the task itself must remember lives here too.
     status: DatabaseClusterStatus,
@@ -115,7 +128,7 @@ impl Task {
         shared: Arc<Shared>,
         name: String,
         status: DatabaseClusterStatus,
-        discovery: Discovery,
+        discovery: discover::Discovery,
         stop: CancellationToken,
     ) -> Self {
         let held_since = report::calm_since(&status).map(|since| Timestamp::now().duration_since(since));

@@ -153,7 +153,7 @@ struct Manager {
 struct Running {
     /// A database that is deleted and made anew starts from nothing.
     uid: String,
-    discovery: Option<crate::api::database_cluster::PatroniDiscovery>,
+    discovery: crate::api::database_cluster::Discovery,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -174,8 +174,7 @@ impl Manager {
         self.remove(&databases, &accepted);
         self.databases.retain(|name, running| {
             let same = |object: &Arc<DatabaseCluster>| {
-                object.metadata.uid.as_deref() == Some(&running.uid)
-                    && object.spec.discovery.patroni == running.discovery
+                object.metadata.uid.as_deref() == Some(&running.uid) && object.spec.discovery == running.discovery
             };
             let keep = accepted.get(name.as_str()).is_some_and(|object| same(object)) && !running.task.is_finished();
             if !keep {
@@ -190,7 +189,7 @@ impl Manager {
                 let task = database::run(Arc::clone(shared), name.to_owned(), object.as_ref().clone(), stop.clone());
                 Running {
                     uid: object.metadata.uid.clone().unwrap_or_default(),
-                    discovery: object.spec.discovery.patroni.clone(),
+                    discovery: object.spec.discovery.clone(),
                     stop,
                     task: tokio::spawn(task),
                 }

@@ -154,8 +154,8 @@ fn moving(underway: &Underway) -> MovingStatus {
 pub(super) fn restored(status: &DatabaseClusterStatus) -> Restored {
     let claimant = |c: &ClaimantStatus| Primary { name: c.name.clone(), timeline: c.timeline };
     let member = |member: &MemberStatus| {
-        let (name, host, port) = (member.name.clone(), member.host.clone(), member.port);
-        Some(Member { name, host, port, api_url: member.api_url.clone()? })
+        let (name, host) = (member.name.clone(), member.host.clone());
+        Member { name, host, port: member.port, api_url: member.api_url.clone() }
     };
     Restored {
         belief: Belief {
@@ -167,7 +167,7 @@ pub(super) fn restored(status: &DatabaseClusterStatus) -> Restored {
             contested: status.contested.iter().map(claimant).collect(),
             dismissed: status.dismissed.iter().map(claimant).collect(),
         },
-        members: status.members.iter().filter_map(member).collect(),
+        members: status.members.iter().map(member).collect(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Member, MemberAnswer,
+    Member,
     patroni::{ClusterBody, MAX_MEMBERS},
 };
 use crate::core::primary::{Answer, Observation};
@@ -88,7 +88,8 @@ impl Book {
     /// A further address of members that all answer at the addresses which they state themselves.
     fn superfluous(&self, url: &str, endpoint: &Endpoint, now: Instant, max_age: Duration) -> bool {
         let answers_elsewhere = |name: &String| {
-            let stated = self.members.get(name).and_then(|listed| self.endpoints.get(&listed.member.api_url));
+            let listed = self.members.get(name);
+            let stated = listed.and_then(|listed| self.endpoints.get(listed.member.api_url.as_ref()?));
             let answer = stated.and_then(|endpoint| endpoint.heard.get(name));
             answer.is_some_and(|answer| now.saturating_duration_since(answer.at) <= max_age)
         };
@@ -98,7 +99,7 @@ impl Book {
 
     /// The members that state this URL as theirs.
     fn stating<'a>(&'a self, url: &'a str) -> impl Iterator<Item = &'a str> {
-        let stated = self.members.values().filter(move |listed| listed.member.api_url == url);
+        let stated = self.members.values().filter(move |listed| listed.member.api_url.as_deref() == Some(url));
         stated.map(|listed| listed.member.name.as_str())
     }
 
@@ -188,11 +189,11 @@ impl Book {
 
     /// Asks exactly the seeds and the members.
     fn follow_members(&mut self, now: Instant) {
-        for Listed { member, .. } in self.members.values() {
-            self.endpoints.entry(member.api_url.clone()).or_insert_with(|| Endpoint::new(false, now));
+        for url in self.members.values().filter_map(|listed| listed.member.api_url.as_ref()) {
+            self.endpoints.entry(url.clone()).or_insert_with(|| Endpoint::new(false, now));
         }
         let members = &self.members;
-        let stated = |url: &String| members.values().any(|listed| listed.member.api_url == *url);
+        let stated = |url: &String| members.values().any(|listed| listed.member.api_url.as_ref() == Some(url));
         self.endpoints.retain(|url, endpoint| endpoint.seed || stated(url));
     }
 
@@ -226,9 +227,9 @@ impl Book {
             }
         }
         for Listed { member, .. } in self.members.values() {
-            let endpoint = self.endpoints.get(&member.api_url).filter(|_| !latest.contains_key(&member.name));
-            if let Some(endpoint) = endpoint {
-                latest.insert(member.name.clone(), endpoint.missed(&member.api_url));
+            let Some(url) = member.api_url.as_ref().filter(|_| !latest.contains_key(&member.name)) else { continue };
+            if let Some(endpoint) = self.endpoints.get(url) {
+                latest.insert(member.name.clone(), endpoint.missed(url));
             }
         }
         latest
@@ -242,23 +243,6 @@ impl Book {
     /// The members in the order of their names.
     pub fn members(&self) -> Vec<Member> {
         self.members.values().map(|listed| listed.member.clone()).collect()
-    }
-
-    /// What everybody said last, for people.
-    pub fn answers(&self) -> Vec<MemberAnswer> {
-        let described = self.observations().into_iter().map(|(name, observation)| match observation.answer {
-            Answer::Http { status, body } => MemberAnswer {
-                name,
-                status: Some(status),
-                state: Some(body.state),
-                role: Some(body.role),
-                timeline: body.timeline,
-                error: None,
-            },
-            Answer::Pending => MemberAnswer { name, error: Some("no answer yet".to_owned()), ..Default::default() },
-            Answer::Unreachable { error } => MemberAnswer { name, error: Some(error), ..Default::default() },
-        });
-        described.collect()
     }
 }
 

@@ -11,7 +11,10 @@ use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use super::patroni::{PatroniError, Raw};
-use crate::credentials::{Access, Credentials, CredentialsError, Standing};
+use crate::{
+    credentials::{Access, Credentials, CredentialsError, Standing},
+    watch::cause,
+};
 
 /// Largest body that is read, in bytes. `/cluster` of a hundred members has about 40 kB.
 pub const MAX_BODY: usize = 1 << 20;
@@ -182,17 +185,8 @@ impl Way {
     }
 }
 
-/// The innermost cause, which is what people can act on: "Connection refused (os error 111)".
-fn cause(error: &(dyn Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
-}
-
 /// The first cause of one type. An I/O error that wraps another error doesn't call it its source.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {

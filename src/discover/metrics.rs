@@ -13,7 +13,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    core::primary::{Answer, PrimaryState, PrimaryView},
+    core::primary::{Answer, Claim, PrimaryState, PrimaryView},
     credentials::Standing,
 };
 
@@ -132,7 +132,8 @@ impl Metrics {
     pub(super) fn asked(&self, database: &str, member: &str, answer: &Answer, took: Duration) {
         let outcome = match answer {
             Answer::Http { status: 200, .. } => OUTCOMES[0],
-            Answer::Http { .. } => OUTCOMES[1],
+            Answer::Seen(sight) if matches!(sight.claim, Claim::Primary { .. }) => OUTCOMES[0],
+            Answer::Http { .. } | Answer::Seen(_) => OUTCOMES[1],
             Answer::Unreachable { .. } | Answer::Pending => OUTCOMES[2],
         };
         let label = Poll { database: database.to_owned(), member: member.to_owned(), outcome };

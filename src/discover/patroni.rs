@@ -179,7 +179,7 @@ pub fn parse_cluster(body: &[u8]) -> Result<ClusterBody, PatroniError> {
             name: member.name,
             host,
             port: member.port.unwrap_or(5432),
-            api_url: base_url(&member.api_url?)?,
+            api_url: Some(base_url(&member.api_url?)?),
         })
     };
     Ok(ClusterBody { members: raw.members.into_iter().filter_map(complete).collect(), leader })
@@ -277,7 +277,7 @@ mod tests {
             name: name.into(),
             host: ip.into(),
             port: 15432,
-            api_url: format!("http://{ip}:18008"),
+            api_url: Some(format!("http://{ip}:18008")),
         };
         let expected = ClusterBody {
             members: vec![member("pg1", "127.0.1.1"), member("pg2", "127.0.1.2")],

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Discovery, DiscoveryState, Metrics, PatroniConfig, Restored, spawn};
+use super::{Discovery, DiscoveryState, Metrics, PatroniConfig, Restored, Source, spawn};
 use crate::credentials::{Access, Credentials, Places, Sources};
 
 /// What a server does with a request for one path.
@@ -216,7 +216,7 @@ pub(super) fn follow_from(servers: &[&Server], restored: Restored) -> Discovery 
 pub(super) fn follow_with(servers: &[&Server], restored: Restored, access: Access, timeout: Duration) -> Discovery {
     let urls = servers.iter().map(|server| server.url.clone()).collect();
     let config = PatroniConfig { urls, access, timeout, interval: SLOW_PACE };
-    spawn("orders".to_owned(), config, restored, Metrics::register(&mut Registry::default()))
+    spawn("orders".to_owned(), Source::Patroni(config), restored, Metrics::register(&mut Registry::default()))
 }
 
 /// Of a database that names no Secrets.

@@ -17,7 +17,7 @@ async fn from_one_url_the_members_are_found_and_a_switchover_is_followed_at_a_fa
     let state = until(&handle, "pg2 is primary", |state| known(state) == Some(("pg2", 1))).await;
     assert_eq!(names(&state), ["pg1", "pg2"]);
     assert_eq!((state.host("pg2"), state.members[1].port), (Some("pg2.db"), 15432));
-    assert_eq!(state.members[0].api_url, pg1.url);
+    assert_eq!(state.members[0].api_url.as_ref(), Some(&pg1.url));
 
     pg2.is("pg2", "200 stopping primary");
     until(&handle, "degraded", |state| state.view.state.name() == "Degraded").await;
@@ -96,7 +96,7 @@ async fn a_restart_goes_on_from_what_was_known() {
         name: name.to_owned(),
         host: format!("{name}.db"),
         port: 5432,
-        api_url: server.url.clone(),
+        api_url: Some(server.url.clone()),
     };
     let belief = Belief {
         primary: Some("pg2".to_owned()),

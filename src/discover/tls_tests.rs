@@ -257,6 +257,6 @@ async fn a_member_is_followed_by_a_host_name_and_by_an_ipv6_address() {
         pg1.lists("pg1", &[("pg1", &pg1)]);
         let handle = ask(&pg1, held(&[("ca.crt", &ours.certificate())], None));
         let state = until(&handle, address, |state| known(state).is_some() && !state.members.is_empty()).await;
-        assert_eq!(state.members[0].api_url, pg1.url);
+        assert_eq!(state.members[0].api_url.as_ref(), Some(&pg1.url));
     }
 }

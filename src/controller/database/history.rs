@@ -36,7 +36,7 @@ impl Task {
                 name: member.name.clone(),
                 host: member.host.clone(),
                 port: member.port,
-                api_url: Some(member.api_url.clone()),
+                api_url: member.api_url.clone(),
             })
             .collect();
         if !view.movement_allowed() {

@@ -42,8 +42,64 @@ pub enum Answer {
     Pending,
     /// Patroni answered 200 or 503.
     Http { status: u16, body: MemberBody },
+    /// What another source than Patroni's REST API shows.
+    Seen(Sight),
     /// Anything else: no connection, too late, not Patroni. `error` is for people.
     Unreachable { error: String },
+}
+
+/// What an operator's objects or the database itself show of one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    pub claim: Claim,
+    /// For people, as it follows "NAME is primary: " if the claim is [`Claim::Primary`], and the name otherwise.
+    pub because: String,
+    pub system_identifier: Option<String>,
+    /// Maintenance mode.
+    pub pause: bool,
+}
+
+/// What a [`Sight`] amounts to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It is the primary, and writable. Timeline 0: the database knows of none.
+    Primary {
+        timeline: u64,
+    },
+    /// It is about to be the primary.
+    Promoting {
+        timeline: Option<u64>,
+    },
+    /// It acts as primary, but should not.
+    Stale {
+        timeline: Option<u64>,
+    },
+    /// It should be the primary, and is not in order.
+    Troubled,
+    Follower,
+}
+
+impl Claim {
+    /// In one word, as people know it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Primary { .. } => "primary",
+            Self::Promoting { .. } => "promoting",
+            Self::Stale { .. } => "stale primary",
+            Self::Troubled => "troubled primary",
+            Self::Follower => "replica",
+        }
+    }
+
+    #[must_use]
+    pub const fn timeline(self) -> Option<u64> {
+        match self {
+            Self::Primary { timeline } => Some(timeline),
+            Self::Promoting { timeline } | Self::Stale { timeline } => timeline,
+            Self::Troubled | Self::Follower => None,
+        }
+    }
 }
 
 /// An answer and when it came.
@@ -67,9 +123,7 @@ pub(super) enum Standing {
         timeline: Option<u64>,
     },
     /// Holds the lock, PostgreSQL is not in order.
-    Troubled {
-        state: String,
-    },
+    Troubled,
     /// Holds the lock, not writable yet.
     Promoting {
         timeline: Option<u64>,
@@ -83,11 +137,39 @@ pub(super) enum Standing {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Member {
     pub standing: Standing,
+    /// See [`Sight::because`]. Empty where nothing is to be said.
+    pub because: String,
     /// Of an answer that counts; `None` for silent members.
     pub body: Option<MemberBody>,
 }
 
 impl Member {
+    fn mute(standing: Standing) -> Self {
+        Self { standing, because: String::new(), body: None }
+    }
+
+    fn answers(status: u16, body: &MemberBody) -> Self {
+        let standing = standing(status, body);
+        Self { because: because(&standing, &body.state), standing, body: Some(body.clone()) }
+    }
+
+    fn seen(sight: &Sight) -> Self {
+        let standing = match sight.claim {
+            Claim::Primary { timeline } => Standing::Confirmed { timeline },
+            Claim::Promoting { timeline } => Standing::Promoting { timeline },
+            Claim::Stale { timeline } => Standing::Stale { timeline },
+            Claim::Troubled => Standing::Troubled,
+            Claim::Follower => Standing::Follower,
+        };
+        let body = MemberBody {
+            timeline: sight.claim.timeline(),
+            system_identifier: sight.system_identifier.clone(),
+            pause: sight.pause,
+            ..MemberBody::default()
+        };
+        Self { standing, because: sight.because.clone(), body: Some(body) }
+    }
+
     /// Whether the member says, here and now, that it is not a primary.
     pub fn refuses(&self) -> bool {
         matches!(self.standing, Standing::Follower | Standing::StandbyLeader)
@@ -106,10 +188,26 @@ fn standing(status: u16, body: &MemberBody) -> Standing {
         (200, timeline) if matches!(body.role.as_str(), "replica" | "promoted" | "standby_leader") => {
             Standing::Promoting { timeline }
         }
-        (200, _) => Standing::Troubled { state: body.state.clone() },
+        (200, _) => Standing::Troubled,
         (_, timeline) if runs_as_primary => Standing::Stale { timeline },
         _ if body.role == "standby_leader" => Standing::StandbyLeader,
         _ => Standing::Follower,
+    }
+}
+
+/// Why Patroni's answer amounts to `standing`, PostgreSQL being in `state`.
+fn because(standing: &Standing, state: &str) -> String {
+    match standing {
+        Standing::Confirmed { .. } => "it holds the leader lock and its PostgreSQL is running".to_owned(),
+        Standing::Promoting { .. } => "holds the leader lock and is being promoted; it isn't writable yet".to_owned(),
+        Standing::Troubled if state == "running" => {
+            "holds the leader lock, but doesn't say as a primary which timeline it writes".to_owned()
+        }
+        Standing::Troubled => {
+            format!("holds the leader lock, but its PostgreSQL is not running as primary (state {state})")
+        }
+        Standing::Stale { .. } => "still runs as primary, but doesn't hold the leader lock at the moment".to_owned(),
+        Standing::Silent(_) | Standing::Pending | Standing::Follower | Standing::StandbyLeader => String::new(),
     }
 }
 
@@ -123,19 +221,17 @@ pub(super) fn members(
     let mut latest: BTreeMap<String, (Option<Instant>, Member)> = BTreeMap::new();
     for (asked, observation) in observations {
         let age = now.saturating_duration_since(observation.at);
-        let silent = |why: String| Member { standing: Standing::Silent(why), body: None };
-        let (name, at, member) = match &observation.answer {
-            Answer::Pending => (asked, None, Member { standing: Standing::Pending, body: None }),
-            Answer::Unreachable { error } => (asked, None, silent(error.clone())),
-            Answer::Http { body, .. } if age > max_age => {
-                let name = body.name.as_ref().unwrap_or(asked);
-                (name, None, silent(format!("its last answer is {} s old", age.as_secs())))
-            }
-            Answer::Http { status, body } => (
-                body.name.as_ref().unwrap_or(asked),
-                Some(observation.at),
-                Member { standing: standing(*status, body), body: Some(body.clone()) },
-            ),
+        let silent = |why: String| Member::mute(Standing::Silent(why));
+        let name = match &observation.answer {
+            Answer::Http { body, .. } => body.name.as_ref().unwrap_or(asked),
+            _ => asked,
+        };
+        let (at, member) = match &observation.answer {
+            Answer::Pending => (None, Member::mute(Standing::Pending)),
+            Answer::Unreachable { error } => (None, silent(error.clone())),
+            _ if age > max_age => (None, silent(format!("its last answer is {} s old", age.as_secs()))),
+            Answer::Http { status, body } => (Some(observation.at), Member::answers(*status, body)),
+            Answer::Seen(sight) => (Some(observation.at), Member::seen(sight)),
         };
         let answered = (at, member);
         if latest.get(name).is_none_or(|known| answered > *known) {
@@ -152,18 +248,17 @@ mod tests {
     #[test]
     fn an_answer_amounts_to_one_thing() {
         use Standing::{Confirmed, Follower, Promoting, Stale, StandbyLeader, Troubled};
-        let troubled = |state: &str| Troubled { state: state.to_owned() };
         for (status, state, role, timeline, expected) in [
             (200, "running", "primary", Some(3), Confirmed { timeline: 3 }),
             (200, "running", "master", Some(3), Confirmed { timeline: 3 }),
-            (200, "running", "primary", None, troubled("running")),
+            (200, "running", "primary", None, Troubled),
             (200, "running", "replica", Some(3), Promoting { timeline: Some(3) }),
             (200, "starting", "replica", None, Promoting { timeline: None }),
             (200, "running", "promoted", Some(3), Promoting { timeline: Some(3) }),
-            (200, "stopping", "primary", None, troubled("stopping")),
-            (200, "crashed", "primary", None, troubled("crashed")),
-            (200, "starting", "primary", Some(3), troubled("starting")),
-            (200, "stopping", "demoted", None, troubled("stopping")),
+            (200, "stopping", "primary", None, Troubled),
+            (200, "crashed", "primary", None, Troubled),
+            (200, "starting", "primary", Some(3), Troubled),
+            (200, "stopping", "demoted", None, Troubled),
             (503, "running", "primary", Some(2), Stale { timeline: Some(2) }),
             (503, "running", "master", None, Stale { timeline: None }),
             (503, "stopped", "primary", None, Follower),

@@ -14,17 +14,9 @@ pub(super) type Members = BTreeMap<String, Member>;
 pub(super) enum Verdict {
     Known(Primary),
     Promoting { member: String },
-    Degraded { member: String, because: Trouble },
+    Degraded { member: String },
     SplitBrain { claimants: BTreeSet<Primary>, because: Split },
     Unknown(Absence),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// It holds the leader lock and PostgreSQL is in this state.
-    NotRunning(String),
-    /// PostgreSQL runs as primary without the leader lock.
-    NoLock,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,11 +153,9 @@ fn promoting(members: &Members, top: Option<u64>) -> Option<String> {
 
 fn without_leader(belief: &Belief, members: &Members, outdated: Option<&Primary>) -> Verdict {
     let last = belief.primary.as_deref();
-    let troubled = |name: &str| match &members.get(name)?.standing {
-        Standing::Troubled { state } => {
-            Some(Verdict::Degraded { member: name.to_owned(), because: Trouble::NotRunning(state.clone()) })
-        }
-        _ => None,
+    let troubled = |name: &str| {
+        let troubled = members.get(name)?.standing == Standing::Troubled;
+        troubled.then(|| Verdict::Degraded { member: name.to_owned() })
     };
     // The last primary first: if it is one of several, it is the one that people know.
     if let Some(degraded) = last.into_iter().chain(members.keys().map(String::as_str)).find_map(troubled) {
@@ -174,7 +164,7 @@ fn without_leader(belief: &Belief, members: &Members, outdated: Option<&Primary>
     if let Some(name) = last {
         match members.get(name).map(|m| &m.standing) {
             Some(Standing::Stale { timeline }) if timeline.is_none_or(|t| Some(t) >= belief.highest_timeline) => {
-                return Verdict::Degraded { member: name.to_owned(), because: Trouble::NoLock };
+                return Verdict::Degraded { member: name.to_owned() };
             }
             _ => {}
         }

@@ -11,15 +11,17 @@
 
 mod answer;
 mod judge;
+pub mod operator;
 #[cfg(test)]
 mod properties;
+pub mod sql;
 #[cfg(test)]
 mod tests;
 mod tracker;
 
 use std::{collections::BTreeSet, fmt, time::Instant};
 
-pub use answer::{Answer, MemberBody, Observation};
+pub use answer::{Answer, Claim, MemberBody, Observation, Sight};
 pub use tracker::PrimaryTracker;
 
 /// A confirmed primary: a member and the PostgreSQL timeline that it writes.

@@ -8,7 +8,7 @@ use std::{
 use super::{
     Belief, FrozenReason, Observation, Primary, PrimaryState, PrimaryView,
     answer::{self, Member, Standing},
-    judge::{self, Absence, Members, Past, Split, Trouble, Verdict},
+    judge::{self, Absence, Members, Past, Split, Verdict},
 };
 
 /// A member that says `cluster_unlocked` counts only if it reached Patroni's store at most this much before the
@@ -119,7 +119,7 @@ impl PrimaryTracker {
         let state = match verdict {
             Verdict::Known(primary) => PrimaryState::Known(primary.clone()),
             Verdict::Promoting { member } => PrimaryState::Promoting { member: member.clone() },
-            Verdict::Degraded { member, .. } => PrimaryState::Degraded { member: member.clone() },
+            Verdict::Degraded { member } => PrimaryState::Degraded { member: member.clone() },
             Verdict::SplitBrain { claimants, .. } => PrimaryState::SplitBrain(claimants.iter().cloned().collect()),
             Verdict::Unknown(_) => PrimaryState::Unknown,
         };
@@ -192,30 +192,18 @@ impl PrimaryTracker {
             Some(Standing::Silent(error)) => format!(" ({error})"),
             _ => String::new(),
         };
+        let because = |name: &str| members.get(name).map_or("", |member| member.because.as_str());
         match verdict {
             Verdict::Known(primary) => {
-                let mut text = format!(
-                    "{primary} is primary: it holds the leader lock and its PostgreSQL is running; \
-                     {answering} of {total} members answer"
-                );
+                let because = because(&primary.name);
+                let mut text = format!("{primary} is primary: {because}; {answering} of {total} members answer");
                 if !stale.is_empty() {
                     let stale: Vec<_> = stale.iter().map(ToString::to_string).collect();
                     text += &format!("; {} still acts as primary and is not believed", stale.join(", "));
                 }
                 text
             }
-            Verdict::Promoting { member } => {
-                format!("{member} holds the leader lock and is being promoted; it isn't writable yet")
-            }
-            Verdict::Degraded { member, because: Trouble::NotRunning(state) } if state == "running" => {
-                format!("{member} holds the leader lock, but doesn't say as a primary which timeline it writes")
-            }
-            Verdict::Degraded { member, because: Trouble::NotRunning(state) } => {
-                format!("{member} holds the leader lock, but its PostgreSQL is not running as primary (state {state})")
-            }
-            Verdict::Degraded { member, because: Trouble::NoLock } => {
-                format!("{member} still runs as primary, but doesn't hold the leader lock at the moment")
-            }
+            Verdict::Promoting { member } | Verdict::Degraded { member } => format!("{member} {}", because(member)),
             Verdict::SplitBrain { claimants, because } => {
                 let claimants: Vec<_> = claimants.iter().map(ToString::to_string).collect();
                 let claimants = claimants.join(" and ");

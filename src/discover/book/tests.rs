@@ -1,13 +1,20 @@
 //! Who is asked, and who is believed to have answered.
 
 use super::*;
-use crate::core::primary::MemberBody;
+use crate::{
+    core::primary::MemberBody,
+    discover::{MemberAnswer, described},
+};
 
 const PAUSE: Duration = Duration::from_secs(1);
 const MAX_AGE: Duration = Duration::from_secs(5);
 
+fn answers(book: &Book) -> Vec<MemberAnswer> {
+    book.observations().into_iter().map(|(name, seen)| described(name, seen.answer)).collect()
+}
+
 fn member(name: &str) -> Member {
-    Member { name: name.into(), host: name.into(), port: 5432, api_url: url(name) }
+    Member { name: name.into(), host: name.into(), port: 5432, api_url: Some(url(name)) }
 }
 
 fn url(name: &str) -> String {
@@ -62,7 +69,7 @@ fn members_are_followed_as_they_change() {
 fn a_member_that_moves_to_another_address_is_asked_there() {
     let now = Instant::now();
     let mut book = Book::new([], vec![member("pg1")], now);
-    let moved = Member { api_url: url("new"), host: "new".into(), ..member("pg1") };
+    let moved = Member { api_url: Some(url("new")), host: "new".into(), ..member("pg1") };
     book.listed(ClusterBody { members: vec![moved.clone()], leader: None }, None, now);
     assert_eq!(book.members(), [moved]);
     assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("new")]);
@@ -89,7 +96,7 @@ fn a_second_address_is_asked_only_while_the_stated_one_is_silent() {
 
 /// What is known of everybody, as `pg1=503 pg2=refused`.
 fn said(book: &Book) -> String {
-    let said = book.answers().into_iter().map(|answer| {
+    let said = answers(book).into_iter().map(|answer| {
         let what = answer.status.map_or_else(|| answer.error.unwrap_or_default(), |status| status.to_string());
         format!("{}={what}", answer.name)
     });
@@ -128,19 +135,19 @@ fn a_member_that_takes_anothers_name_is_asked_and_measured_where_it_is() {
     book.answered(&url("pg1"), primary("pg1", 7), now);
     book.answered(&url("pg2"), says("pg2"), now);
     // The machine is gone, and a new one has its name, another address, and a timeline of its own.
-    let new = Member { api_url: url("new"), host: "fd00::1".into(), ..member("pg1") };
+    let new = Member { api_url: Some(url("new")), host: "fd00::1".into(), ..member("pg1") };
     book.answered(&url("pg1"), silent(), now + PAUSE);
     book.listed(ClusterBody { members: vec![new.clone(), member("pg2")], leader: None }, None, now + PAUSE);
     assert_eq!(book.members(), [new, member("pg2")]);
     assert_eq!(said(&book), "pg1=no answer yet pg2=503");
     book.answered(&url("new"), primary("pg1", 3), now + 2 * PAUSE);
     assert_eq!(said(&book), "pg1=200 pg2=503");
-    assert_eq!(book.answers()[0].timeline, Some(3), "what the old one said is over");
+    assert_eq!(answers(&book)[0].timeline, Some(3), "what the old one said is over");
     assert_eq!(book.due(PAUSE, now + 3 * PAUSE, MAX_AGE), [url("new"), url("pg2")], "nobody asks the old one any more");
     // The old one comes back at the URL that people wrote, and says that it is pg1. It isn't asked while the new one answers.
     book.answered(&url("pg1"), primary("pg1", 7), now + 2 * PAUSE);
     book.answered(&url("new"), primary("pg1", 3), now + 3 * PAUSE);
-    assert_eq!(book.answers()[0].timeline, Some(3));
+    assert_eq!(answers(&book)[0].timeline, Some(3));
     assert_eq!(book.due(PAUSE, now + 4 * PAUSE, MAX_AGE), [url("new"), url("pg2")]);
 }
 
@@ -166,7 +173,7 @@ fn several_members_behind_one_url_are_each_heard() {
     for stated in [true, false] {
         let mut book = Book::new([proxy.clone()], vec![], now);
         if stated {
-            let behind = |name| Member { api_url: proxy.clone(), ..member(name) };
+            let behind = |name| Member { api_url: Some(proxy.clone()), ..member(name) };
             let members = ["pg1", "pg2", "pg3"].map(behind).to_vec();
             book.listed(ClusterBody { members, leader: None }, None, now);
             assert_eq!(said(&book), "pg1=no answer yet pg2=no answer yet pg3=no answer yet");

@@ -39,6 +39,14 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
     scene("invalid", async |scene| {
         let urls = |urls: &[&str]| json!({"discovery": {"patroni": {"urls": urls}}});
         let patroni = |field: &str, value: Value| json!({"discovery": {"patroni": {field: value}}});
+        let operator = |kind: &str| json!({"kind": kind, "namespace": "shop", "cluster": "orders"});
+        let sql = |changes: Value| {
+            let mut sql = json!({
+                "engine": "PostgreSQL", "members": [{"name": "pg1", "host": "a"}], "basicAuth": {"secretName": "login"},
+            });
+            json_patch::merge(&mut sql, &changes);
+            json!({"discovery": {"patroni": null, "sql": sql}})
+        };
         let tiers = |rules: Value| json!({"tiers": rules});
         let movement = |rules: Value| json!({"movement": rules});
         let (name, base) = ("orders", "spec.discovery.patroni.urls: write base URLs without a path, such as");
@@ -48,7 +56,36 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
             ("orders.eu", json!({}), "write a name without dots, such as orders-eu"),
             (&*too_long, json!({}), "write a name of at most 63 characters"),
             (name, json!({"discovery": null}), "spec.discovery: Required value"),
-            (name, json!({"discovery": {"patroni": null}}), "spec.discovery: name a source: write patroni: {urls: ["),
+            (name, json!({"discovery": {"patroni": null}}), "spec.discovery: name exactly one source: write"),
+            (
+                name,
+                json!({"discovery": {"operator": operator("Patroni")}}),
+                "spec.discovery: name exactly one source: write",
+            ),
+            (
+                name,
+                json!({"discovery": {"patroni": null, "operator": operator("Oracle")}}),
+                "spec.discovery.operator.kind: Unsupported value: \"Oracle\"",
+            ),
+            (
+                name,
+                json!({"discovery": {"patroni": null, "operator": {
+                    "kind": "CloudNativePG", "namespace": "shop", "cluster": "orders", "scope": "batman",
+                }}}),
+                "spec.discovery.operator.scope: CloudNativePG has no Patroni: leave it out",
+            ),
+            (name, sql(json!({"members": []})), "spec.discovery.sql.members in body should have at least 1 items"),
+            (
+                name,
+                sql(json!({"members": [{"name": "pg1", "host": "a"}, {"name": "pg1", "host": "b"}]})),
+                "spec.discovery.sql.members: two have the same name: write another one",
+            ),
+            (name, sql(json!({"engine": "MySQL"})), "spec.discovery.sql.engine: Unsupported value: \"MySQL\""),
+            (
+                name,
+                sql(json!({"unencrypted": true, "tls": {"secretName": "ca"}})),
+                "spec.discovery.sql: tls and unencrypted exclude each other: leave one out",
+            ),
             (name, json!({"discovery": {"patroni": {"urls": null}}}), "spec.discovery.patroni.urls: Required value"),
             (name, urls(&[]), "spec.discovery.patroni.urls in body should have at least 1 items"),
             (name, urls(&["ftp://pg1:8008"]), base),

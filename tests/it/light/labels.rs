@@ -1,19 +1,15 @@
 //! Nodes bear the tier of their distance to the primary.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use switchover::api::keys;
 
-use super::support::{Patroni, Says, eventually, scene, stays, until};
+use super::support::{Patroni, Says, eventually, scene, stays, until, wait::SEVERAL_TICKS};
 
 const NEAR_PG1: &str = "dc1-1=closely dc2-1=intermediate dc3-1=far";
 const NEAR_PG3: &str = "dc1-1=far dc2-1=far dc3-1=closely";
-/// Several evaluations, and as many as a change of tier needs to be confirmed.
-const SEVERAL_TICKS: Duration = Duration::from_secs(3);
 
 #[test]
 fn a_switchover_relabels_every_node_within_seconds() {

@@ -24,12 +24,13 @@ use crate::{
     site::Site,
 };
 use config::Files;
-pub use config::{POSTGRES_PORT, REST_PORT, SCOPE};
+pub use config::{POSTGRES_PORT, REST_PORT, SCOPE, as_database_user};
 pub use control::Switchover;
 pub use front::RestFault;
 use member::Member;
 use rest::store_is_ready;
 pub use rest::{MemberState, table_header};
+pub use tools::{POSTGRES_BIN, prepare_postgres};
 use tools::{python, user};
 
 /// How long a start may take on a busy machine; about 10 s is usual.

@@ -2,6 +2,7 @@
 
 pub mod objects;
 pub mod patroni;
+pub mod postgres;
 pub mod scene;
 pub mod wait;
 pub mod witness;

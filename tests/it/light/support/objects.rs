@@ -28,11 +28,20 @@ impl Scene {
             "movement": {"settle": "1s"},
         });
         json_patch::merge(&mut whole, &spec);
+        self.create_database(name, whole).await
+    }
+
+    /// Makes the scene's own database with this `spec.discovery`.
+    pub async fn discovered(&self, discovery: Value) -> Result<()> {
+        self.create_database(self.name, json!({"discovery": discovery, "movement": {"settle": "1s"}})).await
+    }
+
+    async fn create_database(&self, name: &str, spec: Value) -> Result<()> {
         let database = serde_json::from_value(json!({
             "apiVersion": "switchover.dev/v1alpha1",
             "kind": "DatabaseCluster",
             "metadata": {"name": name, "labels": self.mark()},
-            "spec": whole,
+            "spec": spec,
         }))?;
         self.databases().create(&PostParams::default(), &database).await?;
         Ok(())

@@ -112,16 +112,26 @@ impl Scene {
 
     /// The same, with a heartbeat of another time.
     pub async fn measured_at(&self, short: &str, rtts_us: [u32; 3], heartbeat: jiff::Timestamp) -> Result<()> {
-        let members = ["pg1", "pg2", "pg3"].iter().zip(rtts_us);
-        let readings: Vec<Value> = members
-            .map(|(member, rtt_us)| json!({"host": patroni::host(self.name, member), "rttUs": rtt_us, "samples": 10}))
-            .collect();
+        let hosts = ["pg1", "pg2", "pg3"].map(|member| patroni::host(self.name, member));
+        let readings: Vec<(&str, u32)> = hosts.iter().map(String::as_str).zip(rtts_us).collect();
+        self.reports(short, &readings, heartbeat).await
+    }
+
+    /// Writes round-trip times in microseconds to other hosts than those three, measured now.
+    pub async fn measure_hosts(&self, short: &str, readings: &[(&str, u32)]) -> Result<()> {
+        self.reports(short, readings, jiff::Timestamp::now()).await
+    }
+
+    async fn reports(&self, short: &str, readings: &[(&str, u32)], heartbeat: jiff::Timestamp) -> Result<()> {
+        let count = readings.len();
+        let reading = |(host, rtt_us): &(&str, u32)| json!({"host": host, "rttUs": rtt_us, "samples": 10});
+        let readings: Vec<Value> = readings.iter().map(reading).collect();
         let name = self.node(short);
         let latency = json!({
             "apiVersion": "switchover.dev/v1alpha1",
             "kind": "NodeLatency",
             "metadata": {"name": name, "labels": {POOL: self.name}},
-            "spec": {"heartbeat": heartbeat, "memberCount": 3, "readings": readings},
+            "spec": {"heartbeat": heartbeat, "memberCount": count, "readings": readings},
         });
         let api: Api<NodeLatency> = Api::all(self.client.clone());
         api.patch(&name, &PatchParams::apply("agent").force(), &Patch::Apply(latency)).await?;

@@ -9,6 +9,8 @@ use anyhow::{Result, bail};
 
 /// Longer than anything takes that is not broken.
 pub const PATIENCE: Duration = Duration::from_secs(40);
+/// Several evaluations, and as many as a change of tier needs to be confirmed.
+pub const SEVERAL_TICKS: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Waits until `look` finds something.

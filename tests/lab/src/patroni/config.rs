@@ -113,7 +113,7 @@ impl Files {
 }
 
 /// A command as the database's user, in an environment with nothing of the caller's.
-fn as_database_user(program: &Path) -> Command {
+pub fn as_database_user(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command
         .args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--clear-groups", "--"])

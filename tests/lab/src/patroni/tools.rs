@@ -85,7 +85,8 @@ fn install_patroni(directory: &Path) -> Result<()> {
     .context("Patroni could not be installed; this needs the network (PyPI) once")
 }
 
-fn prepare_postgres(progress: &dyn Fn(&str)) -> Result<()> {
+/// Makes sure that PostgreSQL is there.
+pub fn prepare_postgres(progress: &dyn Fn(&str)) -> Result<()> {
     let postgres = Path::new(POSTGRES_BIN).join("postgres");
     if !postgres.exists() {
         progress("PostgreSQL 15: installing Debian's packages …");

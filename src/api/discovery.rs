@@ -1,0 +1,156 @@
+//! `spec.discovery.operator` and `spec.discovery.sql`: a primary that an operator names in Kubernetes, or that is asked
+//! itself.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Span,
+    database_cluster::{SecretReference, TlsRules, default_interval, default_timeout, rule},
+};
+
+/// A database in this Kubernetes: its operator's labels and objects say who is primary. Members are measured at the
+/// addresses of their pods. docs/sources.md names the rights that the controller needs for it.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule("self.kind != 'CloudNativePG' || !has(self.scope)", "spec.discovery.operator.scope: CloudNativePG has no Patroni: leave it out")
+]))]
+pub struct OperatorDiscovery {
+    /// Who runs the database: `CloudNativePG`, `Zalando`, `Crunchy`, `Percona`, `StackGres`, or `Patroni` for one that
+    /// keeps its state in Kubernetes without any of them.
+    pub kind: OperatorKind,
+
+    /// Namespace of its pods.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub namespace: String,
+
+    /// Name of the operator's object; for `Patroni` the value of the label `cluster-name`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub cluster: String,
+
+    /// Port of the database, which agents connect to where they can't ping. Default: 5432.
+    #[serde(default = "default_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+
+    /// Labels of the members' pods, if they are others than the operator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub labels: Option<BTreeMap<String, String>>,
+
+    /// Key of the label that is `primary` (or `master`) on the primary's pod, if it is another than the operator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 317),
+        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
+    pub role_label: Option<String>,
+
+    /// Patroni's scope, which its Endpoints or ConfigMaps are named after, if it is another than the operator's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub scope: Option<String>,
+}
+
+/// An operator that switchover can read.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum OperatorKind {
+    /// `Cluster` of `postgresql.cnpg.io`.
+    CloudNativePG,
+    /// Zalando's `postgresql`, with Spilo images.
+    Zalando,
+    /// Crunchy's `PostgresCluster`.
+    Crunchy,
+    /// `PerconaPGCluster`.
+    Percona,
+    /// `SGCluster`.
+    StackGres,
+    /// Patroni itself.
+    Patroni,
+}
+
+const fn default_port() -> u16 {
+    5432
+}
+
+/// The database itself, asked over SQL: for a PostgreSQL without Patroni or an operator. It knows of no leader lock:
+/// docs/sources.md says what can't be known this way.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule("!self.unencrypted || !has(self.tls)", "spec.discovery.sql: tls and unencrypted exclude each other: leave one out")
+]))]
+pub struct SqlDiscovery {
+    /// `PostgreSQL` (10 or later).
+    pub engine: SqlEngine,
+
+    /// Every server that may be the primary. Others are never looked for.
+    #[schemars(length(min = 1, max = 32))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.all(m, self.exists_one(o, o.name == m.name))", "spec.discovery.sql.members: two have the same name: write another one")
+    ]))]
+    pub members: Vec<SqlMember>,
+
+    /// Database to connect to. Default: `postgres`.
+    #[serde(default = "default_database")]
+    #[schemars(length(min = 1, max = 63))]
+    pub database: String,
+
+    /// Whom to connect as: a role with nothing but `LOGIN`.
+    pub basic_auth: SecretReference,
+
+    /// Whom to believe and what to show. Without it the root certificates of the controller's image are believed, and no
+    /// certificate is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsRules>,
+
+    /// Connect without TLS: whoever can listen in or answer in a member's place may learn the password.
+    #[serde(default)]
+    pub unencrypted: bool,
+
+    /// Time allowed for one answer, with the connection if there is none.
+    #[serde(default = "default_timeout")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("duration(self) >= duration('100ms') && duration(self) <= duration('10s')", "spec.discovery.sql.timeout: write a time between 100ms and 10s")
+    ]))]
+    pub timeout: Span,
+
+    /// Pause between two looks at one member.
+    #[serde(default = "default_interval")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("duration(self) >= duration('200ms') && duration(self) <= duration('1m')", "spec.discovery.sql.interval: write a time between 200ms and 1m")
+    ]))]
+    pub interval: Span,
+}
+
+/// What is asked over SQL.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum SqlEngine {
+    /// PostgreSQL, 10 or later.
+    PostgreSQL,
+}
+
+/// A server that may be the primary.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SqlMember {
+    /// What it is called in status and events.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    pub name: String,
+
+    /// Host name or address, of this server and never of a proxy or pooler. Agents measure it.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9:]([-A-Za-z0-9_.:]*[A-Za-z0-9])?$"))]
+    pub host: String,
+
+    /// Default: 5432.
+    #[serde(default = "default_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+}
+
+fn default_database() -> String {
+    "postgres".to_owned()
+}

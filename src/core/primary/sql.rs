@@ -1,0 +1,70 @@
+//! What a PostgreSQL server says of itself over SQL.
+//!
+//! It knows of no leader lock. A server that was cut off and succeeded says that it is the primary, too: its timeline, which
+//! every promotion raises, tells which of both is believed.
+
+use super::{Claim, Sight};
+
+/// One row of the answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerRow {
+    /// `pg_is_in_recovery()`: it is a standby, or still starting.
+    pub in_recovery: bool,
+    /// `transaction_read_only`, outside of recovery: somebody set `default_transaction_read_only`.
+    pub read_only: bool,
+    /// Name of the file that it writes its log to (`pg_walfile_name(pg_current_wal_lsn())`), outside of recovery.
+    pub wal_file: Option<String>,
+    /// `system_identifier` of `pg_control_system()`.
+    pub system_identifier: Option<String>,
+}
+
+impl ServerRow {
+    /// The timeline is the first eight hexadecimal digits of the file's name. `pg_control_checkpoint()` would only know it
+    /// after the next checkpoint.
+    #[must_use]
+    pub fn timeline(&self) -> Option<u64> {
+        let digits = self.wal_file.as_deref().filter(|name| name.len() == 24)?.get(..8)?;
+        u64::from_str_radix(digits, 16).ok().filter(|timeline| *timeline > 0)
+    }
+
+    /// What it amounts to.
+    #[must_use]
+    pub fn sight(self) -> Sight {
+        let (claim, because) = match self.timeline() {
+            _ if self.in_recovery => (Claim::Follower, ""),
+            _ if self.read_only => {
+                (Claim::Troubled, "is not in recovery, but takes no writes (default_transaction_read_only is on)")
+            }
+            None => (Claim::Troubled, "is not in recovery, but doesn't say which timeline it writes"),
+            Some(timeline) => (Claim::Primary { timeline }, "it is not in recovery and takes writes"),
+        };
+        Sight { claim, because: because.to_owned(), system_identifier: self.system_identifier, pause: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_amounts_to_one_thing() {
+        use Claim::{Follower, Primary, Troubled};
+        for (in_recovery, read_only, wal_file, expected) in [
+            (true, true, None, Follower),
+            (false, false, Some("000000030000000000000007"), Primary { timeline: 3 }),
+            (false, false, Some("0000001A00000001000000FF"), Primary { timeline: 26 }),
+            (false, false, Some("FFFFFFFF00000001000000FF"), Primary { timeline: 4_294_967_295 }),
+            (false, true, Some("000000030000000000000007"), Troubled),
+            (false, false, None, Troubled),
+            (false, false, Some("000000000000000000000007"), Troubled),
+            (false, false, Some("00000003"), Troubled),
+            (false, false, Some("0000000é0000000000000007"), Troubled),
+        ] {
+            let wal_file = wal_file.map(str::to_owned);
+            let row = ServerRow { in_recovery, read_only, wal_file, system_identifier: Some("77".into()) };
+            let shown = format!("{row:?}");
+            let sight = row.sight();
+            assert_eq!((sight.claim, sight.system_identifier.as_deref()), (expected, Some("77")), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What every source has in common: answers → what is believed → whoever listens, the log and the metrics.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::{DiscoveryState, Member, Metrics, Word, described};
+use crate::{
+    core::primary::{Answer, Belief, Observation, PrimaryTracker},
+    credentials::Standing,
+};
+
+/// Everything that a source knows at one moment.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Whether everybody who is known has been asked and has answered, or failed to.
+    pub complete: bool,
+    /// The latest answer of every member, by name, or by address while the name isn't known.
+    pub observations: BTreeMap<String, Observation>,
+    /// In the order of their names.
+    pub members: Vec<Member>,
+    /// How the Secrets with credentials stand, if there are any.
+    pub credentials: Option<Standing>,
+    /// When the client certificate expires that is in use.
+    pub expires: Option<Timestamp>,
+}
+
+/// What a look changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct News {
+    /// A primary was known and none is now.
+    pub lost: bool,
+    /// Another member was confirmed.
+    pub changed: bool,
+}
+
+/// Tells what is believed of one database. Its metrics go with it.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub database: String,
+    tracker: PrimaryTracker,
+    metrics: Metrics,
+    sender: watch::Sender<DiscoveryState>,
+    /// Members that metrics were written for.
+    counted: BTreeSet<String>,
+}
+
+impl Publisher {
+    /// Goes on from what was believed. Answers older than `max_age` count as none. The source's first look follows.
+    pub fn new(
+        database: String,
+        belief: Belief,
+        max_age: Duration,
+        metrics: Metrics,
+    ) -> (Self, watch::Receiver<DiscoveryState>) {
+        let mut tracker = PrimaryTracker::new(belief, max_age);
+        let view = tracker.observe(&BTreeMap::new(), Instant::now());
+        let first = DiscoveryState { looked: false, view, members: Vec::new(), answers: Vec::new(), credentials: None };
+        let (sender, state) = watch::channel(first);
+        (Self { database, tracker, metrics, sender, counted: BTreeSet::new() }, state)
+    }
+
+    /// Name of the primary, if it is known now.
+    pub fn primary(&self) -> Option<String> {
+        self.sender.borrow().view.known().map(|primary| primary.name.clone())
+    }
+
+    /// Hears what a person says of the primary.
+    pub fn heed(&mut self, word: Word) {
+        match word {
+            Word::Accept { member, epoch } => self.tracker.accept(member, epoch),
+            Word::Withdraw => self.tracker.withdraw(),
+        }
+    }
+
+    /// Counts one look at one member.
+    pub fn count(&mut self, member: String, answer: &Answer, took: Duration) {
+        self.metrics.asked(&self.database, &member, answer, took);
+        self.counted.insert(member);
+    }
+
+    /// Counts one look at the list of members.
+    pub fn count_list(&self, ok: bool) {
+        self.metrics.listed(&self.database, ok);
+    }
+
+    /// Judges a look and tells what is believed, if that has changed.
+    pub fn publish(&mut self, look: Look, now: Instant) -> News {
+        let view = self.tracker.observe(&look.observations, now);
+        let answers = look.observations.into_iter().map(|(name, seen)| described(name, seen.answer)).collect();
+        let looked = self.sender.borrow().looked || look.complete;
+        let (members, credentials) = (look.members, look.credentials);
+        let state = DiscoveryState { looked, view, members, answers, credentials };
+        let (news, changed) = {
+            let before = &self.sender.borrow().view;
+            let news = News {
+                lost: before.known().is_some() && state.view.known().is_none(),
+                changed: before.epoch != state.view.epoch,
+            };
+            (news, before.state != state.view.state || before.frozen != state.view.frozen)
+        };
+        if changed {
+            tracing::info!(
+                database = self.database,
+                state = state.view.state.name(),
+                epoch = state.view.epoch,
+                frozen = state.view.frozen.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+                "{}",
+                state.view.why
+            );
+        }
+        self.metrics.view(&self.database, &state.view);
+        self.metrics.credentials(&self.database, state.credentials.as_ref(), look.expires);
+        self.sender.send_if_modified(|current| {
+            let differs = *current != state;
+            *current = state;
+            differs
+        });
+        news
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.metrics.forget(&self.database, std::mem::take(&mut self.counted));
+    }
+}

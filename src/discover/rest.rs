@@ -1,0 +1,208 @@
+//! Asks Patroni's REST API.
+//!
+//! Every member is asked for `/primary` once per interval, and five times a second while no primary is known; each has
+//! one request in flight at most. `/cluster` makes the member read its store, which may hang: it is asked rarely, only
+//! to find the members, and of members that take turns.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::sync::mpsc;
+
+use super::{
+    Member, PatroniConfig, TICK, Word,
+    book::Book,
+    http::Way,
+    patroni::{self, ClusterBody, PatroniError},
+    publish::{Look, Publisher},
+};
+use crate::core::primary::Answer;
+
+/// Pause between two looks at a member while no primary is known.
+const FAST_PAUSE: Duration = Duration::from_millis(200);
+/// A database without a primary for this long is not about to get one: look at the ordinary pace again.
+const FAST_FOR: Duration = Duration::from_secs(600);
+/// Pause between two looks at the list of members.
+const LIST_PAUSE: Duration = Duration::from_secs(30);
+/// After a change of primary the list is looked at again: roles lag by a second.
+const LIST_AFTER_CHANGE: Duration = Duration::from_secs(2);
+/// A member that is on no list asks for a look at the list, but not more often than this.
+const LIST_FOR_UNLISTED: Duration = Duration::from_secs(10);
+/// First pause after a list could not be had; doubles up to [`LIST_PAUSE`].
+const LIST_RETRY: Duration = Duration::from_millis(500);
+/// Giving up early would leave the member's request running and fill its five threads.
+const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// When the list of members is looked at, and of whom.
+#[derive(Debug)]
+struct ListSchedule {
+    next: Instant,
+    failures: u32,
+    /// Number of lists asked for, so that the members take turns.
+    asked: usize,
+    in_flight: bool,
+    /// When the last list came.
+    last: Option<Instant>,
+}
+
+enum Done {
+    Asked { url: String, answer: Answer, took: Duration },
+    Listed { url: String, list: Result<ClusterBody, PatroniError> },
+}
+
+pub(super) struct Task {
+    config: PatroniConfig,
+    book: Book,
+    publisher: Publisher,
+    list: ListSchedule,
+    /// How long the fast pace is worth it.
+    fast_until: Instant,
+    in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
+    way: Way,
+}
+
+impl Task {
+    /// Goes on from the members that were known.
+    pub fn new(config: PatroniConfig, members: Vec<Member>, publisher: Publisher, now: Instant) -> Self {
+        let seeds: BTreeSet<String> = config.urls.iter().filter_map(|url| patroni::base_url(url)).collect();
+        let way = Way::new(config.access.clone(), seeds.iter().any(|url| url.starts_with("https:")));
+        let mut task = Self {
+            list: ListSchedule { next: now, failures: 0, asked: 0, in_flight: false, last: None },
+            fast_until: now + FAST_FOR,
+            in_flight: FuturesUnordered::new(),
+            book: Book::new(seeds, members, now),
+            config,
+            publisher,
+            way,
+        };
+        task.publish(now);
+        task
+    }
+
+    pub async fn run(mut self, mut spoken: mpsc::Receiver<Word>) {
+        loop {
+            let now = Instant::now();
+            self.ask_members(now);
+            self.ask_for_the_list(now);
+            let next = self.book.next_due(self.pause(now)).into_iter().chain([now + TICK]).min().unwrap_or(now);
+            let next = if self.list.in_flight { next } else { next.min(self.list.next) };
+            // Never spin, whatever a schedule says.
+            let next = next.max(now + Duration::from_millis(10));
+            tokio::select! {
+                Some(done) = self.in_flight.next(), if !self.in_flight.is_empty() => self.take(done, Instant::now()),
+                Some(word) = spoken.recv() => self.publisher.heed(word),
+                () = self.way.changed() => {}
+                () = tokio::time::sleep_until(next.into()) => {}
+            }
+            self.publish(Instant::now());
+        }
+    }
+
+    fn pause(&self, now: Instant) -> Duration {
+        if self.publisher.primary().is_some() || now > self.fast_until {
+            self.config.interval
+        } else {
+            self.config.interval.min(FAST_PAUSE)
+        }
+    }
+
+    fn ask_members(&mut self, now: Instant) {
+        let Some(http) = self.way.http() else { return };
+        for url in self.book.due(self.pause(now), now, self.config.max_age()) {
+            self.book.asked(&url, now);
+            let (http, timeout) = (http.clone(), self.config.timeout);
+            let ask = async move {
+                let started = Instant::now();
+                let answer = match http {
+                    Ok(http) => patroni::ask(&http, &url, timeout).await,
+                    Err(error) => Answer::Unreachable { error },
+                };
+                Done::Asked { url, answer, took: started.elapsed() }
+            };
+            self.in_flight.push(ask.boxed());
+        }
+    }
+
+    /// Only of a member that answered the cheap question, so that a hung one isn't burdened.
+    fn ask_for_the_list(&mut self, now: Instant) {
+        if self.list.in_flight || now < self.list.next {
+            return;
+        }
+        let answering = self.book.answering();
+        let Some(Ok(http)) = self.way.http().filter(|_| !answering.is_empty()) else {
+            self.list.next = now + FAST_PAUSE;
+            return;
+        };
+        let url = answering[self.list.asked % answering.len()].clone();
+        self.list.asked += 1;
+        self.list.in_flight = true;
+        let http = http.clone();
+        let ask = async move {
+            let list = patroni::cluster(&http, &url, LIST_TIMEOUT).await;
+            Done::Listed { url, list }
+        };
+        self.in_flight.push(ask.boxed());
+    }
+
+    fn take(&mut self, done: Done, now: Instant) {
+        match done {
+            Done::Asked { url, answer, took } => {
+                let known = self.book.name_of(&url);
+                self.publisher.count(known, &answer, took);
+                let unlisted = self.book.answered(&url, answer, now);
+                if unlisted && self.list.last.is_some_and(|last| now >= last + LIST_FOR_UNLISTED) {
+                    self.list.next = self.list.next.min(now);
+                }
+            }
+            Done::Listed { url, list } => {
+                self.list.in_flight = false;
+                self.publisher.count_list(list.as_ref().is_ok_and(|list| !list.members.is_empty()));
+                match list {
+                    // For a moment after a recovery of the store the list is empty: that's no list.
+                    Ok(list) if !list.members.is_empty() => {
+                        self.list.failures = 0;
+                        self.list.last = Some(now);
+                        self.list.next = now + LIST_PAUSE;
+                        self.book.listed(list, self.publisher.primary().as_deref(), now);
+                    }
+                    failed => {
+                        if self.list.failures == 0 {
+                            let error = failed.err().map_or_else(|| "the list is empty".to_owned(), |e| e.to_string());
+                            tracing::info!(
+                                database = self.publisher.database,
+                                url,
+                                error,
+                                "the list of members can't be had; keeping the last one and asking another member"
+                            );
+                        }
+                        let pause = LIST_RETRY * 2u32.saturating_pow(self.list.failures.min(10));
+                        self.list.failures += 1;
+                        self.list.next = now + pause.min(LIST_PAUSE);
+                    }
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        let news = self.publisher.publish(
+            Look {
+                complete: self.book.all_heard(),
+                observations: self.book.observations(),
+                members: self.book.members(),
+                credentials: self.way.standing(),
+                expires: self.way.expires(),
+            },
+            now,
+        );
+        if news.lost {
+            self.fast_until = now + FAST_FOR;
+        }
+        if news.changed {
+            self.list.next = self.list.next.min(now + LIST_AFTER_CHANGE);
+        }
+    }
+}
