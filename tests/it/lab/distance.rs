@@ -109,7 +109,7 @@ fn every_third_packet_lost_is_loss_and_not_distance() {
             Ok(readings.iter().any(|reading| reading.loss_percent > 0 && reading.rtt_us.is_some()))
         };
         let lived = stage
-            .wait("n5 tells of the loss", |_| lossy().unwrap_or(false))
+            .until("n5 to tell of the loss", lossy)
             .and_then(|()| stage.stays("labels and pods", Duration::from_secs(12), picture));
         stage.lab.wan(Site::Dc1, Site::Dc3, "heal")?;
         lived?;

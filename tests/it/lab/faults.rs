@@ -52,7 +52,7 @@ fn a_node_that_loses_its_power_keeps_its_label_and_gets_no_pods() {
         stage.lab.node("n6", NodeAction::Kill)?;
         let lived = || -> Result<()> {
             let ready = ["get", "node", "n6", "-o", "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}"];
-            stage.wait("n6 is noticed to be away", |_| stage.kubectl(ready).is_ok_and(|status| status == "Unknown"))?;
+            stage.until("n6 to be noticed as away", || Ok(stage.kubectl(ready)? == "Unknown"))?;
             stage.stays("the labels", Duration::from_secs(5), |seen| seen.labels.clone())?;
             stage.switch("pg3")?;
             stage.wait("all pods are beside pg3, where only n5 is left", |seen| {

@@ -59,7 +59,7 @@ fn a_member_that_is_added_is_measured_before_it_is_needed_and_a_removed_one_is_f
             stage.wait("pg4 is a member", |seen| members(seen).contains(&"pg4"))?;
             let status = stage.status()?;
             let host = status.members.iter().find(|m| m.name == "pg4").context("pg4 is a member")?.host.clone();
-            stage.wait("every agent has measured pg4", |_| measured_everywhere(stage, &host).unwrap_or(false))?;
+            stage.until("every agent to measure pg4", || measured_everywhere(stage, &host))?;
             stage.switch("pg4")?;
             // As near as pg3: it stands beside it.
             stage.wait("the labels follow pg4", |seen| known(seen) == Some("pg4") && seen.labels_right("pg3"))?;

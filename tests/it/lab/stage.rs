@@ -125,6 +125,17 @@ impl Stage {
         self.scene.wait(PATIENCE, what, holds)
     }
 
+    /// Waits until `holds`, which may ask the API server. [`Stage::wait`] can't: what the watches saw is locked meanwhile,
+    /// and they run on the threads that the answer has to come through.
+    pub fn until(&self, what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds().with_context(|| format!("waiting for {what}"))? {
+            ensure!(Instant::now() < deadline, "not within {} s: {what}", PATIENCE.as_secs());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
     /// Checks for `window` that `look` sees what it saw at first.
     pub fn stays<T: PartialEq + std::fmt::Debug>(
         &self,
