@@ -10,6 +10,7 @@ mod tools;
 
 use std::{
     collections::BTreeMap,
+    fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
@@ -35,6 +36,10 @@ use tools::{python, user};
 
 /// How long a start may take on a busy machine; about 10 s is usual.
 const START_WITHIN: Duration = Duration::from_secs(90);
+
+/// A Patroni claims the initialisation in its first second.
+const CLAIMED_WITHIN: Duration = Duration::from_secs(20);
+const ATTEMPTS: usize = 3;
 
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -79,6 +84,21 @@ impl Patroni {
     /// streams from it.
     pub fn start(context: &Context) -> Result<Patroni> {
         ensure!(!context.hosts.is_empty(), "a Patroni cluster needs at least one host");
+        for _ in 0..ATTEMPTS {
+            if let Some(patroni) = Patroni::try_to_start(context)? {
+                return Ok(patroni);
+            }
+            for host in &context.hosts {
+                let directory = context.state.join(&host.name);
+                fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
+            }
+        }
+        bail!("in {ATTEMPTS} attempts no Patroni began to initialise the database; see the members' patroni.log")
+    }
+
+    /// `None`: nobody initialises the database. On a busy machine the store may take a Patroni's claim to do it and
+    /// answer too late; then that Patroni waits for another one for ever (4.1.5).
+    fn try_to_start(context: &Context) -> Result<Option<Patroni>> {
         let patroni = Patroni { context: context.clone(), python: python(&context.cache)?, members: Mutex::default() };
         let stores: Vec<_> = context.hosts.iter().map(|host| (host.name.clone(), host.address)).collect();
         for host in &context.hosts {
@@ -95,8 +115,15 @@ impl Patroni {
                 })?;
             }
         }
+        let deadline = Instant::now() + CLAIMED_WITHIN;
+        while !context.hosts.iter().any(|host| context.state.join(&host.name).join("data").exists()) {
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            thread::sleep(LOOK_EVERY);
+        }
         patroni.wait_until_settled(START_WITHIN)?;
-        Ok(patroni)
+        Ok(Some(patroni))
     }
 
     /// Waits until there is a primary and every other member that runs streams from it. A crash of a new primary before
