@@ -9,8 +9,6 @@
 
 mod skip;
 
-use std::borrow::Cow;
-
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Unexpected, Visitor, value::Error},
@@ -61,31 +59,21 @@ impl<'de> Reader<'de> {
 
     fn skip(&mut self) -> Result<(), Error> {
         let length = match self.peek() {
-            Some(b'"') => skip::string(self.rest()),
+            Some(b'"') => skip::string(self.rest()).map(|(length, _)| length),
             Some(b'{' | b'[') => skip::nest(self.rest()),
-            Some(b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => skip::scalar(self.rest()),
+            Some(b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => Some(skip::scalar(self.rest())),
             _ => None,
         };
         self.at += length.ok_or_else(|| self.unexpected("a value"))?;
         Ok(())
     }
 
-    /// The string that begins here, without its quotes and with its escapes.
-    fn raw(&mut self) -> Result<&'de [u8], Error> {
-        let quoted = self.rest();
-        let length = skip::string(quoted).ok_or_else(|| self.unexpected("a string"))?;
+    /// The string that begins here, with its quotes, and whether it has escapes.
+    fn quoted(&mut self) -> Result<(&'de [u8], bool), Error> {
+        let rest = self.rest();
+        let (length, escapes) = skip::string(rest).ok_or_else(|| self.unexpected("a string that ends"))?;
         self.at += length;
-        Ok(&quoted[1..length - 1])
-    }
-
-    fn string(&mut self) -> Result<Cow<'de, str>, Error> {
-        let begin = self.at;
-        let raw = self.raw()?;
-        if raw.iter().any(|&byte| byte == b'\\' || byte < b' ') {
-            // serde_json knows escapes, and refuses control characters.
-            return serde_json::from_slice(&self.text[begin..self.at]).map(Cow::Owned).map_err(Error::custom);
-        }
-        std::str::from_utf8(raw).map(Cow::Borrowed).map_err(Error::custom)
+        Ok((&rest[..length], escapes))
     }
 
     /// Steps over what stands before the next member of an object or list: nothing before the first, else a comma.
@@ -108,7 +96,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.peek() {
-            Some(b'"') => visit(self.string()?, visitor),
+            Some(b'"') => visit_text(self.quoted()?, visitor),
             Some(b'{') => {
                 self.at += 1;
                 visitor.visit_map(Members { reader: self, first: true })
@@ -155,11 +143,17 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 }
 
-fn visit<'de, V: Visitor<'de>>(text: Cow<'de, str>, visitor: V) -> Result<V::Value, Error> {
-    match text {
-        Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
-        Cow::Owned(text) => visitor.visit_string(text),
+fn visit_text<'de, V: Visitor<'de>>((quoted, escapes): (&'de [u8], bool), visitor: V) -> Result<V::Value, Error> {
+    let text = inside(quoted);
+    if escapes || text.iter().any(|&byte| byte < b' ') {
+        // serde_json knows escapes, and refuses control characters.
+        return visitor.visit_string(serde_json::from_slice(quoted).map_err(Error::custom)?);
     }
+    visitor.visit_borrowed_str(std::str::from_utf8(text).map_err(Error::custom)?)
+}
+
+fn inside(quoted: &[u8]) -> &[u8] {
+    &quoted[1..quoted.len() - 1]
 }
 
 /// What is left of an object or a list.
@@ -205,18 +199,15 @@ impl<'de> Deserializer<'de> for Key<'_, 'de> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visit(self.0.string()?, visitor)
+        visit_text(self.0.quoted()?, visitor)
     }
 
     /// The name of a field, to be compared and no more: as bytes, whatever they are.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let begin = self.0.at;
-        let raw = self.0.raw()?;
-        if raw.contains(&b'\\') {
-            self.0.at = begin;
-            return self.deserialize_any(visitor);
+        match self.0.quoted()? {
+            (quoted, false) => visitor.visit_borrowed_bytes(inside(quoted)),
+            escaped => visit_text(escaped, visitor),
         }
-        visitor.visit_borrowed_bytes(raw)
     }
 
     forward_to_deserialize_any! {
