@@ -7,13 +7,14 @@ LAB := target/release/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 STATE := target/lab
 
-.PHONY: help demo test test-unit test-light test-lab bench bench-admission bench-fleet bench-reactions reviews lint deny build tools images crds lab-up lab-down lab-shell clean
+.PHONY: help demo test test-unit test-light test-lab bench bench-admission bench-fleet bench-reactions reviews fuzz fuzz-build lint deny build tools images crds lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
 	@echo "make lab-up, lab-shell, lab-down   a lab to look around in"
 	@echo "make bench                         speed: admission, reactions, 5,000 nodes"
 	@echo "make reviews                       records what a real API server asks webhooks about pods"
+	@echo "make fuzz                          every fuzz target for 20 s; FUZZ_SECONDS=600 for longer"
 	@echo "make lint, deny, crds              what CI checks besides the tests"
 
 demo: images
@@ -56,8 +57,27 @@ bench-reactions: images
 reviews: tools
 	$(LAB) reviews
 
+# Every fuzz target for a while: FUZZ_SECONDS=600 for long runs. What breaks one is left in fuzz/artifacts.
+FUZZ_SECONDS := 20
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+.PHONY: $(addprefix fuzz-,$(FUZZ_TARGETS))
+
+fuzz: $(addprefix fuzz-,$(FUZZ_TARGETS))
+
+fuzz-build:
+	cd fuzz && cargo build --release --locked
+
+$(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%: fuzz-build
+	@mkdir -p fuzz/artifacts/$* fuzz/target/corpus/$* fuzz/corpus/$*
+	@echo "fuzz $*: $(FUZZ_SECONDS) s"
+	@cd fuzz && target/*/release/$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -dict=words.dict \
+		-artifact_prefix=artifacts/$*/ target/corpus/$* corpus/$* > target/$*.log 2>&1 \
+		|| { grep -v '^[\#"]' target/$*.log | tail -40; exit 1; }
+	@grep -h '^Done' fuzz/target/$*.log
+
 lint:
 	cargo fmt --all --check
+	cd fuzz && cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 deny:

@@ -3,6 +3,7 @@
 //! Whatever arrives, the pod is allowed. The answer carries the request's own uid wherever one can be read, because the
 //! API server takes any other answer for a failed call.
 
+pub mod json;
 pub mod view;
 mod written;
 
@@ -258,7 +259,7 @@ pub fn review(bytes: &[u8], view: &View, now: Instant) -> Answer {
 }
 
 fn decide(bytes: &[u8], view: &View, now: Instant) -> Answer {
-    let review = match serde_json::from_slice::<Review<'_>>(bytes) {
+    let review = match json::from_slice::<Review<'_>>(bytes) {
         Ok(review) if &*review.api_version == API_VERSION => review,
         Ok(_) => return failed(bytes, Failure::Version),
         Err(_) => return failed(bytes, Failure::Unreadable),
@@ -364,25 +365,30 @@ fn told(warnings: &[Warning]) -> Vec<String> {
 /// the API server writes before anything that a user could have written.
 fn read_uid(bytes: &[u8]) -> Option<(String, String)> {
     #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Lean<'a> {
-        #[serde(borrow, default)]
-        api_version: Option<Text<'a>>,
+    struct Asked<'a> {
         #[serde(borrow)]
-        request: LeanRequest<'a>,
+        request: AskedRequest<'a>,
     }
     #[derive(Deserialize)]
-    struct LeanRequest<'a> {
+    struct AskedRequest<'a> {
         #[serde(borrow)]
         uid: Text<'a>,
-        #[serde(default, rename = "object")]
-        _object: IgnoredAny,
     }
-    let (version, uid) = match serde_json::from_slice::<Lean<'_>>(bytes) {
-        Ok(review) => (review.api_version.map(|version| version.0.into_owned()), review.request.uid.0.into_owned()),
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Versioned<'a> {
+        #[serde(borrow)]
+        api_version: Text<'a>,
+    }
+    let uid = match json::from_slice::<Asked<'_>>(bytes) {
+        Ok(review) => review.request.uid.0.into_owned(),
         // A review without a uid of its own has others, such as its pod's owner's.
-        Err(error) if error.is_data() => return None,
-        Err(_) => (find_text(bytes, "apiVersion").map(str::to_owned), find_text(bytes, "uid")?.to_owned()),
+        Err(_) if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() => return None,
+        Err(_) => find_text(bytes, "uid")?.to_owned(),
+    };
+    let version = match json::from_slice::<Versioned<'_>>(bytes) {
+        Ok(review) => Some(review.api_version.0.into_owned()),
+        Err(_) => find_text(bytes, "apiVersion").map(str::to_owned),
     };
     // Answer in the asker's own version, if it is one.
     let version = version.filter(|version| version.len() <= 64 && version.starts_with("admission.k8s.io/"));

@@ -75,6 +75,12 @@ fn changed(path: &str, value: Value) -> Value {
     request
 }
 
+fn with_affinity(affinity: Value) -> Value {
+    let mut pod = pod();
+    pod["spec"]["affinity"] = affinity;
+    request("shop", pod)
+}
+
 pub(crate) const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 
 #[test]
@@ -205,6 +211,21 @@ fn what_cannot_be_read_is_allowed_with_its_uid_where_there_is_one() {
         (deep.as_bytes(), 200, Outcome::Injected),
         (twice.as_bytes(), 200, failed(Failure::Unreadable)),
         (first.as_bytes(), 200, failed(Failure::Unreadable)),
+        // serde takes lists for objects; what a patch adds to them would fail the pod's creation.
+        (changed("/request/object/spec", json!([])).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
+        (with_affinity(json!([])).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
+        (with_affinity(json!({"nodeAffinity": []})).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
+        // The uid is the request's, whatever stands before it.
+        (
+            br#"{"apiVersion":1,"uid":"u","request":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002"}}"#,
+            200,
+            failed(Failure::Unreadable),
+        ),
+        (
+            br#"{"apiVersion":1,"x":"uid","request":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002"}}"#,
+            200,
+            failed(Failure::Unreadable),
+        ),
     ] {
         let (answer, body) = ask(bytes);
         assert_eq!((answer.status, answer.outcome), (status, outcome), "{}", String::from_utf8_lossy(&answer.body));

@@ -390,6 +390,9 @@ impl<'f> Wishes<'f> {
 #[path = "affinity/tests.rs"]
 mod tests;
 
+#[cfg(any(test, fuzzing))]
+pub mod laws;
+
 #[cfg(test)]
 #[path = "affinity/properties.rs"]
-pub(crate) mod properties;
+mod properties;

@@ -16,6 +16,9 @@ use crate::{
 
 /// Most members that one database may have.
 pub const MAX_MEMBERS: usize = 64;
+/// Longest text that is taken from an answer, in bytes: names, states and hosts, and what is said of a body that is not
+/// Patroni's. They go into the status of the DatabaseCluster, into events and logs.
+pub const LONGEST_TEXT: usize = 256;
 /// Largest timeline that PostgreSQL can have (`TimeLineID` has 32 bits).
 const MAX_TIMELINE: u64 = u32::MAX as u64;
 
@@ -115,27 +118,55 @@ enum Identifier {
 /// Reads the body that Patroni's health endpoints share. Unknown fields are ignored.
 ///
 /// # Errors
-/// When it isn't JSON, a field that counts has a wrong type, or `state` or `role` is missing.
+/// When it isn't JSON, a field that counts has a wrong type or is too long, or `state` or `role` is missing.
 pub fn parse_member(body: &[u8]) -> Result<MemberBody, PatroniError> {
-    let raw: RawMember = serde_json::from_slice(body).map_err(|error| PatroniError::Body(error.to_string()))?;
+    let raw: RawMember = read(body)?;
     if let Some(timeline) = raw.timeline.filter(|timeline| *timeline > MAX_TIMELINE) {
         // Believed once, it would bar every true timeline for ever.
         return Err(PatroniError::Body(format!("timeline {timeline} is greater than PostgreSQL can have")));
     }
+    let name = raw.patroni.and_then(|patroni| patroni.name).filter(|name| !name.is_empty());
+    let system_identifier = raw.database_system_identifier.map(|id| match id {
+        Identifier::Text(text) => text,
+        Identifier::Number(number) => number.to_string(),
+    });
+    short("state", Some(&raw.state))?;
+    short("role", Some(&raw.role))?;
+    short("patroni.name", name.as_deref())?;
+    short("database_system_identifier", system_identifier.as_deref())?;
     Ok(MemberBody {
-        name: raw.patroni.and_then(|patroni| patroni.name).filter(|name| !name.is_empty()),
+        name,
         state: raw.state,
         role: raw.role,
         timeline: raw.timeline.filter(|timeline| *timeline > 0),
-        system_identifier: raw.database_system_identifier.map(|id| match id {
-            Identifier::Text(text) => text,
-            Identifier::Number(number) => number.to_string(),
-        }),
+        system_identifier,
         cluster_unlocked: raw.cluster_unlocked,
         failsafe: raw.failsafe_mode_is_active,
         pause: raw.pause,
         dcs_last_seen_s: raw.dcs_last_seen,
     })
+}
+
+fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, PatroniError> {
+    serde_json::from_slice(body).map_err(|error| {
+        // It quotes what it met, however long that is.
+        let mut told = error.to_string();
+        if told.len() > LONGEST_TEXT {
+            let fits = (0..=LONGEST_TEXT - "…".len()).rev().find(|&at| told.is_char_boundary(at));
+            told.truncate(fits.unwrap_or_default());
+            told.push('…');
+        }
+        PatroniError::Body(told)
+    })
+}
+
+fn short(field: &str, text: Option<&str>) -> Result<(), PatroniError> {
+    match text.map(str::len) {
+        Some(bytes) if bytes > LONGEST_TEXT => {
+            Err(PatroniError::Body(format!("{field} has {bytes} bytes, more than {LONGEST_TEXT}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What `/cluster` says.
@@ -165,11 +196,16 @@ struct RawClusterMember {
 /// has them.
 ///
 /// # Errors
-/// When it isn't JSON, or a field that counts has a wrong type.
+/// When it isn't JSON, or a field that counts has a wrong type or is too long.
 pub fn parse_cluster(body: &[u8]) -> Result<ClusterBody, PatroniError> {
-    let raw: RawCluster = serde_json::from_slice(body).map_err(|error| PatroniError::Body(error.to_string()))?;
+    let raw: RawCluster = read(body)?;
     if raw.members.len() > MAX_MEMBERS {
         return Err(PatroniError::Body(format!("{} members, more than {MAX_MEMBERS}", raw.members.len())));
+    }
+    for member in &raw.members {
+        short("name", Some(&member.name))?;
+        short("host", member.host.as_deref())?;
+        short("api_url", member.api_url.as_deref())?;
     }
     let leads = |member: &&RawClusterMember| matches!(member.role.as_str(), "leader" | "master" | "standby_leader");
     let leader = raw.members.iter().find(leads).map(|member| member.name.clone());
@@ -258,10 +294,16 @@ mod tests {
             (r#"{"state": "running", "role": "primary", "timeline": "3"}"#, "invalid type: string"),
             (r#"{"state": "running", "role": "primary", "timeline": -1}"#, "invalid value: integer `-1`"),
             (r#"{"state": "running", "role": "primary", "timeline": 99999999999}"#, "greater than PostgreSQL can have"),
+            (
+                &format!(r#"{{"state": "{}", "role": "primary"}}"#, "x".repeat(257)),
+                "state has 257 bytes, more than 256",
+            ),
+            (&format!(r#"{{"state": "running", "role": "primary", "timeline": "{}"}}"#, "ä".repeat(999)), "ä…"),
         ] {
             let error = parse_member(body.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with("answered with a body that isn't Patroni's: "), "{error}");
             assert!(error.contains(expected), "{body}: {error}");
+            assert!(error.len() < 2 * LONGEST_TEXT, "{error}");
         }
     }
 
@@ -287,5 +329,7 @@ mod tests {
         assert_eq!(parse_cluster(br#"{"members": [], "scope": "demo"}"#).unwrap(), ClusterBody::default());
         assert!(parse_cluster(br#"{"members": 3}"#).is_err());
         assert!(parse_cluster(br#"{"members": [{"name": "pg1", "port": "5432"}]}"#).is_err());
+        let long = format!(r#"{{"members": [{{"name": "{}"}}]}}"#, "x".repeat(257));
+        assert!(parse_cluster(long.as_bytes()).unwrap_err().to_string().ends_with("name has 257 bytes, more than 256"));
     }
 }

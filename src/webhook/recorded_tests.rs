@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     admission::{Outcome, tests as reviews},
     core::{
-        affinity::{Node, SkipReason, TierSummary, properties::allowed},
+        affinity::{Node, SkipReason, TierSummary, laws::allowed},
         follow::AffinityMode,
     },
 };

@@ -1,15 +1,12 @@
 //! Whatever pod arrives: its own rules are only narrowed, twice is once, and the patch applies.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::*;
-use crate::core::follow::{MoveMode, Weight};
-
-const KEYS: [&str; 3] = ["switchover", "switchover.dev/orders", "zone"];
-const VALUES: [&str; 6] = ["closely", "intermediate", "far", "a", "b", "3"];
+use super::{
+    Primary,
+    laws::{KEYS, VALUES, World},
+};
 
 fn requirement() -> impl Strategy<Value = Value> {
     let operators = ["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"];
@@ -83,30 +80,6 @@ fn pod() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Nodes of every label combination that matters, and a random part of them usable.
-fn nodes(usable: u64) -> Vec<Arc<Node>> {
-    let mut nodes = Vec::new();
-    for default in ["closely", "intermediate", "far", ""] {
-        for orders in ["closely", "far", ""] {
-            for zone in ["a", "b", "3"] {
-                let labels = [("switchover", default), ("switchover.dev/orders", orders), ("zone", zone)];
-                let number = nodes.len();
-                let labels = labels.into_iter().filter(|(_, value)| !value.is_empty());
-                nodes.push(Arc::new(Node::new(&format!("n{number}"), usable >> number & 1 == 1, labels)));
-            }
-        }
-    }
-    nodes
-}
-
-/// The nodes that a pod's own rules allow.
-pub(crate) fn allowed(pod: &Value, nodes: &[Arc<Node>]) -> Vec<String> {
-    let text = pod.to_string();
-    let pod: Pod<'_> = serde_json::from_str(&text).unwrap();
-    let spec = pod.spec.unwrap();
-    nodes.iter().filter(|node| rules::allow(&spec, node)).map(|node| node.name.to_string()).collect()
-}
-
 proptest! {
     #[test]
     fn a_patch_applies_only_narrows_and_is_done_once(
@@ -114,46 +87,6 @@ proptest! {
         usable in prop_oneof![Just(0), any::<u64>(), Just(u64::MAX)],
         primary in prop::sample::select(vec![Primary::Known, Primary::Unknown]),
     ) {
-        let now = Instant::now();
-        let nodes = nodes(usable);
-        let database = |name: &str| {
-            let node_label = crate::core::keys::default_node_label(name);
-            Database {
-                nodes: TierSummary::new(&nodes, &node_label).into(),
-                defaults: DatabaseDefaults {
-                    node_label: node_label.into(),
-                    mode: AffinityMode::Preferred,
-                    weight: Weight::default(),
-                    move_mode: MoveMode::Evict,
-                },
-                primary,
-                epoch: 1,
-                fresh_until: now + Duration::from_secs(1),
-            }
-        };
-        let (default, orders) = (database("default"), database("orders"));
-        let namespace = Namespace { label: Some("default".into()), ..Namespace::default() };
-        let lookup = |name: &str| match name { "default" => Some(&default), "orders" => Some(&orders), _ => None };
-        let text = pod.to_string();
-        let decision = decide(&serde_json::from_str(&text).unwrap(), Some(&namespace), lookup, now);
-        let Verdict::Inject(injection) = decision.verdict else { return Ok(()) };
-
-        let mut patched = pod.clone();
-        let patch = serde_json::to_value(&injection.operations).unwrap();
-        let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();
-        json_patch::patch(&mut patched, &patch).unwrap();
-
-        let (before, after) = (allowed(&pod, &nodes), allowed(&patched, &nodes));
-        prop_assert!(after.iter().all(|node| before.contains(node)), "loosened: {patched}");
-        if injection.summary.matches(r#""mode":"#).count() == injection.summary.matches(r#""mode":"preferred""#).count() {
-            prop_assert_eq!(&before, &after, "preferences must not exclude nodes");
-        } else {
-            let usable = |allowed: &[String]| nodes.iter().any(|n| n.usable && allowed.iter().any(|a| **a == *n.name));
-            prop_assert!(usable(&after), "no node is left: {}", patched);
-        }
-
-        let text = patched.to_string();
-        let again = decide(&serde_json::from_str(&text).unwrap(), Some(&namespace), lookup, now);
-        prop_assert_eq!(again.verdict, Verdict::Skip(SkipReason::AlreadyInjected));
+        World::new(usable, primary).holds(&pod);
     }
 }
