@@ -21,3 +21,4 @@ mod sql;
 mod tools;
 mod upheaval;
 mod webhook_faults;
+mod witness;
