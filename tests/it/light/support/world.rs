@@ -167,7 +167,7 @@ impl World {
             command.arg(format!("--client-name={}", lab::control_plane::WEBHOOK_CLIENT));
             command.arg("--tls-cert").arg(self.tls().join("tls.crt")).arg("--tls-key").arg(self.tls().join("tls.key"));
         }
-        let process = self.start(name, command)?;
+        let process = self.start_process(name, command)?;
         self.roles().insert(name.to_owned(), process);
         Ok(())
     }
@@ -176,10 +176,10 @@ impl World {
     pub fn start_aside(&self, role: &str, arguments: &[String]) -> Result<Process> {
         let mut command = Command::new(product());
         command.arg(role).args(arguments);
-        self.start(role, command)
+        self.start_process(role, command)
     }
 
-    fn start(&self, name: &str, command: Command) -> Result<Process> {
+    fn start_process(&self, name: &str, command: Command) -> Result<Process> {
         let (log, owned) = (self.log(name), name.to_owned());
         let place = Place { namespace: None, die_with_thread: true };
         self.keeper.run(move || Process::start(&owned, command, &log, &place))?
