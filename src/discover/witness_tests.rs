@@ -212,6 +212,19 @@ async fn a_primary_out_of_our_sight_is_seen_by_the_witness_and_a_silent_witness_
 }
 
 #[test]
+fn people_are_told_to_write_where_a_witness_is_written_of() {
+    let rules = WitnessRules {
+        url: "https://witness.example.com:8444".to_owned(),
+        secret_name: "witness".to_owned(),
+        server_name: None,
+        database: None,
+    };
+    let places = sources(&rules, "switchover-system").places();
+    assert_eq!(places.server_name, "spec.witness.serverName");
+    assert_eq!(places.identity, "tls.crt and tls.key of the Secret switchover-system/witness");
+}
+
+#[test]
 fn a_report_is_read_strictly() {
     let asked = Instant::now() + Duration::from_secs(3600);
     let read = |status: u16, body: &str| Report::read(&(status, body.as_bytes().to_vec()), "orders", asked);
