@@ -1,9 +1,9 @@
 //! What we show to servers, and by what we believe them: authorities, a client certificate, a user and a password.
 //!
-//! They lie in Secrets of the namespace that switchover runs in, and in files where there is no Kubernetes. [`Credentials::new`] makes them of what
-//! stands there, or says what is wrong with it; [`Access`] reads the Secrets again and again and hands out the newest good
-//! ones; [`Credentials::explain`] says what to do when a connection fails all the same. Nothing here knows whom they are
-//! for.
+//! They lie in Secrets of the namespace that switchover runs in, and in files where there is no Kubernetes.
+//! [`Credentials::new`] makes them of what stands there, or says what is wrong with it; [`Access`] reads it again and again
+//! and hands out the newest good ones; [`Credentials::explain`] says what to do when a connection fails all the same.
+//! Nothing here knows whom they are for.
 
 mod access;
 mod explain;

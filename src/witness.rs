@@ -3,7 +3,13 @@
 //! It runs anywhere, knows nothing of Kubernetes, and decides nothing. Whoever asks it gets each member's last answer and how
 //! old it is; what that amounts to is for the one who asks. See docs/witness.md.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json, Router,
@@ -158,7 +164,7 @@ async fn report(State(databases): State<Arc<Databases>>, Path(name): Path<String
         return unknown(&databases, error);
     };
     let (state, heard) = (discovery.state.borrow().clone(), discovery.heard.borrow().clone());
-    Json(Report::new(&name, &state.members, &heard, std::time::Instant::now())).into_response()
+    Json(Report::new(&name, &state.members, &heard, Instant::now())).into_response()
 }
 
 async fn elsewhere(State(databases): State<Arc<Databases>>, uri: Uri) -> Response {

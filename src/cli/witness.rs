@@ -1,6 +1,6 @@
 //! `switchover witness`: what was typed and what it means.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args as ClapArgs;
 
@@ -10,6 +10,9 @@ use crate::{
     credentials::Files,
     witness::{WitnessConfig, limits},
 };
+
+const NO_CLIENT_CA: &str = "a witness answers only those who show a certificate: write --client-ca FILE, with the authority \
+                            that signed the controllers' client certificate";
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct WitnessArgs {
@@ -94,14 +97,8 @@ impl WitnessArgs {
     /// # Errors
     /// Whoever reaches the port would be answered, or one name stands for two databases.
     pub fn config(self) -> Result<WitnessConfig, String> {
-        let Some(client_authorities) = self.client_ca else {
-            return Err(
-                "a witness answers only those who show a certificate: write --client-ca FILE, with the authority that \
-                        signed the controllers' client certificate"
-                    .to_owned(),
-            );
-        };
-        let mut databases = std::collections::BTreeMap::new();
+        let client_authorities = self.client_ca.ok_or(NO_CLIENT_CA)?;
+        let mut databases = BTreeMap::new();
         for Named { name, urls } in self.databases {
             if databases.insert(name.clone(), urls).is_some() {
                 return Err(format!("--database {name} is there twice: write its URLs into one, separated by commas"));
@@ -124,7 +121,7 @@ impl WitnessArgs {
             },
             interval: self.interval.0,
             timeout: self.timeout.0,
-            certificate_poll: std::time::Duration::from_secs(1),
+            certificate_poll: Duration::from_secs(1),
             limits: limits(),
         })
     }

@@ -78,14 +78,12 @@ fn best<'a>(
 }
 
 fn alone(seen: &BTreeMap<String, (String, &Sighting)>) -> String {
-    let shown = |(name, (_, sighting)): (&String, &(String, &Sighting))| match Member::witnessed(
-        sighting.status,
-        &sighting.body,
-    )
-    .standing
-    {
-        Standing::Confirmed { timeline } => format!("{name} (primary, timeline {timeline})"),
-        _ => name.clone(),
+    let shown = |(name, (_, sighting)): (&String, &(String, &Sighting))| {
+        let member = Member::witnessed(sighting.status, &sighting.body);
+        match member.standing {
+            Standing::Confirmed { timeline } => format!("{name} (primary, timeline {timeline})"),
+            _ => name.clone(),
+        }
     };
     let shown: Vec<String> = seen.iter().map(shown).collect();
     format!("only the witness sees {}: on its word alone nothing is believed or moved", shown.join(", "))

@@ -100,7 +100,7 @@ async fn believed(scene: &Scene, state: &str, why: &str) -> Result<()> {
 }
 
 #[test]
-fn a_data_centre_out_of_sight_is_no_failover_and_an_old_leader_on_our_side_is_not_believed_where_a_witness_sees_more() {
+fn what_a_witness_sees_decides_where_a_data_centre_is_out_of_our_sight() {
     scene("witness", async |scene| {
         scene.nodes(&[1, 3], 1).await?;
         // The same members, as the controllers and as the witness reach them.
@@ -155,10 +155,17 @@ fn a_data_centre_out_of_sight_is_no_failover_and_an_old_leader_on_our_side_is_no
         assert_eq!(scene.tiers().await?, NEAR_PG3);
 
         // What can't work is refused in a sentence.
-        let plain = json!({"witness": {"url": "http://10.9.0.1:8444", "secretName": "witness"}});
-        let refused =
-            scene.database_at("witness-plain", &ours.urls(), plain).await.expect_err("in the clear").to_string();
-        assert!(refused.contains("spec.witness.url: write a base URL with https://"), "{refused}");
+        let operator =
+            json!({"patroni": null, "operator": {"kind": "CloudNativePG", "namespace": "a", "cluster": "b"}});
+        let plain = json!({"url": "http://10.9.0.1:8444", "secretName": "witness"});
+        let secure = json!({"url": site.url, "secretName": "witness"});
+        for (spec, sentence) in [
+            (json!({"witness": plain}), "spec.witness.url: write a base URL with https://"),
+            (json!({"witness": secure, "discovery": operator}), "spec.witness: a witness asks Patroni's REST API"),
+        ] {
+            let refused = scene.database_at("witness-wrong", &ours.urls(), spec).await.expect_err(sentence).to_string();
+            assert!(refused.contains(sentence), "{refused}");
+        }
         Ok(())
     });
 }
