@@ -1,13 +1,16 @@
 //! What was typed ([`Args`]) → what it means (each role's config). Every flag has an environment variable of the same
 //! name: `--tick` is `SWITCHOVER_TICK`.
 
+mod witness;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+pub use self::witness::WitnessArgs;
 use crate::{
-    agent::AgentConfig, api::Span, controller::ControllerConfig, core::settle::Rules, lease::LeaseConfig,
-    tls::install::Rotation, webhook::WebhookConfig,
+    agent::AgentConfig, api::Span, controller::ControllerConfig, core::settle::Rules, credentials::Files,
+    lease::LeaseConfig, tls::install::Rotation, webhook::WebhookConfig,
 };
 
 /// Keeps pods close to the PostgreSQL primary.
@@ -72,6 +75,8 @@ pub enum Command {
     Webhook(WebhookArgs),
     /// Run a node's agent: measures the distance to every database member
     Agent(AgentArgs),
+    /// Run a witness at another site, without Kubernetes: tells controllers what it hears from members that they can't see
+    Witness(WitnessArgs),
 }
 
 /// How output looks.
@@ -450,6 +455,19 @@ fn between(least: Span, most: Span) -> impl Fn(&str) -> Result<Span, String> + C
     }
 }
 
+impl RecordArgs {
+    /// The files with the credentials for members that `--url` names.
+    #[must_use]
+    pub fn files(&self) -> Files {
+        Files {
+            authorities: self.ca_file.clone(),
+            certificate: self.cert_file.clone(),
+            key: self.key_file.clone(),
+            server_name: self.server_name.clone(),
+        }
+    }
+}
+
 impl ReplayArgs {
     /// What was typed means this.
     #[must_use]
@@ -546,8 +564,9 @@ mod tests {
 
     #[test]
     fn every_flag_of_a_role_has_an_environment_variable_of_its_name() {
-        for role in
-            Args::command().get_subcommands().filter(|c| ["controller", "webhook", "agent"].contains(&c.get_name()))
+        for role in Args::command()
+            .get_subcommands()
+            .filter(|c| ["controller", "webhook", "agent", "witness"].contains(&c.get_name()))
         {
             for flag in role.get_arguments().filter(|flag| flag.get_long().is_some_and(|name| name != "help")) {
                 let expected = format!("SWITCHOVER_{}", flag.get_long().unwrap().to_uppercase().replace('-', "_"));

@@ -1,12 +1,13 @@
 //! What we show to servers, and by what we believe them: authorities, a client certificate, a user and a password.
 //!
-//! They lie in Secrets of the namespace that switchover runs in, and nowhere else. [`Credentials::new`] makes them of what
-//! stands there, or says what is wrong with it; [`Access`] reads the Secrets again and again and hands out the newest good
-//! ones; [`Credentials::explain`] says what to do when a connection fails all the same. Nothing here knows whom they are
-//! for.
+//! They lie in Secrets of the namespace that switchover runs in, and in files where there is no Kubernetes.
+//! [`Credentials::new`] makes them of what stands there, or says what is wrong with it; [`Access`] reads it again and again
+//! and hands out the newest good ones; [`Credentials::explain`] says what to do when a connection fails all the same.
+//! Nothing here knows whom they are for.
 
 mod access;
 mod explain;
+mod files;
 mod parts;
 mod secrets;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use rustls::{
 
 pub use self::{
     access::{Access, Held, Pace, Standing},
+    files::Files,
     parts::{BasicParts, Part, TlsParts},
     secrets::{Data, Sources},
 };
@@ -50,6 +52,8 @@ pub enum CredentialsError {
     Key { part: String, problem: String },
     #[error("{part}: {problem}: write the {what} as it is, without anything around it")]
     BasicAuth { part: String, problem: &'static str, what: &'static str },
+    #[error("{file}: {said}: write the path of a PEM file that you may read")]
+    File { file: String, said: String },
     #[error("{0} is no DNS name and no address: write a name that stands in the servers' certificates")]
     ServerName(String),
     #[error("this machine has no root certificates{why}: put the authorities to trust into {place}")]

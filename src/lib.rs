@@ -31,6 +31,8 @@ pub mod leftovers;
 pub mod agent;
 pub mod probe;
 
+pub mod witness;
+
 pub mod cli;
 pub mod cluster;
 pub mod decide;

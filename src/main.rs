@@ -7,7 +7,7 @@ use clap::Parser;
 use switchover::{
     agent, api,
     cli::{Args, Command, LogArgs, LogFormat, Manifest},
-    cluster, controller, decide, explain, record, replay, status, tls, uninstall, webhook,
+    cluster, controller, decide, explain, record, replay, status, tls, uninstall, webhook, witness,
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -37,9 +37,9 @@ fn main() -> ExitCode {
 fn start(args: Args) -> Result<(), Failure> {
     log(&args.log)?;
     tls::install_provider();
-    // An agent runs on every node and has little to do; one thread costs less than a pool.
+    // Agents and witnesses have little to do, and agents run on every node; one thread costs less than a pool.
     let mut runtime = match args.command {
-        Command::Agent(_) => tokio::runtime::Builder::new_current_thread(),
+        Command::Agent(_) | Command::Witness(_) => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     runtime.enable_all().build()?.block_on(dispatch(args.command))
@@ -62,6 +62,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Webhook(args) => {
             webhook::run(args.config(), cluster::client(None).await?, until_terminated()?).await?
         }
+        Command::Witness(args) => witness::run(args.config()?, until_terminated()?).await?,
         Command::Agent(args) => agent::run(args.config(), cluster::client(None).await?, until_terminated()?).await?,
     }
     Ok(())

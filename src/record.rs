@@ -20,7 +20,7 @@ use crate::{
     api::DatabaseCluster,
     cli::RecordArgs,
     cluster::{self, ClusterError},
-    credentials::{Access, Credentials, CredentialsError, Places, TlsParts},
+    credentials::{Access, Credentials, CredentialsError},
     discover::{
         book::Book,
         http::{Http, HttpError},
@@ -53,8 +53,6 @@ pub enum RecordError {
     NotByPatroni(String),
     #[error("{0}")]
     Credentials(#[from] CredentialsError),
-    #[error("{file}: {source}: write the path of a PEM file that you may read")]
-    File { file: String, source: io::Error },
     #[error("{0}")]
     Http(#[from] HttpError),
     #[error("can't write to standard output: {0}")]
@@ -68,7 +66,7 @@ pub enum RecordError {
 pub async fn run(args: &RecordArgs, stop: CancellationToken) -> Result<(), RecordError> {
     let (urls, credentials) = match &args.database {
         Some(name) => members_of(name, args).await?,
-        None => (args.urls.clone(), given(args)?),
+        None => (args.urls.clone(), args.files().load()?),
     };
     let tls = urls.iter().any(|url| url.starts_with("https:"));
     let credentials = Arc::new(credentials);
@@ -83,20 +81,6 @@ pub async fn run(args: &RecordArgs, stop: CancellationToken) -> Result<(), Recor
         }
         Err(error) => Err(error),
     }
-}
-
-/// What the flags name.
-fn given(args: &RecordArgs) -> Result<Credentials, RecordError> {
-    let places = Places {
-        authorities: "--ca-file".to_owned(),
-        identity: "--cert-file and --key-file".to_owned(),
-        server_name: "--server-name".to_owned(),
-        basic_auth: "them of a Secret, and record its DatabaseCluster".to_owned(),
-    };
-    let [authorities, certificate, key] = [&args.ca_file, &args.cert_file, &args.key_file].map(Option::as_deref);
-    let parts = TlsParts::of_files(authorities, certificate, key)
-        .map_err(|(file, source)| RecordError::File { file, source })?;
-    Ok(Credentials::new(&parts, args.server_name.as_deref(), None, places)?)
 }
 
 /// The addresses that the spec names, and those of the members that the controller has found; and the credentials for

@@ -106,10 +106,10 @@ impl ConnectionMetrics {
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register("connections", "Open connections of the admission listener", metrics.open.clone());
+        registry.register("connections", "Open connections of the listener with TLS", metrics.open.clone());
         registry.register(
             "connections_handled",
-            "Connections of the admission listener by how they ended: closed, handshake (TLS failed or took too long), slow (request head took too long), full (one too many), or error",
+            "Connections of the listener with TLS by how they ended: closed, handshake (TLS failed or took too long), slow (request head took too long), full (one too many), or error",
             metrics.total.clone(),
         );
         metrics

@@ -193,6 +193,9 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
             }
         }
     }
+    if let Some(unseen) = condition(status, "WitnessSeen").filter(|condition| condition.status == "False") {
+        writeln!(out, "  {}: {}", unseen.type_, unseen.message)?;
+    }
     let tiers = &status.tiers;
     writeln!(
         out,

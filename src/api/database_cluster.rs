@@ -10,6 +10,7 @@ use super::{
     Span,
     discovery::{OperatorDiscovery, SqlDiscovery},
     keys,
+    witness::WitnessRules,
 };
 
 /// One database whose primary the pods follow.
@@ -27,6 +28,7 @@ use super::{
     validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name is used in node labels: write a name of at most 63 characters"),
     validation = Rule::new("self.metadata.name != 'none'").message("metadata.name: 'none' opts pods out of following, so no database can have this name: write another one"),
     validation = Rule::new("!self.metadata.name.contains('.')").message("metadata.name is the value of the label switchover.dev/follow: write a name without dots, such as orders-eu"),
+    validation = Rule::new("!has(self.spec.witness) || has(self.spec.discovery.patroni)").message("spec.witness: a witness asks Patroni's REST API: leave it out, or write spec.discovery.patroni"),
     printcolumn = r#"{"name":"Primary","type":"string","jsonPath":".status.primary"}"#,
     printcolumn = r#"{"name":"Timeline","type":"integer","jsonPath":".status.timeline"}"#,
     printcolumn = r#"{"name":"Since","type":"date","jsonPath":".status.since"}"#,
@@ -39,6 +41,10 @@ use super::{
 pub struct DatabaseClusterSpec {
     /// How the primary is found.
     pub discovery: Discovery,
+
+    /// Another site's view of the members, for when this one can't see all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<WitnessRules>,
 
     /// Key of the node label, and of the taint if there is one. Default: `switchover` for the database named
     /// `default`, `switchover.dev/NAME` for any other. Two databases can't share a key. When it changes, nodes get the
@@ -419,7 +425,7 @@ pub struct DatabaseClusterStatus {
     /// Number of nodes whose reading is not believed, listed or not.
     pub ignored_total: u32,
 
-    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, CredentialsCurrent.
+    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, CredentialsCurrent, WitnessSeen.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 

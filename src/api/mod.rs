@@ -6,6 +6,7 @@ pub mod discovery;
 pub use crate::core::keys;
 pub mod node_latency;
 pub mod span;
+pub mod witness;
 
 pub use database_cluster::{DatabaseCluster, DatabaseClusterSpec, DatabaseClusterStatus};
 pub use node_latency::{NodeLatency, NodeLatencySpec};

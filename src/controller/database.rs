@@ -26,7 +26,7 @@ use crate::{
         tier::{NodeTier, Tier, TierMap},
     },
     credentials::{Access, Pace, Standing},
-    discover::{self, DiscoveryState, Source},
+    discover::{self, DiscoveryState, Source, witness::WitnessAddress},
     effect::{self, NodeChange},
     index::Tables,
 };
@@ -71,6 +71,11 @@ fn source(name: &str, object: &DatabaseCluster, shared: &Shared) -> Option<Sourc
             timeout: patroni.timeout.0,
             interval: patroni.interval.0,
             access: keep(discover::patroni::sources(patroni, &shared.namespace)),
+            witness: object.spec.witness.as_ref().map(|rules| WitnessAddress {
+                url: rules.url.clone(),
+                database: rules.database.clone().unwrap_or_else(|| name.to_owned()),
+                access: keep(discover::witness::sources(rules, &shared.namespace)),
+            }),
         }));
     }
     if let Some(operator) = operator {
@@ -190,6 +195,7 @@ impl Task {
             object: &object,
             view: &found.view,
             credentials: found.credentials.as_ref(),
+            witness: found.witness.as_ref().filter(|_| object.spec.witness.is_some()),
             tiers: &self.tiers,
             plan: &decided.plan,
             journal: &self.journal,

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::metrics::ControllerMetrics;
 use crate::{
-    api::DatabaseCluster,
+    api::{DatabaseCluster, witness::WitnessRules},
     core::follow::DatabaseDefaults,
     discover,
     effect::{Notice, Notices, database_reference},
@@ -154,6 +154,7 @@ struct Running {
     /// A database that is deleted and made anew starts from nothing.
     uid: String,
     discovery: crate::api::database_cluster::Discovery,
+    witness: Option<WitnessRules>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -174,7 +175,9 @@ impl Manager {
         self.remove(&databases, &accepted);
         self.databases.retain(|name, running| {
             let same = |object: &Arc<DatabaseCluster>| {
-                object.metadata.uid.as_deref() == Some(&running.uid) && object.spec.discovery == running.discovery
+                object.metadata.uid.as_deref() == Some(&running.uid)
+                    && object.spec.discovery == running.discovery
+                    && object.spec.witness == running.witness
             };
             let keep = accepted.get(name.as_str()).is_some_and(|object| same(object)) && !running.task.is_finished();
             if !keep {
@@ -190,6 +193,7 @@ impl Manager {
                 Running {
                     uid: object.metadata.uid.clone().unwrap_or_default(),
                     discovery: object.spec.discovery.clone(),
+                    witness: object.spec.witness.clone(),
                     stop,
                     task: tokio::spawn(task),
                 }

@@ -22,7 +22,7 @@ use crate::{
         tier::{Tier, TierMap},
     },
     credentials::Standing,
-    discover::{Member, Restored},
+    discover::{Member, Restored, witness::WitnessStanding},
     effect,
 };
 
@@ -37,6 +37,8 @@ const MOST_USELESS: usize = 100;
 
 /// The condition of databases that name Secrets.
 const CREDENTIALS: &str = "CredentialsCurrent";
+/// The condition of databases that have a witness.
+const WITNESS: &str = "WitnessSeen";
 
 /// A condition's value, before it is compared with what stood there.
 struct Now {
@@ -51,6 +53,7 @@ pub(super) struct Facts<'a> {
     pub object: &'a DatabaseCluster,
     pub view: &'a PrimaryView,
     pub credentials: Option<&'a Standing>,
+    pub witness: Option<&'a WitnessStanding>,
     pub tiers: &'a TierMap,
     pub plan: &'a Plan,
     pub journal: &'a Journal,
@@ -86,6 +89,9 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     status.useless = useless.map(|(key, moves)| UselessStatus { workload: workload(key), moves: *moves }).collect();
     if facts.credentials.is_none() {
         status.conditions.retain(|condition| condition.type_ != CREDENTIALS);
+    }
+    if object.spec.witness.is_none() {
+        status.conditions.retain(|condition| condition.type_ != WITNESS);
     }
     for condition in conditions(facts) {
         set(&mut status.conditions, condition, object.metadata.generation, wall);
@@ -205,7 +211,7 @@ pub(super) fn restored_journal(status: &DatabaseClusterStatus) -> Journal {
 }
 
 fn conditions(facts: &Facts<'_>) -> Vec<Now> {
-    let Facts { view, credentials, plan, journal, gate, .. } = facts;
+    let Facts { view, credentials, witness, plan, journal, gate, .. } = facts;
     let split = matches!(view.state, PrimaryState::SplitBrain(_));
     let frozen = view.frozen.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let moving = !journal.underway.is_empty();
@@ -220,6 +226,12 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         holds: matches!(standing, Standing::Current { .. }),
         reason: standing.name(),
         message: standing.to_string(),
+    });
+    let witness = witness.map(|standing| Now {
+        type_: WITNESS,
+        holds: standing.seen,
+        reason: if standing.seen { "Heard" } else { "NotHeard" },
+        message: standing.why.clone(),
     });
     let always = [
         Now { type_: "Accepted", holds: true, reason: "Accepted", message: "the spec is followed".into() },
@@ -243,7 +255,7 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         },
         Now { type_: "Moving", holds: moving, reason: moving_reason, message: moving_message },
     ];
-    always.into_iter().chain(credentials).collect()
+    always.into_iter().chain(credentials).chain(witness).collect()
 }
 
 /// Sets a condition; the time of its last transition changes only with its status (KEP-1623).

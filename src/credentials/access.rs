@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    Credentials, CredentialsError, Sources,
+    Credentials, CredentialsError, Files, Sources, TlsParts,
     secrets::{Material, Unread},
 };
 
@@ -105,18 +105,27 @@ impl Access {
                 Err(error) => Self::failed(error.to_string()),
             };
         }
+        Self::follow(database, Origin::Secrets(client, sources), pace)
+    }
+
+    /// Reads the files for `database` now and whenever it is due. Needs a Tokio runtime.
+    #[must_use]
+    pub fn files(database: &str, files: Files, pace: Pace) -> Self {
+        if !files.named() {
+            return match files.load() {
+                Ok(credentials) => Self::fixed(Arc::new(credentials)),
+                Err(error) => Self::failed(error.to_string()),
+            };
+        }
+        Self::follow(database, Origin::Files(files), pace)
+    }
+
+    fn follow(database: &str, origin: Origin, pace: Pace) -> Self {
         let (sender, held) = watch::channel(Held::default());
         let doubt: Arc<Notify> = Arc::default();
-        let secrets = Some(sources.secrets().into());
-        let keeper = Keeper {
-            database: database.to_owned(),
-            client,
-            sources,
-            pace,
-            sender,
-            doubt: Arc::clone(&doubt),
-            material: None,
-        };
+        let secrets = Some(origin.words().into());
+        let keeper =
+            Keeper { database: database.to_owned(), origin, pace, sender, doubt: Arc::clone(&doubt), content: None };
         let reading = Reading(tokio::spawn(keeper.run()));
         Self { held, doubt, secrets, _reading: Some(Arc::new(reading)) }
     }
@@ -173,22 +182,58 @@ impl Drop for Reading {
     }
 }
 
+/// Where the credentials lie.
+enum Origin {
+    Secrets(Client, Sources),
+    Files(Files),
+}
+
+/// What was read there. It has no `Debug`: nobody is to see it.
+#[derive(PartialEq, Eq)]
+enum Content {
+    Secrets(Material),
+    Files(TlsParts),
+}
+
+impl Origin {
+    fn words(&self) -> String {
+        match self {
+            Self::Secrets(_, sources) => sources.secrets(),
+            Self::Files(files) => files.words(),
+        }
+    }
+
+    async fn read(&self) -> Result<(Content, Result<Credentials, CredentialsError>), Unread> {
+        Ok(match self {
+            Self::Secrets(client, sources) => {
+                let material = sources.read(client).await?;
+                let credentials = sources.credentials(&material);
+                (Content::Secrets(material), credentials)
+            }
+            Self::Files(files) => {
+                let parts = files.read().map_err(Unread::Wrong)?;
+                let credentials = files.credentials(&parts);
+                (Content::Files(parts), credentials)
+            }
+        })
+    }
+}
+
 /// Also what only the setting up shows to be wrong must never replace what is good.
-fn usable(sources: &Sources, material: &Material) -> Result<Credentials, CredentialsError> {
-    let credentials = sources.credentials(material)?;
+fn usable(credentials: Result<Credentials, CredentialsError>) -> Result<Credentials, CredentialsError> {
+    let credentials = credentials?;
     credentials.client_config()?;
     Ok(credentials)
 }
 
 struct Keeper {
     database: String,
-    client: Client,
-    sources: Sources,
+    origin: Origin,
     pace: Pace,
     sender: watch::Sender<Held>,
     doubt: Arc<Notify>,
     /// What the newest good ones were made of.
-    material: Option<Material>,
+    content: Option<Content>,
 }
 
 impl Keeper {
@@ -207,14 +252,14 @@ impl Keeper {
     }
 
     async fn look(&mut self) {
-        match self.sources.read(&self.client).await {
-            Ok(material) if self.material.as_ref() == Some(&material) && self.sender.borrow().problem.is_none() => {}
-            Ok(material) => {
-                match usable(&self.sources, &material) {
-                    // The Secrets are again what they were before something was wrong.
-                    Ok(_) if self.material.as_ref() == Some(&material) && self.has_some() => self.well(None),
+        match self.origin.read().await {
+            Ok((content, _)) if self.content.as_ref() == Some(&content) && self.sender.borrow().problem.is_none() => {}
+            Ok((content, credentials)) => {
+                match usable(credentials) {
+                    // It is again what it was before something was wrong.
+                    Ok(_) if self.content.as_ref() == Some(&content) && self.has_some() => self.well(None),
                     Ok(credentials) => {
-                        self.material = Some(material);
+                        self.content = Some(content);
                         self.well(Some(credentials));
                     }
                     Err(error) => self.wrong(error.to_string()),
@@ -233,7 +278,7 @@ impl Keeper {
     }
 
     fn well(&self, new: Option<Credentials>) {
-        let secrets = self.sources.secrets();
+        let secrets = self.origin.words();
         match &new {
             Some(new) => {
                 let expires = new.expires().map(|at| at.to_string());

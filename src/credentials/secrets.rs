@@ -21,6 +21,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 pub struct Sources {
     /// Where they wrote it, such as `spec.discovery.patroni`.
     pub field: &'static str,
+    /// They wrote it right there, and not in `tls` and `basicAuth` below it.
+    pub in_place: bool,
     /// The namespace of the Secrets: switchover's own.
     pub namespace: String,
     pub tls_secret: Option<String>,
@@ -93,6 +95,7 @@ impl Sources {
     #[must_use]
     pub fn places(&self) -> Places {
         let (field, namespace) = (self.field, &self.namespace);
+        let tls = if self.in_place { field.to_owned() } else { format!("{field}.tls") };
         let key = |keys: &str, secret: &Option<String>, name: &str| match secret {
             Some(secret) => format!("{keys} of {}", self.called(secret)),
             None => format!("{keys} of a Secret in {namespace}, and its name into {field}.{name}.secretName"),
@@ -100,7 +103,7 @@ impl Sources {
         Places {
             authorities: key("ca.crt", &self.tls_secret, "tls"),
             identity: key("tls.crt and tls.key", &self.tls_secret, "tls"),
-            server_name: format!("{field}.tls.serverName"),
+            server_name: format!("{tls}.serverName"),
             basic_auth: key("username and password", &self.basic_auth_secret, "basicAuth"),
         }
     }

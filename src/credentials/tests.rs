@@ -16,8 +16,8 @@ pub(crate) fn sources(tls: Option<&str>, basic_auth: Option<&str>) -> Sources {
         field: "spec.discovery.patroni",
         namespace: NAMESPACE.to_owned(),
         tls_secret: tls.map(str::to_owned),
-        server_name: None,
         basic_auth_secret: basic_auth.map(str::to_owned),
+        ..Sources::default()
     }
 }
 
@@ -218,4 +218,27 @@ fn the_end_of_a_client_certificate_is_known() {
     let credentials = of_secrets(&[("tls.crt", &made.certificate_pem), ("tls.key", &made.key_pem)], &[]).unwrap();
     let left = credentials.expires().unwrap().duration_since(now).as_secs();
     assert!((3598..=3600).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn files_are_followed_as_secrets_are() {
+    tls::install_provider();
+    let directory = std::env::temp_dir().join(format!("switchover-credentials-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let ca = directory.join("ca.crt");
+    let files = Files { authorities: Some(ca.clone()), ..Files::default() };
+    let pace = Pace { regular: std::time::Duration::from_millis(20), soon: std::time::Duration::from_millis(20) };
+    let access = Access::files("orders", files, pace);
+    let begins = format!("{}: ", ca.display());
+    until(&access, "no file", |held| held.problem.as_ref().is_some_and(|problem| problem.starts_with(&begins))).await;
+    std::fs::write(&ca, pki::Authority::new().unwrap().certificate()).unwrap();
+    let first = until(&access, "a file", |held| held.credentials.is_some() && held.problem.is_none()).await;
+    assert_eq!(access.standing().unwrap().to_string(), format!("in use as it stands in {}", ca.display()));
+    std::fs::write(&ca, "rubbish").unwrap();
+    until(&access, "rubbish", |held| held.problem.is_some() && held.credentials.is_some()).await;
+    std::fs::write(&ca, pki::Authority::new().unwrap().certificate()).unwrap();
+    let first = first.credentials.unwrap();
+    until(&access, "another one", |held| held.credentials.as_ref().is_some_and(|it| !std::ptr::eq(&**it, &*first)))
+        .await;
+    std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -12,6 +12,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::witness::WitnessStanding;
 use crate::{
     core::primary::{Answer, Claim, PrimaryState, PrimaryView},
     credentials::Standing,
@@ -58,6 +59,7 @@ pub struct Metrics {
     timelines: Family<Database, GaugeU64>,
     credentials_failing: Family<Database, Gauge>,
     credentials_expiry: Family<Database, Gauge>,
+    witness_seen: Family<Database, Gauge>,
 }
 
 fn duration_histogram() -> Histogram {
@@ -78,6 +80,7 @@ impl Metrics {
             timelines: Family::default(),
             credentials_failing: Family::default(),
             credentials_expiry: Family::default(),
+            witness_seen: Family::default(),
         };
         registry.register(
             "discovery_polls",
@@ -126,6 +129,11 @@ impl Metrics {
             Unit::Seconds,
             metrics.credentials_expiry.clone(),
         );
+        registry.register(
+            "witness_seen",
+            "1 while the witness of a database tells what it sees, 0 while it can't be heard",
+            metrics.witness_seen.clone(),
+        );
         metrics
     }
 
@@ -172,6 +180,14 @@ impl Metrics {
         }
     }
 
+    /// Nothing is written of a database without a witness.
+    pub(super) fn witness(&self, database: &str, standing: Option<&WitnessStanding>) {
+        if let Some(standing) = standing {
+            let database = Database { database: database.to_owned() };
+            self.witness_seen.get_or_create(&database).set(i64::from(standing.seen));
+        }
+    }
+
     /// Takes a database that is no longer followed out of the exposition.
     pub(super) fn forget(&self, database: &str, members: impl IntoIterator<Item = String>) {
         for member in members {
@@ -192,5 +208,6 @@ impl Metrics {
         self.timelines.remove(&database);
         self.credentials_failing.remove(&database);
         self.credentials_expiry.remove(&database);
+        self.witness_seen.remove(&database);
     }
 }

@@ -13,16 +13,24 @@ mod publish;
 pub mod recording;
 mod rest;
 pub mod sql;
+pub mod witness;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{mpsc, watch};
 
 pub use self::metrics::Metrics;
-use self::{publish::Publisher, sql::SqlConfig};
+use self::{
+    publish::Publisher,
+    sql::SqlConfig,
+    witness::{WitnessAddress, WitnessStanding},
+};
 use crate::{
     api::discovery::OperatorDiscovery,
-    core::primary::{Answer, Belief, PrimaryView},
+    core::primary::{Answer, Belief, Observation, PrimaryView},
     credentials::{Access, Standing},
 };
 
@@ -73,6 +81,8 @@ pub struct PatroniConfig {
     pub timeout: Duration,
     /// Pause between two looks at one member.
     pub interval: Duration,
+    /// Another site's view of the members.
+    pub witness: Option<WitnessAddress>,
 }
 
 impl PatroniConfig {
@@ -121,6 +131,8 @@ pub struct DiscoveryState {
     pub answers: Vec<MemberAnswer>,
     /// How the Secrets with credentials stand, if there are any.
     pub credentials: Option<Standing>,
+    /// How the witness stands, if there is one and it was asked.
+    pub witness: Option<WitnessStanding>,
 }
 
 impl DiscoveryState {
@@ -142,6 +154,8 @@ enum Word {
 #[derive(Debug)]
 pub struct Discovery {
     pub state: watch::Receiver<DiscoveryState>,
+    /// The latest answer of every member, by name, or by address while the name isn't known.
+    pub heard: watch::Receiver<BTreeMap<String, Observation>>,
     words: mpsc::Sender<Word>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -178,21 +192,21 @@ pub fn spawn(database: String, source: Source, restored: Restored, metrics: Metr
     let now = Instant::now();
     let Restored { belief, members } = restored;
     let (words, spoken) = mpsc::channel(1);
-    let (state, task) = match source {
+    let (state, heard, task) = match source {
         Source::Patroni(config) => {
-            let (publisher, state) = Publisher::new(database, belief, config.max_age(), metrics);
-            (state, tokio::spawn(rest::Task::new(config, members, publisher, now).run(spoken)))
+            let (publisher, state, heard) = Publisher::new(database, belief, config.max_age(), metrics);
+            (state, heard, tokio::spawn(rest::Task::new(config, members, publisher, now).run(spoken)))
         }
         Source::Operator(config, client) => {
-            let (publisher, state) = Publisher::new(database, belief, operator::MAX_AGE, metrics);
-            (state, tokio::spawn(operator::Task::new(config, client, members, publisher, now).run(spoken)))
+            let (publisher, state, heard) = Publisher::new(database, belief, operator::MAX_AGE, metrics);
+            (state, heard, tokio::spawn(operator::Task::new(config, client, members, publisher, now).run(spoken)))
         }
         Source::Sql(config) => {
-            let (publisher, state) = Publisher::new(database, belief, config.max_age(), metrics);
-            (state, tokio::spawn(sql::Task::new(config, publisher, now).run(spoken)))
+            let (publisher, state, heard) = Publisher::new(database, belief, config.max_age(), metrics);
+            (state, heard, tokio::spawn(sql::Task::new(config, publisher, now).run(spoken)))
         }
     };
-    Discovery { state, words, task }
+    Discovery { state, heard, words, task }
 }
 
 /// What one member's latest answer says, for people.

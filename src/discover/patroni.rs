@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{
     Member,
@@ -32,6 +33,7 @@ pub fn sources(spec: &PatroniDiscovery, namespace: &str) -> Sources {
         tls_secret: tls.secret_name,
         server_name: tls.server_name,
         basic_auth_secret: spec.basic_auth.as_ref().map(|login| login.secret_name.clone()),
+        ..Sources::default()
     }
 }
 
@@ -169,6 +171,23 @@ fn short(field: &str, text: Option<&str>) -> Result<(), PatroniError> {
     }
 }
 
+/// The other way round: a body that [`parse_member`] reads as `member`.
+#[must_use]
+pub fn written(member: &MemberBody) -> Option<Box<RawValue>> {
+    let body = serde_json::json!({
+        "state": member.state,
+        "role": member.role,
+        "timeline": member.timeline,
+        "database_system_identifier": member.system_identifier,
+        "cluster_unlocked": member.cluster_unlocked,
+        "failsafe_mode_is_active": member.failsafe,
+        "pause": member.pause,
+        "dcs_last_seen": member.dcs_last_seen_s,
+        "patroni": { "name": member.name },
+    });
+    serde_json::value::to_raw_value(&body).ok()
+}
+
 /// What `/cluster` says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterBody {
@@ -283,6 +302,8 @@ mod tests {
                 ..MemberBody::default()
             }
         );
+        let again = written(&parse_member(full).unwrap()).unwrap();
+        assert_eq!(parse_member(again.get().as_bytes()), parse_member(full));
         let number = br#"{"state": "running", "role": "master", "database_system_identifier": 77, "timeline": 0}"#;
         let member = parse_member(number).unwrap();
         assert_eq!((member.system_identifier.as_deref(), member.timeline), (Some("77"), None));

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::{DiscoveryState, Member, Metrics, Word, described};
+use super::{DiscoveryState, Member, Metrics, Word, described, witness::Testimony};
 use crate::{
     core::primary::{Answer, Belief, Observation, PrimaryTracker},
     credentials::Standing,
@@ -27,6 +27,8 @@ pub(super) struct Look {
     pub credentials: Option<Standing>,
     /// When the client certificate expires that is in use.
     pub expires: Option<Timestamp>,
+    /// What another site sees.
+    pub testimony: Testimony,
 }
 
 /// What a look changed.
@@ -45,6 +47,7 @@ pub(super) struct Publisher {
     tracker: PrimaryTracker,
     metrics: Metrics,
     sender: watch::Sender<DiscoveryState>,
+    heard: watch::Sender<BTreeMap<String, Observation>>,
     /// Members that metrics were written for.
     counted: BTreeSet<String>,
 }
@@ -56,12 +59,20 @@ impl Publisher {
         belief: Belief,
         max_age: Duration,
         metrics: Metrics,
-    ) -> (Self, watch::Receiver<DiscoveryState>) {
+    ) -> (Self, watch::Receiver<DiscoveryState>, watch::Receiver<BTreeMap<String, Observation>>) {
         let mut tracker = PrimaryTracker::new(belief, max_age);
         let view = tracker.observe(&BTreeMap::new(), Instant::now());
-        let first = DiscoveryState { looked: false, view, members: Vec::new(), answers: Vec::new(), credentials: None };
+        let first = DiscoveryState {
+            looked: false,
+            view,
+            members: Vec::new(),
+            answers: Vec::new(),
+            credentials: None,
+            witness: None,
+        };
         let (sender, state) = watch::channel(first);
-        (Self { database, tracker, metrics, sender, counted: BTreeSet::new() }, state)
+        let (heard, observations) = watch::channel(BTreeMap::new());
+        (Self { database, tracker, metrics, sender, heard, counted: BTreeSet::new() }, state, observations)
     }
 
     /// Name of the primary, if it is known now.
@@ -90,11 +101,15 @@ impl Publisher {
 
     /// Judges a look and tells what is believed, if that has changed.
     pub fn publish(&mut self, look: Look, now: Instant) -> News {
-        let view = self.tracker.observe(&look.observations, now);
-        let answers = look.observations.into_iter().map(|(name, seen)| described(name, seen.answer)).collect();
+        let Testimony { sightings, standing: witness } = look.testimony;
+        let view = self.tracker.observe_with(&look.observations, &sightings, now);
+        let described = |(name, seen): (&String, &Observation)| described(name.clone(), seen.answer.clone());
+        let answers = look.observations.iter().map(described).collect();
+        self.heard.send_replace(look.observations);
         let looked = self.sender.borrow().looked || look.complete;
         let (members, credentials) = (look.members, look.credentials);
-        let state = DiscoveryState { looked, view, members, answers, credentials };
+        let state = DiscoveryState { looked, view, members, answers, credentials, witness };
+        self.tell_of_witness(&state);
         let (news, changed) = {
             let before = &self.sender.borrow().view;
             let news = News {
@@ -115,12 +130,24 @@ impl Publisher {
         }
         self.metrics.view(&self.database, &state.view);
         self.metrics.credentials(&self.database, state.credentials.as_ref(), look.expires);
+        self.metrics.witness(&self.database, state.witness.as_ref());
         self.sender.send_if_modified(|current| {
             let differs = *current != state;
             *current = state;
             differs
         });
         news
+    }
+
+    /// Logs when a witness begins or ceases to be heard.
+    fn tell_of_witness(&self, state: &DiscoveryState) {
+        let before = self.sender.borrow().witness.as_ref().map(|standing| standing.seen);
+        match &state.witness {
+            Some(standing) if before == Some(standing.seen) => {}
+            Some(standing) if standing.seen => tracing::info!(database = self.database, "{}", standing.why),
+            Some(standing) => tracing::warn!(database = self.database, "{}", standing.why),
+            None => {}
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Asks Patroni's REST API.
 //!
 //! Every member is asked for `/primary` once per interval, and five times a second while no primary is known; each has
-//! one request in flight at most. `/cluster` makes the member read its store, which may hang: it is asked rarely, only
+//! one request in flight at most. So is the witness, if there is one; nothing waits for it. `/cluster` makes the member read its store, which may hang: it is asked rarely, only
 //! to find the members, and of members that take turns.
 
 use std::{
@@ -18,6 +18,7 @@ use super::{
     http::Way,
     patroni::{self, ClusterBody, PatroniError},
     publish::{Look, Publisher},
+    witness::{Questioner, Testimony, Told},
 };
 use crate::core::primary::Answer;
 
@@ -51,6 +52,7 @@ struct ListSchedule {
 enum Done {
     Asked { url: String, answer: Answer, took: Duration },
     Listed { url: String, list: Result<ClusterBody, PatroniError> },
+    Witnessed(Told),
 }
 
 pub(super) struct Task {
@@ -62,6 +64,7 @@ pub(super) struct Task {
     fast_until: Instant,
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
     way: Way,
+    witness: Option<Questioner>,
 }
 
 impl Task {
@@ -69,6 +72,7 @@ impl Task {
     pub fn new(config: PatroniConfig, members: Vec<Member>, publisher: Publisher, now: Instant) -> Self {
         let seeds: BTreeSet<String> = config.urls.iter().filter_map(|url| patroni::base_url(url)).collect();
         let way = Way::new(config.access.clone(), seeds.iter().any(|url| url.starts_with("https:")));
+        let witness = config.witness.clone().map(|address| Questioner::new(address, config.timeout));
         let mut task = Self {
             list: ListSchedule { next: now, failures: 0, asked: 0, in_flight: false, last: None },
             fast_until: now + FAST_FOR,
@@ -77,6 +81,7 @@ impl Task {
             config,
             publisher,
             way,
+            witness,
         };
         task.publish(now);
         task
@@ -87,7 +92,10 @@ impl Task {
             let now = Instant::now();
             self.ask_members(now);
             self.ask_for_the_list(now);
-            let next = self.book.next_due(self.pause(now)).into_iter().chain([now + TICK]).min().unwrap_or(now);
+            self.ask_the_witness(now);
+            let pause = self.pause(now);
+            let witness = self.witness.as_ref().and_then(|witness| witness.next(pause));
+            let next = self.book.next_due(pause).into_iter().chain(witness).chain([now + TICK]).min().unwrap_or(now);
             let next = if self.list.in_flight { next } else { next.min(self.list.next) };
             // Never spin, whatever a schedule says.
             let next = next.max(now + Duration::from_millis(10));
@@ -95,6 +103,7 @@ impl Task {
                 Some(done) = self.in_flight.next(), if !self.in_flight.is_empty() => self.take(done, Instant::now()),
                 Some(word) = spoken.recv() => self.publisher.heed(word),
                 () = self.way.changed() => {}
+                () = changed(&mut self.witness) => {}
                 () = tokio::time::sleep_until(next.into()) => {}
             }
             self.publish(Instant::now());
@@ -123,6 +132,13 @@ impl Task {
                 Done::Asked { url, answer, took: started.elapsed() }
             };
             self.in_flight.push(ask.boxed());
+        }
+    }
+
+    fn ask_the_witness(&mut self, now: Instant) {
+        let pause = self.pause(now);
+        if let Some(question) = self.witness.as_mut().and_then(|witness| witness.ask(pause, now)) {
+            self.in_flight.push(question.map(Done::Witnessed).boxed());
         }
     }
 
@@ -155,6 +171,12 @@ impl Task {
                 let unlisted = self.book.answered(&url, answer, now);
                 if unlisted && self.list.last.is_some_and(|last| now >= last + LIST_FOR_UNLISTED) {
                     self.list.next = self.list.next.min(now);
+                }
+            }
+            Done::Witnessed(told) => {
+                let max_age = self.config.max_age();
+                if let Some(witness) = &mut self.witness {
+                    witness.take(told, max_age, now);
                 }
             }
             Done::Listed { url, list } => {
@@ -195,6 +217,7 @@ impl Task {
                 members: self.book.members(),
                 credentials: self.way.standing(),
                 expires: self.way.expires(),
+                testimony: self.witness.as_ref().map_or_else(Testimony::default, |it| it.testimony().clone()),
             },
             now,
         );
@@ -204,5 +227,12 @@ impl Task {
         if news.changed {
             self.list.next = self.list.next.min(now + LIST_AFTER_CHANGE);
         }
+    }
+}
+
+async fn changed(witness: &mut Option<Questioner>) {
+    match witness {
+        Some(witness) => witness.changed().await,
+        None => std::future::pending().await,
     }
 }

@@ -215,7 +215,10 @@ pub(super) fn follow_from(servers: &[&Server], restored: Restored) -> Discovery 
 /// Over TLS a busy machine needs more time for an answer.
 pub(super) fn follow_with(servers: &[&Server], restored: Restored, access: Access, timeout: Duration) -> Discovery {
     let urls = servers.iter().map(|server| server.url.clone()).collect();
-    let config = PatroniConfig { urls, access, timeout, interval: SLOW_PACE };
+    follow_by(PatroniConfig { urls, access, timeout, interval: SLOW_PACE, witness: None }, restored)
+}
+
+pub(super) fn follow_by(config: PatroniConfig, restored: Restored) -> Discovery {
     spawn("orders".to_owned(), Source::Patroni(config), restored, Metrics::register(&mut Registry::default()))
 }
 

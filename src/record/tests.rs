@@ -61,7 +61,7 @@ fn args(for_: Option<Span>) -> RecordArgs {
 }
 
 fn http() -> Http {
-    let credentials = Arc::new(given(&args(None)).unwrap());
+    let credentials = Arc::new(args(None).files().load().unwrap());
     Http::new(credentials.clone(), &Access::fixed(credentials), false).unwrap()
 }
 

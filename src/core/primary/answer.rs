@@ -141,16 +141,27 @@ pub(super) struct Member {
     pub because: String,
     /// Of an answer that counts; `None` for silent members.
     pub body: Option<MemberBody>,
+    /// It is silent to us, and the answer is the witness's.
+    pub witnessed: bool,
 }
 
 impl Member {
     fn mute(standing: Standing) -> Self {
-        Self { standing, because: String::new(), body: None }
+        Self { standing, because: String::new(), body: None, witnessed: false }
+    }
+
+    /// By an answer that the witness has.
+    pub fn witnessed(status: u16, body: &MemberBody) -> Self {
+        let mut member = Self { witnessed: true, ..Self::answers(status, body) };
+        if !member.because.is_empty() {
+            member.because.push_str(", as the witness sees it");
+        }
+        member
     }
 
     fn answers(status: u16, body: &MemberBody) -> Self {
         let standing = standing(status, body);
-        Self { because: because(&standing, &body.state), standing, body: Some(body.clone()) }
+        Self { because: because(&standing, &body.state), standing, body: Some(body.clone()), witnessed: false }
     }
 
     fn seen(sight: &Sight) -> Self {
@@ -167,7 +178,7 @@ impl Member {
             pause: sight.pause,
             ..MemberBody::default()
         };
-        Self { standing, because: sight.because.clone(), body: Some(body) }
+        Self { standing, because: sight.because.clone(), body: Some(body), witnessed: false }
     }
 
     /// Whether the member says, here and now, that it is not a primary.

@@ -11,6 +11,7 @@
 
 mod answer;
 mod judge;
+mod observer;
 pub mod operator;
 #[cfg(test)]
 mod properties;
@@ -22,6 +23,7 @@ mod tracker;
 use std::{collections::BTreeSet, fmt, time::Instant};
 
 pub use answer::{Answer, Claim, MemberBody, Observation, Sight};
+pub use observer::Sighting;
 pub use tracker::PrimaryTracker;
 
 /// A confirmed primary: a member and the PostgreSQL timeline that it writes.

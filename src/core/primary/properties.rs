@@ -38,7 +38,7 @@ fn answers() -> impl Strategy<Value = Answer> {
 }
 
 /// Which of four members answers what, one after the other.
-fn stories() -> impl Strategy<Value = Vec<(usize, Answer)>> {
+pub(super) fn stories() -> impl Strategy<Value = Vec<(usize, Answer)>> {
     prop::collection::vec((0usize..4, answers()), 1..60)
 }
 

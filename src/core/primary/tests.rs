@@ -67,7 +67,7 @@ pub(super) fn shown(view: &PrimaryView) -> String {
     format!("{}{who} e{}{frozen}", view.state.name(), view.epoch)
 }
 
-fn belief(primary: &str, timeline: u64) -> Belief {
+pub(super) fn belief(primary: &str, timeline: u64) -> Belief {
     Belief {
         primary: Some(primary.to_owned()),
         timeline: Some(timeline),

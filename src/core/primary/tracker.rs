@@ -9,6 +9,7 @@ use super::{
     Belief, FrozenReason, Observation, Primary, PrimaryState, PrimaryView,
     answer::{self, Member, Standing},
     judge::{self, Absence, Members, Past, Split, Verdict},
+    observer::{self, Sighting},
 };
 
 /// A member that says `cluster_unlocked` counts only if it reached Patroni's store at most this much before the
@@ -50,7 +51,18 @@ impl PrimaryTracker {
 
     /// One look at the latest answer of every member, by member name, or by address while the name isn't known.
     pub fn observe(&mut self, observations: &BTreeMap<String, Observation>, now: Instant) -> PrimaryView {
-        let members = answer::members(observations, self.max_age, now);
+        self.observe_with(observations, &[], now)
+    }
+
+    /// The same, with what a witness has of members that are silent to us.
+    pub fn observe_with(
+        &mut self,
+        observations: &BTreeMap<String, Observation>,
+        sightings: &[Sighting],
+        now: Instant,
+    ) -> PrimaryView {
+        let mut members = answer::members(observations, self.max_age, now);
+        let alone = observer::add(&mut members, sightings, self.max_age, now);
         self.past.belief.contested.retain(|claimant| !members.get(&claimant.name).is_some_and(Member::refuses));
         self.take_word(&members);
         let verdict = judge::judge(&self.past, &members);
@@ -71,6 +83,9 @@ impl PrimaryTracker {
             _ => {}
         }
         let mut view = self.view(&verdict, &members);
+        if let Some(alone) = alone {
+            view.why.push_str(&format!("; {alone}"));
+        }
         self.calm_since = view.movement_allowed().then(|| self.calm_since.unwrap_or(now));
         view.calm_since = self.calm_since;
         view
@@ -196,7 +211,13 @@ impl PrimaryTracker {
         match verdict {
             Verdict::Known(primary) => {
                 let because = because(&primary.name);
-                let mut text = format!("{primary} is primary: {because}; {answering} of {total} members answer");
+                let witnessed = members.iter().filter(|(_, m)| m.witnessed).map(|(name, _)| name.as_str());
+                let witnessed: Vec<_> = witnessed.collect();
+                let ours = answering - witnessed.len();
+                let mut text = format!("{primary} is primary: {because}; {ours} of {total} members answer");
+                if !witnessed.is_empty() {
+                    text += &format!(", and {} only to the witness", witnessed.join(", "));
+                }
                 if !stale.is_empty() {
                     let stale: Vec<_> = stale.iter().map(ToString::to_string).collect();
                     text += &format!("; {} still acts as primary and is not believed", stale.join(", "));

@@ -28,6 +28,7 @@ use self::{
 use super::{
     Member, TICK, Word,
     publish::{Look, Publisher},
+    witness::Testimony,
 };
 use crate::{
     api::discovery::OperatorDiscovery,
@@ -196,6 +197,7 @@ impl Task {
             members: self.members.clone(),
             credentials: None,
             expires: None,
+            testimony: Testimony::default(),
         };
         self.publisher.publish(look, now);
     }

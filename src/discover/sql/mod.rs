@@ -22,6 +22,7 @@ use self::{
 use super::{
     Member, TICK, Word, max_age,
     publish::{Look, Publisher},
+    witness::Testimony,
 };
 use crate::{
     api::discovery::SqlDiscovery,
@@ -39,6 +40,7 @@ pub fn sources(spec: &SqlDiscovery, namespace: &str) -> Sources {
         tls_secret: tls.secret_name,
         server_name: tls.server_name,
         basic_auth_secret: Some(spec.basic_auth.secret_name.clone()),
+        ..Sources::default()
     }
 }
 
@@ -121,6 +123,7 @@ impl Task {
             members: self.members.clone(),
             credentials: self.access.standing(),
             expires: self.access.held().credentials.and_then(|credentials| credentials.expires()),
+            testimony: Testimony::default(),
         };
         self.publisher.publish(look, now);
     }

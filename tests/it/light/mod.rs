@@ -22,3 +22,4 @@ mod sql;
 mod tools;
 mod upheaval;
 mod webhook_faults;
+mod witness;

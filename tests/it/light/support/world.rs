@@ -167,12 +167,22 @@ impl World {
             command.arg(format!("--client-name={}", lab::control_plane::WEBHOOK_CLIENT));
             command.arg("--tls-cert").arg(self.tls().join("tls.crt")).arg("--tls-key").arg(self.tls().join("tls.key"));
         }
-        let log = self.log(name);
-        let place = Place { namespace: None, die_with_thread: true };
-        let owned = name.to_owned();
-        let process = self.keeper.run(move || Process::start(&owned, command, &log, &place))??;
+        let process = self.start_process(name, command)?;
         self.roles().insert(name.to_owned(), process);
         Ok(())
+    }
+
+    /// Starts a role that needs no Kubernetes, for one scene: it ends with the value.
+    pub fn start_aside(&self, role: &str, arguments: &[String]) -> Result<Process> {
+        let mut command = Command::new(product());
+        command.arg(role).args(arguments);
+        self.start_process(role, command)
+    }
+
+    fn start_process(&self, name: &str, command: Command) -> Result<Process> {
+        let (log, owned) = (self.log(name), name.to_owned());
+        let place = Place { namespace: None, die_with_thread: true };
+        self.keeper.run(move || Process::start(&owned, command, &log, &place))?
     }
 
     /// SIGKILL.
@@ -256,7 +266,7 @@ fn get(address: &str, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-fn free_ports() -> Result<[u16; 2]> {
+pub fn free_ports() -> Result<[u16; 2]> {
     let listeners = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
     Ok([listeners[0].local_addr()?.port(), listeners[1].local_addr()?.port()])
 }
