@@ -1,8 +1,8 @@
 //! A reader of JSON for requests of which little is looked at.
 //!
 //! serde_json checks every byte that it skips, and nine tenths of a request are skipped. This reader steps over what
-//! nobody asked for in blocks of 64 bytes, and looks for its end alone: quotes and brackets. What is asked for is read as
-//! strictly as serde_json reads it, except that a list is never taken for an object.
+//! nobody asked for in blocks, and looks for its end alone: quotes and brackets. What is asked for is read as strictly as
+//! serde_json reads it, except that a list is never taken for an object.
 //!
 //! JSON is read the same by both. Of text that is no JSON it depends on where the fault lies: in what is skipped, it may
 //! go unnoticed. That harms nobody, because the text is the API server's own writing of what it has parsed.
