@@ -24,7 +24,7 @@ fn with_section(page: &str, name: &str, text: &str) -> Option<String> {
     let begin = page.find(&format!("<!-- {name}: "))?;
     let begin = begin + page[begin..].find("-->")? + "-->".len();
     let end = begin + page[begin..].find(&format!("<!-- end of {name} -->"))?;
-    Some(format!("{}\n\n{}\n\n{}", &page[..begin], text.trim(), &page[end..]))
+    Some(format!("{}\n\n{}\n\n{}", &page[..begin], text.trim_matches('\n'), &page[end..]))
 }
 
 /// Puts these keys into target/bench/report.json; others stay.
