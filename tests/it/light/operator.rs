@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::support::{Scene, eventually, scene, stays, until, wait::SEVERAL_TICKS, world::NAMESPACE};
+use super::support::{Scene, scene, stays, until, wait::SEVERAL_TICKS, world::NAMESPACE};
 
 const NEAR_FIRST: &str = "dc1-1=closely dc3-1=far";
 const NEAR_SECOND: &str = "dc1-1=far dc3-1=closely";
@@ -95,15 +95,6 @@ fn patroni(role: &str, timeline: u64) -> Value {
     })
 }
 
-async fn becomes(scene: &Scene, state: &str, message: &str) -> Result<()> {
-    let expected = Some((state.to_owned(), message.to_owned()));
-    eventually("what is believed", expected, async || {
-        let condition = scene.condition(scene.name, "PrimaryKnown").await?;
-        Ok(condition.map(|(_, reason, message)| (reason, message)))
-    })
-    .await
-}
-
 /// A custom resource that only has what is read: `CloudNativePG` itself isn't needed.
 const CLUSTERS: &str = r#"{
     "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -148,7 +139,7 @@ fn cloud_native_pgs_primary_is_followed_and_the_label_of_a_dead_pod_is_not() {
 
         named("orders-1", "orders-2", 1).await?;
         let promoting = "orders-2 is CloudNativePG's targetPrimary and is being promoted; currentPrimary is orders-1";
-        becomes(scene, "Promoting", promoting).await?;
+        scene.believed("Promoting", promoting).await?;
         named("orders-2", "orders-2", 2).await?;
         members.label("orders-1", json!({"labels": instance("replica")})).await?;
         members.label("orders-2", json!({"labels": instance("primary")})).await?;
@@ -156,7 +147,7 @@ fn cloud_native_pgs_primary_is_followed_and_the_label_of_a_dead_pod_is_not() {
 
         members.not_ready("orders-2").await?;
         let dead = "orders-2 is CloudNativePG's currentPrimary, but its pod is not Ready";
-        becomes(scene, "Degraded", dead).await?;
+        scene.believed("Degraded", dead).await?;
         stays("the labels", SEVERAL_TICKS, NEAR_SECOND.to_owned(), async || scene.tiers().await).await?;
 
         // A new pod of the same name has another address.
@@ -211,7 +202,7 @@ fn patronis_leader_lock_in_kubernetes_is_followed() {
 
         // The lock moves, and the dead pod keeps its label.
         members.not_ready("orders-1").await?;
-        becomes(scene, "Degraded", "orders-1 holds the leader lock, but its pod is not Ready").await?;
+        scene.believed("Degraded", "orders-1 holds the leader lock, but its pod is not Ready").await?;
         lock("orders-2", "2026-01-01T00:01:00+00:00").await?;
         members.label("orders-2", patroni("primary", 2)).await?;
         scene.labelled(NEAR_SECOND).await?;

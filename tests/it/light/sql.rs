@@ -1,21 +1,12 @@
 //! A database that nobody vouches for, asked over SQL: real servers of PostgreSQL.
 
-use anyhow::Result;
 use lab::pki::Authority;
 use serde_json::json;
 
-use super::support::{Scene, eventually, postgres, postgres::Postgres, scene};
+use super::support::{postgres, postgres::Postgres, scene};
 
 const NEAR_FIRST: &str = "dc1-1=closely dc3-1=far";
 const NEAR_SECOND: &str = "dc1-1=far dc3-1=closely";
-
-async fn believed(scene: &Scene, state: &str, why: &str) -> Result<()> {
-    eventually("what is believed", (state.to_owned(), why.to_owned()), async || {
-        let condition = scene.condition(scene.name, "PrimaryKnown").await?;
-        Ok(condition.map(|(_, reason, message)| (reason, message)).unwrap_or_default())
-    })
-    .await
-}
 
 #[test]
 fn a_primary_that_is_asked_over_sql_is_followed_and_an_old_one_that_comes_back_is_not() {
@@ -40,13 +31,13 @@ fn a_primary_that_is_asked_over_sql_is_followed_and_an_old_one_that_comes_back_i
         });
         scene.discovered(json!({ "sql": sql })).await?;
         let refused = "password authentication failed for user \"switchover\" (SQLSTATE 28P01)";
-        believed(scene, "Unknown", &format!("no member answers: pg1, pg2 ({refused})")).await?;
+        scene.believed("Unknown", &format!("no member answers: pg1, pg2 ({refused})")).await?;
 
         // Whoever is refused looks at the Secret again.
         scene.secret("sql-login", json!({"username": postgres::USER, "password": postgres::PASSWORD})).await?;
         scene.labelled(NEAR_FIRST).await?;
         let known = "is primary: it is not in recovery and takes writes; 2 of 2 members answer";
-        believed(scene, "Known", &format!("pg1 (timeline 1) {known}")).await?;
+        scene.believed("Known", &format!("pg1 (timeline 1) {known}")).await?;
         assert!(scene.status().await?.system_identifier.is_some());
 
         first.kill()?;
@@ -57,7 +48,7 @@ fn a_primary_that_is_asked_over_sql_is_followed_and_an_old_one_that_comes_back_i
         // Nobody has told it.
         first.start().await?;
         let stale = "; pg1 (timeline 1) still acts as primary and is not believed";
-        believed(scene, "Known", &format!("pg2 (timeline 2) {known}{stale}")).await?;
+        scene.believed("Known", &format!("pg2 (timeline 2) {known}{stale}")).await?;
         assert_eq!(scene.tiers().await?, NEAR_SECOND);
         Ok(())
     });

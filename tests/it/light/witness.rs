@@ -14,7 +14,7 @@ use switchover::{
 };
 use tokio::task::block_in_place;
 
-use super::support::{Patroni, Scene, eventually, patroni::Says, scene, until, world::free_ports};
+use super::support::{Patroni, Scene, patroni::Says, scene, until, world::free_ports};
 
 const NEAR_PG1: &str = "dc1-1=closely dc3-1=far";
 const NEAR_PG3: &str = "dc1-1=far dc3-1=closely";
@@ -91,14 +91,6 @@ fn file(scene: &Scene, name: &str, text: &str) -> Result<String> {
     Ok(path.display().to_string())
 }
 
-async fn believed(scene: &Scene, state: &str, why: &str) -> Result<()> {
-    eventually("what is believed", (state.to_owned(), why.to_owned()), async || {
-        let condition = scene.condition(scene.name, "PrimaryKnown").await?;
-        Ok(condition.map(|(_, reason, message)| (reason, message)).unwrap_or_default())
-    })
-    .await
-}
-
 #[test]
 fn what_a_witness_sees_decides_where_a_data_centre_is_out_of_our_sight() {
     scene("witness", async |scene| {
@@ -117,7 +109,7 @@ fn what_a_witness_sees_decides_where_a_data_centre_is_out_of_our_sight() {
         ours.let_say("pg1", Says::Hangs);
         let lock = "is primary: it holds the leader lock and its PostgreSQL is running, as the witness sees it";
         let seen = |ours: u8, who: &str| format!("{ours} of 3 members answer, and {who} only to the witness");
-        believed(scene, "Known", &format!("pg1 (timeline 1) {lock}; {}", seen(2, "pg1"))).await?;
+        scene.believed("Known", &format!("pg1 (timeline 1) {lock}; {}", seen(2, "pg1"))).await?;
         assert_eq!((scene.tiers().await?, scene.status().await?.epoch), (NEAR_PG1.to_owned(), 1));
 
         // On our side the old leader is frozen; beyond our sight another one was promoted.
@@ -126,7 +118,7 @@ fn what_a_witness_sees_decides_where_a_data_centre_is_out_of_our_sight() {
         theirs.switchover("pg3", 2);
         scene.labelled(NEAR_PG3).await?;
         let stale = "pg1 (timeline 1) still acts as primary and is not believed";
-        believed(scene, "Known", &format!("pg3 (timeline 2) {lock}; {}; {stale}", seen(2, "pg3"))).await?;
+        scene.believed("Known", &format!("pg3 (timeline 2) {lock}; {}; {stale}", seen(2, "pg3"))).await?;
 
         // The witness has no word of its own.
         ours.let_all_say(Says::Down);
@@ -145,13 +137,13 @@ fn what_a_witness_sees_decides_where_a_data_centre_is_out_of_our_sight() {
         // Without it everything is as if it had never been.
         ours.let_say("pg1", Says::Primary { timeline: 1 });
         ours.let_say("pg2", Says::Replica { timeline: 1 });
-        believed(scene, "Known", &format!("pg3 (timeline 2) {lock}; {}; {stale}", seen(2, "pg3"))).await?;
+        scene.believed("Known", &format!("pg3 (timeline 2) {lock}; {}; {stale}", seen(2, "pg3"))).await?;
         block_in_place(|| site.process.kill())?;
         let (reason, message) = scene.condition_becomes(scene.name, "WitnessSeen", "False").await?;
         let begins = format!("the witness at {} can't be heard, and nothing depends on it: ", site.url);
         assert!(reason == "NotHeard" && message.starts_with(&begins), "{reason}: {message}");
         let old = "pg1 (timeline 1) acts as primary, but timeline 2 was seen before: it is not believed";
-        believed(scene, "Unknown", old).await?;
+        scene.believed("Unknown", old).await?;
         assert_eq!(scene.tiers().await?, NEAR_PG3);
 
         // What can't work is refused in a sentence.

@@ -15,7 +15,7 @@ use kube::{
 use serde_json::{Value, json};
 use switchover::api::{DatabaseCluster, DatabaseClusterStatus, keys};
 
-use super::{Patroni, Scene, until, world::NAMESPACE};
+use super::{Patroni, Scene, eventually, until, world::NAMESPACE};
 
 /// The labels of [`Scene::two_centres`] while pg1 is the primary.
 pub const NEAR_PG1: &str = "dc1-1=closely dc1-2=closely dc3-1=far dc3-2=far";
@@ -96,6 +96,15 @@ impl Scene {
         let status = self.databases().get(database).await?.status.unwrap_or_default();
         let condition = status.conditions.into_iter().find(|condition| condition.type_ == type_);
         Ok(condition.map(|Condition { status, reason, message, .. }| (status, reason, message)))
+    }
+
+    /// Waits until this is believed of the primary of the scene's own database, for this reason.
+    pub async fn believed(&self, state: &str, why: &str) -> Result<()> {
+        eventually("what is believed", Some((state.to_owned(), why.to_owned())), async || {
+            let condition = self.condition(self.name, "PrimaryKnown").await?;
+            Ok(condition.map(|(_, reason, message)| (reason, message)))
+        })
+        .await
     }
 
     /// Waits until a condition has this status, and returns its reason and message.
