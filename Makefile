@@ -7,12 +7,12 @@ LAB := target/release/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 STATE := target/lab
 
-.PHONY: help demo test test-unit test-light test-lab bench bench-admission bench-fleet bench-reactions reviews fuzz fuzz-build lint deny build tools images crds lab-up lab-down lab-shell clean
+.PHONY: help demo test test-unit test-light test-lab bench bench-admission bench-agent bench-fleet bench-reactions reviews fuzz fuzz-build lint deny build tools images crds lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
 	@echo "make lab-up, lab-shell, lab-down   a lab to look around in"
-	@echo "make bench                         speed: admission, reactions, 5,000 nodes"
+	@echo "make bench                         speed: admission, agent, reactions, 5,000 nodes"
 	@echo "make reviews                       records what a real API server asks webhooks about pods"
 	@echo "make fuzz                          every fuzz target for 20 s; FUZZ_SECONDS=600 for longer"
 	@echo "make lint, deny, crds              what CI checks besides the tests"
@@ -38,12 +38,16 @@ test-lab: images
 	cargo test --locked --test it -- lab:: --include-ignored --test-threads=1
 
 # Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
-bench: bench-admission bench-fleet bench-reactions
+bench: bench-admission bench-agent bench-fleet bench-reactions
 
 # The webhook beside a floor and controller-runtime.
 bench-admission:
 	cargo bench --locked --bench decisions
 	cargo bench --locked --bench admission
+
+# What an agent costs its node.
+bench-agent: tools
+	cargo bench --locked --bench agent
 
 # The labels of 5,000 nodes after the primary has moved.
 bench-fleet: tools

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
+use lab::measured::Usage;
 use switchover::tls::{self, CertificateFiles};
 
 use crate::{allocations, floor, load::Measured, ours};
@@ -125,10 +126,7 @@ impl Server {
 
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
-        Ok(kib * 1024)
+        Ok(Usage::of(self.child.id())?.resident_bytes)
     }
 
     /// One round of load from the other CPU.

@@ -1,7 +1,7 @@
 //! Where measurements are written: docs/performance.md for people, target/bench/report.json for programs. Each bench
 //! writes its own part and leaves the others'.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
@@ -70,6 +70,40 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// What a process has used, and uses.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// Time on a CPU, of the threads that it has now, to the nanosecond (`/proc/PID/task/*/schedstat`).
+    pub cpu: Duration,
+    /// `VmRSS`: its own memory, and what it has touched of the program's text in the page cache.
+    pub resident_bytes: u64,
+    /// `RssAnon`: its own memory alone.
+    pub own_bytes: u64,
+}
+
+impl Usage {
+    /// Of a process that runs.
+    ///
+    /// # Errors
+    /// When it has ended, or the kernel counts nothing.
+    pub fn of(pid: u32) -> Result<Usage> {
+        let mut cpu = Duration::ZERO;
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let path = thread?.path().join("schedstat");
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let nanoseconds = text.split_whitespace().next().context("an empty schedstat")?;
+            cpu += Duration::from_nanos(nanoseconds.parse()?);
+        }
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let bytes = |key: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(key)).with_context(|| format!("no {key}"))?;
+            let kib: u64 = line.trim_start_matches(':').trim_end_matches("kB").trim().parse()?;
+            Ok(kib * 1024)
+        };
+        Ok(Usage { cpu, resident_bytes: bytes("VmRSS")?, own_bytes: bytes("RssAnon")? })
+    }
 }
 
 #[cfg(test)]
