@@ -1,12 +1,13 @@
 //! The decisions, and nothing else: functions of facts and `now`. No async, no client, no clock, no randomness,
 //! no logging; whoever calls them does the reading before and the acting after.
 //!
-//! In reading order: who is primary ([`primary`]), how far each node is from it ([`rtt`], [`doubt`], [`tier`]), what a
-//! pod asks for ([`follow`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`fit`],
-//! [`plan`]), and when the webhook's certificates are renewed ([`rotation`]).
+//! In reading order: who is primary ([`primary`]), how far each node is from it ([`rtt`], [`doubt`], [`tier`]) and what
+//! others did to its label ([`overwrite`]), what a pod asks for ([`follow`]), what admission injects ([`affinity`]), what
+//! the movement does ([`workload`], [`fit`], [`plan`]), and when the webhook's certificates are renewed ([`rotation`]).
 
 pub mod doubt;
 pub mod keys;
+pub mod overwrite;
 pub mod primary;
 pub mod rtt;
 pub mod tier;
