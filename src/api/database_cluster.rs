@@ -1,5 +1,7 @@
 //! `DatabaseCluster`: one database to follow, what to do about it, and what switchover knows of it.
 
+mod taint;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
@@ -12,6 +14,8 @@ use super::{
     keys,
     witness::WitnessRules,
 };
+
+pub use self::taint::{TaintEffect, TaintRule};
 
 /// One database whose primary the pods follow.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -63,7 +67,8 @@ pub struct DatabaseClusterSpec {
     #[serde(default)]
     pub tiers: TierRules,
 
-    /// Also taint far nodes, with the node label's key and the value `far`.
+    /// Also taint far nodes, with the node label's key and the value `far`. A taint is not only for pods that follow:
+    /// it concerns every pod that doesn't tolerate it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taint: Option<TaintRule>,
 
@@ -220,34 +225,6 @@ impl Default for TierRules {
             margin: Span(std::time::Duration::from_micros(200)),
             confirmations: 3,
             stale_after: Span::from_secs(180),
-        }
-    }
-}
-
-/// A taint on far nodes.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TaintRule {
-    /// `PreferNoSchedule` or `NoSchedule`. (`NoExecute` would delete pods past their disruption budgets.)
-    pub effect: TaintEffect,
-}
-
-/// What the taint on far nodes does to pods that don't tolerate it.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-pub enum TaintEffect {
-    /// The scheduler avoids far nodes where it can.
-    PreferNoSchedule,
-    /// The scheduler does not use far nodes.
-    NoSchedule,
-}
-
-impl TaintEffect {
-    /// As Kubernetes spells it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::PreferNoSchedule => "PreferNoSchedule",
-            Self::NoSchedule => "NoSchedule",
         }
     }
 }
@@ -425,7 +402,7 @@ pub struct DatabaseClusterStatus {
     /// Number of nodes whose reading is not believed, listed or not.
     pub ignored_total: u32,
 
-    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, CredentialsCurrent, WitnessSeen.
+    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, CredentialsCurrent, WitnessSeen, EvictsByTaint.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 
