@@ -24,8 +24,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::{
-    api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::TaintEffect, keys},
-    core::{journal::Action, plan::Move, tier::Tier},
+    api::{DatabaseCluster, DatabaseClusterStatus, keys},
+    core::{journal::Action, plan::Move, taint::TaintEffect, tier::Tier},
 };
 
 /// Time allowed for one call.

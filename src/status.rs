@@ -211,6 +211,9 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
             node.heartbeat.map_or_else(|| "never".into(), |at| format!("{} ago", age(now.duration_since(at)))),
         ]
     });
+    if let Some(evicts) = condition(status, "EvictsByTaint") {
+        writeln!(out, "  WARNING: spec.taint.evictWithoutBudgets: {}", evicts.message)?;
+    }
     table(out, &["NODE", "TIER", "RTT", "LOSS", "HEARTBEAT"], rows)?;
     ignored(out, status, now)?;
     movement(out, report, now)?;
@@ -329,89 +332,4 @@ fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::database_cluster::{DecisionStatus, HeldStatus, IgnoredStatus};
-
-    #[test]
-    fn a_status_reads_well() {
-        let now: Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
-        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
-        let report = DatabaseReport {
-            name: "default".into(),
-            node_label: "switchover".into(),
-            paused: false,
-            deleted: true,
-            status: DatabaseClusterStatus {
-                primary: Some("pg2".into()),
-                timeline: Some(3),
-                since: at("2026-01-01T00:07:30Z"),
-                message: Some("pg2 is the primary.".into()),
-                epoch: 2,
-                decision: Some(DecisionStatus {
-                    member: "pg2".into(),
-                    by: "ada".into(),
-                    at: at("2026-01-01T00:07:29Z"),
-                    taken_at: at("2026-01-01T00:07:30Z"),
-                    epoch: 2,
-                }),
-                ignored: vec![IgnoredStatus {
-                    node: "n7".into(),
-                    reason: "Impossible".into(),
-                    message: "it says 0 µs".into(),
-                    since: at("2026-01-01T00:09:00Z"),
-                }],
-                ignored_total: 1,
-                held: vec![HeldStatus {
-                    pod: "orders/job-x".into(),
-                    node: "n1".into(),
-                    reason: "Job".into(),
-                    message: "it belongs to a Job, whose work would be lost".into(),
-                }],
-                held_total: 2,
-                failovers: vec![FailoverStatus {
-                    epoch: 2,
-                    from: Some("pg1".into()),
-                    to: "pg2".into(),
-                    timeline: 3,
-                    confirmed_at: at("2026-01-01T00:07:30Z"),
-                    labelled_at: at("2026-01-01T00:07:30.4Z"),
-                    moved_at: None,
-                    moved: 6,
-                    rtt_before_us: Some(20_100),
-                    ..FailoverStatus::default()
-                }],
-                ..DatabaseClusterStatus::default()
-            },
-            nodes: vec![NodeReport {
-                name: "n3".into(),
-                tier: Tier::Closely,
-                rtt_us: Some(310),
-                loss_percent: Some(0),
-                jitter_us: None,
-                heartbeat: at("2026-01-01T00:09:56Z"),
-            }],
-            error: None,
-        };
-        let expected = "\
-default: deleted, and goes when its labels have gone from the nodes; if no controller runs: switchover uninstall
-default: primary pg2 (last known; not confirmed now), timeline 3, for 2m30s
-  pg2 is the primary.
-  decided by ada 2m31s ago: pg2 is the primary
-
-  nodes (label switchover): 0 closely, 0 intermediate, 0 far, 0 unknown
-  NODE   TIER      RTT       LOSS   HEARTBEAT
-  n3     closely   0.31 ms   0 %    4s ago
-  IGNORED   FOR   REASON       WHY
-  n7        60s   Impossible   it says 0 µs
-  HELD           ON   REASON   WHY
-  orders/job-x   n1   Job      it belongs to a Job, whose work would be lost
-  … and 1 more
-
-  last changes of primary
-  EPOCH   CHANGE      AGO     LABELS   PODS   MOVED   HELD   RTT
-  2       pg1 → pg2   2m30s   +0.4 s   -      6       0      20.10 ms → -
-";
-        assert_eq!(text(&report, now), expected);
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! One database, for as long as this replica leads: every evaluation goes from what is known to what is done.
 
 mod decision;
+mod emptying;
 mod gate;
 mod history;
 mod tidy;
@@ -23,6 +24,7 @@ use crate::{
         journal::{Journal, Outcome},
         plan::{Follower, Plan},
         primary::PrimaryView,
+        taint::Emptying,
         tier::{NodeTier, Tier, TierMap},
     },
     credentials::{Access, Pace, Standing},
@@ -125,6 +127,8 @@ struct Decided {
     gate: Option<Gate>,
     outcomes: Vec<Outcome>,
     plan: Plan,
+    /// Of far nodes, for a taint that evicts.
+    emptying: Option<Emptying>,
     rtt_us: Option<u64>,
 }
 
@@ -173,6 +177,7 @@ impl Task {
         self.tell_standing(found.credentials.as_ref());
         let Some((object, decided)) = self.decide(&found, now, wall) else { return };
         self.tell_doubts();
+        self.warn_of_eviction(decided.emptying.is_some());
         let settled = self.heed_decision(&object, &found, wall);
 
         if found.view.known().is_some() && self.leads() {
@@ -200,6 +205,7 @@ impl Task {
             plan: &decided.plan,
             journal: &self.journal,
             gate,
+            emptying: decided.emptying.as_ref(),
         };
         report::update(&mut self.status, &facts, wall);
         self.shared.metrics.observe(&self.name, &self.tiers, &decided.plan, self.journal.underway.len(), gate);
@@ -208,34 +214,44 @@ impl Task {
         if let (true, Some(text)) = (known, settled) {
             self.remove_decision(&text).await;
         }
-        if decided.plan.moves.is_empty() {
-            return;
-        }
         if !known {
             let planned: Vec<&str> = decided.plan.moves.iter().map(|move_| move_.uid.as_str()).collect();
             self.journal.underway.retain(|underway| !planned.contains(&underway.uid.as_str()));
             return;
         }
         self.carry_out(decided.plan, &found.view).await;
+        if let Some(node) = decided.emptying.and_then(|emptying| emptying.next) {
+            self.empty(&node, &object.node_label(), &found.view).await;
+        }
     }
 
     fn leads(&self) -> bool {
         !self.stop.is_cancelled() && self.shared.leadership.borrow().leads(Instant::now())
     }
 
-    async fn carry_out(&mut self, plan: Plan, view: &PrimaryView) {
-        let (shared, stop, state) = (&self.shared, &self.stop, &self.discovery.state);
-        let still_right = || {
+    /// Asked right before each effect that ends a pod: whether what `view` led to still holds.
+    fn still_right(&self, view: &PrimaryView) -> impl Fn() -> bool + use<> {
+        let (shared, stop, state) = (Arc::clone(&self.shared), self.stop.clone(), self.discovery.state.clone());
+        let (name, epoch) = (self.name.clone(), view.epoch);
+        move || {
+            let wanted = shared.index.read().databases.get(&name).is_some_and(|database| {
+                !database.deleted && database.object.as_ref().is_ok_and(|object| !object.spec.paused)
+            });
             let found = state.borrow();
-            !stop.is_cancelled()
+            wanted
+                && !stop.is_cancelled()
                 && shared.leadership.borrow().leads(Instant::now())
                 && shared.index.stale().is_none()
-                && found.view.epoch == view.epoch
+                && found.view.epoch == epoch
                 && found.view.movement_allowed()
-        };
+        }
+    }
+
+    async fn carry_out(&mut self, plan: Plan, view: &PrimaryView) {
+        let still_right = self.still_right(view);
         let mark = restart_mark(&self.name, view.epoch);
         let (journal, backoffs) = (&mut self.journal, &mut self.backoffs);
-        movement::carry_out(shared, &self.name, plan.moves, journal, backoffs, &mark, still_right).await;
+        movement::carry_out(&self.shared, &self.name, plan.moves, journal, backoffs, &mark, still_right).await;
     }
 
     /// Everything that is decided, from one consistent look at the tables.
@@ -258,7 +274,7 @@ impl Task {
             self.tiers = tiers;
             self.evaluated = Some(now);
         }
-        let label_changes = if found.view.known().is_some() {
+        let mut label_changes = if found.view.known().is_some() {
             labels::changes(&tables, &object, &self.tiers)
         } else {
             std::collections::BTreeMap::new()
@@ -284,8 +300,12 @@ impl Task {
         let rtt_us = movement::median_rtt_us(&followers, &self.tiers);
         let (outcomes, plan) = movement::next_wave(&view, &followers, &mut self.journal, &mut self.backoffs);
         drop(followers);
+        let emptying = emptying::decide(&view, &plan, &self.journal);
+        if let Some(emptying) = emptying.as_ref().filter(|emptying| emptying.withdraw) {
+            emptying::withdraw(emptying, &mut label_changes);
+        }
         drop(tables);
-        Some((object, Decided { label_changes, gate, outcomes, plan, rtt_us }))
+        Some((object, Decided { label_changes, gate, outcomes, plan, emptying, rtt_us }))
     }
 
     /// Writes the status if it has changed; true if it stands as it should.

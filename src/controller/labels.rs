@@ -12,6 +12,7 @@ use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus},
     core::{
         doubt::Doubt,
+        taint::TaintEffect,
         tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
         workload::Node,
     },
@@ -91,14 +92,19 @@ pub(super) fn fresh_rtt_us(
 /// What differs between the nodes as they are and as they should be.
 pub(super) fn changes(tables: &Tables, object: &DatabaseCluster, map: &TierMap) -> BTreeMap<String, NodeChange> {
     let key = object.node_label();
-    let taint = object.spec.taint.map(|rule| rule.effect);
+    let effect = object.spec.taint.map(|rule| rule.effect);
+    // What evicts is put on and taken off by the movement's rules (`core::taint`): here either is right.
+    let taint = effect.map(TaintEffect::without_eviction);
     let change = |node: &Node| {
         let tier = map.tier(&node.name);
         let labelled = node.labels.get(&key).map(String::as_str) == tier.label();
         let ours = |t: &&crate::core::workload::Taint| t.key == key && Some(t.value.as_str()) == Tier::Far.label();
         let has: Vec<&str> = node.taints.iter().filter(ours).map(|taint| taint.effect.as_str()).collect();
-        let wanted = taint.filter(|_| tier == Tier::Far).map(crate::api::database_cluster::TaintEffect::as_str);
-        let retaint = has != wanted.into_iter().collect::<Vec<_>>();
+        let right = |effect: Option<TaintEffect>| {
+            let wanted = effect.filter(|_| tier == Tier::Far).map(TaintEffect::as_str);
+            has == wanted.into_iter().collect::<Vec<_>>()
+        };
+        let retaint = !right(taint) && !right(effect);
         // A label that was never ours to write is not removed either: unknown means that we say nothing.
         let relabel = !labelled && tier != Tier::Unknown;
         (relabel || retaint).then_some(NodeChange { tier, taint, retaint })

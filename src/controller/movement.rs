@@ -164,7 +164,7 @@ pub(super) fn entry(move_: &Move, started: Timestamp) -> Underway {
     }
 }
 
-/// Carries out one wave. `still_right` is asked before each move: leadership, epoch and primary, as they are then.
+/// Carries out one wave. `still_right` is asked before each move: leadership, epoch, primary and pause, as they are then.
 pub(super) async fn carry_out(
     shared: &Shared,
     database: &str,
@@ -176,7 +176,11 @@ pub(super) async fn carry_out(
 ) {
     for move_ in moves {
         if !still_right() {
-            tracing::info!(database, pod = move_.pod, "not moved after all: leadership or primary changed meanwhile");
+            tracing::info!(
+                database,
+                pod = move_.pod,
+                "not moved after all: leadership, primary or spec changed meanwhile"
+            );
             journal.underway.retain(|underway| underway.uid != move_.uid);
             continue;
         }

@@ -19,6 +19,7 @@ use crate::{
         journal::{Action, Journal, Underway},
         plan::Plan,
         primary::{Belief, Primary, PrimaryState, PrimaryView},
+        taint::{Emptying, Waits},
         tier::{Tier, TierMap},
     },
     credentials::Standing,
@@ -40,6 +41,9 @@ const CREDENTIALS: &str = "CredentialsCurrent";
 /// The condition of databases that have a witness.
 const WITNESS: &str = "WitnessSeen";
 
+/// The condition of databases whose taint evicts.
+pub(super) const EVICTS: &str = "EvictsByTaint";
+
 /// A condition's value, before it is compared with what stood there.
 struct Now {
     type_: &'static str,
@@ -58,6 +62,7 @@ pub(super) struct Facts<'a> {
     pub plan: &'a Plan,
     pub journal: &'a Journal,
     pub gate: Option<&'a Gate>,
+    pub emptying: Option<&'a Emptying>,
 }
 
 /// Brings `status` up to date.
@@ -87,11 +92,12 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     status.moving = journal.underway.iter().map(moving).collect();
     let useless = journal.useless.iter().take(MOST_USELESS);
     status.useless = useless.map(|(key, moves)| UselessStatus { workload: workload(key), moves: *moves }).collect();
-    if facts.credentials.is_none() {
-        status.conditions.retain(|condition| condition.type_ != CREDENTIALS);
-    }
-    if object.spec.witness.is_none() {
-        status.conditions.retain(|condition| condition.type_ != WITNESS);
+    for (type_, concerns) in [
+        (CREDENTIALS, facts.credentials.is_some()),
+        (WITNESS, object.spec.witness.is_some()),
+        (EVICTS, facts.emptying.is_some()),
+    ] {
+        status.conditions.retain(|condition| concerns || condition.type_ != type_);
     }
     for condition in conditions(facts) {
         set(&mut status.conditions, condition, object.metadata.generation, wall);
@@ -211,7 +217,7 @@ pub(super) fn restored_journal(status: &DatabaseClusterStatus) -> Journal {
 }
 
 fn conditions(facts: &Facts<'_>) -> Vec<Now> {
-    let Facts { view, credentials, witness, plan, journal, gate, .. } = facts;
+    let Facts { view, credentials, witness, plan, journal, gate, emptying, .. } = facts;
     let split = matches!(view.state, PrimaryState::SplitBrain(_));
     let frozen = view.frozen.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let moving = !journal.underway.is_empty();
@@ -232,6 +238,12 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         holds: standing.seen,
         reason: if standing.seen { "Heard" } else { "NotHeard" },
         message: standing.why.clone(),
+    });
+    let emptying = emptying.map(|emptying| Now {
+        type_: EVICTS,
+        holds: !emptying.withdraw && !emptying.bearing.is_empty(),
+        reason: emptying.waits.as_ref().map_or("Done", Waits::name),
+        message: emptying.to_string(),
     });
     let always = [
         Now { type_: "Accepted", holds: true, reason: "Accepted", message: "the spec is followed".into() },
@@ -255,7 +267,7 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         },
         Now { type_: "Moving", holds: moving, reason: moving_reason, message: moving_message },
     ];
-    always.into_iter().chain(credentials).chain(witness).collect()
+    always.into_iter().chain(credentials).chain(witness).chain(emptying).collect()
 }
 
 /// Sets a condition; the time of its last transition changes only with its status (KEP-1623).

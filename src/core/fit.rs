@@ -81,6 +81,31 @@ impl<'a> Room<'a> {
         node.pods.saturating_sub(self.occupants.get(node.name.as_str()).map_or(0, |o| o.len() as u64))
     }
 
+    /// The node with room for most pods of those that take a replacement of `pod` and that `allowed` has nothing against.
+    ///
+    /// # Errors
+    /// How many refuse for which reason, in words.
+    pub fn emptiest<'n>(
+        &self,
+        pod: &Pod,
+        nodes: impl Iterator<Item = &'n Node>,
+        allowed: impl Fn(&Node) -> Result<(), Misfit>,
+    ) -> Result<&'n Node, String> {
+        let mut misfits: BTreeMap<String, usize> = BTreeMap::new();
+        let mut best: Option<&'n Node> = None;
+        for node in nodes {
+            match allowed(node).and_then(|()| self.fits(pod, node)) {
+                Ok(()) if best.is_some_and(|best| self.free_pods(node) <= self.free_pods(best)) => {}
+                Ok(()) => best = Some(node),
+                Err(misfit) => *misfits.entry(misfit.to_string()).or_default() += 1,
+            }
+        }
+        best.ok_or_else(|| {
+            let parts: Vec<_> = misfits.iter().map(|(misfit, nodes)| format!("{nodes}: {misfit}")).collect();
+            parts.join("; ")
+        })
+    }
+
     /// Whether a replacement of `pod` would be scheduled to `node`.
     ///
     /// # Errors

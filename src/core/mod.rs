@@ -24,6 +24,7 @@ pub mod plan;
 pub mod rotation;
 pub mod selector;
 pub mod settle;
+pub mod taint;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod workload;

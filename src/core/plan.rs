@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 
 use super::{
-    census::{Census, WorkloadKey},
+    census::{Census, Gathering, WorkloadKey},
     fit::{Misfit, Room},
     follow::MoveMode,
     held::{Gate, HeldReason},
@@ -120,8 +120,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         busy: input.journal.underway.iter().map(|m| m.workload.clone()).collect(),
         free_slots: (input.rules.max_concurrent as usize).saturating_sub(input.journal.underway.len()),
         spent: HashMap::new(),
-        halted: Some(input.journal.overdue(input.rules.replacement_timeout, input.now))
-            .filter(|failed| *failed >= input.rules.halt_after_failures as usize),
+        halted: halted(input.journal, input.rules, input.now),
     };
     let mut plan = Plan::default();
     for (key, follower, node) in &candidates {
@@ -139,11 +138,52 @@ pub fn plan(input: &Input<'_>) -> Plan {
     plan
 }
 
+/// The breaker: so many replacements that should have been Ready by now that nothing further is moved.
+pub(super) fn halted(journal: &Journal, rules: Rules, now: Timestamp) -> Option<Gate> {
+    let failed = journal.overdue(rules.replacement_timeout, now);
+    (failed >= rules.halt_after_failures as usize).then_some(Gate::Halted { failed })
+}
+
+/// What makes it unsafe to end a pod, wherever a replacement would go.
+///
+/// # Errors
+/// The first reason.
+pub(super) fn replaceable<'k>(key: Option<&'k WorkloadKey>, pod: &Pod) -> Result<&'k WorkloadKey, HeldReason> {
+    let key = key.ok_or(HeldReason::BarePod)?;
+    if key.kind == "Job" || key.kind == "CronJob" {
+        return Err(HeldReason::Job);
+    }
+    if let Some(volume) = &pod.pinned_by {
+        return Err(HeldReason::Pinned(volume.clone()));
+    }
+    Ok(key)
+}
+
+/// A workload that isn't being rolled out, and how many replicas it wants.
+///
+/// # Errors
+/// Why that isn't known, or that it is.
+pub(super) fn at_rest<'c, 'a>(census: &'c Census<'a>, key: &WorkloadKey) -> Result<&'c Gathering<'a>, HeldReason> {
+    let gathering = census.get(key).ok_or(HeldReason::BarePod)?;
+    if gathering.desired.is_none() {
+        return Err(HeldReason::UnknownWorkload(key.kind.clone()));
+    }
+    if gathering.rollout { Err(HeldReason::Rollout) } else { Ok(gathering) }
+}
+
+/// That no replica of a workload is missing.
+///
+/// # Errors
+/// How many are.
+pub(super) fn complete(gathering: &Gathering<'_>) -> Result<(), HeldReason> {
+    let (serving, desired) = (gathering.serving(), gathering.desired.unwrap_or_default());
+    if gathering.whole() { Ok(()) } else { Err(HeldReason::NotWhole { serving, desired }) }
+}
+
 /// The node of a follower that sits where it should not.
 fn misplaced<'a>(input: &Input<'_>, follower: &Follower<'a>) -> Option<&'a str> {
     let pod = follower.pod;
-    let of_a_node = pod.mirror || pod.owner.as_ref().is_some_and(|o| o.kind == "DaemonSet" || o.kind == "Node");
-    if of_a_node || pod.terminating || pod.phase != Phase::Running {
+    if pod.belongs_to_its_node() || pod.terminating || pod.phase != Phase::Running {
         return None;
     }
     let node = pod.node.as_deref()?;
@@ -172,7 +212,7 @@ struct Planner<'a> {
     free_slots: usize,
     /// Evictions planned per disruption budget (by UID).
     spent: HashMap<&'a str, u32>,
-    halted: Option<usize>,
+    halted: Option<Gate>,
 }
 
 impl<'a> Planner<'a> {
@@ -185,11 +225,8 @@ impl<'a> Planner<'a> {
     ) -> Result<Move, HeldReason> {
         let pod = follower.pod;
         let key = self.movable(key, follower)?;
-        if let Some(gate) = self.input.gate {
+        if let Some(gate) = self.input.gate.or(self.halted.as_ref()) {
             return Err(HeldReason::Gate(gate.clone()));
-        }
-        if let Some(failed) = self.halted {
-            return Err(HeldReason::Gate(Gate::Halted { failed }));
         }
         if self.busy.contains(key) {
             return Err(HeldReason::OneAtATime);
@@ -240,15 +277,9 @@ impl<'a> Planner<'a> {
         if follower.mode == MoveMode::Never {
             return Err(HeldReason::Never);
         }
-        let key = key.ok_or(HeldReason::BarePod)?;
-        if key.kind == "Job" || key.kind == "CronJob" {
-            return Err(HeldReason::Job);
-        }
+        let key = replaceable(key, pod)?;
         if let Some(why) = &pod.not_injected {
             return Err(HeldReason::NotInjected(why.clone()));
-        }
-        if let Some(volume) = &pod.pinned_by {
-            return Err(HeldReason::Pinned(volume.clone()));
         }
         if follower.mode == MoveMode::Restart && !matches!(key.kind.as_str(), "Deployment" | "StatefulSet") {
             return Err(HeldReason::CannotRestart(key.kind.clone()));
@@ -260,17 +291,11 @@ impl<'a> Planner<'a> {
     }
 
     fn workload_ready(&self, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
-        let gathering = self.census.get(key).ok_or(HeldReason::BarePod)?;
-        let desired = gathering.desired.ok_or_else(|| HeldReason::UnknownWorkload(key.kind.clone()))?;
-        if gathering.rollout {
-            return Err(HeldReason::Rollout);
-        }
+        let gathering = at_rest(&self.census, key)?;
         if !pod.serves() {
             return Err(HeldReason::NotReady);
         }
-        if !gathering.whole() {
-            return Err(HeldReason::NotWhole { serving: gathering.serving(), desired });
-        }
+        complete(gathering)?;
         let restarted = self.input.snapshot.workloads.get(&key.uid).and_then(|w| w.restarted_for.as_deref());
         if restarted == Some(self.input.restart_mark) {
             return Err(HeldReason::Useless { moves: 1 });
@@ -298,31 +323,16 @@ impl<'a> Planner<'a> {
 
     /// The emptiest closely node that takes the pod and is no farther from the other databases that it follows.
     fn target(&self, follower: &Follower<'_>, from: &str) -> Result<&'a Node, HeldReason> {
-        let mut misfits: BTreeMap<String, usize> = BTreeMap::new();
-        let mut best: Option<&'a Node> = None;
-        for node in &self.targets {
-            let worse = follower.others.iter().any(|tiers| tiers.tier(&node.name) > tiers.tier(from));
-            let fit = if worse {
-                Err(Misfit::Unforeseeable("it is farther from another database that the pod follows"))
-            } else {
-                self.room.fits(follower.pod, node)
-            };
-            match fit {
-                Ok(()) => {
-                    if best.is_none_or(|best| self.room.free_pods(node) > self.room.free_pods(best)) {
-                        best = Some(node);
-                    }
-                }
-                Err(misfit) => *misfits.entry(misfit.to_string()).or_default() += 1,
-            }
+        if self.targets.is_empty() {
+            return Err(HeldReason::NoRoom("there is none".into()));
         }
-        best.ok_or_else(|| {
-            if self.targets.is_empty() {
-                return HeldReason::NoRoom("there is none".into());
+        let nearer = |node: &Node| {
+            if follower.others.iter().any(|tiers| tiers.tier(&node.name) > tiers.tier(from)) {
+                return Err(Misfit::Unforeseeable("it is farther from another database that the pod follows"));
             }
-            let parts: Vec<_> = misfits.iter().map(|(misfit, nodes)| format!("{nodes}: {misfit}")).collect();
-            HeldReason::NoRoom(parts.join("; "))
-        })
+            Ok(())
+        };
+        self.room.emptiest(follower.pod, self.targets.iter().copied(), nearer).map_err(HeldReason::NoRoom)
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Toleration {
     pub value: String,
     /// `None` tolerates every effect.
     pub effect: Option<String>,
+    /// `tolerationSeconds`: NoExecute is borne for this long only.
+    pub limit_s: Option<i64>,
 }
 
 impl Toleration {
@@ -173,6 +175,20 @@ pub struct Pod {
 }
 
 impl Pod {
+    /// Is there for its node and goes with it: mirrors of static pods, pods of a DaemonSet.
+    #[must_use]
+    pub fn belongs_to_its_node(&self) -> bool {
+        self.mirror || self.owner.as_ref().is_some_and(|owner| owner.kind == "DaemonSet" || owner.kind == "Node")
+    }
+
+    /// Whether a NoExecute taint on its node ends it, at once or in a while. As the taint eviction controller reckons:
+    /// one toleration with a limit is enough.
+    #[must_use]
+    pub fn is_ended_by(&self, taint: &Taint) -> bool {
+        let mut tolerating = self.tolerations.iter().filter(|toleration| toleration.tolerates(taint)).peekable();
+        tolerating.peek().is_none() || tolerating.any(|toleration| toleration.limit_s.is_some())
+    }
+
     /// Takes room on its node.
     #[must_use]
     pub fn occupies(&self) -> bool {
@@ -262,6 +278,7 @@ mod tests {
             exists,
             value: value.into(),
             effect: effect.map(Into::into),
+            limit_s: None,
         };
         for (toleration, expected) in [
             (toleration(Some("switchover"), false, "far", Some("NoSchedule")), true),

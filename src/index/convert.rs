@@ -210,6 +210,7 @@ fn toleration(toleration: kube::Toleration) -> Toleration {
         exists: toleration.operator.as_deref() == Some("Exists"),
         value: toleration.value.unwrap_or_default(),
         effect: toleration.effect.filter(|effect| !effect.is_empty()),
+        limit_s: toleration.toleration_seconds,
     }
 }
 

@@ -149,7 +149,26 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
             (name, tiers(json!({"window": "1ms", "margin": "1ms"})), "spec.tiers: margin must be smaller than window"),
             (name, tiers(json!({"confirmations": 0})), "should be greater than or equal to 1"),
             (name, tiers(json!({"staleAfter": "1s"})), "spec.tiers.staleAfter: write a time between 10s and 24h"),
-            (name, json!({"taint": {"effect": "NoExecute"}}), "supported values: \"PreferNoSchedule\", \"NoSchedule\""),
+            (
+                name,
+                json!({"taint": {"effect": "NoExecute"}}),
+                "spec.taint.effect: NoExecute deletes pods past their PodDisruptionBudgets: write effect: NoSchedule",
+            ),
+            (
+                name,
+                json!({"taint": {"effect": "NoExecute", "evictWithoutBudgets": false}}),
+                "if it is meant, write evictWithoutBudgets: true beside it",
+            ),
+            (
+                name,
+                json!({"taint": {"effect": "NoSchedule", "evictWithoutBudgets": true}}),
+                "spec.taint.evictWithoutBudgets: only effect: NoExecute evicts: leave it out",
+            ),
+            (
+                name,
+                json!({"taint": {"effect": "Never"}}),
+                "supported values: \"PreferNoSchedule\", \"NoSchedule\", \"NoExecute\"",
+            ),
             (
                 name,
                 json!({"affinity": {"weight": 0}}),
@@ -194,6 +213,7 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
             "nodeLabel": "node-restriction.kubernetes.io/near",
             "tiers": {"closelyBelow": "2ms", "farAbove": "2ms"},
             "affinity": {"mode": "avoid-far", "weight": 1},
+            "taint": {"effect": "NoExecute", "evictWithoutBudgets": true},
         });
         assert_eq!(tried(scene, &"a".repeat(63), &edge).await, Ok(()));
         let all = json!({"discovery": {"patroni": {

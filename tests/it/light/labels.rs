@@ -1,8 +1,6 @@
 //! Nodes bear the tier of their distance to the primary.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Node;
-use kube::ResourceExt;
 use serde_json::{Value, json};
 use switchover::api::keys;
 
@@ -177,48 +175,9 @@ fn a_node_that_says_so_is_left_alone() {
         scene.labelled("dc1-1=closely dc2-1=far dc3-1=closely").await?;
         patroni.switchover("pg2", 2);
         scene.labelled("dc1-1=far dc2-1=closely dc3-1=closely").await?;
-        let nodes = scene.own_nodes().await?;
-        let tainted: Vec<_> =
-            nodes.iter().filter(|node| taint(node, &key).is_some()).map(ResourceExt::name_any).collect();
-        assert_eq!(tainted, [scene.node("dc1-1")]);
+        assert_eq!(scene.taints().await?, "dc1-1=NoSchedule");
 
         scene.patch_node("dc3-1", json!({"metadata": {"annotations": {"switchover.dev/manage": null}}})).await?;
         scene.labelled("dc1-1=intermediate dc2-1=closely dc3-1=far").await
     });
-}
-
-#[test]
-fn far_nodes_are_tainted_when_the_database_asks_for_it() {
-    scene("taint", async |scene| {
-        scene.nodes(&[1, 2, 3], 1).await?;
-        let key = keys::default_node_label(scene.name);
-        let theirs = json!([{"key": "example.com/theirs", "value": "far", "effect": "NoSchedule"}]);
-        scene.patch_node("dc3-1", json!({"spec": {"taints": theirs}})).await?;
-        let patroni = Patroni::start(scene.name).await?;
-        scene.database(&patroni, json!({"taint": {"effect": "PreferNoSchedule"}})).await?;
-        let tainted = async || {
-            let mut tainted: Vec<String> = Vec::new();
-            for node in scene.own_nodes().await? {
-                tainted.extend(taint(&node, &key).map(|taint| format!("{} {taint}", node.name_any())));
-            }
-            Ok(tainted)
-        };
-        let [dc1, dc2, dc3] =
-            ["dc1-1", "dc2-1", "dc3-1"].map(|node| format!("{} far:PreferNoSchedule", scene.node(node)));
-        eventually("the taint", vec![dc3], tainted).await?;
-        patroni.switchover("pg3", 2);
-        eventually("the taints after a switchover", vec![dc1, dc2], tainted).await?;
-        scene.patch_database(json!({"taint": null})).await?;
-        eventually("no taint any more", vec![], tainted).await?;
-        let foreign = scene.own_nodes().await?.into_iter().filter(|node| taint(node, "example.com/theirs").is_some());
-        assert_eq!(foreign.count(), 1, "somebody else's taint was touched");
-        Ok(())
-    });
-}
-
-/// The taint of this key, `VALUE:EFFECT`.
-fn taint(node: &Node, key: &str) -> Option<String> {
-    let taints = node.spec.as_ref()?.taints.as_ref()?;
-    let taint = taints.iter().find(|taint| taint.key == key)?;
-    Some(format!("{}:{}", taint.value.as_deref().unwrap_or_default(), taint.effect))
 }

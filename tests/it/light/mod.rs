@@ -19,6 +19,7 @@ mod operator;
 mod removal;
 mod rights;
 mod sql;
+mod taints;
 mod tools;
 mod upheaval;
 mod webhook_faults;

@@ -160,6 +160,26 @@ impl Scene {
         Ok(tiers.join(" "))
     }
 
+    /// The scene's nodes that its database tells to be far by a taint, with the effect: `dc3-1=NoSchedule`.
+    pub async fn taints(&self) -> Result<String> {
+        let key = keys::default_node_label(self.name);
+        let mut shown = Vec::new();
+        for node in self.own_nodes().await? {
+            let name = node.name_any();
+            let short = name.strip_prefix(&format!("{}-", self.name)).unwrap_or(&name);
+            let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+            let ours = taints.iter().filter(|taint| taint.key == key && taint.value.as_deref() == Some("far"));
+            shown.extend(ours.map(|taint| format!("{short}={}", taint.effect)));
+        }
+        shown.sort();
+        Ok(shown.join(" "))
+    }
+
+    /// Waits until the far nodes are tainted exactly so.
+    pub async fn tainted(&self, taints: &str) -> Result<()> {
+        eventually("the taints of the nodes", taints.to_owned(), async || self.taints().await).await
+    }
+
     /// Waits until the labels are exactly these.
     pub async fn labelled(&self, tiers: &str) -> Result<()> {
         eventually("the labels of the nodes", tiers.to_owned(), async || self.tiers().await).await

@@ -38,6 +38,10 @@ pub struct Seen {
     pub evicted: BTreeSet<String>,
     /// When the first of them was.
     pub first_eviction: Option<Timestamp>,
+    /// UIDs of the pods that were deleted because of a taint.
+    pub deleted_by_taint: BTreeSet<String>,
+    /// When the first of them was.
+    pub first_deletion_by_taint: Option<Timestamp>,
     /// Fewest pods that served at any moment since the first complete list.
     pub fewest_serving: Option<usize>,
     listed: bool,
@@ -105,14 +109,18 @@ impl Seen {
         let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
         let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
         self.serving.insert(uid.clone(), ready && pod.metadata.deletion_timestamp.is_none());
-        let evicted = conditions.iter().find(|condition| {
-            condition.type_ == "DisruptionTarget" && condition.reason.as_deref() == Some("EvictionByEvictionAPI")
-        });
-        if let Some(condition) = evicted {
-            self.evicted.insert(uid.clone());
-            let at = condition.last_transition_time.as_ref().map(|time| time.0);
-            self.first_eviction = [self.first_eviction, at].into_iter().flatten().min();
-        }
+        let why = conditions.iter().find(|condition| condition.type_ == "DisruptionTarget");
+        let at = why.and_then(|condition| condition.last_transition_time.as_ref()).map(|time| time.0);
+        let (uids, first) = match why.and_then(|condition| condition.reason.as_deref()) {
+            Some("EvictionByEvictionAPI") => (&mut self.evicted, &mut self.first_eviction),
+            Some("DeletionByTaintManager") => (&mut self.deleted_by_taint, &mut self.first_deletion_by_taint),
+            _ => {
+                self.ever.insert(uid);
+                return;
+            }
+        };
+        uids.insert(uid.clone());
+        *first = [*first, at].into_iter().flatten().min();
         self.ever.insert(uid);
     }
 }

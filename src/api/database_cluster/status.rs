@@ -1,0 +1,266 @@
+//! `status`: what switchover knows, and does.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What switchover knows. Written by the controller's leader only.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DatabaseClusterStatus {
+    /// `metadata.generation` of the spec that this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Name of the last confirmed primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub primary: Option<String>,
+
+    /// Database host of the last confirmed primary, as agents measure it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub primary_host: Option<String>,
+
+    /// PostgreSQL timeline of the last confirmed primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<u64>,
+
+    /// Highest timeline ever confirmed for `systemIdentifier`. A lower one is never believed again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub highest_timeline: Option<u64>,
+
+    /// PostgreSQL's `database_system_identifier`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
+
+    /// Members that claimed to be primary in a split brain that isn't settled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub contested: Vec<ClaimantStatus>,
+
+    /// Claims to be primary that a person decided against. A new timeline is a new claim.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub dismissed: Vec<ClaimantStatus>,
+
+    /// The last decision of a person on who is primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionStatus>,
+
+    /// Counts the changes of primary that switchover confirmed.
+    pub epoch: u64,
+
+    /// Since when the primary is the primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "optional_date_time")]
+    pub since: Option<Timestamp>,
+
+    /// In one sentence: what is believed, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+
+    /// Members of the database, as discovered. Agents measure the distance to every one of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub members: Vec<MemberStatus>,
+
+    /// Number of nodes in each tier.
+    pub tiers: TierCounts,
+
+    /// Keys that nodes were labelled with, or are about to be: what must be removed from them one day.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub node_labels: Vec<String>,
+
+    /// Readings of nodes that are not believed, each with its reason. The first 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub ignored: Vec<IgnoredStatus>,
+
+    /// Number of nodes whose reading is not believed, listed or not.
+    pub ignored_total: u32,
+
+    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, CredentialsCurrent, WitnessSeen, EvictsByTaint.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+
+    /// Pods that stay where they are although their node is far, each with its reason. The first 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub held: Vec<HeldStatus>,
+
+    /// Number of pods that are held, listed or not.
+    pub held_total: u32,
+
+    /// Pods that are on the move now. Written before a pod is touched, so that the next leader knows of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub moving: Vec<MovingStatus>,
+
+    /// Workloads that were moved without reaching a better tier, in this epoch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub useless: Vec<UselessStatus>,
+
+    /// The last changes of primary, newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub failovers: Vec<FailoverStatus>,
+}
+
+/// One member of the database.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberStatus {
+    pub name: String,
+    /// Database host, measured by the agents.
+    pub host: String,
+    /// Database port.
+    pub port: u16,
+    /// Base URL of the member's REST API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_url: Option<String>,
+}
+
+/// One member that claims to be primary.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimantStatus {
+    pub name: String,
+    pub timeline: u64,
+}
+
+/// A person's decision on who is primary, as it was taken.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionStatus {
+    /// The member that was named.
+    pub member: String,
+    /// Who named it, as the API server knew them when they did.
+    pub by: String,
+    /// When they did.
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// When the member was confirmed.
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_at: Option<Timestamp>,
+    /// The epoch that it led to.
+    pub epoch: u64,
+}
+
+/// Number of nodes in each tier.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TierCounts {
+    pub closely: u32,
+    pub intermediate: u32,
+    pub far: u32,
+    /// Nodes that were never measured.
+    pub unknown: u32,
+}
+
+/// One node whose reading is not believed.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IgnoredStatus {
+    pub node: String,
+    /// In one CamelCase word.
+    pub reason: String,
+    /// In one sentence, with the readings at which it began.
+    pub message: String,
+    /// When it began.
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+
+/// One pod that stays on a far node.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldStatus {
+    /// `namespace/pod`.
+    pub pod: String,
+    pub node: String,
+    /// In one CamelCase word.
+    pub reason: String,
+    /// In one sentence.
+    pub message: String,
+}
+
+/// One pod on the move.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MovingStatus {
+    /// `namespace/pod`.
+    pub pod: String,
+    pub uid: String,
+    /// The node that it leaves.
+    pub from: String,
+    /// The tier of that node.
+    pub from_tier: String,
+    /// `Evict` or `Restart`.
+    pub action: String,
+    pub workload: WorkloadStatus,
+    /// Number of pods that this moves.
+    pub pods: u32,
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+}
+
+/// A workload, named as people do.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadStatus {
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+}
+
+/// A workload that was moved in vain.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UselessStatus {
+    pub workload: WorkloadStatus,
+    pub moves: u32,
+}
+
+/// One change of primary and what followed from it.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FailoverStatus {
+    pub epoch: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    pub to: String,
+    pub timeline: u64,
+    /// When switchover confirmed the new primary.
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmed_at: Option<Timestamp>,
+    /// When the label of every node was right.
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labelled_at: Option<Timestamp>,
+    /// When the last replacement was Ready and nothing was left to move.
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moved_at: Option<Timestamp>,
+    /// Number of pods that were moved.
+    pub moved: u32,
+    /// Number of pods that were held when the movement ended.
+    pub held: u32,
+    /// Median over the followers' nodes of the round-trip time to the new primary, before the first move.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt_before_us: Option<u64>,
+    /// The same after the last move.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt_after_us: Option<u64>,
+}
+
+fn optional_date_time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "format": "date-time", "nullable": true })
+}

@@ -1,0 +1,57 @@
+//! `switchover agent`: what was typed and what it means.
+
+use std::net::SocketAddr;
+
+use clap::Args as ClapArgs;
+
+use super::between;
+use crate::{agent::AgentConfig, api::Span};
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct AgentArgs {
+    /// Address for /livez, /readyz and /metrics
+    #[arg(long, env = "SWITCHOVER_METRICS_LISTEN", default_value = "[::]:8089")]
+    pub metrics_listen: SocketAddr,
+
+    /// Name of the node that this agent runs on
+    #[arg(long, env = "SWITCHOVER_NODE_NAME")]
+    pub node_name: String,
+
+    /// Pause between two echoes to one member
+    #[arg(long, env = "SWITCHOVER_INTERVAL", default_value = "300ms")]
+    pub interval: Span,
+
+    /// Number of echoes in the window
+    #[arg(long, env = "SWITCHOVER_WINDOW", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub window: u16,
+
+    /// An echo that isn't answered within this time is lost
+    #[arg(long, env = "SWITCHOVER_TIMEOUT", default_value = "1s", value_parser = between(Span::from_millis(10), Span::from_secs(10)))]
+    pub timeout: Span,
+
+    /// Write at least this often, also when nothing has changed
+    #[arg(long, env = "SWITCHOVER_HEARTBEAT", default_value = "60s")]
+    pub heartbeat: Span,
+
+    /// Write a change after a random part of this time, so that agents that see the same don't write at once. For
+    /// thousands of nodes, write about a second for every 200
+    #[arg(long, env = "SWITCHOVER_SPREAD", default_value = "2s", value_parser = between(Span::from_millis(0), Span::from_secs(300)))]
+    pub spread: Span,
+}
+
+impl AgentArgs {
+    /// What was typed means this.
+    #[must_use]
+    pub fn config(self) -> AgentConfig {
+        AgentConfig {
+            node_name: self.node_name,
+            interval: self.interval.0,
+            window: usize::from(self.window),
+            timeout: self.timeout.0,
+            heartbeat: self.heartbeat.0,
+            spread: self.spread.0,
+            metrics_listen: self.metrics_listen,
+            ..AgentConfig::default()
+        }
+    }
+}

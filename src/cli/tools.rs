@@ -1,0 +1,127 @@
+//! What the tools for people take.
+
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+
+use super::{ClusterArgs, Output};
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct StatusArgs {
+    /// Only this DatabaseCluster
+    pub database: Option<String>,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ExplainArgs {
+    /// A pod of the cluster
+    #[arg(required_unless_present = "filename", conflicts_with = "filename")]
+    pub pod: Option<String>,
+
+    /// A manifest with pods or workloads (- is standard input); nothing of it is created
+    #[arg(short, long)]
+    pub filename: Option<PathBuf>,
+
+    /// Namespace of the pod, or of what the manifest gives none
+    #[arg(short, long, default_value = "default")]
+    pub namespace: String,
+
+    /// Namespace that switchover runs in
+    #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub own_namespace: String,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct CertsArgs {
+    /// Namespace of the webhook's Service
+    #[arg(long, short, default_value = "switchover-system")]
+    pub namespace: String,
+
+    /// Name of the webhook's Service
+    #[arg(long, default_value = "switchover-webhook")]
+    pub service: String,
+
+    /// Days for which a certificate holds that is made now
+    #[arg(long, default_value_t = 365)]
+    pub days: u32,
+
+    /// Write tls.crt, tls.key and ca.crt into this folder
+    #[arg(long, conflicts_with = "apply", required_unless_present = "apply")]
+    pub out: Option<PathBuf>,
+
+    /// Do in the current cluster what the controller would do now: see to the Secrets, and to the CA in the
+    /// MutatingWebhookConfiguration
+    #[arg(long)]
+    pub apply: bool,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct PauseArgs {
+    /// The DatabaseCluster
+    pub database: String,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ResumeArgs {
+    /// The DatabaseCluster
+    pub database: String,
+
+    /// In a split brain, or when a database was restored on an older timeline: this member is the primary, whatever was
+    /// believed. Who says so, and when, goes on record. It holds from when the member says so itself, and doesn't pause or
+    /// resume the movement
+    #[arg(long, value_name = "MEMBER")]
+    pub primary: Option<String>,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct UninstallArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Namespace that switchover runs in
+    #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub namespace: String,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
