@@ -22,6 +22,7 @@ use crate::{
         follow::DatabaseDefaults,
         held::Gate,
         journal::{Journal, Outcome},
+        overwrite::{Overwrites, Overwritten},
         plan::{Follower, Plan},
         primary::PrimaryView,
         taint::Emptying,
@@ -106,6 +107,10 @@ struct Task {
     dropped: Option<Instant>,
     /// Readings that are ignored from now on, to be told of.
     new_doubts: Vec<String>,
+    /// Labels that were right.
+    overwrites: Overwrites,
+    /// What others did to them, to be told of.
+    overwritten: Vec<Overwritten>,
     /// The primary has changed and not every node has its new label yet.
     relabelling: bool,
     journal: Journal,
@@ -152,6 +157,8 @@ impl Task {
             tidied: None,
             dropped: None,
             new_doubts: Vec::new(),
+            overwrites: Overwrites::default(),
+            overwritten: Vec::new(),
             backoffs: movement::Backoffs::default(),
             quiet_since: None,
             ended_some: false,
@@ -177,6 +184,7 @@ impl Task {
         self.tell_standing(found.credentials.as_ref());
         let Some((object, decided)) = self.decide(&found, now, wall) else { return };
         self.tell_doubts();
+        self.tell_overwritten(&object.node_label());
         self.warn_of_eviction(decided.emptying.is_some());
         let settled = self.heed_decision(&object, &found, wall);
 
@@ -274,11 +282,13 @@ impl Task {
             self.tiers = tiers;
             self.evaluated = Some(now);
         }
-        let mut label_changes = if found.view.known().is_some() {
-            labels::changes(&tables, &object, &self.tiers)
-        } else {
-            std::collections::BTreeMap::new()
-        };
+        let mut label_changes = std::collections::BTreeMap::new();
+        if found.view.known().is_some() {
+            let seen = labels::seen(&tables, &object, &self.tiers);
+            self.overwritten.extend(self.overwrites.look(seen, now));
+            label_changes = labels::changes(&tables, &object, &self.tiers);
+            label_changes.retain(|node, _| self.overwrites.may_write(node, now));
+        }
         if found.view.known().is_some() && label_changes.is_empty() && self.tiers.bounds.is_some() {
             self.relabelling = false;
         }

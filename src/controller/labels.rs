@@ -12,6 +12,7 @@ use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus},
     core::{
         doubt::Doubt,
+        overwrite::Seen,
         taint::TaintEffect,
         tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
         workload::Node,
@@ -87,6 +88,20 @@ pub(super) fn fresh_rtt_us(
         return None;
     }
     latency.spec.readings.iter().find(|reading| reading.host == host)?.rtt_us.map(u64::from)
+}
+
+/// The labels that are ours to write, as they are and as they should be.
+pub(super) fn seen<'a>(
+    tables: &'a Tables,
+    object: &DatabaseCluster,
+    map: &'a TierMap,
+) -> impl Iterator<Item = Seen<'a>> {
+    let key = object.node_label();
+    tables.nodes.values().filter(|node| node.managed).map(move |node| Seen {
+        node: &node.name,
+        label: node.labels.get(&key).map(String::as_str),
+        wanted: map.tier(&node.name),
+    })
 }
 
 /// What differs between the nodes as they are and as they should be.

@@ -60,6 +60,7 @@ pub struct ControllerMetrics {
     nodes: Family<DatabaseTier, Gauge>,
     ignored: Family<DatabaseReason, Gauge>,
     label_writes: Family<DatabaseOutcome, Counter>,
+    labels_overwritten: Family<DatabaseOnly, Counter>,
     moves: Family<DatabaseMove, Counter>,
     move_ends: Family<DatabaseOutcome, Counter>,
     replacement: Family<DatabaseOnly, Histogram>,
@@ -81,6 +82,7 @@ impl ControllerMetrics {
             nodes: Family::default(),
             ignored: Family::default(),
             label_writes: Family::default(),
+            labels_overwritten: Family::default(),
             moves: Family::default(),
             move_ends: Family::default(),
             replacement: Family::new_with_constructor(seconds),
@@ -96,6 +98,7 @@ impl ControllerMetrics {
         registry.register("nodes", "Nodes by tier", m.nodes);
         registry.register("ignored_readings", "Nodes whose reading is not believed, by reason", m.ignored);
         registry.register("node_label_writes", "Label changes that were sent, by outcome", m.label_writes);
+        registry.register("labels_overwritten", "Labels that were right and that others changed", m.labels_overwritten);
         registry.register("moves", "Moves that were sent, by the API server's answer", m.moves);
         registry.register("moves_ended", "Moves that are over, by how they ended", m.move_ends);
         let help = "Time from an eviction to the end of the move";
@@ -123,6 +126,11 @@ impl ControllerMetrics {
     pub(super) fn labelled(&self, database: &str, ok: bool) {
         let outcome = if ok { "ok" } else { "error" };
         self.label_writes.get_or_create(&DatabaseOutcome { database: database.into(), outcome }).inc();
+    }
+
+    pub(super) fn overwritten(&self, database: &str, nodes: usize) {
+        let counter = self.labels_overwritten.get_or_create(&DatabaseOnly { database: database.into() }).clone();
+        counter.inc_by(u64::try_from(nodes).unwrap_or(u64::MAX));
     }
 
     pub(super) fn moved(&self, database: &str, action: Action, outcome: &'static str) {

@@ -130,7 +130,7 @@ impl TierMap {
 /// One node as the tiers see it: what it was, and how far it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Measured {
-    /// The tier that its label says.
+    /// The tier that its label says. It counts where nothing was decided before: after a restart, or on another leader.
     pub label: Tier,
     /// Fresh median to the primary in microseconds, as the node says; `None` when there is none.
     pub rtt_us: Option<u64>,
@@ -160,23 +160,26 @@ pub fn tiers(
     let nodes = nodes
         .into_iter()
         .map(|(name, measured)| {
-            let pending = previous.nodes.get(name).and_then(|n| n.candidate);
-            (name.clone(), evaluate(measured, pending, bounds, thresholds, at_once))
+            let before = previous.nodes.get(name);
+            // A label that differs from what was decided wasn't written yet, or somebody else wrote over it.
+            let current = before.map(|n| n.tier).filter(|tier| *tier != Tier::Unknown).unwrap_or(measured.label);
+            let pending = before.and_then(|n| n.candidate);
+            (name.clone(), evaluate(current, measured.rtt_us, pending, bounds, thresholds, at_once))
         })
         .collect();
     TierMap { nodes, bounds, doubts }
 }
 
 fn evaluate(
-    measured: Measured,
+    current: Tier,
+    rtt_us: Option<u64>,
     pending: Option<(Tier, u32)>,
     bounds: Option<Bounds>,
     thresholds: &Thresholds,
     at_once: bool,
 ) -> NodeTier {
-    let current = measured.label;
-    let keep = NodeTier { tier: current, rtt_us: measured.rtt_us, candidate: None };
-    let (Some(bounds), Some(rtt_us)) = (bounds, measured.rtt_us) else { return keep };
+    let keep = NodeTier { tier: current, rtt_us, candidate: None };
+    let (Some(bounds), Some(rtt_us)) = (bounds, rtt_us) else { return keep };
     let wanted = bounds.tier(rtt_us);
     if wanted == current {
         return keep;
@@ -272,10 +275,21 @@ mod tests {
         }
         // 2,300 is the boundary; 2,400 is not beyond it by the margin.
         let near = nodes("a=300/closely b=2400/closely c=20000/far");
+        map = TierMap::default();
         for _ in 0..5 {
             map = tiers(&near, &map, &THRESHOLDS, false);
             assert_eq!(shown(&map), "a=closely b=closely c=far");
         }
+    }
+
+    #[test]
+    fn a_label_that_somebody_wrote_over_is_no_tier_unless_nothing_else_is_known() {
+        let map = tiers(&nodes("a=300/closely b=-/far c=20000/far"), &TierMap::default(), &THRESHOLDS, false);
+        let overwritten = nodes("a=300/far b=-/closely c=20000");
+        for _ in 0..2 {
+            assert_eq!(shown(&tiers(&overwritten, &map, &THRESHOLDS, false)), "a=closely b=far c=far");
+        }
+        assert_eq!(shown(&tiers(&overwritten, &TierMap::default(), &THRESHOLDS, false)), "a=far b=closely c=far");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     controller::movement,
     core::{
         journal::Journal,
+        keys,
         primary::{PrimaryState, PrimaryView},
     },
     credentials::Standing,
@@ -19,7 +20,7 @@ use crate::{
 
 /// Changes of primary that status remembers.
 const MOST_FAILOVERS: usize = 10;
-/// Nodes whose ignored reading one log line and one event name.
+/// Nodes that one log line and one event name.
 const MOST_TOLD: usize = 5;
 /// A held pod may only be waiting for others to catch up, such as a disruption budget whose status lags behind its pods:
 /// the movement is called over when nothing has been left to do for this long.
@@ -168,13 +169,26 @@ impl Task {
         if new.is_empty() {
             return;
         }
-        let unlisted = new.len().saturating_sub(MOST_TOLD);
-        let mut note = new[..new.len() - unlisted].join("; ");
-        if unlisted > 0 {
-            note.push_str(&format!("; and {unlisted} more"));
-        }
+        let note = listed(&new);
         tracing::warn!(database = self.name, nodes = new.len(), why = note, "readings are not believed");
         self.notice(true, "ReadingIgnored", note);
+    }
+
+    /// Logs the labels that somebody else changed, and tells people.
+    pub(super) fn tell_overwritten(&mut self, key: &str) {
+        let new = std::mem::take(&mut self.overwritten);
+        if new.is_empty() {
+            return;
+        }
+        self.shared.metrics.overwritten(&self.name, new.len());
+        let what = listed(&new);
+        tracing::warn!(database = self.name, label = key, nodes = new.len(), what, "somebody else changed labels");
+        let note = format!(
+            "somebody else changed the label {key}, which is put back; annotate the node {}: \"false\" to keep a value \
+             of your own: {what}",
+            keys::MANAGE
+        );
+        self.notice(true, "LabelPutBack", note);
     }
 
     pub(super) fn notice(&self, warning: bool, reason: &'static str, note: String) {
@@ -184,4 +198,14 @@ impl Task {
         let about = database_reference(&self.name, &uid);
         self.shared.notices.send(Notice { about, warning, reason, action: "Watch", note });
     }
+}
+
+/// The first few, and how many more there are.
+fn listed(all: &[impl ToString]) -> String {
+    let (told, unlisted) = all.split_at(all.len().min(MOST_TOLD));
+    let mut text = told.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if !unlisted.is_empty() {
+        text.push_str(&format!("; and {} more", unlisted.len()));
+    }
+    text
 }

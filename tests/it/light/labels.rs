@@ -153,11 +153,24 @@ fn a_label_that_somebody_removed_or_changed_is_put_back() {
         let patroni = Patroni::start(scene.name).await?;
         scene.database(&patroni, json!({})).await?;
         scene.labelled(NEAR_PG1).await?;
+        // What is overwritten before the controller has seen it right can't be told from its own label on the way.
+        eventually("the controller to see its labels", true, async || {
+            Ok(scene.status().await?.failovers.first().is_some_and(|failover| failover.labelled_at.is_some()))
+        })
+        .await?;
         let key = keys::default_node_label(scene.name);
         for (node, value) in [("dc1-1", Value::Null), ("dc2-1", json!("near")), ("dc3-1", json!("closely"))] {
             scene.patch_node(node, json!({"metadata": {"labels": {&key: value}}})).await?;
         }
-        scene.labelled(NEAR_PG1).await
+        scene.labelled(NEAR_PG1).await?;
+        // Several may be told of in one event.
+        let did = ["dc1-1: closely was removed", "dc2-1: intermediate became near", "dc3-1: far became closely"];
+        let told = did.map(|did| format!("{}-{did}", scene.name)).to_vec();
+        eventually("an event that tells of each", told.clone(), async || {
+            let notes = scene.events(scene.name, "LabelPutBack").await?.join("\n");
+            Ok(told.iter().filter(|did| notes.contains(*did)).cloned().collect())
+        })
+        .await
     });
 }
 
