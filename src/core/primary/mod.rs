@@ -11,6 +11,7 @@
 
 mod answer;
 mod judge;
+pub mod mysql;
 mod observer;
 pub mod operator;
 #[cfg(test)]
