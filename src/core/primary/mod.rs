@@ -14,9 +14,9 @@ mod judge;
 pub mod mysql;
 mod observer;
 pub mod operator;
+pub mod postgres;
 #[cfg(test)]
 mod properties;
-pub mod sql;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

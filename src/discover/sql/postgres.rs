@@ -8,7 +8,7 @@ use super::{
     tls::MakeTls,
 };
 use crate::{
-    core::primary::{Sight, sql::ServerRow},
+    core::primary::{Sight, postgres::ServerRow},
     discover::http::find,
     watch::cause,
 };
