@@ -1,6 +1,6 @@
 //! One connection to one MySQL or MariaDB server, and the questions that are asked over it.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{io, panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
 use mysql_async::{ClientIdentity, Conn, DriverError, Error, OptsBuilder, Row, SslOpts, prelude::Queryable};
@@ -24,6 +24,10 @@ const MOST_BYTES: usize = 1 << 20;
 const WAIT_TIMEOUT_S: usize = 28_800;
 /// SQLSTATE of "syntax error or access rule violation", which a right that is missing comes under.
 const NO_RIGHT: &str = "42000";
+
+/// ER_UNKNOWN_SYSTEM_VARIABLE. Only [`limit`] names a variable that a server may lack.
+const UNKNOWN_VARIABLE: u16 = 1193;
+const STRANGE: &str = "answers as neither MySQL nor MariaDB does";
 
 /// How connections are encrypted, and whom they believe.
 pub(super) type Tls = SslOpts;
@@ -54,13 +58,20 @@ pub(super) fn limit(engine: SqlEngine, timeout: Duration) -> String {
 impl From<Error> for SqlError {
     fn from(error: Error) -> Self {
         match error {
+            Error::Server(said) if said.code == UNKNOWN_VARIABLE => Self::Connection(format!(
+                "{}: is it the other one of MySQL and MariaDB? Write that as spec.discovery.sql.engine",
+                said.message
+            )),
             Error::Server(said) => Self::Refused { code: said.state, message: said.message },
             Error::Driver(DriverError::NoClientSslFlagFromServer) => {
                 Self::Connection("offers no TLS: set it up there (ssl_cert, ssl_key)".to_owned())
             }
-            error => match find::<rustls::Error>(&error) {
-                Some(refused) => Self::Tls(refused.clone()),
-                None => Self::Connection(cause(&error)),
+            error => match (find::<rustls::Error>(&error), find::<io::Error>(&error)) {
+                (Some(refused), _) => Self::Tls(refused.clone()),
+                (None, Some(said)) if said.kind() == io::ErrorKind::InvalidData => {
+                    Self::Connection(format!("{STRANGE} ({said})"))
+                }
+                _ => Self::Connection(cause(&error)),
             },
         }
     }
@@ -121,7 +132,7 @@ impl Session {
 async fn guarded<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, SqlError> {
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(result) => Ok(result?),
-        Err(_) => Err(SqlError::Connection("answers as neither MySQL nor MariaDB does".to_owned())),
+        Err(_) => Err(SqlError::Connection(STRANGE.to_owned())),
     }
 }
 
@@ -132,6 +143,11 @@ fn text(row: &Row, column: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
     use super::*;
 
     #[test]
@@ -139,5 +155,58 @@ mod tests {
         let told = |engine| limit(engine, Duration::from_millis(1500));
         assert_eq!(told(SqlEngine::MySQL), "SET SESSION max_execution_time = 1500");
         assert_eq!(told(SqlEngine::MariaDB), "SET SESSION max_statement_time = 1.500");
+    }
+
+    /// What comes of a server that sends these payloads, each after what the client says to the last one.
+    async fn opened(payloads: Vec<Vec<u8>>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut sequence = 0;
+            for payload in payloads {
+                let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
+                stream.write_all(&[&length[..3], &[sequence], &payload].concat()).await.unwrap();
+                let mut header = [0; 4];
+                if stream.read_exact(&mut header).await.is_err() {
+                    return;
+                }
+                let length = u32::from_le_bytes([header[0], header[1], header[2], 0]);
+                stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
+                sequence = header[3] + 1;
+            }
+        });
+        let login = Login {
+            host: "127.0.0.1",
+            port,
+            database: "",
+            user: "switchover",
+            password: "a password",
+            timeout: Duration::from_secs(5),
+        };
+        let error = Session::open(login, "SET x = 1", None).await.err().map(|error| error.to_string());
+        server.abort();
+        error.unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn what_is_no_mysql_is_an_error_and_ends_nothing() {
+        let capabilities = [0x01, 0x82, 0xff, 2, 0, 0x08, 0, 21];
+        let hello: Vec<u8> =
+            [b"\x0a8.4.0\0\x01\0\0\0salt-of8\0", &capabilities[..], &[0; 10], b"twelve-bytes\0caching_sha2_password\0"]
+                .concat();
+        let refused = b"\xff\x15\x04#28000Access denied".to_vec();
+        // Nothing to mix the password with, which the driver divides by.
+        let no_salt = b"\xfecaching_sha2_password\0".to_vec();
+        let no_key = vec![1, b'?'];
+        for (payloads, expected) in [
+            (vec![hello.clone(), refused], "Access denied (SQLSTATE 28000)"),
+            (vec![hello, no_salt, vec![1, 4], no_key], STRANGE),
+            (vec![b"SSH-2.0-OpenSSH".to_vec()], STRANGE),
+            (vec![], "closed"),
+        ] {
+            let error = opened(payloads).await;
+            assert!(error.contains(expected), "{error}, and not {expected}");
+        }
     }
 }

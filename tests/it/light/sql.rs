@@ -76,7 +76,7 @@ fn without_timelines_whoever_takes_writes_is_followed_and_two_who_do_are_a_split
         scene.secret("mariadb-login", json!({"username": mariadb::USER, "password": "wrong"})).await?;
         let member = |name: &str, host: &str| json!({"name": name, "host": host, "port": MariaDb::PORT});
         let sql = json!({
-            "engine": "MariaDB",
+            "engine": "MySQL",
             "members": [member("db1", first.host), member("db2", second.host)],
             "basicAuth": {"secretName": "mariadb-login"},
             "tls": {"secretName": "mariadb-tls"},
@@ -98,6 +98,10 @@ fn without_timelines_whoever_takes_writes_is_followed_and_two_who_do_are_a_split
         );
         scene.believed("Unknown", &refused).await?;
         scene.secret("mariadb-login", json!({"username": mariadb::USER, "password": mariadb::PASSWORD})).await?;
+        let other = "Unknown system variable 'max_execution_time': is it the other one of MySQL and MariaDB? Write that as \
+                     spec.discovery.sql.engine";
+        scene.believed("Unknown", &format!("no member answers: db1, db2 ({other})")).await?;
+        scene.patch_database(json!({"discovery": {"sql": {"engine": "MariaDB"}}})).await?;
         scene.labelled(NEAR_FIRST).await?;
         let known = "is primary: it takes writes (read_only is off)";
         scene.believed("Known", &format!("db1 {known}; 2 of 2 members answer")).await?;
