@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+
 use super::{
     Belief, Primary, PrimaryTracker,
     tests::{NOBODY, look, tell},
@@ -146,4 +148,36 @@ fn sentences_name_no_timeline() {
     }
     let primary = |timeline| Primary { name: "db1".to_owned(), timeline };
     assert_eq!((primary(0).to_string(), primary(2).to_string()), ("db1".into(), "db1 (timeline 2)".into()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    #[test]
+    fn whatever_they_say_nobody_is_believed_beside_another_who_takes_writes(
+        story in prop::collection::vec(
+            prop::array::uniform3(prop::sample::select(vec!["writable", "read_only", "read_only", "refused"])),
+            1..40,
+        ),
+    ) {
+        let mut now = Instant::now();
+        let mut tracker = PrimaryTracker::new(Belief::default(), Duration::from_secs(5));
+        let (mut epoch, mut last) = (0, None);
+        for words in story {
+            now += Duration::from_secs(1);
+            let said = format!("db1={} db2={} db3={}", words[0], words[1], words[2]);
+            let view = tracker.observe(&look(&said, now), now);
+            let writable: Vec<_> = (1..=3).filter(|index| words[index - 1] == "writable").collect();
+            match view.known() {
+                Some(primary) => {
+                    prop_assert_eq!(&[primary.name.clone()][..], writable.iter().map(|it| format!("db{it}")).collect::<Vec<_>>());
+                    epoch += u64::from(last.as_ref() != Some(&primary.name));
+                    last = Some(primary.name.clone());
+                }
+                None => prop_assert!(writable.is_empty() || !view.frozen.is_empty(), "{}: {}", said, view.why),
+            }
+            prop_assert_eq!(view.epoch, epoch, "one change is one epoch");
+            prop_assert!(!view.why.contains("timeline"));
+        }
+    }
 }

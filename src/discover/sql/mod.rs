@@ -76,6 +76,8 @@ struct Idle {
     seat: Seat,
     /// When it was asked last.
     asked: Option<Instant>,
+    /// It refused our login, or we its certificate: asking faster would only fill its log.
+    refused: bool,
 }
 
 pub(super) struct Task {
@@ -92,7 +94,7 @@ impl Task {
     pub fn new(config: SqlConfig, publisher: Publisher, now: Instant) -> Self {
         let members = config.members();
         let seat = |(index, member): (usize, &Member)| Seat::new(index, member.clone(), config.clone());
-        let idle = members.iter().enumerate().map(|it| Idle { seat: seat(it), asked: None }).collect();
+        let idle = members.iter().enumerate().map(|it| Idle { seat: seat(it), asked: None, refused: false }).collect();
         let mut task = Self {
             answers: Answers::new(members.len(), now),
             members,
@@ -112,7 +114,7 @@ impl Task {
             tokio::select! {
                 Some(asked) = self.in_flight.next(), if !self.in_flight.is_empty() => self.take(asked, Instant::now()),
                 Some(word) = spoken.recv() => self.publisher.heed(word),
-                () = self.access.changed() => {}
+                () = self.access.changed() => self.idle.iter_mut().for_each(|idle| idle.refused = false),
                 () = tokio::time::sleep_until(next.into()) => {}
             }
             self.publish(self.answers.heard(), Instant::now());
@@ -127,8 +129,9 @@ impl Task {
             // The Secrets are being read.
             return next;
         }
-        let pause = self.pace.pause(self.publisher.primary().is_some(), now);
+        let known = self.publisher.primary().is_some();
         for idle in std::mem::take(&mut self.idle) {
+            let pause = self.pace.pause(known || idle.refused, now);
             let wanted = self.answers.wanted(idle.seat.index);
             let due = idle.asked.filter(|_| !wanted).map_or(now, |asked| asked + pause);
             if due <= now {
@@ -142,9 +145,9 @@ impl Task {
     }
 
     fn take(&mut self, asked: Asked, now: Instant) {
-        let Asked { seat, answer, began, took } = asked;
+        let Asked { seat, answer, refused, began, took } = asked;
         let index = seat.index;
-        self.idle.push(Idle { seat, asked: Some(began) });
+        self.idle.push(Idle { seat, asked: Some(began), refused });
         self.publisher.count(self.members[index].name.clone(), &answer, took);
         if self.answers.wanted(index) && matches!(answer, Answer::Unreachable { .. }) {
             // It fell silent before the one that waits for it is heard: there was a moment without anybody.

@@ -35,6 +35,8 @@ struct Open {
 pub(super) struct Asked {
     pub seat: Seat,
     pub answer: Answer,
+    /// The server and we don't believe each other.
+    pub refused: bool,
     pub began: Instant,
     pub took: Duration,
 }
@@ -47,31 +49,39 @@ impl Seat {
     /// Asks the member once.
     pub async fn look(mut self) -> Asked {
         let began = Instant::now();
-        let answer = self.answer().await;
-        Asked { seat: self, answer, began, took: began.elapsed() }
+        let held = self.config.access.held();
+        let (answer, refused) = match (held.credentials, held.problem) {
+            (Some(credentials), _) => self.answer(credentials).await,
+            (None, Some(error)) => (Answer::Unreachable { error }, false),
+            (None, None) => (Answer::Pending, false),
+        };
+        Asked { seat: self, answer, refused, began, took: began.elapsed() }
     }
 
-    async fn answer(&mut self) -> Answer {
-        let held = self.config.access.held();
-        let credentials = match (held.credentials, held.problem) {
-            (Some(credentials), _) => credentials,
-            (None, Some(error)) => return Answer::Unreachable { error },
-            (None, None) => return Answer::Pending,
-        };
+    async fn answer(&mut self, credentials: Arc<Credentials>) -> (Answer, bool) {
         let open = self.open.take().filter(|open| Arc::ptr_eq(&open.credentials, &credentials));
         let limit = self.config.spec.timeout.0;
         match timeout(limit, self.ask(open.map(|open| open.session), &credentials)).await {
             Ok(Ok((session, answer))) => {
                 self.open = Some(Open { session, credentials });
-                answer
+                (answer, false)
             }
             Ok(Err(error)) => {
-                if error.doubts_credentials() {
+                let doubtful = error.doubts_credentials();
+                if doubtful {
                     self.config.access.doubt();
                 }
-                Answer::Unreachable { error: error.to_string() }
+                let refused = doubtful || matches!(error, SqlError::Tls(_));
+                let error = match error {
+                    SqlError::Tls(error) => credentials.explain(&error),
+                    error => error.to_string(),
+                };
+                (Answer::Unreachable { error }, refused)
             }
-            Err(_) => Answer::Unreachable { error: format!("no answer within {} ms", limit.as_millis()) },
+            Err(_) => {
+                let error = format!("no answer within {} ms", limit.as_millis());
+                (Answer::Unreachable { error }, false)
+            }
         }
     }
 
@@ -100,10 +110,7 @@ impl Seat {
             password,
             timeout: spec.timeout.0,
         };
-        Session::open(&driver, login).await.map_err(|error| match &error {
-            SqlError::Tls(refused) => SqlError::Connection(credentials.explain(refused)),
-            _ => error,
-        })
+        Session::open(&driver, login).await
     }
 
     /// Made once for each of the credentials: the machine's root certificates take time to read.

@@ -32,6 +32,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 struct Says {
     standby: AtomicBool,
     silent: AtomicBool,
+    refuses: AtomicBool,
     asked: AtomicUsize,
     open: AtomicUsize,
     most_open: AtomicUsize,
@@ -103,6 +104,10 @@ fn message(tag: u8, body: &[u8]) -> Vec<u8> {
 async fn serve(mut stream: TcpStream, says: &Says) -> io::Result<()> {
     let length = stream.read_u32().await?;
     stream.read_exact(&mut vec![0; length as usize - 4]).await?;
+    if says.refuses.load(Ordering::SeqCst) {
+        says.asked.fetch_add(1, Ordering::SeqCst);
+        return stream.write_all(&message(b'E', b"SFATAL\0C28P01\0Mno\0\0")).await;
+    }
     stream.write_all(&[message(b'R', &[0; 4]), message(b'Z', b"I")].concat()).await?;
     loop {
         let (tag, length) = (stream.read_u8().await?, stream.read_u32().await?);
@@ -177,6 +182,21 @@ async fn members_are_asked_once_per_interval_and_more_often_while_nobody_is_prim
     until(&handle, "nobody is", |state| known(state).is_none()).await;
     assert!(server.shortest_pause_of_five().await < INTERVAL / 2, "nobody is primary any more");
     assert_eq!(server.says.most_open.load(Ordering::SeqCst), 1, "one connection was kept");
+}
+
+#[tokio::test]
+async fn a_member_that_refuses_the_login_is_not_asked_faster() {
+    let server = Server::start(false).await;
+    server.says.refuses.store(true, Ordering::SeqCst);
+    let handle = follow(&[&server]);
+    let state = until(&handle, "pg1 refuses", |state| state.looked).await;
+    assert_eq!(state.answers[0].error.as_deref(), Some("no (SQLSTATE 28P01)"));
+    let before = server.asked();
+    tokio::time::sleep(INTERVAL * 5 / 2).await;
+    let asked = server.asked() - before;
+    assert!(asked <= 3, "{asked} logins in two and a half intervals");
+    server.says.refuses.store(false, Ordering::SeqCst);
+    until(&handle, "pg1 is primary", |state| known(state) == Some(("pg1", 1))).await;
 }
 
 #[tokio::test]
