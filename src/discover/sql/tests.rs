@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use prometheus_client::registry::Registry;
@@ -22,7 +22,7 @@ use crate::{
     credentials::{Access, Credentials},
     discover::{
         Discovery, Metrics, Restored, Source, spawn,
-        testing::{known, places, until},
+        testing::{known, places, shortest_pause_of_five, until},
     },
 };
 
@@ -73,25 +73,6 @@ impl Server {
 
     fn asked(&self) -> usize {
         self.says.asked.load(Ordering::SeqCst)
-    }
-
-    /// Between the next six questions. A busy machine makes pauses longer, never all of them.
-    async fn shortest_pause_of_five(&self) -> Duration {
-        let next = async || {
-            let seen = self.asked();
-            while self.asked() == seen {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            Instant::now()
-        };
-        let mut before = next().await;
-        let mut shortest = Duration::MAX;
-        for _ in 0..5 {
-            let now = next().await;
-            shortest = shortest.min(now - before);
-            before = now;
-        }
-        shortest
     }
 }
 
@@ -171,7 +152,7 @@ fn follow(servers: &[&Server]) -> Discovery {
 async fn members_are_asked_once_per_interval_and_more_often_while_nobody_is_primary() {
     let server = Server::start(true).await;
     let handle = follow(&[&server]);
-    assert!(server.shortest_pause_of_five().await < INTERVAL / 2, "nobody is primary yet");
+    assert!(shortest_pause_of_five(|| server.asked()).await < INTERVAL / 2, "nobody is primary yet");
     server.says.standby.store(false, Ordering::SeqCst);
     until(&handle, "pg1 is primary", |state| known(state) == Some(("pg1", 1))).await;
     let before = server.asked();
@@ -180,7 +161,7 @@ async fn members_are_asked_once_per_interval_and_more_often_while_nobody_is_prim
     assert!(asked <= 3, "{asked} questions in two and a half intervals");
     server.says.standby.store(true, Ordering::SeqCst);
     until(&handle, "nobody is", |state| known(state).is_none()).await;
-    assert!(server.shortest_pause_of_five().await < INTERVAL / 2, "nobody is primary any more");
+    assert!(shortest_pause_of_five(|| server.asked()).await < INTERVAL / 2, "nobody is primary any more");
     assert_eq!(server.says.most_open.load(Ordering::SeqCst), 1, "one connection was kept");
 }
 
