@@ -98,11 +98,26 @@ impl fmt::Debug for BasicAuth {
     }
 }
 
+/// A client certificate with its chain, and its private key.
+#[derive(Clone)]
+pub struct IdentityPem {
+    pub certificate: Vec<u8>,
+    pub key: Vec<u8>,
+}
+
+impl fmt::Debug for IdentityPem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdentityPem").finish_non_exhaustive()
+    }
+}
+
 /// Good credentials. Without any of it, the machine's root certificates are believed and nothing is shown.
 pub struct Credentials {
     /// Instead of the machine's root certificates.
     authorities: Option<Vec<CertificateDer<'static>>>,
     identity: Option<CertifiedKey>,
+    /// The same as people wrote it, for drivers that set TLS up by themselves.
+    identity_pem: Option<IdentityPem>,
     /// When the client certificate expires.
     expires: Option<Timestamp>,
     server_name: Option<ServerName<'static>>,
@@ -134,7 +149,10 @@ impl Credentials {
     ) -> Result<Self, CredentialsError> {
         let authorities = tls.authorities.as_ref().map(authorities).transpose()?;
         let identity = match (&tls.certificate, &tls.key) {
-            (Some(certificate), Some(key)) => Some(identity(certificate, key)?),
+            (Some(certificate), Some(key)) => {
+                let pem = IdentityPem { certificate: certificate.bytes.clone(), key: key.bytes.clone() };
+                Some((identity(certificate, key)?, pem))
+            }
             (None, None) => None,
             (Some(there), None) | (None, Some(there)) => {
                 let (there, missing) = (there.name.clone(), there.other.clone());
@@ -146,15 +164,24 @@ impl Credentials {
                 ServerName::try_from(name.to_owned()).map_err(|_| CredentialsError::ServerName(name.to_owned()))
             })
             .transpose()?;
-        let (identity, expires) = identity.map_or((None, None), |(identity, expires)| (Some(identity), Some(expires)));
+        let (identity, identity_pem) = identity.unzip();
+        let (identity, expires) = identity.unzip();
         let basic_auth = basic_auth.map(login).transpose()?;
-        Ok(Self { authorities, identity, expires, server_name, basic_auth, places })
+        Ok(Self { authorities, identity, identity_pem, expires, server_name, basic_auth, places })
     }
 
     /// Nothing to show, and the machine's root certificates.
     #[must_use]
     pub fn none(places: Places) -> Self {
-        Self { authorities: None, identity: None, expires: None, server_name: None, basic_auth: None, places }
+        Self {
+            authorities: None,
+            identity: None,
+            identity_pem: None,
+            expires: None,
+            server_name: None,
+            basic_auth: None,
+            places,
+        }
     }
 
     /// What a connection that we begin is set up with. Reads the machine's root certificates if no others are given.
@@ -163,21 +190,38 @@ impl Credentials {
     /// The machine has none, or the process's cryptography lacks what TLS needs.
     pub fn client_config(&self) -> Result<ClientConfig, CredentialsError> {
         let mut roots = RootCertStore::empty();
-        match &self.authorities {
-            Some(authorities) => {
-                roots.add_parsable_certificates(authorities.iter().cloned());
-            }
-            None => {
-                let found = rustls_native_certs::load_native_certs();
-                roots.add_parsable_certificates(found.certs);
-                if roots.is_empty() {
-                    let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
-                    return Err(CredentialsError::NoRoots { why, place: self.places.authorities.clone() });
-                }
-            }
-        }
+        roots.add_parsable_certificates(self.roots()?);
         tls::outgoing::client_config(roots, self.identity.as_ref(), self.server_name.clone())
             .map_err(|error| CredentialsError::Setup(error.to_string()))
+    }
+
+    /// By whom servers are believed: the authorities that were given, else the machine's.
+    ///
+    /// # Errors
+    /// The machine has none that can be read.
+    pub fn roots(&self) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
+        if let Some(authorities) = &self.authorities {
+            return Ok(authorities.clone());
+        }
+        let mut found = rustls_native_certs::load_native_certs();
+        found.certs.retain(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok());
+        if found.certs.is_empty() {
+            let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
+            return Err(CredentialsError::NoRoots { why, place: self.places.authorities.clone() });
+        }
+        Ok(found.certs)
+    }
+
+    /// What is shown to servers that ask for a certificate.
+    #[must_use]
+    pub const fn identity_pem(&self) -> Option<&IdentityPem> {
+        self.identity_pem.as_ref()
+    }
+
+    /// The name that servers' certificates must carry, if it is another than the host's.
+    #[must_use]
+    pub fn server_name(&self) -> Option<String> {
+        self.server_name.as_ref().map(|name| name.to_str().into_owned())
     }
 
     /// The user and password to show, over TLS only.

@@ -170,10 +170,10 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
         (_, Some(refused)) => writeln!(out, "{}: not followed: {}", report.name, refused.message)?,
         (Some(primary), _) => {
             let known = condition(status, "PrimaryKnown").is_some_and(|condition| condition.status == "True");
-            let timeline = status.timeline.map_or_else(|| "?".into(), |timeline| timeline.to_string());
+            let timeline = status.timeline.map(|timeline| format!(", timeline {timeline}")).unwrap_or_default();
             let since = status.since.map_or_else(|| "?".into(), |since| age(now.duration_since(since)));
             let doubt = if known { "" } else { " (last known; not confirmed now)" };
-            writeln!(out, "{}: primary {primary}{doubt}, timeline {timeline}, for {since}", report.name)?;
+            writeln!(out, "{}: primary {primary}{doubt}{timeline}, for {since}", report.name)?;
         }
         (None, _) => writeln!(out, "{}: no primary found yet", report.name)?,
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    api::{DatabaseCluster, database_cluster::Discovery},
+    api::{DatabaseCluster, database_cluster::Discovery, discovery::SqlDiscovery},
     discover::patroni,
     probe::Target,
 };
@@ -26,9 +26,9 @@ pub(super) fn of(database: &DatabaseCluster) -> BTreeSet<Target> {
     }
     let Discovery { patroni, sql, operator: _ } = &database.spec.discovery;
     let urls = patroni.iter().flat_map(|patroni| &patroni.urls).filter_map(|url| patroni::host_of(url));
-    let members = sql.iter().flat_map(|sql| &sql.members);
+    let members = sql.iter().flat_map(SqlDiscovery::hosts);
     urls.map(|host| Target { host, port: POSTGRES_PORT })
-        .chain(members.map(|member| Target { host: member.host.clone(), port: member.port }))
+        .chain(members.map(|(host, port)| Target { host: host.to_owned(), port }))
         .collect()
 }
 
@@ -79,11 +79,13 @@ mod tests {
             }))
             .unwrap()
         };
-        let sql = serde_json::json!({ "sql": {
-            "engine": "PostgreSQL", "basicAuth": { "secretName": "login" },
-            "members": [{ "name": "pg1", "host": "10.0.1.5" }, { "name": "pg2", "host": "10.0.2.5", "port": 5433 }],
-        }});
-        assert_eq!(shown(&of(&database(sql))), ["10.0.1.5:5432", "10.0.2.5:5433"]);
+        for (engine, port) in [("PostgreSQL", 5432), ("MySQL", 3306), ("MariaDB", 3306)] {
+            let sql = serde_json::json!({ "sql": {
+                "engine": engine, "basicAuth": { "secretName": "login" },
+                "members": [{ "name": "pg1", "host": "10.0.1.5" }, { "name": "pg2", "host": "10.0.2.5", "port": 5433 }],
+            }});
+            assert_eq!(shown(&of(&database(sql))), [format!("10.0.1.5:{port}"), "10.0.2.5:5433".to_owned()]);
+        }
         let operator = serde_json::json!({ "kind": "Zalando", "namespace": "shop", "cluster": "orders" });
         assert!(of(&database(serde_json::json!({ "operator": operator }))).is_empty());
     }

@@ -76,15 +76,16 @@ const fn default_port() -> u16 {
     5432
 }
 
-/// The database itself, asked over SQL: for a PostgreSQL without Patroni or an operator. It knows of no leader lock:
-/// docs/sources.md says what can't be known this way.
+/// The database itself, asked over SQL: for a PostgreSQL without Patroni or an operator, and for MySQL and MariaDB. It knows
+/// of no leader lock: docs/sources.md says what can't be known this way.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
-    rule("!self.unencrypted || !has(self.tls)", "spec.discovery.sql: tls and unencrypted exclude each other: leave one out")
+    rule("!self.unencrypted || !has(self.tls)", "spec.discovery.sql: tls and unencrypted exclude each other: leave one out"),
+    rule("self.engine == 'PostgreSQL' || !has(self.database)", "spec.discovery.sql.database: MySQL and MariaDB are asked without one: leave it out")
 ]))]
 pub struct SqlDiscovery {
-    /// `PostgreSQL` (10 or later).
+    /// `PostgreSQL` (10 or later), `MySQL` (8.0 or later) or `MariaDB` (10.1 or later).
     pub engine: SqlEngine,
 
     /// Every server that may be the primary. Others are never looked for.
@@ -94,12 +95,13 @@ pub struct SqlDiscovery {
     ]))]
     pub members: Vec<SqlMember>,
 
-    /// Database to connect to. Default: `postgres`.
-    #[serde(default = "default_database")]
+    /// Database of PostgreSQL to connect to. Default: `postgres`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    pub database: String,
+    pub database: Option<String>,
 
-    /// Whom to connect as: a role with nothing but `LOGIN`.
+    /// Whom to connect as: somebody who may log in and nothing else. docs/sources.md has the one right more that Group
+    /// Replication takes.
     pub basic_auth: SecretReference,
 
     /// Whom to believe and what to show. Without it the root certificates of the controller's image are believed, and no
@@ -126,11 +128,34 @@ pub struct SqlDiscovery {
     pub interval: Span,
 }
 
+impl SqlDiscovery {
+    /// The members' hosts, and the ports that they listen on.
+    pub fn hosts(&self) -> impl Iterator<Item = (&str, u16)> {
+        let port = |member: &SqlMember| member.port.unwrap_or_else(|| self.engine.default_port());
+        self.members.iter().map(move |member| (member.host.as_str(), port(member)))
+    }
+}
+
 /// What is asked over SQL.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum SqlEngine {
     /// PostgreSQL, 10 or later.
     PostgreSQL,
+    /// MySQL, 8.0 or later.
+    MySQL,
+    /// MariaDB, 10.1 or later.
+    MariaDB,
+}
+
+impl SqlEngine {
+    /// Where its servers listen if nothing else is said.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::PostgreSQL => default_port(),
+            Self::MySQL | Self::MariaDB => 3306,
+        }
+    }
 }
 
 /// A server that may be the primary.
@@ -145,12 +170,8 @@ pub struct SqlMember {
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9:]([-A-Za-z0-9_.:]*[A-Za-z0-9])?$"))]
     pub host: String,
 
-    /// Default: 5432.
-    #[serde(default = "default_port")]
+    /// Default: 5432 for PostgreSQL, 3306 for MySQL and MariaDB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
-    pub port: u16,
-}
-
-fn default_database() -> String {
-    "postgres".to_owned()
+    pub port: Option<u16>,
 }

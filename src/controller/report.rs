@@ -70,8 +70,8 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     let Facts { object, view, tiers, plan, journal, .. } = facts;
     status.observed_generation = object.metadata.generation;
     status.primary = view.last.as_ref().map(|primary| primary.name.clone());
-    status.timeline = view.last.as_ref().map(|primary| primary.timeline);
-    status.highest_timeline = view.highest_timeline;
+    status.timeline = view.last.as_ref().and_then(Primary::timeline_if_any);
+    status.highest_timeline = view.highest_timeline.filter(|timeline| *timeline > 0);
     status.system_identifier.clone_from(&view.system_identifier);
     status.epoch = view.epoch;
     status.contested = view.contested.iter().map(claimant).collect();
@@ -172,7 +172,8 @@ pub(super) fn restored(status: &DatabaseClusterStatus) -> Restored {
     Restored {
         belief: Belief {
             primary: status.primary.clone(),
-            timeline: status.timeline,
+            // What isn't written there is none.
+            timeline: status.timeline.or_else(|| status.primary.as_ref().map(|_| 0)),
             highest_timeline: status.highest_timeline,
             system_identifier: status.system_identifier.clone(),
             epoch: status.epoch,

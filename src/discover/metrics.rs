@@ -14,7 +14,7 @@ use prometheus_client::{
 
 use super::witness::WitnessStanding;
 use crate::{
-    core::primary::{Answer, Claim, PrimaryState, PrimaryView},
+    core::primary::{Answer, Claim, Primary, PrimaryState, PrimaryView},
     credentials::Standing,
 };
 
@@ -162,8 +162,8 @@ impl Metrics {
         let database = Database { database: database.to_owned() };
         self.frozen.get_or_create(&database).set(i64::try_from(view.frozen.len()).unwrap_or(i64::MAX));
         self.epochs.get_or_create(&database).inner().store(view.epoch, Ordering::Relaxed);
-        if let Some(last) = &view.last {
-            self.timelines.get_or_create(&database).inner().store(last.timeline, Ordering::Relaxed);
+        if let Some(timeline) = view.last.as_ref().and_then(Primary::timeline_if_any) {
+            self.timelines.get_or_create(&database).inner().store(timeline, Ordering::Relaxed);
         }
     }
 

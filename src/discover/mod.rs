@@ -8,6 +8,7 @@ pub(crate) mod book;
 pub mod http;
 mod metrics;
 mod operator;
+mod pace;
 pub mod patroni;
 mod publish;
 pub mod recording;

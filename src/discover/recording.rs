@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::patroni::{PatroniError, parse_member};
-use crate::core::primary::{Answer, Belief, MemberBody, Observation, PrimaryState, PrimaryTracker, PrimaryView};
+use crate::core::primary::{
+    Answer, Belief, MemberBody, Observation, Primary, PrimaryState, PrimaryTracker, PrimaryView,
+};
 
 /// Other paths of a recording that are named when none of them can be judged.
 const MOST_NAMED: usize = 8;
@@ -94,7 +96,7 @@ pub struct Shown {
     pub state: &'static str,
     /// The confirmed primary, or the last one while it is degraded.
     pub primary: Option<String>,
-    /// Its timeline.
+    /// Its timeline, if the database knows of any.
     pub timeline: Option<u64>,
     pub epoch: u64,
     /// [`crate::core::primary::FrozenReason::name`].
@@ -112,7 +114,7 @@ impl Shown {
         Self {
             state: view.state.name(),
             primary: primary.map(|primary| primary.name.clone()),
-            timeline: primary.map(|primary| primary.timeline),
+            timeline: primary.and_then(Primary::timeline_if_any),
             epoch: view.epoch,
             frozen: view.frozen.iter().map(|reason| reason.name()).collect(),
         }

@@ -1,7 +1,7 @@
 //! Asks Patroni's REST API.
 //!
-//! Every member is asked for `/primary` once per interval, and five times a second while no primary is known; each has
-//! one request in flight at most. So is the witness, if there is one; nothing waits for it. `/cluster` makes the member read its store, which may hang: it is asked rarely, only
+//! Every member is asked for `/primary` at one [`Pace`]; each has one request in flight at most. So is the witness, if
+//! there is one; nothing waits for it. `/cluster` makes the member read its store, which may hang: it is asked rarely, only
 //! to find the members, and of members that take turns.
 
 use std::{
@@ -16,16 +16,13 @@ use super::{
     Member, PatroniConfig, TICK, Word,
     book::Book,
     http::Way,
+    pace::{FAST_PAUSE, Pace},
     patroni::{self, ClusterBody, PatroniError},
     publish::{Look, Publisher},
     witness::{Questioner, Testimony, Told},
 };
 use crate::core::primary::Answer;
 
-/// Pause between two looks at a member while no primary is known.
-const FAST_PAUSE: Duration = Duration::from_millis(200);
-/// A database without a primary for this long is not about to get one: look at the ordinary pace again.
-const FAST_FOR: Duration = Duration::from_secs(600);
 /// Pause between two looks at the list of members.
 const LIST_PAUSE: Duration = Duration::from_secs(30);
 /// After a change of primary the list is looked at again: roles lag by a second.
@@ -60,8 +57,7 @@ pub(super) struct Task {
     book: Book,
     publisher: Publisher,
     list: ListSchedule,
-    /// How long the fast pace is worth it.
-    fast_until: Instant,
+    pace: Pace,
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
     way: Way,
     witness: Option<Questioner>,
@@ -75,7 +71,7 @@ impl Task {
         let witness = config.witness.clone().map(|address| Questioner::new(address, config.timeout));
         let mut task = Self {
             list: ListSchedule { next: now, failures: 0, asked: 0, in_flight: false, last: None },
-            fast_until: now + FAST_FOR,
+            pace: Pace::new(config.interval, now),
             in_flight: FuturesUnordered::new(),
             book: Book::new(seeds, members, now),
             config,
@@ -111,11 +107,7 @@ impl Task {
     }
 
     fn pause(&self, now: Instant) -> Duration {
-        if self.publisher.primary().is_some() || now > self.fast_until {
-            self.config.interval
-        } else {
-            self.config.interval.min(FAST_PAUSE)
-        }
+        self.pace.pause(self.publisher.primary().is_some(), now)
     }
 
     fn ask_members(&mut self, now: Instant) {
@@ -222,7 +214,7 @@ impl Task {
             now,
         );
         if news.lost {
-            self.fast_until = now + FAST_FOR;
+            self.pace.lost(now);
         }
         if news.changed {
             self.list.next = self.list.next.min(now + LIST_AFTER_CHANGE);

@@ -116,23 +116,9 @@ impl Server {
         )
     }
 
-    /// Between the next six requests for `/primary`. A busy machine makes pauses longer, never all of them.
+    /// Between the next six requests for `/primary`.
     pub(super) async fn shortest_pause_of_five(&self) -> Duration {
-        let next = async || {
-            let seen = self.counts.primary.load(Ordering::SeqCst);
-            while self.counts.primary.load(Ordering::SeqCst) == seen {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            Instant::now()
-        };
-        let mut before = next().await;
-        let mut shortest = Duration::MAX;
-        for _ in 0..5 {
-            let now = next().await;
-            shortest = shortest.min(now - before);
-            before = now;
-        }
-        shortest
+        shortest_pause_of_five(|| self.counts.primary.load(Ordering::SeqCst)).await
     }
 
     pub(crate) fn lists(&self, leader: &str, members: &[(&str, &Self)]) {
@@ -147,6 +133,25 @@ impl Server {
         let members: Vec<_> = members.iter().map(member).collect();
         self.says("/cluster", Reply::Json(200, format!(r#"{{"members": [{}], "scope": "demo"}}"#, members.join(","))));
     }
+}
+
+/// Between the next six of what is `counted`. A busy machine makes pauses longer, never all of them.
+pub(super) async fn shortest_pause_of_five(counted: impl Fn() -> usize) -> Duration {
+    let next = async || {
+        let seen = counted();
+        while counted() == seen {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Instant::now()
+    };
+    let mut before = next().await;
+    let mut shortest = Duration::MAX;
+    for _ in 0..5 {
+        let now = next().await;
+        shortest = shortest.min(now - before);
+        before = now;
+    }
+    shortest
 }
 
 fn acceptor(tls: ServerConfig) -> TlsAcceptor {

@@ -47,7 +47,8 @@ impl Verdict {
         let Shown { state, primary, timeline, epoch, frozen } = &self.shown;
         let primary = match (primary, timeline) {
             (Some(name), Some(timeline)) => format!("{name} (timeline {timeline})"),
-            _ => "-".to_owned(),
+            (Some(name), None) => name.clone(),
+            (None, _) => "-".to_owned(),
         };
         let mut text = format!("{:>9.3} s  {state:<10}  {primary:<18}  epoch {epoch}  {}", self.t, self.why);
         if !frozen.is_empty() {

@@ -91,4 +91,8 @@ default: primary pg2 (last known; not confirmed now), timeline 3, for 2m30s
   2       pg1 → pg2   2m30s   +0.4 s   -      6       0      20.10 ms → -
 ";
     assert_eq!(text(&report, now), expected);
+
+    let status = DatabaseClusterStatus { timeline: None, ..report.status };
+    let timeless = text(&DatabaseReport { status, ..report }, now);
+    assert!(timeless.contains("default: primary pg2 (last known; not confirmed now), for 2m30s\n"), "{timeless}");
 }

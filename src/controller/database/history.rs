@@ -54,24 +54,19 @@ impl Task {
             return;
         }
         let from = self.status.primary.clone();
+        let timeline = primary.timeline_if_any().map(|timeline| format!("timeline {timeline}, ")).unwrap_or_default();
         tracing::info!(
             database = self.name,
             from,
             to = primary.name,
-            timeline = primary.timeline,
+            timeline = primary.timeline_if_any(),
             epoch = view.epoch,
             "the primary has changed"
         );
         self.notice(
             false,
             "PrimaryChanged",
-            format!(
-                "{} → {} (timeline {}, epoch {})",
-                from.as_deref().unwrap_or("nobody"),
-                primary.name,
-                primary.timeline,
-                view.epoch
-            ),
+            format!("{} → {} ({timeline}epoch {})", from.as_deref().unwrap_or("nobody"), primary.name, view.epoch),
         );
         self.status.epoch = view.epoch;
         self.status.since = Some(wall);

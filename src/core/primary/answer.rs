@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::Primary;
+
 /// What Patroni's health endpoints say about a member (`GET /primary`), reduced to what the decision needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MemberBody {
@@ -95,6 +97,7 @@ impl Claim {
     #[must_use]
     pub const fn timeline(self) -> Option<u64> {
         match self {
+            Self::Primary { timeline: 0 } => None,
             Self::Primary { timeline } => Some(timeline),
             Self::Promoting { timeline } | Self::Stale { timeline } => timeline,
             Self::Troubled | Self::Follower => None,
@@ -184,6 +187,12 @@ impl Member {
     /// Whether the member says, here and now, that it is not a primary.
     pub fn refuses(&self) -> bool {
         matches!(self.standing, Standing::Follower | Standing::StandbyLeader)
+    }
+
+    /// Whether it itself gives `claim` up, which is its own. Where timelines don't tell which claim is the older one, one
+    /// whose holder knows that it should not act as primary is none.
+    pub fn gives_up(&self, claim: &Primary) -> bool {
+        self.refuses() || (claim.timeline == 0 && matches!(self.standing, Standing::Stale { .. }))
     }
 
     pub fn system_identifier(&self) -> Option<&str> {

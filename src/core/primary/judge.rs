@@ -97,7 +97,8 @@ pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
     // Whoever claimed this timeline before is still a claimant until it says itself that it is none: out of sight is
     // not out of office. A higher timeline settles it.
     let unrefuted = |claimant: &&Primary| {
-        top.is_none_or(|top| claimant.timeline >= top) && !members.get(&claimant.name).is_some_and(Member::refuses)
+        let given_up = members.get(&claimant.name).is_some_and(|member| member.gives_up(claimant));
+        top.is_none_or(|top| claimant.timeline >= top) && !given_up
     };
     let mut claimants = leaders.clone();
     claimants.extend(belief.contested.iter().filter(unrefuted).cloned());

@@ -11,13 +11,16 @@
 
 mod answer;
 mod judge;
+pub mod mysql;
 mod observer;
 pub mod operator;
+pub mod postgres;
 #[cfg(test)]
 mod properties;
-pub mod sql;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timeless;
 mod tracker;
 
 use std::{collections::BTreeSet, fmt, time::Instant};
@@ -26,16 +29,30 @@ pub use answer::{Answer, Claim, MemberBody, Observation, Sight};
 pub use observer::Sighting;
 pub use tracker::PrimaryTracker;
 
-/// A confirmed primary: a member and the PostgreSQL timeline that it writes.
+/// A confirmed primary: a member and the PostgreSQL timeline that it writes. 0: the database knows of no timelines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Primary {
     pub name: String,
     pub timeline: u64,
 }
 
+impl Primary {
+    /// Its timeline, if the database knows of any.
+    #[must_use]
+    pub const fn timeline_if_any(&self) -> Option<u64> {
+        match self.timeline {
+            0 => None,
+            timeline => Some(timeline),
+        }
+    }
+}
+
 impl fmt::Display for Primary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (timeline {})", self.name, self.timeline)
+        match self.timeline_if_any() {
+            Some(timeline) => write!(f, "{} (timeline {timeline})", self.name),
+            None => f.write_str(&self.name),
+        }
     }
 }
 
@@ -135,7 +152,8 @@ pub struct Belief {
     pub epoch: u64,
     /// Claimants of a split brain that isn't settled.
     pub contested: BTreeSet<Primary>,
-    /// Claims that a person decided against. A new timeline is a new claim.
+    /// Claims that a person decided against. A new timeline is a new claim; where there are none, one that is raised again
+    /// after the member itself said that it isn't the primary.
     pub dismissed: BTreeSet<Primary>,
 }
 

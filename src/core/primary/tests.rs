@@ -5,12 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, Belief, MemberBody, Observation, PrimaryTracker, PrimaryView};
+use super::{Answer, Belief, Claim, MemberBody, Observation, PrimaryTracker, PrimaryView, Sight};
 
 const MAX_AGE: Duration = Duration::from_secs(5);
 
 /// `"pg1=200/running/primary/3+pause pg2=refused"`: one look. Flags follow a `+`: `unlocked`, `failsafe`, `pause`,
-/// `id:X` (system identifier), `seen:N` (`dcs_last_seen`).
+/// `id:X` (system identifier), `seen:N` (`dcs_last_seen`). `"db1=writable db2=read_only"` is one of a database without
+/// timelines.
 pub(super) fn look(text: &str, at: Instant) -> BTreeMap<String, Observation> {
     text.split_whitespace()
         .map(|word| {
@@ -23,8 +24,15 @@ pub(super) fn look(text: &str, at: Instant) -> BTreeMap<String, Observation> {
 fn answer(name: &str, said: &str) -> Answer {
     let mut flags = said.split('+');
     let parts: Vec<_> = flags.next().unwrap().split('/').collect();
+    let seen = |claim| {
+        Answer::Seen(Sight { claim, because: "it takes writes".to_owned(), system_identifier: None, pause: false })
+    };
     let (status, state, role, timeline) = match parts[..] {
         ["pending"] => return Answer::Pending,
+        ["writable"] => return seen(Claim::Primary { timeline: 0 }),
+        ["read_only"] => return seen(Claim::Follower),
+        ["outvoted"] => return seen(Claim::Stale { timeline: None }),
+        ["troubled"] => return seen(Claim::Troubled),
         [error] => return Answer::Unreachable { error: error.to_owned() },
         [status, state, role] => (status, state, role, None),
         [status, state, role, timeline] => (status, state, role, Some(timeline.parse().unwrap())),
@@ -79,7 +87,7 @@ pub(super) fn belief(primary: &str, timeline: u64) -> Belief {
 }
 
 /// A story: one look a second, each with what must be believed after it.
-fn tell(what: &str, start: Belief, story: &[(&str, &str)]) -> PrimaryView {
+pub(super) fn tell(what: &str, start: Belief, story: &[(&str, &str)]) -> PrimaryView {
     let mut now = Instant::now();
     let mut tracker = PrimaryTracker::new(start, MAX_AGE);
     let mut view = None;
@@ -108,7 +116,7 @@ fn tell(what: &str, start: Belief, story: &[(&str, &str)]) -> PrimaryView {
     view.unwrap()
 }
 
-const NOBODY: Belief = Belief {
+pub(super) const NOBODY: Belief = Belief {
     primary: None,
     timeline: None,
     highest_timeline: None,

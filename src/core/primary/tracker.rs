@@ -63,7 +63,11 @@ impl PrimaryTracker {
     ) -> PrimaryView {
         let mut members = answer::members(observations, self.max_age, now);
         let alone = observer::add(&mut members, sightings, self.max_age, now);
-        self.past.belief.contested.retain(|claimant| !members.get(&claimant.name).is_some_and(Member::refuses));
+        let gives_up = |claim: &Primary| members.get(&claim.name).is_some_and(|member| member.gives_up(claim));
+        self.past.belief.contested.retain(|claim| !gives_up(claim));
+        self.past.belief.dismissed.retain(|claim| {
+            claim.timeline_if_any().is_some() || !members.get(&claim.name).is_some_and(Member::refuses)
+        });
         self.take_word(&members);
         let verdict = judge::judge(&self.past, &members);
         match &verdict {

@@ -1,33 +1,35 @@
-//! Asks the database itself, over SQL: every member by itself, over a connection that is kept, and with a time limit for
-//! each connection and each answer.
+//! Asks the database itself, over SQL.
+//!
+//! Every member is asked at one [`Pace`], and has one question in flight at most; each keeps its connection.
 
+mod answers;
+mod mysql;
+mod postgres;
+mod seat;
 mod session;
+#[cfg(test)]
+mod tests;
 mod tls;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use tokio::{
-    sync::mpsc,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::sync::mpsc;
 
 use self::{
-    session::{Login, Session, SqlError},
-    tls::MakeTls,
+    answers::Answers,
+    seat::{Asked, Seat},
 };
 use super::{
     Member, TICK, Word, max_age,
+    pace::Pace,
     publish::{Look, Publisher},
     witness::Testimony,
 };
 use crate::{
     api::discovery::SqlDiscovery,
     core::primary::{Answer, Observation},
-    credentials::{Access, Credentials, Sources},
+    credentials::{Access, Sources},
 };
 
 /// The Secrets that a spec names.
@@ -56,180 +58,118 @@ impl SqlConfig {
     pub(super) fn max_age(&self) -> Duration {
         max_age(self.spec.interval.0, self.spec.timeout.0)
     }
+
+    /// In the order of their names.
+    fn members(&self) -> Vec<Member> {
+        let names = self.spec.members.iter().map(|member| member.name.clone());
+        let mut members: Vec<Member> = names
+            .zip(self.spec.hosts())
+            .map(|(name, (host, port))| Member { name, host: host.to_owned(), port, api_url: None })
+            .collect();
+        members.sort_by(|a, b| a.name.cmp(&b.name));
+        members
+    }
 }
 
-/// An answer, of the member with this index.
-struct Said {
-    member: usize,
-    answer: Answer,
-    took: Duration,
+/// A member that nobody is asking just now.
+struct Idle {
+    seat: Seat,
+    /// When it was asked last.
+    asked: Option<Instant>,
+    /// It refused our login, or we its certificate: asking faster would only fill its log.
+    refused: bool,
 }
 
 pub(super) struct Task {
     members: Vec<Member>,
-    latest: Vec<Observation>,
-    said: mpsc::Receiver<Said>,
+    answers: Answers,
+    idle: Vec<Idle>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Asked>>,
+    pace: Pace,
     access: Access,
     publisher: Publisher,
-    /// One for each member. They end with the task.
-    _asking: JoinSet<()>,
 }
 
 impl Task {
     pub fn new(config: SqlConfig, publisher: Publisher, now: Instant) -> Self {
-        let mut members: Vec<Member> = config
-            .spec
-            .members
-            .iter()
-            .map(|member| Member {
-                name: member.name.clone(),
-                host: member.host.clone(),
-                port: member.port,
-                api_url: None,
-            })
-            .collect();
-        members.sort_by(|a, b| a.name.cmp(&b.name));
-        let (sender, said) = mpsc::channel(members.len().max(1));
-        let mut asking = JoinSet::new();
-        for (index, member) in members.iter().enumerate() {
-            let seat = Seat { index, member: member.clone(), config: config.clone(), session: None, tls: None };
-            asking.spawn(seat.run(sender.clone()));
-        }
-        let latest = members.iter().map(|_| Observation { answer: Answer::Pending, at: now }).collect();
-        let mut task = Self { members, latest, said, access: config.access, publisher, _asking: asking };
-        task.publish(now);
+        let members = config.members();
+        let seat = |(index, member): (usize, &Member)| Seat::new(index, member.clone(), config.clone());
+        let idle = members.iter().enumerate().map(|it| Idle { seat: seat(it), asked: None, refused: false }).collect();
+        let mut task = Self {
+            answers: Answers::new(members.len(), now),
+            members,
+            idle,
+            in_flight: FuturesUnordered::new(),
+            pace: Pace::new(config.spec.interval.0, now),
+            access: config.access,
+            publisher,
+        };
+        task.publish(task.answers.heard(), now);
         task
     }
 
     pub async fn run(mut self, mut spoken: mpsc::Receiver<Word>) {
         loop {
+            let next = self.ask_who_is_due(Instant::now());
             tokio::select! {
-                Some(Said { member, answer, took }) = self.said.recv() => {
-                    self.publisher.count(self.members[member].name.clone(), &answer, took);
-                    self.latest[member] = Observation { answer, at: Instant::now() };
-                }
+                Some(asked) = self.in_flight.next(), if !self.in_flight.is_empty() => self.take(asked, Instant::now()),
                 Some(word) = spoken.recv() => self.publisher.heed(word),
-                () = sleep(TICK) => {}
+                () = self.access.changed() => self.idle.iter_mut().for_each(|idle| idle.refused = false),
+                () = tokio::time::sleep_until(next.into()) => {}
             }
-            self.publish(Instant::now());
+            self.publish(self.answers.heard(), Instant::now());
         }
     }
 
-    fn publish(&mut self, now: Instant) {
+    /// Says when the next one is due.
+    fn ask_who_is_due(&mut self, now: Instant) -> Instant {
+        let mut next = now + TICK;
+        let held = self.access.held();
+        if held.credentials.is_none() && held.problem.is_none() {
+            // The Secrets are being read.
+            return next;
+        }
+        let known = self.publisher.primary().is_some();
+        for idle in std::mem::take(&mut self.idle) {
+            let pause = self.pace.pause(known || idle.refused, now);
+            let wanted = self.answers.wanted(idle.seat.index);
+            let due = idle.asked.filter(|_| !wanted).map_or(now, |asked| asked + pause);
+            if due <= now {
+                self.in_flight.push(idle.seat.look().boxed());
+            } else {
+                next = next.min(due);
+                self.idle.push(idle);
+            }
+        }
+        next
+    }
+
+    fn take(&mut self, asked: Asked, now: Instant) {
+        let Asked { seat, answer, refused, began, took } = asked;
+        let index = seat.index;
+        self.idle.push(Idle { seat, asked: Some(began), refused });
+        self.publisher.count(self.members[index].name.clone(), &answer, took);
+        if self.answers.wanted(index) && matches!(answer, Answer::Unreachable { .. }) {
+            // It fell silent before the one that waits for it is heard: there was a moment without anybody.
+            let mut look = self.answers.heard();
+            look[index] = Observation { answer: answer.clone(), at: now };
+            self.publish(look, now);
+        }
+        self.answers.take(index, answer, began, now);
+    }
+
+    fn publish(&mut self, heard: Vec<Observation>, now: Instant) {
         let names = self.members.iter().map(|member| member.name.clone());
         let look = Look {
-            complete: self.latest.iter().all(|latest| latest.answer != Answer::Pending),
-            observations: names.zip(self.latest.iter().cloned()).collect(),
+            complete: heard.iter().all(|heard| heard.answer != Answer::Pending),
+            observations: names.zip(heard).collect(),
             members: self.members.clone(),
             credentials: self.access.standing(),
             expires: self.access.held().credentials.and_then(|credentials| credentials.expires()),
             testimony: Testimony::default(),
         };
-        self.publisher.publish(look, now);
-    }
-}
-
-/// Asks one member, for ever.
-struct Seat {
-    index: usize,
-    member: Member,
-    config: SqlConfig,
-    session: Option<Open>,
-    tls: Option<(Arc<Credentials>, MakeTls)>,
-}
-
-/// A connection, and what it was opened with.
-struct Open {
-    session: Session,
-    credentials: Arc<Credentials>,
-}
-
-impl Seat {
-    async fn run(mut self, said: mpsc::Sender<Said>) {
-        loop {
-            let started = Instant::now();
-            let answer = self.look().await;
-            if answer == Answer::Pending {
-                // The Secrets are being read.
-                self.config.access.changed().await;
-                continue;
-            }
-            if said.send(Said { member: self.index, answer, took: started.elapsed() }).await.is_err() {
-                return;
-            }
-            sleep(self.config.spec.interval.0.saturating_sub(started.elapsed())).await;
+        if self.publisher.publish(look, now).lost {
+            self.pace.lost(now);
         }
-    }
-
-    async fn look(&mut self) -> Answer {
-        let held = self.config.access.held();
-        let credentials = match (held.credentials, held.problem) {
-            (Some(credentials), _) => credentials,
-            (None, Some(error)) => return Answer::Unreachable { error },
-            (None, None) => return Answer::Pending,
-        };
-        let open = self.session.take().filter(|open| Arc::ptr_eq(&open.credentials, &credentials));
-        let limit = self.config.spec.timeout.0;
-        match timeout(limit, self.ask(open.map(|open| open.session), &credentials)).await {
-            Ok(Ok((session, answer))) => {
-                self.session = Some(Open { session, credentials });
-                answer
-            }
-            Ok(Err(error)) => {
-                if error.doubts_credentials() {
-                    self.config.access.doubt();
-                }
-                Answer::Unreachable { error: error.to_string() }
-            }
-            Err(_) => Answer::Unreachable { error: format!("no answer within {} ms", limit.as_millis()) },
-        }
-    }
-
-    async fn ask(
-        &mut self,
-        session: Option<Session>,
-        credentials: &Arc<Credentials>,
-    ) -> Result<(Session, Answer), SqlError> {
-        let session = match session {
-            Some(session) => session,
-            None => self.open(credentials).await?,
-        };
-        let sight = session.ask().await?;
-        Ok((session, Answer::Seen(sight)))
-    }
-
-    async fn open(&mut self, credentials: &Arc<Credentials>) -> Result<Session, SqlError> {
-        let tls = self.tls(credentials)?;
-        let spec = &self.config.spec;
-        let (user, password) = credentials.basic_auth().map_or(("", ""), |login| (&*login.user, login.password()));
-        let login = Login {
-            host: &self.member.host,
-            port: self.member.port,
-            database: &spec.database,
-            user,
-            password,
-            tls,
-            timeout: spec.timeout.0,
-        };
-        Session::open(login).await.map_err(|error| match &error {
-            SqlError::Tls(refused) => SqlError::Connection(credentials.explain(refused)),
-            _ => error,
-        })
-    }
-
-    /// Made once for each of the credentials: the machine's root certificates take time to read.
-    fn tls(&mut self, credentials: &Arc<Credentials>) -> Result<Option<MakeTls>, SqlError> {
-        if self.config.spec.unencrypted {
-            return Ok(None);
-        }
-        if let Some((made_of, tls)) = &self.tls
-            && Arc::ptr_eq(made_of, credentials)
-        {
-            return Ok(Some(tls.clone()));
-        }
-        let config = credentials.client_config().map_err(|error| SqlError::Connection(error.to_string()))?;
-        let tls = MakeTls::new(config);
-        self.tls = Some((Arc::clone(credentials), tls.clone()));
-        Ok(Some(tls))
     }
 }

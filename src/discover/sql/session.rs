@@ -1,22 +1,13 @@
-//! One connection to one PostgreSQL server, and the question that is asked over it.
+//! One connection to one server, whatever its engine.
 
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, NoTls, config::SslMode};
-
-use super::tls::MakeTls;
+use super::{mysql, postgres, tls::MakeTls};
 use crate::{
-    core::primary::{Sight, sql::ServerRow},
-    discover::http::find,
-    watch::cause,
+    api::discovery::{SqlDiscovery, SqlEngine},
+    core::primary::Sight,
+    credentials::{Credentials, CredentialsError},
 };
-
-/// In recovery there is no log to write to, so that asking for its file would be an error.
-const QUESTION: &str = "SELECT r.recovers, current_setting('transaction_read_only') = 'on', \
-    CASE WHEN r.recovers THEN NULL ELSE pg_walfile_name(pg_current_wal_lsn()) END, \
-    (SELECT system_identifier::text FROM pg_control_system()) \
-    FROM (SELECT pg_is_in_recovery() AS recovers) AS r";
 
 /// Why a server can't be asked.
 #[derive(Debug, thiserror::Error)]
@@ -37,15 +28,26 @@ impl SqlError {
     }
 }
 
-impl From<tokio_postgres::Error> for SqlError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        if let Some(said) = error.as_db_error() {
-            return Self::Refused { code: said.code().code().to_owned(), message: said.message().to_owned() };
-        }
-        match find::<rustls::Error>(&error) {
-            Some(refused) => Self::Tls(refused.clone()),
-            None => Self::Connection(cause(&error)),
-        }
+/// What speaks to the servers of an engine, with TLS if they are to be believed by it.
+#[derive(Clone)]
+pub(super) enum Driver {
+    Postgres(Option<MakeTls>),
+    MySql { limit: String, tls: Option<mysql::Tls> },
+}
+
+impl Driver {
+    pub fn new(spec: &SqlDiscovery, credentials: &Credentials) -> Result<Self, CredentialsError> {
+        let encrypted = !spec.unencrypted;
+        Ok(match spec.engine {
+            SqlEngine::PostgreSQL => {
+                let tls = encrypted.then(|| credentials.client_config().map(MakeTls::new)).transpose()?;
+                Self::Postgres(tls)
+            }
+            SqlEngine::MySQL | SqlEngine::MariaDB => Self::MySql {
+                limit: mysql::limit(spec.engine, spec.timeout.0),
+                tls: encrypted.then(|| mysql::tls(credentials)).transpose()?,
+            },
+        })
     }
 }
 
@@ -53,64 +55,34 @@ impl From<tokio_postgres::Error> for SqlError {
 pub(super) struct Login<'a> {
     pub host: &'a str,
     pub port: u16,
+    /// PostgreSQL's.
     pub database: &'a str,
     pub user: &'a str,
     pub password: &'a str,
-    /// Nothing is encrypted without it.
-    pub tls: Option<MakeTls>,
     /// For the connection, and for every statement.
     pub timeout: Duration,
 }
 
 /// An open connection. It is closed when this is dropped.
-#[derive(Debug)]
-pub(super) struct Session {
-    client: Client,
-    connection: JoinHandle<()>,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
+pub(super) enum Session {
+    Postgres(postgres::Session),
+    MySql(mysql::Session),
 }
 
 impl Session {
     /// Connects.
-    pub async fn open(login: Login<'_>) -> Result<Self, SqlError> {
-        let mut config = Config::new();
-        config
-            .host(login.host)
-            .port(login.port)
-            .dbname(login.database)
-            .user(login.user)
-            .password(login.password)
-            .application_name("switchover")
-            .connect_timeout(login.timeout)
-            // The server gives up, too, and doesn't go on for nobody.
-            .options(format!("-c statement_timeout={}", login.timeout.as_millis()));
-        let (client, connection) = match login.tls {
-            Some(tls) => {
-                let (client, connection) = config.ssl_mode(SslMode::Require).connect(tls).await?;
-                (client, tokio::spawn(async move { drop(connection.await) }))
-            }
-            None => {
-                let (client, connection) = config.ssl_mode(SslMode::Disable).connect(NoTls).await?;
-                (client, tokio::spawn(async move { drop(connection.await) }))
-            }
-        };
-        Ok(Self { client, connection })
+    pub async fn open(driver: &Driver, login: Login<'_>) -> Result<Self, SqlError> {
+        Ok(match driver {
+            Driver::Postgres(tls) => Self::Postgres(postgres::Session::open(login, tls.clone()).await?),
+            Driver::MySql { limit, tls } => Self::MySql(mysql::Session::open(login, limit, tls.clone()).await?),
+        })
     }
 
     /// Asks the server who it is.
-    pub async fn ask(&self) -> Result<Sight, SqlError> {
-        let row = self.client.query_one(QUESTION, &[]).await?;
-        let row = ServerRow {
-            in_recovery: row.try_get(0)?,
-            read_only: row.try_get(1)?,
-            wal_file: row.try_get(2)?,
-            system_identifier: row.try_get(3)?,
-        };
-        Ok(row.sight())
+    pub async fn ask(&mut self) -> Result<Sight, SqlError> {
+        match self {
+            Self::Postgres(session) => session.ask().await,
+            Self::MySql(session) => session.ask().await,
+        }
     }
 }

@@ -80,7 +80,12 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
                 sql(json!({"members": [{"name": "pg1", "host": "a"}, {"name": "pg1", "host": "b"}]})),
                 "spec.discovery.sql.members: two have the same name: write another one",
             ),
-            (name, sql(json!({"engine": "MySQL"})), "spec.discovery.sql.engine: Unsupported value: \"MySQL\""),
+            (name, sql(json!({"engine": "Oracle"})), "spec.discovery.sql.engine: Unsupported value: \"Oracle\""),
+            (
+                name,
+                sql(json!({"engine": "MariaDB", "database": "orders"})),
+                "spec.discovery.sql.database: MySQL and MariaDB are asked without one: leave it out",
+            ),
             (
                 name,
                 sql(json!({"unencrypted": true, "tls": {"secretName": "ca"}})),

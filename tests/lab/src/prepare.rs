@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -34,10 +34,7 @@ pub enum Scope {
 
 /// Builds and fetches everything that is missing.
 pub fn prepare(cache: &Cache, scope: Scope, progress: Progress<'_>) -> Result<()> {
-    // Two at once would build the same thing twice on the same processors; the second waits and then finds it done.
-    let lock = fs::File::create(cache.directory.join("prepare.lock")).context("cannot write to the cache")?;
-    let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
-
+    let _lock = lock(cache)?;
     let modules = [&ETCD, &KWOK, &PAUSE, &KUBE];
     if modules.iter().any(|module| !cache.go(module).exists()) {
         require_go()?;
@@ -52,8 +49,7 @@ pub fn prepare(cache: &Cache, scope: Scope, progress: Progress<'_>) -> Result<()
         return Ok(());
     }
     for packages in [&NODE_PACKAGES, &BASE_PACKAGES] {
-        let label = format!("Debian packages {}", packages.packages.join(", "));
-        step(progress, &label, &cache.debian(packages), |directory| unpack(packages, directory))?;
+        fetch(cache, packages, progress)?;
     }
     fs::create_dir_all(cache.directory.join("images"))?;
     if !cache.base_layer().exists() {
@@ -74,6 +70,26 @@ pub fn prepare(cache: &Cache, scope: Scope, progress: Progress<'_>) -> Result<()
 
 /// The image that holds a pod's namespaces.
 pub const PAUSE_REFERENCE: &str = "switchover.dev/lab-pause:1";
+
+/// Fetches Debian packages, if that wasn't done yet, and returns the directory that they are unpacked in.
+pub fn prepare_packages(cache: &Cache, packages: &Packages, progress: Progress<'_>) -> Result<PathBuf> {
+    let _lock = lock(cache)?;
+    fetch(cache, packages, progress)
+}
+
+/// Two at once would build the same thing twice on the same processors; the second waits and then finds it done.
+fn lock(cache: &Cache) -> Result<Flock<fs::File>> {
+    let lock = fs::File::create(cache.directory.join("prepare.lock")).context("cannot write to the cache")?;
+    Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
+}
+
+fn fetch(cache: &Cache, packages: &Packages, progress: Progress<'_>) -> Result<PathBuf> {
+    let label = format!("Debian packages {}", packages.packages.join(", "));
+    let directory = cache.debian(packages);
+    fs::create_dir_all(directory.parent().context("a cache path has a parent")?)?;
+    step(progress, &label, &directory, |directory| unpack(packages, directory))?;
+    Ok(directory)
+}
 
 fn step(progress: Progress<'_>, label: &str, target: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if target.exists() {

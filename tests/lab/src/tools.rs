@@ -64,6 +64,12 @@ pub const NODE_PACKAGES: Packages =
 /// What a dynamically linked Rust program needs in its image.
 pub const BASE_PACKAGES: Packages = Packages { name: "base", packages: &["libc6", "libgcc-s1"] };
 
+/// A MariaDB server, its client, and the libraries that a Debian without it doesn't have.
+pub const MARIADB_PACKAGES: Packages = Packages {
+    name: "mariadb",
+    packages: &["mariadb-server-core", "mariadb-client-core", "libaio1", "libnuma1", "liburing2"],
+};
+
 impl GoModule {
     /// The linker flags. The version strings are all that distinguishes a build from Kubernetes' own.
     pub fn linker_flags(&self) -> String {

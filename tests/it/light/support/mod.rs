@@ -1,5 +1,6 @@
 //! What the scenes are made of.
 
+pub mod mariadb;
 pub mod objects;
 pub mod patroni;
 pub mod postgres;
