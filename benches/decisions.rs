@@ -124,7 +124,7 @@ fn planning(criterion: &mut Criterion) {
         allocatable: Resources { cpu_m: 16_000, memory_bytes: 64 << 30, ..Resources::default() },
         ..workload::Node::default()
     };
-    let nodes: HashMap<_, _> = (0..100).map(|n| (format!("n{n}"), node(n))).collect();
+    let nodes: HashMap<_, _> = (0..100).map(|n| (format!("n{n}"), Arc::new(node(n)))).collect();
     let tier = |n: usize| (format!("n{n}"), NodeTier { tier: tiers[n % 3], rtt_us: Some(300), candidate: None });
     let tiers = TierMap { nodes: (0..100).map(tier).collect(), ..TierMap::default() };
     let workload = |n: usize| Workload {
@@ -135,7 +135,7 @@ fn planning(criterion: &mut Criterion) {
         desired: 10,
         ..Workload::default()
     };
-    let workloads: HashMap<_, _> = (0..100).map(|n| (format!("set-{n}"), workload(n))).collect();
+    let workloads: HashMap<_, _> = (0..100).map(|n| (format!("set-{n}"), Arc::new(workload(n)))).collect();
     let pod = |n: usize| Pod {
         namespace: "shop".to_owned(),
         name: format!("web-{n}"),
@@ -153,7 +153,7 @@ fn planning(criterion: &mut Criterion) {
         requests: Resources { cpu_m: 250, memory_bytes: 512 << 20, ..Resources::default() },
         ..Pod::default()
     };
-    let pods: HashMap<_, _> = (0..1000).map(|n| (format!("uid-{n}"), pod(n))).collect();
+    let pods: HashMap<_, _> = (0..1000).map(|n| (format!("uid-{n}"), Arc::new(pod(n)))).collect();
     let (budgets, namespaces) = (HashMap::new(), HashMap::new());
     let followers: Vec<_> =
         pods.values().map(|pod| Follower { pod, mode: MoveMode::Evict, others: Vec::new() }).collect();

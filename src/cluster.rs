@@ -1,10 +1,13 @@
 //! Which cluster we talk to, and how.
 
+mod databases;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::{Client, Config, config::KubeConfigOptions};
 
+pub use self::databases::{DatabaseError, database, databases, missing, typed};
 use crate::{
     cli::{CertsArgs, Output},
     core::rotation::Why,

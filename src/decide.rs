@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams, PostParams},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, decision::Decision, keys},
     cli::{Output, PauseArgs, ResumeArgs},
-    cluster::{self, ClusterError},
+    cluster::{self, ClusterError, DatabaseError},
     effect::{EffectError, bounded},
 };
 
@@ -29,10 +29,10 @@ const FIELD_MANAGER: &str = "switchover-cli";
 pub enum DecideError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    #[error("can't {what} the DatabaseCluster {name}")]
-    Call { what: &'static str, name: String, source: EffectError },
-    #[error("there is no DatabaseCluster {name}; there are: {existing}")]
-    NoSuchDatabase { name: String, existing: String },
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error("can't change the DatabaseCluster {name}")]
+    Change { name: String, source: EffectError },
     #[error("{member} is no member of {name}; there are: {members}")]
     NoSuchMember { member: String, name: String, members: String },
     #[error(
@@ -147,20 +147,12 @@ async fn who(client: &Client) -> String {
 }
 
 async fn set_paused(client: &Client, name: &str, paused: bool) -> Result<(), DecideError> {
-    read(client, name).await?;
+    cluster::database(client, name).await?;
     patch(client, name, json!({ "spec": { "paused": paused } })).await
 }
 
 async fn read(client: &Client, name: &str) -> Result<DatabaseCluster, DecideError> {
-    let call = |source| DecideError::Call { what: "read", name: name.into(), source };
-    let api: Api<DatabaseCluster> = Api::all(client.clone());
-    if let Some(object) = bounded(api.get_opt(name)).await.map_err(call)? {
-        return Ok(object);
-    }
-    let list = bounded(api.list_metadata(&ListParams::default())).await.map_err(call)?;
-    let existing: Vec<String> = list.iter().map(ResourceExt::name_any).collect();
-    let existing = if existing.is_empty() { "none".into() } else { existing.join(", ") };
-    Err(DecideError::NoSuchDatabase { name: name.into(), existing })
+    Ok(cluster::typed(cluster::database(client, name).await?)?)
 }
 
 async fn patch(client: &Client, name: &str, patch: Value) -> Result<(), DecideError> {
@@ -168,7 +160,7 @@ async fn patch(client: &Client, name: &str, patch: Value) -> Result<(), DecideEr
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     match bounded(api.patch(name, &params, &Patch::Merge(patch))).await {
         Ok(_) => Ok(()),
-        Err(source) => Err(DecideError::Call { what: "change", name: name.into(), source }),
+        Err(source) => Err(DecideError::Change { name: name.into(), source }),
     }
 }
 

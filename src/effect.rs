@@ -243,7 +243,7 @@ pub struct Notices {
 }
 
 /// Number of events that may wait.
-const QUEUE: usize = 256;
+pub(crate) const QUEUE: usize = 256;
 
 impl Notices {
     /// The sender and what it sends to.

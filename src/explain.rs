@@ -18,9 +18,9 @@ use serde_json::Value;
 
 use crate::{
     admission::View,
-    api::{DatabaseCluster, DatabaseClusterStatus},
+    api::DatabaseClusterStatus,
     cli::{ExplainArgs, Output},
-    cluster::{self, ClusterError},
+    cluster::{self, ClusterError, DatabaseError},
     core::{
         affinity::{Operation, Pod, Verdict},
         follow::{Follow, FollowedDatabase},
@@ -35,6 +35,8 @@ pub use manifest::{ManifestError, Template};
 pub enum ExplainError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     #[error("can't read {what}: {source}")]
     Read { what: String, source: Box<kube::Error> },
     #[error("can't read {path}: {source}", path = path.display())]
@@ -107,11 +109,11 @@ pub async fn run(args: &ExplainArgs) -> Result<(), ExplainError> {
         None => Vec::new(),
     };
     let client = cluster::client(args.cluster.context.as_deref()).await?;
-    let lists =
-        |source| ExplainError::Read { what: "databases, namespaces and nodes".into(), source: Box::new(source) };
-    let view = Cache::look_once(&client, &args.own_namespace).await.map_err(lists)?;
+    let databases = cluster::databases(&client).await.map_err(DatabaseError::from)?;
+    let lists = |source| ExplainError::Read { what: "namespaces and nodes".into(), source: Box::new(source) };
+    let view = Cache::look_once(&client, databases.clone(), &args.own_namespace).await.map_err(lists)?;
     let explanations = match &args.pod {
-        Some(name) => vec![explain_running(&client, &view, &args.namespace, name).await?],
+        Some(name) => vec![explain_running(&client, &view, &databases, &args.namespace, name).await?],
         None => templates.iter().map(|template| explain(template, &view)).collect::<Result<_, _>>()?,
     };
     match args.output {
@@ -174,6 +176,7 @@ fn described(database: &FollowedDatabase, injected: &Value) -> Followed {
 async fn explain_running(
     client: &Client,
     view: &View,
+    databases: &[DynamicObject],
     namespace: &str,
     name: &str,
 ) -> Result<Explanation, ExplainError> {
@@ -181,10 +184,6 @@ async fn explain_running(
     let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Pod"), "pods");
     let pods: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
     let found = pods.get(name).await.map_err(|source| ExplainError::Read { what: what(), source: Box::new(source) })?;
-    let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
-    let databases = databases.list(&Default::default()).await;
-    let databases =
-        databases.map_err(|source| ExplainError::Read { what: "DatabaseClusters".into(), source: Box::new(source) })?;
 
     let mut pod = serde_json::to_value(&found)?;
     let text = |value: &Value| value.as_str().map(str::to_owned);

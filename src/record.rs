@@ -12,14 +12,12 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use kube::{Api, core::DynamicObject, discovery::ApiResource};
 use tokio_util::sync::CancellationToken;
 
 use self::line::Lines;
 use crate::{
-    api::DatabaseCluster,
     cli::RecordArgs,
-    cluster::{self, ClusterError},
+    cluster::{self, ClusterError, DatabaseError},
     credentials::{Access, Credentials, CredentialsError},
     discover::{
         book::Book,
@@ -41,12 +39,8 @@ const NAMELESS_FOR: Duration = Duration::from_secs(3);
 pub enum RecordError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    #[error("can't read the DatabaseCluster {name}: {source}")]
-    Read { name: String, source: Box<kube::Error> },
-    #[error("there is no DatabaseCluster {0}: kubectl get dbc lists them; or write --url http://HOST:8008")]
-    NoSuchDatabase(String),
-    #[error("the DatabaseCluster {name} can't be read: {error}: write --url http://HOST:8008 instead")]
-    Unreadable { name: String, error: String },
+    #[error("{0}; instead of a DatabaseCluster you can name members: --url http://HOST:8008")]
+    Database(#[from] DatabaseError),
     #[error(
         "the DatabaseCluster {0} doesn't name Patroni's REST API, which is what is recorded: write --url http://HOST:8008"
     )]
@@ -87,13 +81,7 @@ pub async fn run(args: &RecordArgs, stop: CancellationToken) -> Result<(), Recor
 /// them, which have to be readable for whoever records.
 async fn members_of(name: &str, args: &RecordArgs) -> Result<(Vec<String>, Credentials), RecordError> {
     let client = cluster::client(args.cluster.context.as_deref()).await?;
-    let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
-    let read = |source| RecordError::Read { name: name.to_owned(), source: Box::new(source) };
-    let object = databases.get_opt(name).await.map_err(read)?;
-    let object = object.ok_or_else(|| RecordError::NoSuchDatabase(name.to_owned()))?;
-    let object: DatabaseCluster = object
-        .try_parse()
-        .map_err(|error| RecordError::Unreadable { name: name.to_owned(), error: error.to_string() })?;
+    let object = cluster::typed(cluster::database(&client, name).await?)?;
     let found = object.status.unwrap_or_default().members.into_iter().filter_map(|member| member.api_url);
     let Some(spec) = object.spec.discovery.patroni else { return Err(RecordError::NotByPatroni(name.to_owned())) };
     let sources = patroni::sources(&spec, &args.own_namespace);

@@ -11,14 +11,13 @@ use kube::{
     Api, Client, ResourceExt,
     api::ListParams,
     core::{DynamicObject, PartialObjectMeta},
-    discovery::ApiResource,
 };
 use serde::Serialize;
 
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, NodeLatency, database_cluster::FailoverStatus},
     cli::{Output, StatusArgs},
-    cluster::{self, ClusterError},
+    cluster::{self, ClusterError, DatabaseError},
     core::tier::Tier,
 };
 
@@ -29,8 +28,8 @@ pub enum StatusError {
     Cluster(#[from] ClusterError),
     #[error("can't read {what}: {source}")]
     Read { what: &'static str, source: Box<kube::Error> },
-    #[error("there is no DatabaseCluster {name}; there are: {existing}")]
-    NoSuchDatabase { name: String, existing: String },
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
 }
@@ -88,17 +87,14 @@ pub async fn run(args: &StatusArgs) -> Result<(), StatusError> {
 async fn collect(client: &Client, only: Option<&str>) -> Result<Vec<DatabaseReport>, StatusError> {
     let read = |what| move |source| StatusError::Read { what, source: Box::new(source) };
     let all = ListParams::default();
-    let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
-    let databases = databases.list(&all).await.map_err(read("DatabaseClusters"))?;
+    let databases = cluster::databases(client).await.map_err(DatabaseError::from)?;
     let latencies: Api<NodeLatency> = Api::all(client.clone());
     let latencies = latencies.list(&all).await.map_err(read("NodeLatencies"))?;
     let nodes: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
     let nodes = nodes.list(&all).await.map_err(read("Nodes"))?;
 
-    let existing: Vec<String> = databases.iter().map(ResourceExt::name_any).collect();
-    if let Some(name) = only.filter(|name| !existing.iter().any(|known| known == name)) {
-        let existing = if existing.is_empty() { "none".into() } else { existing.join(", ") };
-        return Err(StatusError::NoSuchDatabase { name: name.into(), existing });
+    if let Some(name) = only.filter(|name| !databases.iter().any(|database| database.name_any() == *name)) {
+        return Err(cluster::missing(name, &databases).into());
     }
     let latencies: BTreeMap<String, NodeLatency> = latencies.into_iter().map(|l| (l.name_any(), l)).collect();
     let wanted = databases.into_iter().filter(|database| only.is_none_or(|name| database.name_any() == name));

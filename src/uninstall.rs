@@ -6,11 +6,11 @@ use std::{
 };
 
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject, discovery::ApiResource};
+use kube::{Api, Client, ResourceExt, core::DynamicObject};
 use serde::Serialize;
 
 use crate::{
-    api::{DatabaseCluster, keys},
+    api::keys,
     cli::{Output, UninstallArgs},
     cluster::{self, ClusterError},
     effect::{EffectError, bounded},
@@ -106,11 +106,9 @@ async fn uninstall(client: &Client, namespace: &str, dry_run: bool) -> Result<Re
 
 /// All of them; none if their definition is gone.
 async fn databases(client: &Client) -> Result<Vec<DynamicObject>, EffectError> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
-    match bounded(api.list(&ListParams::default())).await {
-        Ok(list) => Ok(list.items),
+    match cluster::databases(client).await {
         Err(EffectError::Api(kube::Error::Api(status))) if status.code == 404 => Ok(Vec::new()),
-        Err(error) => Err(error),
+        answer => answer,
     }
 }
 

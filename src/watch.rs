@@ -137,15 +137,23 @@ pub enum Changed<Key> {
 
 /// Lean copies of the watched objects by key. A re-list fills a second table and swaps it in when it is complete, so
 /// that readers never see a half-filled one.
+///
+/// A clone costs nothing and stays as it is: whoever writes while there is one copies the table's pointers first, once.
 #[derive(Debug)]
 pub struct Table<Key, Value> {
-    live: HashMap<Key, Value>,
-    listing: Option<HashMap<Key, Value>>,
+    live: Arc<HashMap<Key, Arc<Value>>>,
+    listing: Option<HashMap<Key, Arc<Value>>>,
 }
 
 impl<Key, Value> Default for Table<Key, Value> {
     fn default() -> Self {
-        Self { live: HashMap::new(), listing: None }
+        Self { live: Arc::default(), listing: None }
+    }
+}
+
+impl<Key, Value> Clone for Table<Key, Value> {
+    fn clone(&self) -> Self {
+        Self { live: Arc::clone(&self.live), listing: None }
     }
 }
 
@@ -160,21 +168,21 @@ impl<Key: Eq + Hash + Clone, Value: PartialEq> Table<Key, Value> {
             }
             Event::InitApply(object) => {
                 if let ((key, Some(value)), Some(listing)) = (convert(object), self.listing.as_mut()) {
-                    listing.insert(key, value);
+                    listing.insert(key, Arc::new(value));
                 }
                 Changed::Nothing
             }
             Event::InitDone => {
                 let Some(listed) = self.listing.take() else { return Changed::Nothing };
-                self.live = listed;
+                self.live = Arc::new(listed);
                 Changed::All
             }
             Event::Apply(object) => match convert(object) {
                 (key, Some(value)) => {
-                    if self.live.get(&key) == Some(&value) {
+                    if self.get(&key) == Some(&value) {
                         return Changed::Nothing;
                     }
-                    self.live.insert(key.clone(), value);
+                    Arc::make_mut(&mut self.live).insert(key.clone(), Arc::new(value));
                     Changed::One(key)
                 }
                 (key, None) => self.remove(key),
@@ -187,7 +195,11 @@ impl<Key: Eq + Hash + Clone, Value: PartialEq> Table<Key, Value> {
     }
 
     fn remove(&mut self, key: Key) -> Changed<Key> {
-        if self.live.remove(&key).is_some() { Changed::One(key) } else { Changed::Nothing }
+        if !self.live.contains_key(&key) {
+            return Changed::Nothing;
+        }
+        Arc::make_mut(&mut self.live).remove(&key);
+        Changed::One(key)
     }
 
     #[must_use]
@@ -195,21 +207,21 @@ impl<Key: Eq + Hash + Clone, Value: PartialEq> Table<Key, Value> {
     where
         Key: std::borrow::Borrow<Q>,
     {
-        self.live.get(key)
+        self.live.get(key).map(Arc::as_ref)
     }
 
     /// The whole table.
     #[must_use]
-    pub const fn live(&self) -> &HashMap<Key, Value> {
+    pub fn live(&self) -> &HashMap<Key, Arc<Value>> {
         &self.live
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Value)> {
-        self.live.iter()
+        self.live.iter().map(|(key, value)| (key, value.as_ref()))
     }
 
     pub fn values(&self) -> impl Iterator<Item = &Value> {
-        self.live.values()
+        self.live.values().map(Arc::as_ref)
     }
 
     #[must_use]
@@ -246,6 +258,19 @@ mod tests {
         assert_eq!(table.get("a"), Some(&1));
         table.apply(Event::InitDone, pair);
         assert_eq!((table.get("a"), table.get("b")), (None, Some(&3)));
+    }
+
+    #[test]
+    fn a_clone_stays_as_it_is() {
+        let mut table = Table::default();
+        table.apply(Event::Apply(("a", 1)), pair);
+        table.apply(Event::Init, pair);
+        table.apply(Event::InitApply(("b", 2)), pair);
+        let before = table.clone();
+        table.apply(Event::Apply(("a", 3)), pair);
+        table.apply(Event::InitDone, pair);
+        assert_eq!((before.get("a"), before.get("b")), (Some(&1), None));
+        assert_eq!((table.get("a"), table.get("b")), (None, Some(&2)));
     }
 
     #[test]

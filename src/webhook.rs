@@ -19,7 +19,7 @@ pub use self::{cache::Cache, handler::Handler, metrics::WebhookMetrics};
 use crate::{
     effect::Notices,
     serve::{self, ConnectionMetrics, Limits, Probes, ServeError},
-    tls::{self, CertificateFiles, Clients, TlsError},
+    tls::{self, ServerFiles, TlsError},
 };
 
 /// How the webhook runs.
@@ -100,56 +100,34 @@ pub enum WebhookError {
 /// The certificate can't be served, a port can't be had, or a background task died.
 pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationToken) -> Result<(), WebhookError> {
     tls::install_provider();
-    let certificate = Arc::new(CertificateFiles::new(&config.certificate_file, &config.key_file));
     let mut registry = crate::metrics::registry();
     let metrics = WebhookMetrics::register(&mut registry);
     let connections = ConnectionMetrics::register(&mut registry);
-    metrics.certificate_expires(certificate.expires());
 
     let probes = Probes::new(Arc::new(registry));
     let filled = probes.check("caches", "the watches have not filled the caches yet");
-    // Who waits here is told so by readiness; a process that ended instead would be started again later and later.
-    let certified = probes.check("certificate", "there is no good certificate in the files yet; see the log");
-    certified.set(certificate.expires().is_some());
     let mut tasks = JoinSet::new();
     let cache = Cache::new(&config.own_namespace, config.facts_ttl, metrics.clone());
     cache.spawn(&client, filled, &mut tasks);
-    let (files, seen) = (Arc::clone(&certificate), metrics.clone());
-    tasks.spawn(async move {
-        let forever = CancellationToken::new();
-        Arc::clone(&files)
-            .watch(config.certificate_poll, forever, |reload| {
-                seen.certificate_seen(reload, files.expires());
-                certified.set(files.expires().is_some());
-            })
-            .await;
-    });
 
     let (notices, publish) = Notices::new(client, config.identity.clone());
     tasks.spawn(publish);
-    let handler = Handler::following(&cache, notices, metrics, &config);
-    let clients = config.client_authorities.map(|file| Arc::new(Clients::new(file, config.client_names)));
-    if let Some(clients) = &clients {
-        let known = probes.check("clients", "there are no good authorities of clients in the file yet; see the log");
-        known.set(clients.ready());
-        let watch =
-            Arc::clone(clients).watch(config.certificate_poll, CancellationToken::new(), move |ready| known.set(ready));
-        tasks.spawn(watch);
-    }
+    let handler = Handler::following(&cache, notices, metrics.clone(), &config);
+    let files = ServerFiles {
+        certificate: config.certificate_file,
+        key: config.key_file,
+        client_authorities: config.client_authorities,
+        client_names: config.client_names,
+        poll: config.certificate_poll,
+    };
+    let tls = files.keep(&probes, &mut tasks, move |reload, expires| metrics.certificate_seen(reload, expires))?;
 
     // Health is told until the very end, admission until the drain is over.
     let (stop_health, stop_admission) = (CancellationToken::new(), CancellationToken::new());
     let health = serve::serve_http(config.metrics_listen, probes.router(), stop_health.clone()).await?;
 
-    let (address, admission) = serve::serve_tls(
-        config.listen,
-        tls::server_config(certificate, clients)?,
-        handler,
-        config.limits,
-        connections,
-        stop_admission.clone(),
-    )
-    .await?;
+    let (address, admission) =
+        serve::serve_tls(config.listen, tls, handler, config.limits, connections, stop_admission.clone()).await?;
     tracing::info!(%address, "answering admission requests");
 
     let died = tokio::select! {

@@ -28,7 +28,7 @@ use crate::{
         witness::{NoSuchDatabase, Report},
     },
     serve::{self, ConnectionMetrics, Limits, Probes, ServeError},
-    tls::{self, CertificateFiles, Clients, TlsError},
+    tls::{self, ServerFiles, TlsError},
 };
 
 /// How the witness runs.
@@ -89,20 +89,14 @@ pub async fn run(config: WitnessConfig, shutdown: CancellationToken) -> Result<(
     let probes = Probes::new(Arc::new(registry));
     let mut tasks = JoinSet::new();
 
-    let certificate = Arc::new(CertificateFiles::new(&config.certificate_file, &config.key_file));
-    let certified = probes.check("certificate", "there is no good certificate in the files yet; see the log");
-    certified.set(certificate.expires().is_some());
-    let files = Arc::clone(&certificate);
-    tasks.spawn(async move {
-        let forever = CancellationToken::new();
-        let seen = Arc::clone(&files);
-        files.watch(config.certificate_poll, forever, |_| certified.set(seen.expires().is_some())).await;
-    });
-    let clients = Arc::new(Clients::new(config.client_authorities, config.client_names));
-    let known = probes.check("clients", "there are no good authorities of clients in the file yet; see the log");
-    known.set(clients.ready());
-    let forever = CancellationToken::new();
-    tasks.spawn(Arc::clone(&clients).watch(config.certificate_poll, forever, move |ready| known.set(ready)));
+    let files = ServerFiles {
+        certificate: config.certificate_file,
+        key: config.key_file,
+        client_authorities: Some(config.client_authorities),
+        client_names: config.client_names,
+        poll: config.certificate_poll,
+    };
+    let server = files.keep(&probes, &mut tasks, |_, _| {})?;
 
     let pace = Pace { regular: config.certificate_poll, soon: config.certificate_poll };
     let follow = |(name, urls): (String, Vec<String>)| {
@@ -132,7 +126,6 @@ pub async fn run(config: WitnessConfig, shutdown: CancellationToken) -> Result<(
 
     let (stop_health, stop_reports) = (CancellationToken::new(), CancellationToken::new());
     let health = serve::serve_http(config.metrics_listen, probes.router(), stop_health.clone()).await?;
-    let server = tls::server_config(certificate, Some(clients))?;
     let (address, reports) =
         serve::serve_tls(config.listen, server, router(databases), config.limits, connections, stop_reports.clone())
             .await?;

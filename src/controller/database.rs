@@ -172,7 +172,7 @@ impl Task {
         }
     }
 
-    /// One evaluation: decide under the lock, then act without it.
+    /// One evaluation: decide on one picture, then act.
     async fn evaluate(&mut self) {
         let (now, wall) = (Instant::now(), Timestamp::now());
         let found: DiscoveryState = self.discovery.state.borrow().clone();
@@ -262,7 +262,7 @@ impl Task {
         movement::carry_out(&self.shared, &self.name, plan.moves, journal, backoffs, &mark, still_right).await;
     }
 
-    /// Everything that is decided, from one consistent look at the tables.
+    /// Everything that is decided, from one consistent picture.
     fn decide(
         &mut self,
         found: &DiscoveryState,
@@ -270,7 +270,7 @@ impl Task {
         wall: Timestamp,
     ) -> Option<(Arc<DatabaseCluster>, Decided)> {
         let shared = Arc::clone(&self.shared);
-        let tables = shared.index.read();
+        let tables = shared.index.picture();
         let database = tables.databases.get(&self.name).filter(|database| !database.deleted)?;
         let object = Arc::clone(database.object.as_ref().ok()?);
         let primary_host = found.view.known().and(self.status.primary_host.as_deref());
@@ -314,7 +314,6 @@ impl Task {
         if let Some(emptying) = emptying.as_ref().filter(|emptying| emptying.withdraw) {
             emptying::withdraw(emptying, &mut label_changes);
         }
-        drop(tables);
         Some((object, Decided { label_changes, gate, outcomes, plan, emptying, rtt_us }))
     }
 

@@ -55,7 +55,7 @@ impl<'a> Census<'a> {
     #[must_use]
     pub fn of(snapshot: Snapshot<'a>, wanted: impl Fn(&WorkloadKey) -> bool) -> Self {
         let mut workloads: BTreeMap<WorkloadKey, Gathering<'a>> = BTreeMap::new();
-        for pod in snapshot.pods.values() {
+        for pod in snapshot.pods() {
             if let Some(key) = workload_of(snapshot, pod).filter(&wanted) {
                 workloads.entry(key).or_default().pods.push(pod);
             }

@@ -3,7 +3,10 @@
 //! This foresees what kube-scheduler's filters will say. Where it can't foresee (a rule that it doesn't evaluate), it
 //! says no: a pod that isn't moved is safe, a pod that is evicted and stays Pending is not.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::workload::{Node, Pod, PodTerm, Resources, Snapshot, Spread};
 
@@ -45,7 +48,7 @@ impl std::fmt::Display for Misfit {
 /// Who is where, with planned moves carried out in thought.
 #[derive(Debug)]
 pub struct Room<'a> {
-    nodes: &'a HashMap<String, Node>,
+    nodes: &'a HashMap<String, Arc<Node>>,
     occupants: HashMap<&'a str, Vec<&'a Pod>>,
     used: HashMap<&'a str, Resources>,
 }
@@ -54,7 +57,7 @@ impl<'a> Room<'a> {
     #[must_use]
     pub fn of(snapshot: Snapshot<'a>) -> Self {
         let mut room = Self { nodes: snapshot.nodes, occupants: HashMap::new(), used: HashMap::new() };
-        for pod in snapshot.pods.values().filter(|pod| pod.occupies()) {
+        for pod in snapshot.pods().filter(|pod| pod.occupies()) {
             if let Some(node) = pod.node.as_deref() {
                 room.occupy(pod, node);
             }

@@ -197,7 +197,7 @@ fn misplaced<'a>(input: &Input<'_>, follower: &Follower<'a>) -> Option<&'a str> 
 /// Closely nodes, in the order of their names.
 fn targets<'a>(input: &Input<'a>) -> Vec<&'a Node> {
     let mut nodes: Vec<&Node> =
-        input.snapshot.nodes.values().filter(|node| input.tiers.tier(&node.name) == Tier::Closely).collect();
+        input.snapshot.nodes().filter(|node| input.tiers.tier(&node.name) == Tier::Closely).collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     nodes
 }

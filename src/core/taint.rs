@@ -156,7 +156,7 @@ impl fmt::Display for Emptying {
 pub fn emptying(input: &Input<'_>) -> Emptying {
     let taint = TaintEffect::NoExecute.taint(input.key);
     let is_far = |node: &&Node| node.managed && input.tiers.tier(&node.name) == Tier::Far;
-    let mut far: Vec<&Node> = input.snapshot.nodes.values().filter(is_far).collect();
+    let mut far: Vec<&Node> = input.snapshot.nodes().filter(is_far).collect();
     far.sort_by(|a, b| a.name.cmp(&b.name));
     let (bearing, bare): (Vec<&Node>, Vec<&Node>) = far.iter().partition(|node| node.taints.contains(&taint));
     let mut emptying = Emptying {
@@ -171,7 +171,7 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
         return emptying;
     }
     let takes_pods = |node: &Node| node.has_room_in_principle() && input.tiers.tier(&node.name) == Tier::Closely;
-    if !input.snapshot.nodes.values().any(takes_pods) {
+    if !input.snapshot.nodes().any(takes_pods) {
         emptying.withdraw = true;
         emptying.waits = Some(Waits::Nowhere);
         return emptying;
@@ -180,7 +180,7 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
         return emptying;
     }
     let mut ended: HashMap<&str, Vec<&Pod>> = HashMap::new();
-    for pod in input.snapshot.pods.values().filter(|pod| pod.occupies() && pod.is_ended_by(&taint)) {
+    for pod in input.snapshot.pods().filter(|pod| pod.occupies() && pod.is_ended_by(&taint)) {
         ended.entry(pod.node.as_deref().unwrap_or_default()).or_default().push(pod);
     }
     if let Some(node) = bearing.iter().find(|node| ended.contains_key(node.name.as_str())) {
@@ -224,7 +224,7 @@ fn may_be_emptied<'a>(input: &Input<'a>, census: &Census<'a>, node: &Node, pods:
         let key = workload_of(input.snapshot, pod);
         let safe = replaceable(key.as_ref(), pod).and_then(|key| complete(at_rest(census, key)?));
         safe.map_err(|reason| waits(pod.full_name(), reason))?;
-        let near = input.snapshot.nodes.values().filter(|node| input.tiers.tier(&node.name) != Tier::Far);
+        let near = input.snapshot.nodes().filter(|node| input.tiers.tier(&node.name) != Tier::Far);
         let target = room.emptiest(pod, near, |_| Ok(())).map_err(|why| Waits::NoRoom {
             node: node.name.clone(),
             pod: pod.full_name(),

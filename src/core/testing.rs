@@ -1,6 +1,9 @@
 //! Builders for tests that read like sentences: `pod("web-1").on("n1").owned_by("ReplicaSet/web")`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -123,11 +126,11 @@ impl Node {
 /// A little cluster.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct World {
-    pub nodes: HashMap<String, Node>,
-    pub pods: HashMap<String, Pod>,
-    pub workloads: HashMap<String, Workload>,
-    pub budgets: HashMap<String, DisruptionBudget>,
-    pub namespaces: HashMap<String, Namespace>,
+    pub nodes: HashMap<String, Arc<Node>>,
+    pub pods: HashMap<String, Arc<Pod>>,
+    pub workloads: HashMap<String, Arc<Workload>>,
+    pub budgets: HashMap<String, Arc<DisruptionBudget>>,
+    pub namespaces: HashMap<String, Arc<Namespace>>,
     pub tiers: TierMap,
 }
 
@@ -144,19 +147,19 @@ impl World {
                 Tier::Far => Some(20_000),
                 Tier::Unknown => None,
             };
-            world.nodes.insert(name.into(), node(name));
+            world.nodes.insert(name.into(), node(name).into());
             world.tiers.nodes.insert(name.into(), NodeTier { tier, rtt_us, candidate: None });
         }
         world
     }
 
     pub(crate) fn pod(mut self, pod: Pod) -> Self {
-        self.pods.insert(pod.uid.clone(), pod);
+        self.pods.insert(pod.uid.clone(), pod.into());
         self
     }
 
     pub(crate) fn node(mut self, node: Node) -> Self {
-        self.nodes.insert(node.name.clone(), node);
+        self.nodes.insert(node.name.clone(), node.into());
         self
     }
 
@@ -171,7 +174,7 @@ impl World {
             desired,
             ..Workload::default()
         };
-        self.workloads.insert(workload.uid.clone(), workload);
+        self.workloads.insert(workload.uid.clone(), workload.into());
         self
     }
 
@@ -179,14 +182,14 @@ impl World {
     pub(crate) fn under(mut self, set: &str, deployment: &str) -> Self {
         let owner =
             Owner { kind: "Deployment".into(), name: deployment.into(), uid: format!("Deployment/{deployment}") };
-        self.workloads.get_mut(set).unwrap().owner = Some(owner);
+        Arc::make_mut(self.workloads.get_mut(set).unwrap()).owner = Some(owner);
         self
     }
 
     pub(crate) fn budget(mut self, name: &str, app: &str, allowed: u32) -> Self {
         let budget =
             DisruptionBudget { namespace: "shop".into(), name: name.into(), selector: selector("app", app), allowed };
-        self.budgets.insert(name.into(), budget);
+        self.budgets.insert(name.into(), budget.into());
         self
     }
 

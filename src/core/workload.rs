@@ -1,6 +1,9 @@
 //! Lean facts of namespaces, nodes, pods, workloads and disruption budgets: what the decisions need and nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -255,15 +258,25 @@ pub struct Namespace {
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot<'a> {
     /// By name.
-    pub nodes: &'a HashMap<String, Node>,
+    pub nodes: &'a HashMap<String, Arc<Node>>,
     /// By UID.
-    pub pods: &'a HashMap<String, Pod>,
+    pub pods: &'a HashMap<String, Arc<Pod>>,
     /// By UID.
-    pub workloads: &'a HashMap<String, Workload>,
+    pub workloads: &'a HashMap<String, Arc<Workload>>,
     /// By UID.
-    pub budgets: &'a HashMap<String, DisruptionBudget>,
+    pub budgets: &'a HashMap<String, Arc<DisruptionBudget>>,
     /// By name.
-    pub namespaces: &'a HashMap<String, Namespace>,
+    pub namespaces: &'a HashMap<String, Arc<Namespace>>,
+}
+
+impl<'a> Snapshot<'a> {
+    pub fn nodes(self) -> impl Iterator<Item = &'a Node> {
+        self.nodes.values().map(Arc::as_ref)
+    }
+
+    pub fn pods(self) -> impl Iterator<Item = &'a Pod> {
+        self.pods.values().map(Arc::as_ref)
+    }
 }
 
 #[cfg(test)]

@@ -66,13 +66,13 @@ impl PartialEq for Latency {
     }
 }
 
-/// The tables. Only the watches write them.
-#[derive(Debug, Default)]
+/// The tables. Only the watches write them. A clone costs nothing.
+#[derive(Debug, Clone, Default)]
 pub struct Tables {
     pub nodes: Table<String, Node>,
     pub pods: Table<String, Pod>,
     pub workloads: [Table<String, Workload>; 3],
-    pub all_workloads: HashMap<String, Workload>,
+    pub all_workloads: Arc<HashMap<String, Arc<Workload>>>,
     pub budgets: Table<String, DisruptionBudget>,
     pub namespaces: Table<String, Namespace>,
     pub latencies: Table<String, Latency>,
@@ -181,7 +181,13 @@ impl Index {
         self.health.iter().find(|health| health.kind == kind).cloned().unwrap_or_else(|| Health::new(kind))
     }
 
-    /// The tables, for as long as the guard lives. Hold it across no await.
+    /// The tables as they are now, for as long as anybody needs them: whoever reckons for long keeps no watch waiting.
+    #[must_use]
+    pub fn picture(&self) -> Tables {
+        self.read().clone()
+    }
+
+    /// The tables, for as long as the guard lives. Hold it across no await, and for a look only.
     pub fn read(&self) -> RwLockReadGuard<'_, Tables> {
         self.tables.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -230,15 +236,16 @@ impl Tables {
         match self.workloads[table].apply(event, convert) {
             Changed::Nothing => AnyChange(false),
             Changed::One(uid) => {
-                match self.workloads[table].get(&uid) {
-                    Some(workload) => self.all_workloads.insert(uid, workload.clone()),
-                    None => self.all_workloads.remove(&uid),
+                let all = Arc::make_mut(&mut self.all_workloads);
+                match self.workloads[table].live().get(&uid) {
+                    Some(workload) => all.insert(uid, Arc::clone(workload)),
+                    None => all.remove(&uid),
                 };
                 AnyChange(true)
             }
             Changed::All => {
-                let tables = self.workloads.iter().flat_map(Table::iter);
-                self.all_workloads = tables.map(|(uid, workload)| (uid.clone(), workload.clone())).collect();
+                let all = self.workloads.iter().flat_map(Table::live);
+                self.all_workloads = Arc::new(all.map(|(uid, workload)| (uid.clone(), Arc::clone(workload))).collect());
                 AnyChange(true)
             }
         }

@@ -110,22 +110,24 @@ impl Cache {
         self.0.namespace_news.subscribe()
     }
 
-    /// The view as the API server has it now, from one list each: for tools that ask once.
+    /// The view as the API server has it now, from one list each and of `databases`: for tools that ask once.
     ///
     /// # Errors
     /// A list failed, such as for missing rights.
-    pub async fn look_once(client: &Client, own_namespace: &str) -> Result<View, kube::Error> {
+    pub async fn look_once(
+        client: &Client,
+        databases: Vec<DynamicObject>,
+        own_namespace: &str,
+    ) -> Result<View, kube::Error> {
         let everything = ListParams::default();
         let namespaces = Api::<PartialObjectMeta<KubeNamespace>>::all(client.clone());
-        let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
         let nodes = Api::<KubeNode>::all(client.clone());
         let opted_in = ListParams::default().labels(keys::FOLLOW);
-        let (namespaces, databases, nodes) =
-            tokio::try_join!(namespaces.list(&opted_in), databases.list(&everything), nodes.list(&everything))?;
+        let (namespaces, nodes) = tokio::try_join!(namespaces.list(&opted_in), nodes.list(&everything))?;
         let metrics = WebhookMetrics::register(&mut Registry::default());
         let cache = Self::new(own_namespace, Duration::from_secs(60), metrics);
         fill(namespaces.items, |event| cache.apply_namespace(event));
-        fill(databases.items, |event| cache.apply_database(event));
+        fill(databases, |event| cache.apply_database(event));
         fill(nodes.items, |event| cache.apply_node(event));
         cache.publish();
         Ok(View::clone(&cache.view().load()))

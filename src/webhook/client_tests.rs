@@ -19,7 +19,7 @@ use super::{
     tests::{Server, review},
     *,
 };
-use crate::tls::Reload;
+use crate::tls::{Clients, Reload};
 
 /// Signs clients.
 struct Authority(CertifiedIssuer<'static, KeyPair>);

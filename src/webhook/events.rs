@@ -85,6 +85,7 @@ mod tests {
     use crate::{
         admission::{self, tests as reviews},
         core::follow::{Place, Wrong},
+        effect::QUEUE,
         webhook::{Cache, Handler, WebhookConfig},
     };
 
@@ -122,10 +123,9 @@ mod tests {
         assert_eq!(ask("right", "preferred", false), [""; 0]);
     }
 
-    #[test]
-    fn ten_a_minute_are_told_and_the_rest_is_counted() {
-        let (notices, mut told) = Notices::channel();
-        let events = Events::new(notices, WebhookMetrics::register(&mut crate::metrics::registry()));
+    /// Tells so often of the same wrong value at the same time; how often which result has been counted since the beginning:
+    /// queued, too many, queue full.
+    fn tell(events: &Events, times: u32, now: Instant) -> [u64; 3] {
         let subject = Subject {
             namespace: "shop".into(),
             api_version: "apps/v1".into(),
@@ -136,13 +136,19 @@ mod tests {
         };
         let key = crate::core::keys::WEIGHT;
         let mistake = Mistake { place: Place::PodAnnotation, key, value: "much".into(), wrong: Wrong::Weight };
-        let now = Instant::now();
-        for _ in 0..12 {
+        for _ in 0..times {
             events.tell(&subject, &mistake, now);
         }
-        events.tell(&subject, &mistake, now + WINDOW);
-        let counted = ["queued", "too_many", "queue_full"].map(|result| events.metrics.events_counted(result));
-        assert_eq!(counted, [11, 2, 0]);
+        ["queued", "too_many", "queue_full"].map(|result| events.metrics.events_counted(result))
+    }
+
+    #[test]
+    fn ten_a_minute_are_told_and_the_rest_is_counted() {
+        let (notices, mut told) = Notices::channel();
+        let events = Events::new(notices, WebhookMetrics::register(&mut crate::metrics::registry()));
+        let now = Instant::now();
+        assert_eq!(tell(&events, 12, now), [10, 2, 0]);
+        assert_eq!(tell(&events, 1, now + WINDOW), [11, 2, 0]);
 
         let first = told.try_recv().unwrap();
         assert_eq!(first.about, reference("apps/v1", "ReplicaSet", Some("shop"), "web-5d8", "r"));
@@ -151,5 +157,26 @@ mod tests {
             "pod annotation switchover.dev/weight \"much\": write a weight of 1 to 100; the default applies"
         );
         assert_eq!(std::iter::from_fn(|| told.try_recv().ok()).count(), 10);
+    }
+
+    #[test]
+    fn when_nobody_publishes_the_queue_fills_and_what_comes_after_is_dropped_and_counted() {
+        let (notices, mut told) = Notices::channel();
+        let events = Events::new(notices, WebhookMetrics::register(&mut crate::metrics::registry()));
+        let mut now = Instant::now();
+        let mut full = [0; 3];
+        let minutes = u32::try_from(QUEUE).unwrap() / MOST + 1;
+        for _ in 0..minutes {
+            full = tell(&events, MOST, now);
+            now += WINDOW;
+        }
+        let (queued, dropped) = (QUEUE as u64, u64::from(minutes * MOST) - QUEUE as u64);
+        assert!(dropped > 0);
+        assert_eq!(full, [queued, 0, dropped]);
+
+        told.try_recv().unwrap();
+        assert_eq!(tell(&events, 2, now), [queued + 1, 0, dropped + 1], "there was room for one");
+        drop(told);
+        assert_eq!(tell(&events, 1, now + WINDOW), [queued + 1, 0, dropped + 2], "nobody will ever publish");
     }
 }

@@ -129,17 +129,13 @@ impl WebhookMetrics {
         self.facts_confirmed.remove(&[("database", database.to_owned())]);
     }
 
-    pub(super) fn certificate_expires(&self, at: Option<Timestamp>) {
-        self.certificate_expiry.set(at.map_or(0, Timestamp::as_second));
-    }
-
     pub(super) fn certificate_seen(&self, reload: Reload, expires: Option<Timestamp>) {
+        self.certificate_expiry.set(expires.map_or(0, Timestamp::as_second));
         let result = match reload {
             Reload::Same => return,
             Reload::Swapped => "swapped",
             Reload::Refused => "refused",
         };
         self.certificate_reloads.get_or_create(&[("result", result)]).inc();
-        self.certificate_expires(expires);
     }
 }

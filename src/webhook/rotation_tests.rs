@@ -176,18 +176,27 @@ async fn certificates_change_every_two_seconds_and_no_request_fails() {
     let mut tasks = JoinSet::new();
     tasks.spawn(keep(objects.clone(), rotation, directory.clone()));
 
-    let certificate = Arc::new(CertificateFiles::new(directory.join("tls.crt"), directory.join("tls.key")));
-    let watch = Arc::clone(&certificate).watch(Duration::from_millis(50), CancellationToken::new(), |_| {});
-    tasks.spawn(watch);
-    while certificate.expires().is_none() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let (seen, mut expiry) = tokio::sync::watch::channel(None);
+    let files = ServerFiles {
+        certificate: directory.join("tls.crt"),
+        key: directory.join("tls.key"),
+        client_authorities: None,
+        client_names: Vec::new(),
+        poll: Duration::from_millis(50),
+    };
+    let probes = Probes::new(Arc::new(crate::metrics::registry()));
+    let tls = files
+        .keep(&probes, &mut tasks, move |_, expires| {
+            seen.send_replace(expires);
+        })
+        .unwrap();
+    expiry.wait_for(Option::is_some).await.unwrap();
     let config = WebhookConfig::default();
     let view = arc_swap::ArcSwap::from_pointee(crate::admission::tests::view(std::time::Instant::now()));
     let metrics = WebhookMetrics::register(&mut crate::metrics::registry());
     let (address, _serving) = serve::serve_tls(
         SocketAddr::from(([127, 0, 0, 1], 0)),
-        tls::server_config(certificate, None).unwrap(),
+        tls,
         Handler::new(Arc::new(view), metrics, &config),
         config.limits,
         ConnectionMetrics::default(),

@@ -20,7 +20,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::*;
 use crate::{
     admission::{self, tests as reviews},
-    tls::certificate,
+    tls::{CertificateFiles, Clients, certificate},
 };
 
 pub(super) struct Server {

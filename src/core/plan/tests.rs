@@ -200,7 +200,8 @@ fn a_restart_moves_the_whole_workload_once() {
     let case = Case { mode: MoveMode::Restart, ..world.clone().into() };
     let plan = case.plan();
     assert_eq!((plan.moves.len(), plan.moves[0].action, plan.moves[0].pods), (1, Action::Restart, 2));
-    world.workloads.get_mut("Deployment/web").unwrap().restarted_for = Some("default/2".into());
+    let web = world.workloads.get_mut("Deployment/web").unwrap();
+    std::sync::Arc::make_mut(web).restarted_for = Some("default/2".into());
     let case = Case { mode: MoveMode::Restart, ..world.into() };
     assert_eq!(case.told(), "moves: ; held: web-1 UselessMoves, web-2 UselessMoves");
 }

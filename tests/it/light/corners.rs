@@ -124,7 +124,7 @@ fn changes_of_pods_and_of_what_lies_below_them_are_left_alone() {
 
 #[test]
 fn each_pod_that_is_left_alone_is_counted_by_its_reason() {
-    scene("reasons", async |scene| {
+    scene("corner-reasons", async |scene| {
         let (_patroni, shop) = scene.two_centres(json!({})).await?;
         let terms = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [
             {"key": keys::default_node_label(scene.name), "operator": "In", "values": ["closely"]}]}]}});

@@ -77,8 +77,13 @@ fn status_says_who_is_primary_how_far_each_node_is_and_what_is_held() {
         assert_eq!((&report["status"]["primary"], &report["status"]["timeline"]), (&json!("pg3"), &json!(2)));
         assert_eq!(report["status"]["held"][0]["reason"], "Never");
 
-        let refused = told(scene, &["status", "nobody"]).unwrap_err().to_string();
-        assert!(refused.contains("there is no DatabaseCluster nobody; there are: "), "{refused}");
+        // Databases of other scenes are named, too.
+        for command in ["status", "pause", "resume", "record"] {
+            let refused = block_in_place(|| scene.world.switchover(&[command, "nobody"])).unwrap_err().to_string();
+            let (sentence, named) = refused.split_once("; there are: ").with_context(|| refused.clone())?;
+            assert!(sentence.contains("there is no DatabaseCluster nobody"), "{command}: {refused}");
+            assert!(named.contains(scene.name), "{command}: {refused}");
+        }
         Ok(())
     });
 }

@@ -1,6 +1,10 @@
 //! One test's own part of the world: nodes, namespaces and databases that bear its name and go with it.
 
-use std::{collections::BTreeMap, panic::AssertUnwindSafe};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::Result;
 use futures::FutureExt;
@@ -65,6 +69,9 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// Clears up whether the story ended well or not.
 async fn play(name: &'static str, world: &'static World, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
+    static PLAYED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    let first = PLAYED.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    assert!(first, "two scenes are named {name}: each would find the other's nodes");
     let client = world.bed.admin().await.expect("the administrator's client");
     let scene = Scene { name, world, client };
     let ended = AssertUnwindSafe(story(&scene)).catch_unwind().await;
