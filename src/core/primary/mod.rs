@@ -10,6 +10,8 @@
 //! ```
 
 mod answer;
+#[cfg(test)]
+mod documented;
 mod judge;
 pub mod mysql;
 mod observer;
@@ -104,6 +106,10 @@ pub enum FrozenReason {
 }
 
 impl FrozenReason {
+    /// Every [`FrozenReason::name`].
+    pub const NAMES: [&'static str; 5] =
+        ["cluster_unlocked", "pause", "failsafe_mode_is_active", "split_brain", "system_identifier"];
+
     /// In one word, as metrics and `switchover replay` show it; Patroni's own where there is one.
     #[must_use]
     pub const fn name(&self) -> &'static str {
