@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 
 use super::Shared;
 use crate::{
-    api::{DatabaseCluster, DatabaseClusterStatus},
+    api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::TaintRule},
     core::{
         doubt::Doubt,
         overwrite::Seen,
@@ -107,7 +107,7 @@ pub(super) fn seen<'a>(
 /// What differs between the nodes as they are and as they should be.
 pub(super) fn changes(tables: &Tables, object: &DatabaseCluster, map: &TierMap) -> BTreeMap<String, NodeChange> {
     let key = object.node_label();
-    let effect = object.spec.taint.map(|rule| rule.effect);
+    let effect = object.spec.taint.map(TaintRule::effect);
     // What evicts is put on and taken off by the movement's rules (`core::taint`): here either is right.
     let taint = effect.map(TaintEffect::without_eviction);
     let change = |node: &Node| {

@@ -220,6 +220,11 @@ fn may_be_emptied<'a>(input: &Input<'a>, census: &Census<'a>, node: &Node, pods:
         return Err(waits(format!("{}/{}", held.namespace, held.pod), held.reason.clone()));
     }
     let mut room = Room::of(input.snapshot);
+    for move_ in &input.plan.moves {
+        if let Some(pod) = input.snapshot.pods.get(&move_.uid) {
+            room.place(pod, &move_.to);
+        }
+    }
     for pod in pods.iter().copied().filter(|pod| !pod.belongs_to_its_node() && !pod.terminating) {
         let key = workload_of(input.snapshot, pod);
         let safe = replaceable(key.as_ref(), pod).and_then(|key| complete(at_rest(census, key)?));

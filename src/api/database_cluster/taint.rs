@@ -24,3 +24,25 @@ pub struct TaintRule {
     #[serde(default)]
     pub evict_without_budgets: bool,
 }
+
+impl TaintRule {
+    /// What is meant. The schema refuses `NoExecute` without its word, and whoever gets it past the schema has not given it.
+    #[must_use]
+    pub const fn effect(self) -> TaintEffect {
+        if self.evict_without_budgets { self.effect } else { self.effect.without_eviction() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_evicts_without_its_word() {
+        let effect = |effect, evict_without_budgets| TaintRule { effect, evict_without_budgets }.effect();
+        assert_eq!(effect(TaintEffect::NoExecute, false), TaintEffect::NoSchedule);
+        assert_eq!(effect(TaintEffect::NoExecute, true), TaintEffect::NoExecute);
+        assert_eq!(effect(TaintEffect::NoSchedule, true), TaintEffect::NoSchedule);
+        assert_eq!(effect(TaintEffect::PreferNoSchedule, false), TaintEffect::PreferNoSchedule);
+    }
+}

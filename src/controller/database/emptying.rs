@@ -17,20 +17,17 @@ use crate::{
 
 /// What becomes of the far nodes now; `None` for a database whose taint doesn't evict.
 pub(super) fn decide(view: &movement::View<'_>, plan: &Plan, journal: &Journal) -> Option<Emptying> {
-    let rule = view.object.spec.taint.filter(|rule| rule.effect == TaintEffect::NoExecute)?;
-    // The schema refuses it without this word; who got it past the schema has not given it.
-    rule.evict_without_budgets.then(|| {
-        taint::emptying(&taint::Input {
-            snapshot: view.tables.snapshot(),
-            tiers: view.tiers,
-            key: &view.object.node_label(),
-            rules: movement::rules(view.object),
-            gate: view.gate,
-            plan,
-            journal,
-            now: view.wall,
-        })
-    })
+    view.object.spec.taint.filter(|rule| rule.effect() == TaintEffect::NoExecute)?;
+    Some(taint::emptying(&taint::Input {
+        snapshot: view.tables.snapshot(),
+        tiers: view.tiers,
+        key: &view.object.node_label(),
+        rules: movement::rules(view.object),
+        gate: view.gate,
+        plan,
+        journal,
+        now: view.wall,
+    }))
 }
 
 /// Far nodes bear the taint that only keeps pods away again. What else is to change on them changes along.

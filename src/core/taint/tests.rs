@@ -250,6 +250,17 @@ fn there_must_be_room_for_all_pods_of_the_node_together() {
     );
 }
 
+#[test]
+fn what_the_movement_has_planned_takes_room_first() {
+    let world = |cpu_m| {
+        let web = pod("w").on("b1").owned_by("ReplicaSet/web").asking_for_cpu(cpu_m);
+        let api = other("o").on("b2").owned_by("ReplicaSet/api").asking_for_cpu(600);
+        three().workload("ReplicaSet/web", 1).workload("ReplicaSet/api", 1).pod(web).pod(api)
+    };
+    assert_eq!(Case::from(world(300)).told(), "b2 next; MovementFirst");
+    assert_eq!(Case::from(world(600)).told(), "MovementFirst", "no room for b2's pod beside it");
+}
+
 proptest! {
     /// One node at most, a far one of ours, and none at all while a gate is closed.
     #[test]
