@@ -112,6 +112,15 @@ pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
     if let Some(last) = last {
         claimants.insert(last);
     }
+    // Whoever runs as primary on this very timeline is a claimant, lock or not: both may be writable.
+    // Only Patroni's answer counts, which is PostgreSQL's own word: a label that an operator left on a pod is none.
+    let alike = |(name, member): (&String, &Member)| match member.standing {
+        Standing::Stale { timeline: Some(timeline) } if Some(timeline) == top && member.acts_as_primary() => {
+            Some(Primary { name: name.clone(), timeline })
+        }
+        _ => None,
+    };
+    claimants.extend(members.iter().filter_map(alike).filter(|claimant| !dismissed.contains(claimant)));
     if claimants.len() > 1 {
         return Verdict::SplitBrain { claimants, because: Split::SameTimeline };
     }

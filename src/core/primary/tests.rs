@@ -32,7 +32,8 @@ fn answer(name: &str, said: &str) -> Answer {
     };
     let mut body = MemberBody {
         name: Some(name.to_owned()),
-        state: state.to_owned(),
+        // Words of a state have blanks between them, and so have members.
+        state: state.replace('_', " "),
         role: role.to_owned(),
         timeline,
         system_identifier: Some("1".to_owned()),
@@ -292,6 +293,56 @@ fn a_stale_primary_is_never_believed() {
 }
 
 #[test]
+fn a_primary_that_may_be_writable_has_not_given_way() {
+    let split = "SplitBrain pg1@2 pg2@2 e1 [split_brain]";
+    for said in ["503/unknown/primary", "503/unknown/promoted", "503/stop failed/primary/2", "503/restarting/primary"] {
+        // A look is split at blanks.
+        let said = said.replace(' ', "_");
+        let one = format!("pg1={said} pg2=503/running/replica/1");
+        let both = format!("pg1={said} pg2=200/running/primary/2");
+        tell(
+            &said,
+            belief("pg1", 2),
+            &[
+                (&one, "Degraded pg1 e1"),
+                (&both, split),
+                ("pg1=503/stopped/demoted pg2=200/running/primary/2", "Known pg2@2 e2"),
+            ],
+        );
+    }
+    let view = tell(
+        "on a lower timeline it is only told of",
+        belief("pg2", 3),
+        &[("pg1=503/unknown/primary pg2=200/running/primary/3", "Known pg2@3 e1")],
+    );
+    assert!(view.why.ends_with("; pg1 may still act as primary and is not believed"), "{}", view.why);
+    tell(
+        "a person decides between two of which one lost the lock",
+        belief("pg2", 2),
+        &[
+            ("pg1=503/running/primary/2 pg2=200/running/primary/2", split),
+            ("accept pg2", ""),
+            ("pg1=503/running/primary/2 pg2=200/running/primary/2", "Known pg2@2 e1"),
+        ],
+    );
+}
+
+#[test]
+fn in_pause_a_replica_that_somebody_promotes_is_not_the_primary_until_it_has_the_lock() {
+    let view = tell(
+        "by hand, behind Patroni's back",
+        belief("pg1", 7),
+        &[
+            ("pg1=200/running/primary/7+pause pg3=503/running/primary/8+pause", "Known pg1@7 e1 [pause]"),
+            ("pg1=200/unknown/primary+pause pg3=503/running/primary/8+pause", "Degraded pg1 e1 [pause]"),
+            ("pg1=503/stopped/primary+pause pg3=503/running/primary/8+pause", "Unknown e1 [pause]"),
+            ("pg1=503/stopped/primary+pause pg3=200/running/primary/8+pause", "Known pg3@8 e2 [pause]"),
+        ],
+    );
+    assert_eq!(view.highest_timeline, Some(8));
+}
+
+#[test]
 fn a_member_out_of_reach_proves_nothing() {
     let view = tell(
         "the primary is out of reach and comes back",
@@ -303,6 +354,25 @@ fn a_member_out_of_reach_proves_nothing() {
         ],
     );
     assert_eq!(view.last.unwrap().name, "pg1");
+}
+
+#[test]
+fn who_does_not_answer_is_named_with_the_reason() {
+    for (said, expected) in [
+        ("pg2=503/running/replica/1", "2 of 2 members answer"),
+        ("pg2=refused", "1 of 2 members answer; no answer from pg2 (refused)"),
+        ("pg2=refused pg3=timeout", "1 of 3 members answer; no answer from pg2 (refused), pg3 (timeout)"),
+        (
+            "pg2=503/running/replica/1 http://a:8008=unresolved http://b:8008=unresolved",
+            "2 of 2 members answer; no answer from http://a:8008, http://b:8008 (unresolved)",
+        ),
+    ] {
+        let now = Instant::now();
+        let answers = look(&format!("pg1=200/running/primary/1 {said}"), now);
+        let view = PrimaryTracker::new(belief("pg1", 1), MAX_AGE).observe(&answers, now);
+        let known = "pg1 (timeline 1) is primary: it holds the leader lock and its PostgreSQL is running";
+        assert_eq!(view.why, format!("{known}; {expected}"));
+    }
 }
 
 #[test]
@@ -419,7 +489,10 @@ fn a_primary_that_crashes_before_anybody_follows_it_is_succeeded_on_the_same_tim
             ("pg1=refused pg2=refused pg3=200/running/replica/1", "Promoting pg3 e2"),
             ("pg1=refused pg2=refused pg3=200/running/primary/2", known),
             ("pg1=refused pg2=503/starting/primary pg3=200/running/primary/2", known),
-            ("pg1=refused pg2=503/running/primary/2 pg3=200/running/primary/2", known),
+            (
+                "pg1=refused pg2=503/running/primary/2 pg3=200/running/primary/2",
+                "SplitBrain pg2@2 pg3@2 e3 [split_brain]",
+            ),
             ("pg1=refused pg2=503/running/replica/2 pg3=200/running/primary/2", known),
         ],
     );
