@@ -187,11 +187,6 @@ impl Member {
         Self { standing, because: sight.because.clone(), body: Some(body), witnessed: false }
     }
 
-    /// Whether nothing was heard of it, from anybody.
-    pub const fn is_silent(&self) -> bool {
-        self.body.is_none()
-    }
-
     /// Whether the member says, here and now, that it is not a primary.
     pub fn refuses(&self) -> bool {
         matches!(self.standing, Standing::Follower | Standing::StandbyLeader)

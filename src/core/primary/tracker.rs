@@ -219,8 +219,9 @@ impl PrimaryTracker {
                 if !witnessed.is_empty() {
                     text += &format!(", and {} only to the witness", witnessed.join(", "));
                 }
-                if members.values().any(Member::is_silent) {
-                    text += &format!("; no answer from {}", silent(members));
+                let silent = silent(members, |standing| matches!(standing, Standing::Silent(_)));
+                if !silent.is_empty() {
+                    text += &format!("; no answer from {silent}");
                 }
                 if !stale.is_empty() {
                     text += &format!("; {}", told_of(stale));
@@ -257,7 +258,7 @@ impl PrimaryTracker {
                      primary",
                     silence(name)
                 ),
-                Absence::NobodyAnswers => format!("no member answers: {}", silent(members)),
+                Absence::NobodyAnswers => format!("no member answers: {}", silent(members, |_| true)),
                 Absence::NobodyIsPrimary => {
                     format!("none of the {answering} members that answer is primary, of {} known", members.len())
                 }
@@ -280,11 +281,10 @@ fn told_of(stale: &[Primary]) -> String {
     stale.iter().map(tell).collect::<Vec<_>>().join("; ")
 }
 
-/// Who doesn't answer, and why. What goes for all of them is said once.
-fn silent(members: &Members) -> String {
-    let mut silent: Vec<(&str, String)> = members
-        .iter()
-        .filter(|(_, member)| member.is_silent())
+/// Who of `which` doesn't answer, and why. What goes for all of them is said once.
+fn silent(members: &Members, which: impl Fn(&Standing) -> bool) -> String {
+    let silent = members.iter().filter(|(_, member)| member.body.is_none() && which(&member.standing));
+    let mut silent: Vec<(&str, String)> = silent
         .map(|(name, member)| match &member.standing {
             Standing::Silent(error) => (name.as_str(), format!(" ({error})")),
             _ => (name.as_str(), String::new()),
