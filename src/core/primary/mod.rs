@@ -15,6 +15,8 @@ mod observer;
 pub mod operator;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod split_tests;
 pub mod sql;
 #[cfg(test)]
 mod tests;
