@@ -8,7 +8,10 @@
 use std::{error::Error, io, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{
+    dns::{Addrs, Name, Resolve, Resolving},
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+};
 
 use super::patroni::{PatroniError, Raw};
 use crate::{
@@ -53,6 +56,7 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)
             .http1_only()
+            .dns_resolver(Arc::new(Names))
             .https_only(credentials.want_tls())
             .user_agent(concat!("switchover/", env!("CARGO_PKG_VERSION")));
         builder = if tls {
@@ -132,6 +136,34 @@ impl Http {
     }
 }
 
+/// Looks host names up, and says so when that is what fails: a name server that is gone is often only slow.
+#[derive(Debug)]
+struct Names;
+
+/// Less than a request may take, so that it ends with a reason.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+enum NameError {
+    #[error("its name can't be looked up: {0}")]
+    Lookup(io::Error),
+    #[error("its name can't be looked up: no name server answers within {} s", LOOKUP_TIMEOUT.as_secs())]
+    Late,
+}
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            // The port is the URL's, whatever is said here.
+            match tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((name.as_str(), 0))).await {
+                Ok(Ok(addresses)) => Ok(Box::new(addresses.collect::<Vec<_>>().into_iter()) as Addrs),
+                Ok(Err(error)) => Err(NameError::Lookup(error).into()),
+                Err(_) => Err(NameError::Late.into()),
+            }
+        })
+    }
+}
+
 /// The way to the members of one database, made anew whenever there are new credentials.
 #[derive(Debug)]
 pub(super) struct Way {
@@ -200,4 +232,18 @@ pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> 
         next = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_can_not_be_looked_up_is_told_as_that() {
+        let known = Names.resolve("localhost".parse().unwrap()).await.unwrap();
+        assert!(known.map(|address| address.ip()).all(|ip| ip.is_loopback()));
+        // RFC 6761, 6.4 keeps .invalid free of names; where no name server answers, that is said.
+        let Err(error) = Names.resolve("pg1.invalid".parse().unwrap()).await else { panic!("it has an address") };
+        assert!(cause(&*error).starts_with("its name can't be looked up: "), "{error}");
+    }
 }

@@ -313,4 +313,6 @@ fn text_of(body: &RawValue) -> String {
 }
 
 #[cfg(test)]
+mod patroni_tests;
+#[cfg(test)]
 pub(crate) mod tests;

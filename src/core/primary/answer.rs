@@ -30,6 +30,12 @@ pub struct MemberBody {
 }
 
 impl MemberBody {
+    /// Whether PostgreSQL may be serving: Patroni says `unknown` of one that runs and doesn't answer it, and may have failed
+    /// to stop one.
+    fn may_run(&self) -> bool {
+        matches!(self.state.as_str(), "running" | "unknown" | "stop failed" | "restarting" | "restart failed")
+    }
+
     /// Whether the member says that its PostgreSQL is a primary, by the word of any version of Patroni.
     #[must_use]
     pub fn acts_as_primary(&self) -> bool {
@@ -121,7 +127,7 @@ pub(super) enum Standing {
     Follower,
     /// Leader of a cluster that follows another one; nothing there is writable.
     StandbyLeader,
-    /// Runs as primary without the leader lock.
+    /// Runs as primary, or may, without the leader lock.
     Stale {
         timeline: Option<u64>,
     },
@@ -195,6 +201,11 @@ impl Member {
         self.refuses() || (claim.timeline == 0 && matches!(self.standing, Standing::Stale { .. }))
     }
 
+    /// See [`MemberBody::acts_as_primary`].
+    pub fn acts_as_primary(&self) -> bool {
+        self.body.as_ref().is_some_and(MemberBody::acts_as_primary)
+    }
+
     pub fn system_identifier(&self) -> Option<&str> {
         self.body.as_ref().and_then(|body| body.system_identifier.as_deref())
     }
@@ -209,7 +220,9 @@ fn standing(status: u16, body: &MemberBody) -> Standing {
             Standing::Promoting { timeline }
         }
         (200, _) => Standing::Troubled,
-        (_, timeline) if runs_as_primary => Standing::Stale { timeline },
+        (_, timeline) if body.may_run() && (body.acts_as_primary() || body.role == "promoted") => {
+            Standing::Stale { timeline }
+        }
         _ if body.role == "standby_leader" => Standing::StandbyLeader,
         _ => Standing::Follower,
     }
@@ -226,7 +239,12 @@ fn because(standing: &Standing, state: &str) -> String {
         Standing::Troubled => {
             format!("holds the leader lock, but its PostgreSQL is not running as primary (state {state})")
         }
-        Standing::Stale { .. } => "still runs as primary, but doesn't hold the leader lock at the moment".to_owned(),
+        Standing::Stale { .. } if state == "running" => {
+            "still runs as primary, but doesn't hold the leader lock of a primary at the moment".to_owned()
+        }
+        Standing::Stale { .. } => {
+            format!("may still run as primary (state {state}), but doesn't hold the leader lock at the moment")
+        }
         Standing::Silent(_) | Standing::Pending | Standing::Follower | Standing::StandbyLeader => String::new(),
     }
 }
@@ -281,10 +299,34 @@ mod tests {
             (200, "stopping", "demoted", None, Troubled),
             (503, "running", "primary", Some(2), Stale { timeline: Some(2) }),
             (503, "running", "master", None, Stale { timeline: None }),
+            (503, "unknown", "primary", None, Stale { timeline: None }),
+            (503, "unknown", "master", None, Stale { timeline: None }),
+            (503, "unknown", "promoted", None, Stale { timeline: None }),
+            (503, "stop failed", "primary", Some(2), Stale { timeline: Some(2) }),
+            (503, "restarting", "primary", None, Stale { timeline: None }),
             (503, "stopped", "primary", None, Follower),
+            (503, "stopping", "primary", None, Follower),
+            (503, "crashed", "primary", None, Follower),
+            (503, "starting", "primary", None, Follower),
+            (503, "start failed", "primary", None, Follower),
+            (503, "stop failed", "demoted", None, Follower),
+            (503, "unknown", "replica", None, Follower),
             (503, "running", "replica", Some(3), Follower),
             (503, "stopping", "demoted", None, Follower),
             (503, "running", "uninitialized", None, Follower),
+            (503, "stopped", "uninitialized", None, Follower),
+            (503, "creating replica", "uninitialized", None, Follower),
+            (503, "initializing new cluster", "uninitialized", None, Follower),
+            (503, "running custom bootstrap script", "uninitialized", None, Follower),
+            (503, "custom bootstrap failed", "uninitialized", None, Follower),
+            (503, "initdb failed", "uninitialized", None, Follower),
+            (503, "in archive recovery", "replica", Some(3), Follower),
+            (503, "in archive recovery", "standby_leader", Some(3), StandbyLeader),
+            (503, "starting", "standby_leader", None, StandbyLeader),
+            (200, "initializing new cluster", "uninitialized", None, Troubled),
+            (200, "restarting", "primary", None, Troubled),
+            (200, "start failed", "primary", None, Troubled),
+            (200, "unknown", "promoted", None, Promoting { timeline: None }),
             (503, "running", "standby_leader", Some(3), StandbyLeader),
             (200, "running", "standby_leader", Some(3), Promoting { timeline: Some(3) }),
         ] {

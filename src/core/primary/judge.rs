@@ -113,6 +113,22 @@ pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
     if let Some(last) = last {
         claimants.insert(last);
     }
+    // Whoever runs as primary on this very timeline is a claimant, lock or not: both may be writable.
+    // Only Patroni's answer counts, which is PostgreSQL's own word: a label that an operator left on a pod is none.
+    let identity = leaders.first().and_then(|leader| members[&leader.name].system_identifier());
+    let same_database = |member: &Member| match (member.system_identifier(), identity) {
+        (Some(its), Some(identity)) => its == identity,
+        _ => true,
+    };
+    let alike = |(name, member): (&String, &Member)| match member.standing {
+        Standing::Stale { timeline: Some(timeline) }
+            if Some(timeline) == top && member.acts_as_primary() && same_database(member) =>
+        {
+            Some(Primary { name: name.clone(), timeline })
+        }
+        _ => None,
+    };
+    claimants.extend(members.iter().filter_map(alike).filter(|claimant| !dismissed.contains(claimant)));
     if claimants.len() > 1 {
         return Verdict::SplitBrain { claimants, because: Split::SameTimeline };
     }

@@ -20,6 +20,8 @@ pub mod postgres;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod split_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod timeless;

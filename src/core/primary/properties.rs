@@ -9,6 +9,8 @@ use proptest::prelude::*;
 
 use super::{Answer, Belief, MemberBody, Observation, PrimaryState, PrimaryTracker};
 
+const MAX_AGE: Duration = Duration::from_secs(5);
+
 fn answers() -> impl Strategy<Value = Answer> {
     let body = (
         prop::sample::select(vec!["running", "stopping", "starting", "crashed", "unknown", "stopped"]),
@@ -48,7 +50,7 @@ proptest! {
     #[test]
     fn whatever_the_members_say(story in stories()) {
         let mut now = Instant::now();
-        let mut tracker = PrimaryTracker::new(Belief::default(), Duration::from_secs(5));
+        let mut tracker = PrimaryTracker::new(Belief::default(), MAX_AGE);
         let mut latest: BTreeMap<String, Observation> = BTreeMap::new();
         let mut before = tracker.observe(&latest, now);
         for (member, answer) in story {
@@ -78,6 +80,13 @@ proptest! {
                 let Answer::Http { status, body } = &latest[&primary.name].answer else { panic!("{view:?}") };
                 prop_assert_eq!((*status, body.state.as_str(), body.timeline), (200, "running", Some(primary.timeline)));
                 prop_assert!(matches!(body.role.as_str(), "primary" | "master"));
+                // Nobody else says, here and now, that it runs as primary of this database on this timeline.
+                for (name, Observation { answer, at }) in &latest {
+                    let Answer::Http { body: other, .. } = answer else { continue };
+                    let writable = other.acts_as_primary() && other.state == "running" && now - *at <= MAX_AGE;
+                    let alike = other.timeline == body.timeline && other.system_identifier == body.system_identifier;
+                    prop_assert!(*name == primary.name || !(writable && alike), "{name} is writable, too: {view:?}");
+                }
             }
 
             // The same look again changes nothing.
@@ -89,12 +98,12 @@ proptest! {
     #[test]
     fn a_restart_forgets_nothing_that_matters(story in stories()) {
         let now = Instant::now();
-        let mut tracker = PrimaryTracker::new(Belief::default(), Duration::from_secs(5));
+        let mut tracker = PrimaryTracker::new(Belief::default(), MAX_AGE);
         let mut latest: BTreeMap<String, Observation> = BTreeMap::new();
         for (member, answer) in story {
             latest.insert(format!("pg{member}"), Observation { answer, at: now });
             let belief = tracker.observe(&latest, now).belief();
-            let view = PrimaryTracker::new(belief.clone(), Duration::from_secs(5)).observe(&latest, now);
+            let view = PrimaryTracker::new(belief.clone(), MAX_AGE).observe(&latest, now);
             // Whether nobody was primary in between is forgotten: what was a succession may be a split brain to a new
             // process, never the other way round.
             prop_assert!(view.contested.is_superset(&belief.contested));
@@ -115,7 +124,7 @@ proptest! {
             let keyed = all.iter().cloned().enumerate()
                 .map(|(n, observation)| (format!("{:x}", (n as u64 + 1).wrapping_mul(seed | 1)), observation))
                 .collect();
-            PrimaryTracker::new(Belief::default(), Duration::from_secs(5)).observe(&keyed, now)
+            PrimaryTracker::new(Belief::default(), MAX_AGE).observe(&keyed, now)
         });
         prop_assert_eq!(&views[0].state, &views[1].state);
         prop_assert_eq!(&views[0].epoch, &views[1].epoch);

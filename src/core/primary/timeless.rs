@@ -141,7 +141,7 @@ fn sentences_name_no_timeline() {
         ("db1=read_only db2=read_only", "none of the 2 members that answer is primary, of 2 known"),
         (
             "db1=outvoted db2=writable",
-            "db2 is primary: it takes writes; 2 of 2 members answer; db1 still acts as primary and is not believed",
+            "db2 is primary: it takes writes; 2 of 2 members answer; db1 may still act as primary and is not believed",
         ),
     ] {
         assert_eq!(why(said), expected, "{said}");

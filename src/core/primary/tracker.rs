@@ -205,7 +205,6 @@ impl PrimaryTracker {
     }
 
     fn why(&self, verdict: &Verdict, members: &Members, stale: &[Primary]) -> String {
-        let total = members.len();
         let answering = members.values().filter(|m| m.body.is_some()).count();
         let silence = |name: &str| match members.get(name).map(|m| &m.standing) {
             Some(Standing::Silent(error)) => format!(" ({error})"),
@@ -218,18 +217,24 @@ impl PrimaryTracker {
                 let witnessed = members.iter().filter(|(_, m)| m.witnessed).map(|(name, _)| name.as_str());
                 let witnessed: Vec<_> = witnessed.collect();
                 let ours = answering - witnessed.len();
+                // Nobody knows which member an address without a name would lead to.
+                let total = members.keys().filter(|name| !is_address(name)).count();
                 let mut text = format!("{primary} is primary: {because}; {ours} of {total} members answer");
                 if !witnessed.is_empty() {
                     text += &format!(", and {} only to the witness", witnessed.join(", "));
                 }
+                let silent = silent(members, |standing| matches!(standing, Standing::Silent(_)));
+                if !silent.is_empty() {
+                    text += &format!("; no answer from {silent}");
+                }
                 if !stale.is_empty() {
-                    let stale: Vec<_> = stale.iter().map(ToString::to_string).collect();
-                    text += &format!("; {} still acts as primary and is not believed", stale.join(", "));
+                    text += &format!("; {}", told_of(stale));
                 }
                 text
             }
             Verdict::Promoting { member } | Verdict::Degraded { member } => format!("{member} {}", because(member)),
             Verdict::SplitBrain { claimants, because } => {
+                let act = if claimants.len() == 1 { "acts" } else { "act" };
                 let claimants: Vec<_> = claimants.iter().map(ToString::to_string).collect();
                 let claimants = claimants.join(" and ");
                 match because {
@@ -237,7 +242,7 @@ impl PrimaryTracker {
                         format!("split brain: {claimants} may each be the primary; none is believed")
                     }
                     Split::Identity => format!(
-                        "split brain: {claimants} act as primary with a database_system_identifier that differs \
+                        "split brain: {claimants} {act} as primary with a database_system_identifier that differs \
                          between members or from the one known; none is believed"
                     ),
                 }
@@ -257,21 +262,42 @@ impl PrimaryTracker {
                      primary",
                     silence(name)
                 ),
-                Absence::NobodyAnswers => {
-                    let mut reasons: Vec<_> = members.keys().map(|name| silence(name)).collect();
-                    if let Some((last, others)) = reasons.split_last_mut()
-                        && others.iter().all(|other| other == last)
-                    {
-                        // What goes for all of them is said once.
-                        others.fill(String::new());
-                    }
-                    let errors = members.keys().zip(reasons).map(|(name, reason)| format!("{name}{reason}"));
-                    format!("no member answers: {}", errors.collect::<Vec<_>>().join(", "))
-                }
+                Absence::NobodyAnswers => format!("no member answers: {}", silent(members, |_| true)),
                 Absence::NobodyIsPrimary => {
-                    format!("none of the {answering} members that answer is primary, of {total} known")
+                    format!("none of the {answering} members that answer is primary, of {} known", members.len())
                 }
             },
         }
     }
+}
+
+/// Whether it stands for a member whose name isn't known yet: Patroni's members have names, and no URLs in their place.
+fn is_address(name: &str) -> bool {
+    name.contains("://")
+}
+
+/// Those who act as primary and are not believed. Without a timeline nobody knows whether they are writable.
+fn told_of(stale: &[Primary]) -> String {
+    let tell = |primary: &Primary| match primary.timeline {
+        0 => format!("{} may still act as primary and is not believed", primary.name),
+        _ => format!("{primary} still acts as primary and is not believed"),
+    };
+    stale.iter().map(tell).collect::<Vec<_>>().join("; ")
+}
+
+/// Who of `which` doesn't answer, and why. What goes for all of them is said once.
+fn silent(members: &Members, which: impl Fn(&Standing) -> bool) -> String {
+    let silent = members.iter().filter(|(_, member)| member.body.is_none() && which(&member.standing));
+    let mut silent: Vec<(&str, String)> = silent
+        .map(|(name, member)| match &member.standing {
+            Standing::Silent(error) => (name.as_str(), format!(" ({error})")),
+            _ => (name.as_str(), String::new()),
+        })
+        .collect();
+    if let Some(((_, last), others)) = silent.split_last_mut()
+        && others.iter().all(|(_, other)| other == last)
+    {
+        others.iter_mut().for_each(|(_, other)| other.clear());
+    }
+    silent.iter().map(|(name, error)| format!("{name}{error}")).collect::<Vec<_>>().join(", ")
 }

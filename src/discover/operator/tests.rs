@@ -175,7 +175,13 @@ fn cloud_native_pg_from_a_switchover_to_a_dead_primary() {
     // The operator counts the timeline later, and the dead pod keeps its label.
     play.cluster("orders-1", "orders-1", 2);
     play.pod("orders-1", "Ready", "primary", None);
-    play.believed("Known orders-1@2 e3", &format!("orders-1 (timeline 2) is primary: {CNPG}; 1 of 2 members answer"));
+    play.believed(
+        "Known orders-1@2 e3",
+        &format!(
+            "orders-1 (timeline 2) is primary: {CNPG}; 1 of 2 members answer; no answer from orders-2 (its pod has ended, \
+             and still bears the primary's label)"
+        ),
+    );
     play.cluster("orders-1", "orders-1", 3);
     play.gone("orders-2");
     play.believed("Known orders-1@3 e3", &format!("orders-1 (timeline 3) is primary: {CNPG}; 1 of 1 members answer"));
@@ -228,7 +234,11 @@ fn operators_with_patroni_from_a_failover_to_a_lock_that_ran_out() {
             "orders-1 holds the leader lock and is being promoted; it isn't writable yet",
         );
         play.pod("orders-1", "Ready", word, says(word, "running", 2));
-        play.believed("Known orders-1@2 e2", &known("orders-1", 2, 1));
+        play.believed(
+            "Known orders-1@2 e2",
+            &(known("orders-1", 2, 1)
+                + "; no answer from orders-0 (its pod is not Ready, and still bears the primary's label)"),
+        );
 
         // The old one is back, and hasn't noticed: not believed, and no split brain either.
         play.pod("orders-0", "Ready", word, says(word, "running", 1));

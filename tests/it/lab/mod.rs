@@ -6,6 +6,8 @@
 mod distance;
 mod faults;
 mod movement;
+mod names;
+mod outages;
 mod primary;
 mod rest;
 mod stage;

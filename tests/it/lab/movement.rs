@@ -2,8 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
-use lab::{control::ProcessAction, control_plane::Component};
+use anyhow::{Context, Result, ensure};
+use lab::{
+    control::ProcessAction,
+    control_plane::Component,
+    site::{self, Site},
+    supervisor::CONTROL_PLANE_HOST,
+};
 
 use super::stage::{REPLICAS, SYSTEM, Stage, scene};
 use crate::light::support::{Witness, witness::Seen};
@@ -81,6 +86,8 @@ enum Step {
     /// While Patroni moves the primary.
     Before,
     Confirmed,
+    /// The first nodes have their new label, and others are still to get theirs.
+    Labelling,
     Labelled,
 }
 
@@ -92,14 +99,21 @@ fn a_leader_killed_at_any_step_of_a_failover_leaves_one_epoch_and_the_same_end()
             let leader = stage.leader()?;
             stage.kubectl(["-n", SYSTEM, "delete", "pod", &leader, "--force", "--grace-period=0"]).map(drop)
         };
-        for (step, to) in [(Step::Before, "pg3"), (Step::Confirmed, "pg1"), (Step::Labelled, "pg3")] {
+        let steps =
+            [(Step::Before, "pg3"), (Step::Confirmed, "pg1"), (Step::Labelling, "pg3"), (Step::Labelled, "pg1")];
+        for (step, to) in steps {
             let (watch, epoch) = (Watch::begin(stage)?, stage.status()?.epoch);
             if step == Step::Before {
                 kill_leader()?;
             }
-            stage.switch(to)?;
+            if step == Step::Labelling {
+                labelling(stage, to)?;
+            }
+            if step != Step::Labelling {
+                stage.switch(to)?;
+            }
             match step {
-                Step::Before => {}
+                Step::Before | Step::Labelling => {}
                 Step::Confirmed => {
                     stage.wait("the primary is confirmed", |seen| seen.failover(epoch).is_some())?;
                     kill_leader()?;
@@ -116,6 +130,28 @@ fn a_leader_killed_at_any_step_of_a_failover_leaves_one_epoch_and_the_same_end()
         }
         Ok(())
     });
+}
+
+/// Switches over and kills the leader's process while the labels are being written. So that there is a middle, every
+/// request of the leader's takes a while.
+fn labelling(stage: &Stage, to: &str) -> Result<()> {
+    let leader = stage.leader()?;
+    let node = stage.kubectl(["-n", SYSTEM, "get", "pod", &leader, "-o", "jsonpath={.spec.nodeName}"])?;
+    let site = site::node_number(&node).map(Site::of_node).context("the leader runs on a node")?;
+    let before = stage.scene.seen().labels.clone();
+    stage.lab.wan(Site::ControlPlane, site, "600ms")?;
+    let killed = stage.switch(to).and_then(|()| {
+        stage.wait("the first labels follow", |seen| seen.labels != before)?;
+        // At once, and without a last word: the process is found by its environment.
+        let script = r#"pids=$(grep -lsxz "$0" /proc/[0-9]*/environ | cut -d/ -f3); [ -n "$pids" ] && kill -9 $pids"#;
+        let mut kill = stage.lab.command(CONTROL_PLANE_HOST, "sh")?;
+        let done = kill.args(["-c", script, &format!("SWITCHOVER_IDENTITY={leader}")]).status()?;
+        ensure!(done.success(), "the leader could not be killed");
+        ensure!(!stage.scene.seen().labels_right(to), "all labels had been written by then");
+        Ok(())
+    });
+    stage.lab.wan(Site::ControlPlane, site, "heal")?;
+    killed
 }
 
 #[test]

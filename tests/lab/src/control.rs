@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -34,6 +35,14 @@ pub enum Request {
     },
     /// Answers with a list of [`crate::wan::LinkState`].
     Links,
+    /// Cuts a host (not the pods behind it) off a site, or joins them again; everybody else sees both as before.
+    Sever {
+        host: String,
+        site: Site,
+        cut: bool,
+    },
+    /// Answers with a list of [`Severed`].
+    Severed,
     Node {
         name: String,
         action: NodeAction,
@@ -83,6 +92,26 @@ pub enum ProcessAction {
     Restart,
 }
 
+/// What can be done to a member of the store in which Patroni keeps the leader lock. It is not the one of Kubernetes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreAction {
+    /// SIGKILL; who asks it is refused.
+    Kill,
+    /// Starts it again with its data.
+    Start,
+    /// Stops it where it is; who asks it waits in vain.
+    Freeze,
+    Thaw,
+}
+
+/// A host that is cut off a site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Severed {
+    pub host: String,
+    pub site: Site,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PatroniAction {
@@ -103,6 +132,11 @@ pub enum PatroniAction {
     },
     Thaw {
         member: String,
+    },
+    /// Does something to the store's member beside a member of the database.
+    Store {
+        member: String,
+        action: StoreAction,
     },
     /// How a member's REST API answers from now on.
     Rest {

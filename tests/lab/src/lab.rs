@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::{
     cgroup::{self, Hierarchy},
-    control::{self, NodeAction, PatroniAction, ProcessAction, Request, Status},
+    control::{self, NodeAction, PatroniAction, ProcessAction, Request, Severed, Status},
     control_plane::Component,
     net,
     patroni::{MemberState, Switchover},
@@ -226,6 +226,16 @@ impl Lab {
     pub fn wan(&self, a: Site, b: Site, change: &str) -> Result<()> {
         let args = change.split_whitespace().map(str::to_owned).collect();
         self.request(&Request::Wan { a, b, args }).map(drop)
+    }
+
+    /// Cuts a host (not the pods behind it) off a site, or joins them again.
+    pub fn sever(&self, host: &str, site: Site, cut: bool) -> Result<()> {
+        self.request(&Request::Sever { host: host.to_owned(), site, cut }).map(drop)
+    }
+
+    /// Hosts that are cut off a site.
+    pub fn severed(&self) -> Result<Vec<Severed>> {
+        Ok(serde_json::from_value(self.request(&Request::Severed)?)?)
     }
 
     pub fn node(&self, name: &str, action: NodeAction) -> Result<()> {

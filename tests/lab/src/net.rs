@@ -86,6 +86,15 @@ impl Network {
         self.hosts.lock().expect("no holder panics").values().all(|host| host.address != address)
     }
 
+    pub fn address(&self, name: &str) -> Result<Ipv4Addr> {
+        self.host(name).map(|host| host.address)
+    }
+
+    pub fn name_of(&self, address: Ipv4Addr) -> Option<String> {
+        let hosts = self.hosts.lock().expect("no holder panics");
+        hosts.iter().find(|(_, host)| host.address == address).map(|(name, _)| name.clone())
+    }
+
     /// Pulls the host's cable.
     pub fn cut(&self, name: &str) -> Result<()> {
         let host = self.host(name)?;

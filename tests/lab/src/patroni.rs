@@ -100,10 +100,9 @@ impl Patroni {
     /// answer too late; then that Patroni waits for another one for ever (4.1.5).
     fn try_to_start(context: &Context) -> Result<Option<Patroni>> {
         let patroni = Patroni { context: context.clone(), python: python(&context.cache)?, members: Mutex::default() };
-        let stores: Vec<_> = context.hosts.iter().map(|host| (host.name.clone(), host.address)).collect();
         for host in &context.hosts {
             patroni.prepare_member(host)?;
-            patroni.with(&host.name, |member| member.start_store(&context.bin.join("etcd"), &stores))?;
+            patroni.start_store(&host.name)?;
         }
         patroni.wait_for_stores()?;
         for (index, host) in context.hosts.iter().enumerate() {
@@ -188,6 +187,16 @@ impl Patroni {
         files.write(host, &stores, &user()?)?;
         self.members().insert(host.name.clone(), Member::new(host.clone(), files));
         Ok(())
+    }
+
+    fn start_store(&self, name: &str) -> Result<()> {
+        let hosts = &self.context.hosts;
+        ensure!(
+            hosts.iter().any(|host| host.name == name),
+            "beside {name} there is no member of the store; there is one beside each of the first members"
+        );
+        let stores: Vec<_> = hosts.iter().map(|host| (host.name.clone(), host.address)).collect();
+        self.with(name, |member| member.start_store(&self.context.bin.join("etcd"), &stores))
     }
 
     fn wait_for_stores(&self) -> Result<()> {

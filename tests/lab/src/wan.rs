@@ -11,6 +11,7 @@ mod tun;
 
 use std::{
     fmt,
+    net::Ipv4Addr,
     os::fd::OwnedFd,
     sync::{Arc, Mutex},
     thread::JoinHandle,
@@ -62,6 +63,20 @@ impl Wan {
         if a != b {
             links.between(b, a).apply(&change, a, b);
         }
+    }
+
+    /// Cuts a host off a site, or joins them again. Everybody else's packets go on; pods have addresses of their own.
+    pub fn sever(&self, host: Ipv4Addr, site: Site, cut: bool) {
+        let mut links = self.links.lock().expect("no holder panics");
+        match cut {
+            true => links.severed.insert((host, site)),
+            false => links.severed.remove(&(host, site)),
+        };
+    }
+
+    /// Hosts that are cut off a site.
+    pub fn severed(&self) -> Vec<(Ipv4Addr, Site)> {
+        self.links.lock().expect("no holder panics").severed.iter().copied().collect()
     }
 
     /// Every pair of sites with its settings and what it carried so far.

@@ -7,29 +7,29 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, ensure};
-use clap::{Parser, Subcommand, ValueEnum};
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Parser, Subcommand};
 use lab::{
     Lab, Options,
-    control::{NodeAction, PatroniAction, ProcessAction},
     control_plane::Component,
     demo::{self, DemoOptions},
     image::Image,
     install::Product,
     light::LightBed,
     machine,
-    patroni::RestFault,
     prepare::{self, Scope},
     reactions::{self, ReactionOptions},
     reviews,
     site::Site,
     supervisor,
     tools::{self, Cache},
-    wan,
 };
 
 mod interrupt;
 mod show;
+mod verbs;
+
+use verbs::{NodeVerb, PatroniVerb, ProcessVerb};
 
 /// The test beds of switchover: a real Kubernetes over three emulated data centres with a real Patroni.
 ///
@@ -111,10 +111,11 @@ enum Verb {
     /// Show the links between the sites, or change one
     ///
     /// Examples: `lab wan dc1 dc2 20ms`, `lab wan dc1 dc3 20ms jitter 2ms`, `lab wan dc1 dc2 loss 5%`,
-    /// `lab wan dc1 dc3 cut`, `lab wan dc1 dc3 heal`. Times are round trips.
+    /// `lab wan dc1 dc3 cut`, `lab wan dc1 dc3 heal`. Times are round trips. A host alone can be cut off a site, and joined
+    /// again: `lab wan pg1 dc2 cut`, `lab wan pg1 dc2 heal`.
     Wan {
-        /// cp, dc1, dc2 or dc3
-        a: Option<Site>,
+        /// cp, dc1, dc2 or dc3; or a host
+        a: Option<String>,
         #[arg(requires = "change")]
         /// The other site, or the same one for the distances inside it
         b: Option<Site>,
@@ -181,64 +182,6 @@ enum Verb {
     Machine { settings: PathBuf },
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum NodeVerb {
-    /// Cut the power
-    Kill,
-    /// Boot it again from its disk
-    Start,
-    /// Pull the network cable
-    Cut,
-    /// Put the cable back
-    Heal,
-    /// End the kubelet in order; containers go on
-    KubeletStop,
-    /// Start the kubelet again
-    KubeletStart,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ProcessVerb {
-    /// End it at once, as a crash would
-    Kill,
-    /// Start it again
-    Start,
-    /// End it in order and start it again
-    Restart,
-}
-
-#[derive(Debug, Subcommand)]
-enum PatroniVerb {
-    /// Move the primary in order
-    Switchover {
-        /// The member that becomes primary; Patroni chooses without it
-        #[arg(long, value_name = "MEMBER")]
-        to: Option<String>,
-    },
-    /// Kill PostgreSQL and Patroni of a member at once
-    Kill { member: String },
-    /// Start a killed member
-    Start { member: String },
-    /// Stop Patroni of a member where it is; PostgreSQL goes on without it
-    Freeze { member: String },
-    /// Let a frozen Patroni go on
-    Thaw { member: String },
-    /// Let a member's REST API answer wrongly, or rightly again (none)
-    Rest { member: String, fault: RestFault },
-    /// Maintenance mode: no failover until `resume`
-    Pause,
-    /// End the maintenance mode
-    Resume,
-    /// Add a member on a new host
-    Add { name: String, site: Site },
-    /// Remove a member
-    Remove { member: String },
-    /// Show the members
-    List,
-    /// Print the URL by which a service inside the lab connects to the primary
-    Url,
-}
-
 /// Does what was asked for.
 pub fn run(args: Args) -> Result<ExitCode> {
     let state = args.state;
@@ -282,11 +225,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
         Verb::Node { name, action } => Lab::attach(&state)?.node(&name, action.into())?,
         Verb::Process { name, action } => Lab::attach(&state)?.process(name, action.into())?,
-        Verb::Wan { a: Some(a), b: Some(b), change } => Lab::attach(&state)?.wan(a, b, &change.join(" "))?,
+        Verb::Wan { a: Some(a), b: Some(b), change } => change_link(&Lab::attach(&state)?, &a, b, &change.join(" "))?,
         Verb::Wan { a, .. } => {
             ensure!(a.is_none(), "name two sites and a change, for example `lab wan dc1 dc2 20ms`");
-            println!("{}", wan::table_header());
-            Lab::attach(&state)?.links()?.iter().for_each(|link| println!("{link}"));
+            show::links(&Lab::attach(&state)?)?;
         }
         Verb::Patroni(PatroniVerb::List) => show::members(&Lab::attach(&state)?.members()?),
         Verb::Patroni(PatroniVerb::Url) => println!("{}", Lab::attach(&state)?.database_url()?),
@@ -322,6 +264,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn change_link(lab: &Lab, a: &str, b: Site, change: &str) -> Result<()> {
+    match (a.parse::<Site>(), change) {
+        (Ok(a), _) => lab.wan(a, b, change),
+        (Err(_), "cut" | "heal") => lab.sever(a, b, change == "cut"),
+        (Err(_), _) => bail!("{a} is no site, and a host can only be `cut` off {b}, or `heal`ed: write one of these"),
+    }
+}
+
 fn prepare_all(light: bool) -> Result<()> {
     let start = Instant::now();
     let cache = Cache::from_environment()?;
@@ -355,46 +305,4 @@ fn light() -> Result<()> {
 fn exec(mut command: Command) -> Result<ExitCode> {
     let error = command.exec();
     Err(error).with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))
-}
-
-impl From<NodeVerb> for NodeAction {
-    fn from(verb: NodeVerb) -> NodeAction {
-        match verb {
-            NodeVerb::Kill => NodeAction::Kill,
-            NodeVerb::Start => NodeAction::Start,
-            NodeVerb::Cut => NodeAction::Cut,
-            NodeVerb::Heal => NodeAction::Heal,
-            NodeVerb::KubeletStop => NodeAction::StopKubelet,
-            NodeVerb::KubeletStart => NodeAction::StartKubelet,
-        }
-    }
-}
-
-impl From<ProcessVerb> for ProcessAction {
-    fn from(verb: ProcessVerb) -> ProcessAction {
-        match verb {
-            ProcessVerb::Kill => ProcessAction::Kill,
-            ProcessVerb::Start => ProcessAction::Start,
-            ProcessVerb::Restart => ProcessAction::Restart,
-        }
-    }
-}
-
-impl From<PatroniVerb> for PatroniAction {
-    fn from(verb: PatroniVerb) -> PatroniAction {
-        match verb {
-            PatroniVerb::Switchover { to } => PatroniAction::Switchover { candidate: to },
-            PatroniVerb::Kill { member } => PatroniAction::Kill { member },
-            PatroniVerb::Start { member } => PatroniAction::Start { member },
-            PatroniVerb::Freeze { member } => PatroniAction::Freeze { member },
-            PatroniVerb::Thaw { member } => PatroniAction::Thaw { member },
-            PatroniVerb::Rest { member, fault } => PatroniAction::Rest { member, fault },
-            PatroniVerb::Pause => PatroniAction::Pause,
-            PatroniVerb::Resume => PatroniAction::Resume,
-            PatroniVerb::Add { name, site } => PatroniAction::Add { name, site },
-            PatroniVerb::Remove { member } => PatroniAction::Remove { member },
-            PatroniVerb::Url => PatroniAction::DatabaseUrl,
-            PatroniVerb::List => PatroniAction::List,
-        }
-    }
 }

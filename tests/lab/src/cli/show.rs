@@ -3,6 +3,7 @@
 use anyhow::Result;
 use lab::{
     Lab,
+    control::Severed,
     patroni::{self, MemberState},
     process::Power,
     wan,
@@ -33,12 +34,20 @@ pub fn status(lab: &Lab, json: bool) -> Result<()> {
     for (name, on) in &status.processes {
         println!("{name:<25} {}", power(*on));
     }
-    println!("\n{}", wan::table_header());
-    lab.links()?.iter().for_each(|link| println!("{link}"));
+    println!();
+    links(lab)?;
     if !status.members.is_empty() {
         println!();
         members(&status.members);
     }
+    Ok(())
+}
+
+/// The links between the sites, and what is cut off beside.
+pub fn links(lab: &Lab) -> Result<()> {
+    println!("{}", wan::table_header());
+    lab.links()?.iter().for_each(|link| println!("{link}"));
+    lab.severed()?.iter().for_each(|Severed { host, site }| println!("{host} is cut off {site}"));
     Ok(())
 }
 

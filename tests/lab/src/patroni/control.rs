@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -13,6 +14,7 @@ use super::{
     Host, Patroni, RestFault, power,
     rest::{HEALTH_TIMEOUT, MemberState, ask},
 };
+use crate::control::StoreAction;
 
 /// Patroni answers when the switchover is done.
 const SWITCHOVER_TIMEOUT: Duration = Duration::from_secs(40);
@@ -129,6 +131,16 @@ impl Patroni {
     /// Lets a frozen Patroni go on.
     pub fn thaw(&self, name: &str) -> Result<()> {
         self.with(name, |member| member.thaw())
+    }
+
+    /// Does something to the store's member beside a member of the database.
+    pub fn store(&self, name: &str, action: StoreAction) -> Result<()> {
+        match action {
+            StoreAction::Kill => self.with(name, |member| member.kill_store()),
+            StoreAction::Start => self.start_store(name),
+            StoreAction::Freeze => self.with(name, |member| member.signal_store(Signal::SIGSTOP)),
+            StoreAction::Thaw => self.with(name, |member| member.signal_store(Signal::SIGCONT)),
+        }
     }
 
     /// Lets a member's REST API answer like this, to everybody but the lab itself.

@@ -38,7 +38,11 @@ impl Member {
         Member { host, files, frozen: false, patroni: None, front: None, store: None }
     }
 
+    /// Nothing if it runs.
     pub fn start_store(&mut self, etcd: &Path, members: &[(String, Ipv4Addr)]) -> Result<()> {
+        if self.store.as_mut().is_some_and(Process::is_running) {
+            return Ok(());
+        }
         let command = self.files.store(etcd, &self.host, members);
         let name = format!("etcd of {}", self.host.name);
         self.store = Some(Process::start(&name, command, &self.files.store_log(), &self.place())?);
@@ -107,6 +111,12 @@ impl Member {
         }
         self.store = None;
         Ok(())
+    }
+
+    pub fn signal_store(&self, what: Signal) -> Result<()> {
+        let store = self.store.as_ref();
+        let store = store.with_context(|| format!("the store's member beside {} does not run", self.host.name))?;
+        signal(pid(store), what)
     }
 
     /// Kills everything of this member and removes its files.

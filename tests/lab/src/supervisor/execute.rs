@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Supervisor;
 use crate::{
-    control::{NodeAction, NodeStatus, PatroniAction, ProcessAction, Request, Status},
+    control::{NodeAction, NodeStatus, PatroniAction, ProcessAction, Request, Severed, Status},
     control_plane::Component,
     image,
     machine::Machine,
@@ -27,6 +27,11 @@ impl Supervisor {
                 self.wan.set(a, b, LinkChange::parse(&args)?);
                 done()
             }
+            Request::Sever { host, site, cut } => {
+                self.wan.sever(self.network.address(&host)?, site, cut);
+                done()
+            }
+            Request::Severed => Ok(serde_json::to_value(self.severed())?),
             Request::Node { name, action } => self.node(&name, action),
             Request::Process { name, action } => self.process(name, action),
             Request::Patroni(action) => self.patroni(action),
@@ -72,6 +77,11 @@ impl Supervisor {
             processes: self.control_plane.lock().expect("no holder panics").status(),
             members: self.patroni.as_ref().map(Patroni::list).unwrap_or_default(),
         })
+    }
+
+    fn severed(&self) -> Vec<Severed> {
+        let named = |(address, site)| Some(Severed { host: self.network.name_of(address)?, site });
+        self.wan.severed().into_iter().filter_map(named).collect()
     }
 
     fn node(&self, name: &str, action: NodeAction) -> Result<Value> {
@@ -124,6 +134,7 @@ impl Supervisor {
             PatroniAction::Start { member } => patroni.start_member(&member)?,
             PatroniAction::Freeze { member } => patroni.freeze(&member)?,
             PatroniAction::Thaw { member } => patroni.thaw(&member)?,
+            PatroniAction::Store { member, action } => patroni.store(&member, action)?,
             PatroniAction::Rest { member, fault } => patroni.rest(&member, fault)?,
             PatroniAction::Pause => patroni.pause()?,
             PatroniAction::Resume => patroni.resume()?,

@@ -146,7 +146,7 @@ impl Forwarder {
                     let mut header = [0; IPV4_HEADER_BYTES];
                     match unistd::read(device, &mut header) {
                         Ok(_) => {
-                            if let Some(to) = destination(&header) {
+                            if let Some((_, to)) = ends(&header).map(|(_, to)| to) {
                                 links.between(from, to).counts.overflowed += 1;
                             }
                             continue;
@@ -156,10 +156,15 @@ impl Forwarder {
                 }
             };
             // Whatever else a device says (IPv6 router solicitations, multicast) is for nobody in the lab.
-            let Some(to) = destination(self.buffers.bytes(&packet)) else {
+            let Some((source, (address, to))) = ends(self.buffers.bytes(&packet)) else {
                 self.buffers.release(packet);
                 continue;
             };
+            if links.severs((source, from), (address, to)) {
+                links.between(from, to).counts.cut += 1;
+                self.buffers.release(packet);
+                continue;
+            }
             let link = links.between(from, to);
             let refused = match fate(link, &mut self.random) {
                 Some(delay_ns) => self.queues[from.index()][to.index()].push(now_ns(), delay_ns, packet).err(),
@@ -197,13 +202,15 @@ fn fate(link: &mut Link, random: &mut Random) -> Option<u64> {
 
 const IPV4_HEADER_BYTES: usize = 20;
 
-/// The site that an IPv4 packet goes to.
-fn destination(packet: &[u8]) -> Option<Site> {
+/// Whom an IPv4 packet comes from, and whom it goes to, with the site.
+fn ends(packet: &[u8]) -> Option<(Ipv4Addr, (Ipv4Addr, Site))> {
     let header: &[u8; IPV4_HEADER_BYTES] = packet.first_chunk()?;
     if header[0] >> 4 != 4 {
         return None;
     }
-    Site::of_address(Ipv4Addr::new(header[16], header[17], header[18], header[19]))
+    let address = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
+    let to = address(16);
+    Some((address(12), (to, Site::of_address(to)?)))
 }
 
 /// Asks the kernel for exact timers and to run this thread before others: a late packet is a wrong measurement.
@@ -255,16 +262,34 @@ mod tests {
     }
 
     #[test]
-    fn the_destination_is_read_from_the_ipv4_header() {
+    fn source_and_destination_are_read_from_the_ipv4_header() {
         let mut packet = [0u8; 24];
         packet[0] = 0x45;
+        packet[12..16].copy_from_slice(&[10, 77, 1, 5]);
         packet[16..20].copy_from_slice(&[10, 77, 3, 5]);
-        assert_eq!(destination(&packet), Some(Site::Dc3));
+        let [pg1, pg3] = [Site::Dc1, Site::Dc3].map(|site| site.host(5));
+        assert_eq!(ends(&packet), Some((pg1, (pg3, Site::Dc3))));
         packet[16..20].copy_from_slice(&[224, 0, 0, 1]);
-        assert_eq!(destination(&packet), None);
+        assert_eq!(ends(&packet), None);
         packet[0] = 0x60;
-        assert_eq!(destination(&packet), None);
-        assert_eq!(destination(&packet[..19]), None);
+        assert_eq!(ends(&packet), None);
+        assert_eq!(ends(&packet[..19]), None);
+    }
+
+    #[test]
+    fn a_host_that_is_cut_off_a_site_hears_nobody_there_and_its_neighbours_do() {
+        let (pg1, n1, pg2) = (Site::Dc1.host(5), Site::Dc1.host(11), Site::Dc2.host(5));
+        let mut links = Links::default();
+        links.severed.insert((pg1, Site::Dc2));
+        for (from, to, cut) in [
+            ((pg1, Site::Dc1), (pg2, Site::Dc2), true),
+            ((pg2, Site::Dc2), (pg1, Site::Dc1), true),
+            ((n1, Site::Dc1), (pg2, Site::Dc2), false),
+            ((pg1, Site::Dc1), (n1, Site::Dc1), false),
+            ((Site::Dc3.host(5), Site::Dc3), (pg1, Site::Dc1), false),
+        ] {
+            assert_eq!(links.severs(from, to), cut, "{from:?} {to:?}");
+        }
     }
 
     #[test]

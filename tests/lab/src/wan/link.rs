@@ -1,6 +1,6 @@
 //! What a link between two sites does to packets, how it is changed, and how it is shown.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -157,24 +157,33 @@ impl Link {
 
 /// All directions, by source and destination.
 #[derive(Debug)]
-pub(super) struct Links([[Link; Site::ALL.len()]; Site::ALL.len()]);
+pub(super) struct Links {
+    pairs: [[Link; Site::ALL.len()]; Site::ALL.len()],
+    /// Hosts that are cut off a site, by their addresses.
+    pub severed: BTreeSet<(Ipv4Addr, Site)>,
+}
 
 impl Default for Links {
     fn default() -> Links {
         let link = |a, b| Link { shape: Shape::default_between(a, b), counts: Counts::default() };
-        Links(Site::ALL.map(|a| Site::ALL.map(|b| link(a, b))))
+        Links { pairs: Site::ALL.map(|a| Site::ALL.map(|b| link(a, b))), severed: BTreeSet::new() }
     }
 }
 
 impl Links {
     pub fn between(&mut self, from: Site, to: Site) -> &mut Link {
-        &mut self.0[from.index()][to.index()]
+        &mut self.pairs[from.index()][to.index()]
+    }
+
+    /// Whether a host is cut off the site that the other one is in.
+    pub fn severs(&self, from: (Ipv4Addr, Site), to: (Ipv4Addr, Site)) -> bool {
+        self.severed.contains(&(from.0, to.1)) || self.severed.contains(&(to.0, from.1))
     }
 
     pub fn states(&self) -> Vec<LinkState> {
         let pairs = Site::ALL.into_iter().flat_map(|a| Site::ALL.into_iter().map(move |b| (a, b)));
         let state = |(a, b): (Site, Site)| {
-            let (there, back) = (self.0[a.index()][b.index()], self.0[b.index()][a.index()]);
+            let (there, back) = (self.pairs[a.index()][b.index()], self.pairs[b.index()][a.index()]);
             LinkState {
                 a,
                 b,
