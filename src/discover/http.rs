@@ -140,7 +140,7 @@ impl Http {
 #[derive(Debug)]
 struct Names;
 
-/// Less than a request may take, so that it ends with a reason.
+/// Less than a request may take unless people write otherwise, so that it ends with a reason.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]

@@ -39,7 +39,8 @@ fn answer(name: &str, said: &str) -> Answer {
         _ => panic!("{said}"),
     };
     let mut body = MemberBody {
-        name: Some(name.to_owned()),
+        // A member that doesn't say its name is known by its address.
+        name: (!name.contains("://")).then(|| name.to_owned()),
         // Words of a state have blanks between them, and so have members.
         state: state.replace('_', " "),
         role: role.to_owned(),
@@ -325,6 +326,7 @@ fn who_does_not_answer_is_named_with_the_reason() {
             "pg2=503/running/replica/1 http://a:8008=unresolved http://b:8008=unresolved",
             "2 of 2 members answer; no answer from http://a:8008, http://b:8008 (unresolved)",
         ),
+        ("http://a:8008=503/running/replica", "2 of 2 members answer"),
     ] {
         let now = Instant::now();
         let answers = look(&format!("pg1=200/running/primary/1 {said}"), now);

@@ -217,8 +217,8 @@ impl PrimaryTracker {
                 let witnessed = members.iter().filter(|(_, m)| m.witnessed).map(|(name, _)| name.as_str());
                 let witnessed: Vec<_> = witnessed.collect();
                 let ours = answering - witnessed.len();
-                // Nobody knows which member an address without a name would lead to.
-                let total = members.keys().filter(|name| !is_address(name)).count();
+                // Nobody knows which member a silent address without a name would lead to.
+                let total = members.iter().filter(|(name, m)| m.body.is_some() || !is_address(name)).count();
                 let mut text = format!("{primary} is primary: {because}; {ours} of {total} members answer");
                 if !witnessed.is_empty() {
                     text += &format!(", and {} only to the witness", witnessed.join(", "));

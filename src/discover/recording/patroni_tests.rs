@@ -293,6 +293,39 @@ fn removed_and_made_anew() {
     );
 }
 
+// By Patroni 3.2.2, which says `master`.
+
+#[test]
+fn switchover_and_kill9_of_patroni_3() {
+    assert_eq!(
+        verdicts(recording!("patroni-3-switchover-and-kill9")),
+        [
+            "0.002 Unknown - last - epoch 0",
+            "0.006 Known pg1@1 last pg1 epoch 1",
+            "3.269 Degraded pg1 last pg1 epoch 1",
+            "5.278 Unknown - last pg1 epoch 1",
+            "5.533 Known pg2@2 last pg2 epoch 2",
+            "5.544 Known pg2@2 last pg2 epoch 2 frozen cluster_unlocked",
+            "7.553 Known pg2@2 last pg2 epoch 2",
+            "12.324 Unknown - last pg2 epoch 2",
+            "30.925 Known pg3@3 last pg3 epoch 3",
+        ]
+    );
+}
+
+#[test]
+fn kill9_of_patroni_alone_leaves_postgres_writable_and_silent() {
+    assert_eq!(
+        verdicts(recording!("kill9-patroni-only")),
+        [
+            "0.003 Known pg3@3 last pg3 epoch 1",
+            "3.013 Unknown - last pg3 epoch 1",
+            "23.379 Promoting pg2 last pg3 epoch 1",
+            "23.633 Known pg2@4 last pg2 epoch 2",
+        ]
+    );
+}
+
 #[test]
 fn movement_is_allowed_only_while_a_primary_is_known_and_nothing_is_frozen() {
     for text in [
@@ -314,6 +347,8 @@ fn movement_is_allowed_only_while_a_primary_is_known_and_nothing_is_frozen() {
         recording!("demoted-to-standby-cluster"),
         recording!("standby-cluster-promoted"),
         recording!("made-anew"),
+        recording!("patroni-3-switchover-and-kill9"),
+        recording!("kill9-patroni-only"),
     ] {
         for change in replay(text).unwrap() {
             let free = matches!(change.view.state, Known(_)) && change.view.frozen.is_empty();

@@ -106,11 +106,9 @@ fn a_leader_killed_at_any_step_of_a_failover_leaves_one_epoch_and_the_same_end()
             if step == Step::Before {
                 kill_leader()?;
             }
-            if step == Step::Labelling {
-                labelling(stage, to)?;
-            }
-            if step != Step::Labelling {
-                stage.switch(to)?;
+            match step {
+                Step::Labelling => labelling(stage, to)?,
+                Step::Before | Step::Confirmed | Step::Labelled => stage.switch(to)?,
             }
             match step {
                 Step::Before | Step::Labelling => {}
@@ -133,15 +131,16 @@ fn a_leader_killed_at_any_step_of_a_failover_leaves_one_epoch_and_the_same_end()
 }
 
 /// Switches over and kills the leader's process while the labels are being written. So that there is a middle, every
-/// request of the leader's takes a while.
+/// request of the leader's takes a while, and none gets through from when the first labels were written.
 fn labelling(stage: &Stage, to: &str) -> Result<()> {
     let leader = stage.leader()?;
     let node = stage.kubectl(["-n", SYSTEM, "get", "pod", &leader, "-o", "jsonpath={.spec.nodeName}"])?;
     let site = site::node_number(&node).map(Site::of_node).context("the leader runs on a node")?;
     let before = stage.scene.seen().labels.clone();
-    stage.lab.wan(Site::ControlPlane, site, "600ms")?;
+    stage.lab.wan(Site::ControlPlane, site, "900ms")?;
     let killed = stage.switch(to).and_then(|()| {
         stage.wait("the first labels follow", |seen| seen.labels != before)?;
+        stage.lab.wan(Site::ControlPlane, site, "cut")?;
         // At once, and without a last word: the process is found by its environment.
         let script = r#"pids=$(grep -lsxz "$0" /proc/[0-9]*/environ | cut -d/ -f3); [ -n "$pids" ] && kill -9 $pids"#;
         let mut kill = stage.lab.command(CONTROL_PLANE_HOST, "sh")?;

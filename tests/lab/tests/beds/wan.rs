@@ -81,6 +81,14 @@ fn packets_take_as_long_as_asked() {
             wan.set(Site::Dc3, Site::Dc1, change("heal")?);
             ping("a1", Site::Dc3.host(5), 3, OFTEN).context("a healed link answers")?;
 
+            wan.sever(Site::Dc1.host(5), Site::Dc3, true);
+            ensure!(ping("a1", Site::Dc3.host(5), 3, OFTEN).is_err(), "a site answered a host that is cut off it");
+            ping("b1", Site::Dc3.host(5), 3, OFTEN).context("its neighbour is not cut off")?;
+            ping("a1", Site::Dc2.host(5), 3, OFTEN).context("nor is it from other sites")?;
+            ensure!(wan.severed() == [(Site::Dc1.host(5), Site::Dc3)], "{:?}", wan.severed());
+            wan.sever(Site::Dc1.host(5), Site::Dc3, false);
+            ping("a1", Site::Dc3.host(5), 3, OFTEN).context("a host that is joined again")?;
+
             println!("{}", lab::wan::table_header());
             wan.links().iter().for_each(|link| println!("{link}"));
             Ok(())
