@@ -195,10 +195,15 @@ impl Member {
         matches!(self.standing, Standing::Follower | Standing::StandbyLeader)
     }
 
+    /// Whether it runs as primary without the leader lock, or may.
+    pub const fn is_stale(&self) -> bool {
+        matches!(self.standing, Standing::Stale { .. })
+    }
+
     /// Whether it itself gives `claim` up, which is its own. Where timelines don't tell which claim is the older one, one
     /// whose holder knows that it should not act as primary is none.
     pub fn gives_up(&self, claim: &Primary) -> bool {
-        self.refuses() || (claim.timeline == 0 && matches!(self.standing, Standing::Stale { .. }))
+        self.refuses() || (claim.timeline == 0 && self.is_stale())
     }
 
     /// See [`MemberBody::acts_as_primary`].

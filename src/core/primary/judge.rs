@@ -72,6 +72,16 @@ pub(super) fn confirmed(members: &Members) -> BTreeSet<Primary> {
     members.iter().filter_map(primary).collect()
 }
 
+/// Every member that says that it runs as primary on some timeline, without the leader lock.
+pub(super) fn without_lock(members: &Members) -> impl Iterator<Item = Primary> {
+    members.iter().filter_map(|(name, member)| match member.standing {
+        Standing::Stale { timeline: Some(timeline) } if member.acts_as_primary() => {
+            Some(Primary { name: name.clone(), timeline })
+        }
+        _ => None,
+    })
+}
+
 /// Judges the answers.
 pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
     let Past { belief, vacant } = past;
@@ -116,19 +126,12 @@ pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
     // Whoever runs as primary on this very timeline is a claimant, lock or not: both may be writable.
     // Only Patroni's answer counts, which is PostgreSQL's own word: a label that an operator left on a pod is none.
     let identity = leaders.first().and_then(|leader| members[&leader.name].system_identifier());
-    let same_database = |member: &Member| match (member.system_identifier(), identity) {
+    let same_database = |name: &str| match (members[name].system_identifier(), identity) {
         (Some(its), Some(identity)) => its == identity,
         _ => true,
     };
-    let alike = |(name, member): (&String, &Member)| match member.standing {
-        Standing::Stale { timeline: Some(timeline) }
-            if Some(timeline) == top && member.acts_as_primary() && same_database(member) =>
-        {
-            Some(Primary { name: name.clone(), timeline })
-        }
-        _ => None,
-    };
-    claimants.extend(members.iter().filter_map(alike).filter(|claimant| !dismissed.contains(claimant)));
+    let alike = |claimant: &Primary| Some(claimant.timeline) == top && same_database(&claimant.name);
+    claimants.extend(without_lock(members).filter(alike).filter(|claimant| !dismissed.contains(claimant)));
     if claimants.len() > 1 {
         return Verdict::SplitBrain { claimants, because: Split::SameTimeline };
     }

@@ -159,6 +159,8 @@ fn a_primary_that_crashes_before_anybody_follows_it_is_succeeded_on_the_same_tim
                 "pg1=refused pg2=503/running/primary/2 pg3=200/running/primary/2",
                 "SplitBrain pg2@2 pg3@2 e3 [split_brain]",
             ),
+            // Without the lock it claims nothing that would outlast it.
+            ("pg1=refused pg2=refused pg3=200/running/primary/2", known),
             ("pg1=refused pg2=503/running/replica/2 pg3=200/running/primary/2", known),
         ],
     );

@@ -78,7 +78,13 @@ impl PrimaryTracker {
         self.past.vacant = !known && (self.past.vacant || judge::confirmed(&members).is_empty());
         match &verdict {
             Verdict::SplitBrain { claimants, because: Split::SameTimeline } => {
-                self.past.belief.contested.clone_from(claimants)
+                // Who never held the lock on this timeline claims it only for as long as it is seen to.
+                let lasting = |claimant: &&Primary| {
+                    let stale = members.get(&claimant.name).is_some_and(Member::is_stale);
+                    let belief = &self.past.belief;
+                    !stale || belief.contested.contains(*claimant) || belief.last().as_ref() == Some(*claimant)
+                };
+                self.past.belief.contested = claimants.iter().filter(lasting).cloned().collect();
             }
             Verdict::Known(_) => {
                 self.past.belief.contested.clear();
@@ -105,7 +111,8 @@ impl PrimaryTracker {
         if let Standing::Confirmed { timeline } = member.standing {
             // What speaks against it is set aside; who was primary is not, so that the change is counted.
             let contested = std::mem::take(&mut self.past.belief.contested);
-            let others = judge::confirmed(members).into_iter().chain(contested).chain(self.past.belief.last());
+            let others = judge::confirmed(members).into_iter().chain(judge::without_lock(members)).chain(contested);
+            let others = others.chain(self.past.belief.last());
             self.past.belief.dismissed.extend(others);
             self.past.belief.dismissed.retain(|dismissed| dismissed.name != *name);
             self.past.belief.highest_timeline = Some(timeline);
