@@ -36,6 +36,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 pub enum EffectError {
     #[error("the API server did not answer within {} s", TIME_LIMIT.as_secs())]
     Timeout,
+    #[error("another replica leads by now")]
+    NotLeading,
     #[error(transparent)]
     Api(#[from] kube::Error),
 }
@@ -55,33 +57,53 @@ pub struct NodeChange {
     pub retaint: bool,
 }
 
-/// Gives a node the label of its tier, and the taint if far nodes are to be tainted. Touches nothing else.
+/// Gives a node the labels of its tiers, by key: one for each database. Touches nothing else.
+///
+/// # Errors
+/// No answer, or a refusal.
+pub async fn label_node(
+    client: &Client,
+    node: &str,
+    labels: impl Iterator<Item = (&str, Tier)>,
+) -> Result<(), EffectError> {
+    let labels: BTreeMap<&str, Option<&str>> = labels.map(|(key, tier)| (key, tier.label())).collect();
+    patch_node(client, node, json!({ "metadata": { "labels": labels } })).await
+}
+
+/// Gives a node the taint of one database if far nodes are to be tainted, takes it off the others, and writes the label along.
 ///
 /// # Errors
 /// No answer, or a refusal; also when the node's taints changed at the same moment (409): try again.
-pub async fn label_node(client: &Client, node: &str, key: &str, change: NodeChange) -> Result<(), EffectError> {
-    let NodeChange { tier, taint, retaint } = change;
+pub async fn taint_node(client: &Client, node: &str, key: &str, change: NodeChange) -> Result<(), EffectError> {
+    let NodeChange { tier, taint, retaint: _ } = change;
     let api: Api<Node> = Api::all(client.clone());
-    let mut patch = json!({ "metadata": { "labels": { key: tier.label() } } });
-    if retaint {
-        // Taints are one list that several controllers write: replace it only as a whole and only as it was read.
-        let current = bounded(api.get(node)).await?;
-        let before = current.spec.and_then(|spec| spec.taints).unwrap_or_default();
-        let mut after = before.clone();
-        after.retain(|taint| !(taint.key == key && taint.value.as_deref() == Tier::Far.label()));
-        if let (Some(effect), Tier::Far) = (taint, tier) {
-            after.push(k8s_openapi::api::core::v1::Taint {
-                key: key.to_owned(),
-                value: Tier::Far.label().map(str::to_owned),
-                effect: effect.as_str().to_owned(),
-                time_added: None,
-            });
-        }
-        if before != after {
-            patch["metadata"]["resourceVersion"] = json!(current.metadata.resource_version);
-            patch["spec"] = json!({ "taints": after });
-        }
+    let mut patch = json!({});
+    // Of a node that was never measured we say nothing: neither a label nor that there is none.
+    if let Some(label) = tier.label() {
+        patch["metadata"]["labels"] = json!({ key: label });
     }
+    // Taints are one list that several controllers write: replace it only as a whole and only as it was read.
+    let current = bounded(api.get(node)).await?;
+    let before = current.spec.and_then(|spec| spec.taints).unwrap_or_default();
+    let mut after = before.clone();
+    after.retain(|taint| !(taint.key == key && taint.value.as_deref() == Tier::Far.label()));
+    if let (Some(effect), Tier::Far) = (taint, tier) {
+        after.push(k8s_openapi::api::core::v1::Taint {
+            key: key.to_owned(),
+            value: Tier::Far.label().map(str::to_owned),
+            effect: effect.as_str().to_owned(),
+            time_added: None,
+        });
+    }
+    if before != after {
+        patch["metadata"]["resourceVersion"] = json!(current.metadata.resource_version);
+        patch["spec"] = json!({ "taints": after });
+    }
+    patch_node(client, node, patch).await
+}
+
+async fn patch_node(client: &Client, node: &str, patch: serde_json::Value) -> Result<(), EffectError> {
+    let api: Api<Node> = Api::all(client.clone());
     let params = PatchParams {
         field_manager: Some(keys::FIELD_MANAGER.into()),
         // Nothing here can be misspelt, and thousands of nodes may be written at once.

@@ -7,7 +7,6 @@ mod history;
 mod tidy;
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,22 +18,21 @@ use super::{Shared, labels, movement, report};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::Discovery},
     core::{
-        follow::DatabaseDefaults,
         held::Gate,
         journal::{Journal, Outcome},
         overwrite::{Overwrites, Overwritten},
-        plan::{Follower, Plan},
+        plan::Plan,
         primary::PrimaryView,
         taint::Emptying,
-        tier::{NodeTier, Tier, TierMap},
+        tier::TierMap,
     },
     credentials::{Access, Pace, Standing},
     discover::{self, DiscoveryState, Source, witness::WitnessAddress},
     effect::{self, NodeChange},
-    index::Tables,
 };
 
-/// Pause between two evaluations, so that a burst of changes costs one.
+/// Pause between two evaluations while there is something to do, so that a burst of changes costs one. When there is
+/// nothing a tick passes between them, whatever changes: there may be hundreds of databases, and pods come and go all the time.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
 /// Runs until `stop`.
@@ -55,9 +53,9 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
         }
         tokio::select! {
             () = stop.cancelled() => break,
-            _ = changes.changed() => {}
+            _ = changes.changed(), if task.busy => {}
             _ = news.changed() => {}
-            () = tokio::time::sleep(shared.tick) => {}
+            () = tokio::time::sleep(shared.tick.saturating_sub(DEBOUNCE)) => {}
         }
     }
     shared.metrics.forget(&task.name);
@@ -113,6 +111,8 @@ struct Task {
     overwritten: Vec<Overwritten>,
     /// The primary has changed and not every node has its new label yet.
     relabelling: bool,
+    /// The last evaluation found labels to write or pods to move, or moves are under way.
+    busy: bool,
     journal: Journal,
     backoffs: movement::Backoffs,
     /// Since when there has been nothing to move.
@@ -159,6 +159,7 @@ impl Task {
             new_doubts: Vec::new(),
             overwrites: Overwrites::default(),
             overwritten: Vec::new(),
+            busy: true,
             backoffs: movement::Backoffs::default(),
             quiet_since: None,
             ended_some: false,
@@ -203,6 +204,7 @@ impl Task {
         for move_ in &decided.plan.moves {
             self.journal.underway.push(movement::entry(move_, wall));
         }
+        self.busy = !decided.label_changes.is_empty() || !self.journal.underway.is_empty() || self.relabelling;
         let gate = decided.gate.as_ref();
         let facts = report::Facts {
             object: &object,
@@ -293,20 +295,19 @@ impl Task {
             self.relabelling = false;
         }
         let gate = self.gate(&object, &found.view, label_changes.len(), now, wall);
-        let (defaults, others) = neighbours(&tables, &self.name);
         let mark = restart_mark(&self.name, found.view.epoch);
         let view = movement::View {
             object: &object,
             tables: &tables,
             tiers: &self.tiers,
-            others: &others,
-            defaults: &defaults,
             gate: gate.as_ref(),
             restart_mark: &mark,
             now,
             wall,
         };
-        let followers: Vec<Follower<'_>> = movement::followers(&view);
+        let followed = movement::followed(&view);
+        let others = movement::other_tiers(&tables, &followed);
+        let followers = movement::followers(&followed, &others);
         let rtt_us = movement::median_rtt_us(&followers, &self.tiers);
         let (outcomes, plan) = movement::next_wave(&view, &followers, &mut self.journal, &mut self.backoffs);
         drop(followers);
@@ -344,26 +345,4 @@ impl Task {
 /// Marks what was restarted for one change of primary.
 fn restart_mark(database: &str, epoch: u64) -> String {
     format!("{database}/{epoch}")
-}
-
-/// What the other databases say: defaults by name, and how far their labels say each node is.
-fn neighbours(tables: &Tables, name: &str) -> (HashMap<String, DatabaseDefaults>, HashMap<String, TierMap>) {
-    let mut defaults = HashMap::new();
-    let mut others = HashMap::new();
-    for (other, database) in tables.databases.iter() {
-        let Ok(object) = &database.object else { continue };
-        defaults.insert(other.clone(), super::defaults(object));
-        if other != name {
-            let key = object.node_label();
-            let tier = |labels: &crate::core::selector::Labels| Tier::from_label(labels.get(&key).map(String::as_str));
-            let node = |node: &crate::core::workload::Node| {
-                (node.name.clone(), NodeTier { tier: tier(&node.labels), rtt_us: None, candidate: None })
-            };
-            others.insert(
-                other.clone(),
-                TierMap { nodes: tables.nodes.values().map(node).collect(), ..TierMap::default() },
-            );
-        }
-    }
-    (defaults, others)
 }

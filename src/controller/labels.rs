@@ -21,8 +21,9 @@ use crate::{
     index::Tables,
 };
 
-/// Label changes that are under way at the same time.
-const CONCURRENT: usize = 16;
+/// Label changes of one database that wait to be written at the same time. More than are written at once
+/// ([`NodeWriter`](super::nodes::NodeWriter)), so that those of several databases to one node can go together.
+const CONCURRENT: usize = 256;
 
 pub(super) fn thresholds(object: &DatabaseCluster) -> Thresholds {
     let rules = &object.spec.tiers;
@@ -138,14 +139,14 @@ pub(super) async fn apply(shared: &Shared, database: &str, key: &str, changes: B
     for wave in effect::in_order(changes) {
         stream::iter(wave)
             .for_each_concurrent(CONCURRENT, |(node, change)| async move {
-                match effect::label_node(&shared.client, &node, key, change).await {
+                match shared.nodes.write(&node, key, change).await {
                     Ok(()) => {
                         let tier = change.tier.label().unwrap_or("unknown");
                         tracing::info!(database, node, label = key, tier, "labelled a node");
                         shared.metrics.labelled(database, true);
                     }
                     Err(error) => {
-                        let error = &error as &dyn std::error::Error;
+                        let error = &*error as &dyn std::error::Error;
                         tracing::warn!(database, node, label = key, error, "could not label a node; will try again");
                         shared.metrics.labelled(database, false);
                     }

@@ -8,6 +8,7 @@ mod database;
 mod labels;
 mod metrics;
 mod movement;
+mod nodes;
 mod opt_in;
 mod removal;
 mod report;
@@ -29,7 +30,6 @@ use tokio_util::sync::CancellationToken;
 pub use self::metrics::ControllerMetrics;
 use crate::{
     api::{DatabaseCluster, witness::WitnessRules},
-    core::follow::DatabaseDefaults,
     discover,
     effect::{Notice, Notices, database_reference},
     index::{Database, Index},
@@ -66,6 +66,7 @@ pub(crate) struct Shared {
     pub namespace: String,
     pub index: Index,
     pub leadership: watch::Receiver<Leadership>,
+    pub nodes: nodes::NodeWriter,
     pub notices: Notices,
     pub metrics: ControllerMetrics,
     pub discovery_metrics: discover::Metrics,
@@ -105,7 +106,8 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     });
 
     let tick = config.tick;
-    let shared = Shared { client, namespace, index, leadership, notices, metrics, discovery_metrics, tick };
+    let nodes = nodes::NodeWriter::new(client.clone(), leadership.clone());
+    let shared = Shared { client, namespace, index, leadership, nodes, notices, metrics, discovery_metrics, tick };
     let shared = Arc::new(shared);
     let mut manager = Manager {
         shared: Arc::clone(&shared),
@@ -297,15 +299,5 @@ impl Manager {
             // A tick is bounded by the time limit of its calls.
             let _ = tokio::time::timeout(Duration::from_secs(15), running.task).await;
         }
-    }
-}
-
-/// What a database says for pods that don't say otherwise.
-pub(crate) fn defaults(object: &DatabaseCluster) -> DatabaseDefaults {
-    DatabaseDefaults {
-        node_label: object.node_label().into(),
-        mode: object.spec.affinity.mode,
-        weight: crate::core::follow::Weight::new(object.spec.affinity.weight).unwrap_or_default(),
-        move_mode: object.spec.movement.mode,
     }
 }

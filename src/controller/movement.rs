@@ -11,11 +11,12 @@ use super::Shared;
 use crate::{
     api::DatabaseCluster,
     core::{
-        follow::{DatabaseDefaults, Follow, MoveMode},
+        follow::{Follow, MoveMode},
         held::{Gate, HeldReason},
         journal::{Action, End, Journal, Outcome, Underway},
         plan::{Follower, Input, Move, Plan, Rules, plan},
-        tier::TierMap,
+        tier::{NodeTier, Tier, TierMap},
+        workload::{Node, Pod},
     },
     effect::{self, Evicted, Notice, reference},
     index::Tables,
@@ -68,9 +69,6 @@ pub(super) struct View<'a> {
     pub object: &'a DatabaseCluster,
     pub tables: &'a Tables,
     pub tiers: &'a TierMap,
-    /// The tiers of the other databases, as their labels say.
-    pub others: &'a HashMap<String, TierMap>,
-    pub defaults: &'a HashMap<String, DatabaseDefaults>,
     pub gate: Option<&'a Gate>,
     pub restart_mark: &'a str,
     pub now: Instant,
@@ -88,30 +86,64 @@ pub(super) fn rules(object: &DatabaseCluster) -> Rules {
     }
 }
 
+/// A pod that follows the database.
+pub(super) struct Followed<'a> {
+    pod: &'a Pod,
+    mode: MoveMode,
+    /// The other databases that it follows.
+    others: Vec<&'a str>,
+}
+
 /// The pods that follow the database, with how each may be moved.
-pub(super) fn followers<'a>(view: &View<'a>) -> Vec<Follower<'a>> {
+pub(super) fn followed<'a>(view: &View<'a>) -> Vec<Followed<'a>> {
     let name = view.object.metadata.name.as_deref().unwrap_or_default();
-    let follower = |pod: &'a crate::core::workload::Pod| {
+    let followed = |pod: &'a Pod| {
         let namespace = view.tables.namespaces.get(&pod.namespace)?;
         namespace.follow.as_ref()?;
         let follow = Follow::resolve(
             namespace.follow.as_deref(),
             &super::opt_in::annotations(&namespace.wishes),
             &super::opt_in::annotations(&pod.wishes),
-            |database| view.defaults.get(database),
+            |database| view.tables.defaults(database),
         );
         let databases = follow.databases.ok()?;
         let mine = databases.iter().find(|followed| &*followed.name == name)?;
         // Following a namespace that is going away is nothing to move for.
         let mode = if namespace.terminating { MoveMode::Never } else { mine.move_mode };
-        let others = databases
-            .iter()
-            .filter(|followed| &*followed.name != name)
-            .filter_map(|followed| view.others.get(&*followed.name))
-            .collect();
-        Some(Follower { pod, mode, others })
+        let others = databases.iter().filter(|followed| &*followed.name != name);
+        let others = others.filter_map(|followed| Some(view.tables.databases.get(&*followed.name)?.name.as_str()));
+        Some(Followed { pod, mode, others: others.collect() })
     };
-    view.tables.pods.values().filter_map(follower).collect()
+    view.tables.pods.values().filter_map(followed).collect()
+}
+
+/// How far the labels of the other databases that they follow say each node is, by database.
+pub(super) fn other_tiers<'a>(tables: &'a Tables, followed: &[Followed<'a>]) -> HashMap<&'a str, TierMap> {
+    let mut maps = HashMap::new();
+    for other in followed.iter().flat_map(|followed| &followed.others) {
+        let Some(object) = tables.databases.get(*other).and_then(|database| database.object.as_ref().ok()) else {
+            continue;
+        };
+        maps.entry(*other).or_insert_with(|| {
+            let key = object.node_label();
+            let tier = |node: &Node| {
+                let tier = Tier::from_label(node.labels.get(&key).map(String::as_str));
+                (node.name.clone(), NodeTier { tier, rtt_us: None, candidate: None })
+            };
+            TierMap { nodes: tables.nodes.values().map(tier).collect(), ..TierMap::default() }
+        });
+    }
+    maps
+}
+
+/// The same pods, as plans are made of them.
+pub(super) fn followers<'a>(followed: &[Followed<'a>], others: &'a HashMap<&'a str, TierMap>) -> Vec<Follower<'a>> {
+    let follower = |it: &Followed<'a>| Follower {
+        pod: it.pod,
+        mode: it.mode,
+        others: it.others.iter().filter_map(|other| others.get(other)).collect(),
+    };
+    followed.iter().map(follower).collect()
 }
 
 /// The median round-trip time from the followers' nodes to the primary, in microseconds.

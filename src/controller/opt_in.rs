@@ -18,22 +18,19 @@ impl OptIns {
     /// Looks at every namespace that opts in; each new mistake is told once, by an event on the namespace and a log line.
     pub fn check(&mut self, shared: &Shared) {
         let tables = shared.index.read();
-        let defaults: HashMap<&str, _> = tables
-            .databases
-            .iter()
-            .filter_map(|(name, database)| Some((name.as_str(), super::defaults(database.object.as_ref().ok()?))))
-            .collect();
         let mut mistaken = HashMap::new();
         for namespace in tables.namespaces.values().filter(|namespace| namespace.follow.is_some()) {
             let says = annotations(&namespace.wishes);
-            let follow =
-                Follow::resolve(namespace.follow.as_deref(), &says, &Annotations::default(), |name| defaults.get(name));
+            let follow = Follow::resolve(namespace.follow.as_deref(), &says, &Annotations::default(), |name| {
+                tables.defaults(name)
+            });
             let mistakes: Vec<String> = follow.mistakes.iter().map(ToString::to_string).collect();
             if !mistakes.is_empty() {
                 mistaken.insert(namespace.name.clone(), mistakes);
             }
         }
-        let existing: BTreeSet<&str> = defaults.keys().copied().collect();
+        let databases = tables.databases.values().filter(|database| database.defaults.is_some());
+        let existing: BTreeSet<&str> = databases.map(|database| database.name.as_str()).collect();
         let existing = existing.into_iter().collect::<Vec<_>>().join(", ");
         for (namespace, mistakes) in &mistaken {
             if self.told.get(namespace) == Some(mistakes) {

@@ -65,10 +65,8 @@ pub(super) struct Facts<'a> {
     pub emptying: Option<&'a Emptying>,
 }
 
-/// Brings `status` up to date.
-pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall: Timestamp) {
-    let Facts { object, view, tiers, plan, journal, .. } = facts;
-    status.observed_generation = object.metadata.generation;
+/// What [`restored`] goes on from. It is written as a whole or not at all: an epoch without its primary would be counted twice.
+pub(super) fn believe(status: &mut DatabaseClusterStatus, view: &PrimaryView) {
     status.primary = view.last.as_ref().map(|primary| primary.name.clone());
     status.timeline = view.last.as_ref().and_then(Primary::timeline_if_any);
     status.highest_timeline = view.highest_timeline.filter(|timeline| *timeline > 0);
@@ -76,6 +74,13 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     status.epoch = view.epoch;
     status.contested = view.contested.iter().map(claimant).collect();
     status.dismissed = view.dismissed.iter().take(MOST_DISMISSED).map(claimant).collect();
+}
+
+/// Brings `status` up to date.
+pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall: Timestamp) {
+    let Facts { object, view, tiers, plan, journal, .. } = facts;
+    status.observed_generation = object.metadata.generation;
+    believe(status, view);
     status.message = Some(view.why.clone());
     let count = |tier| u32::try_from(tiers.count(tier)).unwrap_or(u32::MAX);
     status.tiers = TierCounts {
@@ -312,6 +317,28 @@ pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::primary::{Answer, Claim, Observation, PrimaryTracker, Sight};
+
+    #[test]
+    fn what_is_written_of_the_primary_is_what_the_next_leader_goes_on_from() {
+        let now = std::time::Instant::now();
+        let sight = Sight {
+            claim: Claim::Primary { timeline: 3 },
+            because: "it is".to_owned(),
+            system_identifier: Some("77".to_owned()),
+            pause: false,
+        };
+        let answer = Answer::Seen(sight);
+        let answers = [("pg1".to_owned(), Observation { answer, at: now })].into();
+        let mut tracker = PrimaryTracker::new(Belief::default(), std::time::Duration::from_secs(5));
+        let view = tracker.observe(&answers, now);
+        let mut status = DatabaseClusterStatus::default();
+        believe(&mut status, &view);
+        assert_eq!(restored(&status).belief, view.belief());
+        // Whoever leads next counts no second change.
+        let mut next = PrimaryTracker::new(restored(&status).belief, std::time::Duration::from_secs(5));
+        assert_eq!((view.epoch, next.observe(&answers, now).epoch), (1, 1));
+    }
 
     #[test]
     fn a_restart_counts_from_when_the_primary_was_known_and_free() {

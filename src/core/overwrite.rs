@@ -2,7 +2,7 @@
 //! somebody who changes them again and again ever more slowly, so that two programs don't wear the API server out.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     fmt,
     time::{Duration, Instant},
 };
@@ -51,7 +51,11 @@ impl fmt::Display for Overwritten {
 
 /// Remembers which labels were right.
 #[derive(Debug, Clone, Default)]
-pub struct Overwrites(BTreeMap<String, Known>);
+pub struct Overwrites {
+    nodes: HashMap<String, Known>,
+    /// Counts the looks.
+    looks: u64,
+}
 
 #[derive(Debug, Clone)]
 struct Known {
@@ -62,24 +66,30 @@ struct Known {
     times: u32,
     /// When it may be put back, or was to be the last time.
     put_back_at: Option<Instant>,
+    /// The look that it was last seen in.
+    look: u64,
 }
 
 impl Overwrites {
     /// One look at every node that has a tier; what was changed by somebody else since the last one.
     pub fn look<'a>(&mut self, nodes: impl IntoIterator<Item = Seen<'a>>, now: Instant) -> Vec<Overwritten> {
+        self.looks += 1;
+        let look = self.looks;
         let mut news = Vec::new();
-        let mut seen = BTreeMap::new();
         for Seen { node, label, wanted } in nodes {
             if wanted == Tier::Unknown {
                 continue;
             }
             let right = label == wanted.label();
-            let mut known = match self.0.remove_entry(node) {
-                Some((_, known)) if known.tier == wanted => known,
-                // A new tier is written at once, whatever happened to the old one.
-                _ => Known { tier: wanted, right, times: 0, put_back_at: None },
+            let new = Known { tier: wanted, right, times: 0, put_back_at: None, look };
+            let Some(known) = self.nodes.get_mut(node) else {
+                self.nodes.insert(node.to_owned(), new);
+                continue;
             };
-            if known.right && !right {
+            if known.tier != wanted {
+                // A new tier is written at once, whatever happened to the old one.
+                *known = new;
+            } else if known.right && !right {
                 known.times += 1;
                 let pause = pause(known.times);
                 known.put_back_at = Some(now + pause);
@@ -87,17 +97,18 @@ impl Overwrites {
             } else if right && known.put_back_at.is_some_and(|at| now.saturating_duration_since(at) > FORGIVEN_AFTER) {
                 (known.times, known.put_back_at) = (0, None);
             }
-            known.right = right;
-            seen.insert(node.to_owned(), known);
+            (known.right, known.look) = (right, look);
         }
-        self.0 = seen;
+        self.nodes.retain(|_, known| known.look == look);
+        // The same facts are always told alike.
+        news.sort_by(|a, b| a.node.cmp(&b.node));
         news
     }
 
     /// Whether the label of this node may be written now.
     #[must_use]
     pub fn may_write(&self, node: &str, now: Instant) -> bool {
-        self.0.get(node).and_then(|known| known.put_back_at).is_none_or(|at| at <= now)
+        self.nodes.get(node).and_then(|known| known.put_back_at).is_none_or(|at| at <= now)
     }
 }
 

@@ -24,7 +24,10 @@ use tokio::{sync::watch as channel, task::JoinSet};
 
 use crate::{
     api::{DatabaseCluster, NodeLatency, NodeLatencySpec, keys},
-    core::workload::{DisruptionBudget, Namespace, Node, Pod, Snapshot, Workload},
+    core::{
+        follow::{DatabaseDefaults, Weight},
+        workload::{DisruptionBudget, Namespace, Node, Pod, Snapshot, Workload},
+    },
     watch::{self, Changed, Health, Table},
 };
 
@@ -35,6 +38,8 @@ pub use convert::{node, pod};
 pub struct Database {
     pub name: String,
     pub object: Result<Arc<DatabaseCluster>, String>,
+    /// What it says for pods that say nothing themselves; `None` where it can't be read.
+    pub defaults: Option<DatabaseDefaults>,
     /// To attach events and conditions to, also when the spec can't be read.
     pub uid: String,
     /// Deleted, and still there because of a finalizer.
@@ -90,6 +95,12 @@ impl Tables {
             budgets: self.budgets.live(),
             namespaces: self.namespaces.live(),
         }
+    }
+
+    /// What this database says for pods that say nothing themselves, if there is one of this name that can be read.
+    #[must_use]
+    pub fn defaults(&self, database: &str) -> Option<&DatabaseDefaults> {
+        self.databases.get(database)?.defaults.as_ref()
     }
 }
 
@@ -271,7 +282,17 @@ fn database(object: DynamicObject) -> (String, Option<Database>) {
     let finalizer = object.finalizers().iter().any(|finalizer| finalizer == keys::FINALIZER);
     let keys = labelled_with(&object);
     let object = object.try_parse::<DatabaseCluster>().map(Arc::new).map_err(|error| error.to_string());
-    (name.clone(), Some(Database { name, object, uid, deleted, finalizer, keys, version }))
+    let defaults = object.as_deref().ok().map(defaults);
+    (name.clone(), Some(Database { name, object, defaults, uid, deleted, finalizer, keys, version }))
+}
+
+fn defaults(object: &DatabaseCluster) -> DatabaseDefaults {
+    DatabaseDefaults {
+        node_label: object.node_label().into(),
+        mode: object.spec.affinity.mode,
+        weight: Weight::new(object.spec.affinity.weight).unwrap_or_default(),
+        move_mode: object.spec.movement.mode,
+    }
 }
 
 /// Every key that a database may have labelled nodes with, read without understanding the rest of it.

@@ -12,7 +12,7 @@ use crate::{
         taint::{self, Emptying, TaintEffect},
         tier::Tier,
     },
-    effect::{self, NodeChange},
+    effect::NodeChange,
 };
 
 /// What becomes of the far nodes now; `None` for a database whose taint doesn't evict.
@@ -59,14 +59,14 @@ impl Task {
             tracing::info!(database = self.name, node, "not emptied after all: leadership, primary or spec changed");
             return;
         }
-        match effect::label_node(&self.shared.client, node, key, change(TaintEffect::NoExecute)).await {
+        match self.shared.nodes.write(node, key, change(TaintEffect::NoExecute)).await {
             Ok(()) => {
                 tracing::info!(database = self.name, node, taint = key, "emptying a far node: NoExecute");
                 let note = format!("{node}: its pods that don't tolerate {key}=far:NoExecute are deleted");
                 self.notice(true, "EmptyingNode", note);
             }
             Err(error) => {
-                let error = &error as &dyn std::error::Error;
+                let error = &*error as &dyn std::error::Error;
                 tracing::warn!(database = self.name, node, error, "could not taint a far node; will try again");
             }
         }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Decided, Task};
 use crate::{
     api::database_cluster::{FailoverStatus, MemberStatus},
-    controller::movement,
+    controller::{movement, report},
     core::{
         journal::Journal,
         keys,
@@ -50,10 +50,11 @@ impl Task {
         if host.is_some() {
             self.status.primary_host = host;
         }
-        if view.epoch == self.status.epoch {
+        let (before, from) = (self.status.epoch, self.status.primary.clone());
+        report::believe(&mut self.status, view);
+        if view.epoch == before {
             return;
         }
-        let from = self.status.primary.clone();
         let timeline = primary.timeline_if_any().map(|timeline| format!("timeline {timeline}, ")).unwrap_or_default();
         tracing::info!(
             database = self.name,
@@ -68,7 +69,6 @@ impl Task {
             "PrimaryChanged",
             format!("{} → {} ({timeline}epoch {})", from.as_deref().unwrap_or("nobody"), primary.name, view.epoch),
         );
-        self.status.epoch = view.epoch;
         self.status.since = Some(wall);
         self.status.failovers.insert(
             0,

@@ -14,6 +14,7 @@ mod decision;
 mod held;
 mod input;
 mod labels;
+mod many;
 mod movement;
 mod operator;
 mod removal;
