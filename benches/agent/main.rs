@@ -1,7 +1,7 @@
 //! `make bench-agent`: what one agent costs its node while it measures the members of three databases.
 
 use std::{
-    path::PathBuf,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -92,19 +92,9 @@ fn megabytes(bytes: u64) -> f64 {
 }
 
 fn define(bed: &LightBed) -> Result<()> {
-    let definitions = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/base/crds.yaml");
-    for arguments in [
-        vec!["apply".to_owned(), "--server-side".into(), format!("--filename={}", definitions.display())],
-        ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"].map(str::to_owned).to_vec(),
-    ] {
-        let output = Command::new(lab::tools::kubectl()?)
-            .args(&arguments)
-            .env("KUBECONFIG", bed.kubeconfig())
-            .env("HOME", bed.directory())
-            .output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "kubectl {}: {said}", arguments.join(" "));
-    }
+    let definitions = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/base/crds.yaml");
+    bed.kubectl(&["apply", "--server-side", "--filename", &definitions.display().to_string()], "")?;
+    bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], "")?;
     Ok(())
 }
 

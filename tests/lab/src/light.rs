@@ -6,9 +6,10 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write,
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output, Stdio},
     sync::mpsc,
     thread::{self, JoinHandle},
 };
@@ -126,6 +127,29 @@ impl LightBed {
     /// A directory for files of a test; it goes with the bed.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Runs kubectl as the administrator, with this on its standard input; what it printed, and what it warned of.
+    pub fn kubectl(&self, arguments: &[&str], input: &str) -> Result<(String, String)> {
+        let output = self.try_kubectl(arguments, input)?;
+        let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "kubectl {}: {warned}", arguments.join(" "));
+        Ok((String::from_utf8_lossy(&output.stdout).into_owned(), warned))
+    }
+
+    /// The same where it may fail.
+    pub fn try_kubectl(&self, arguments: &[&str], input: &str) -> Result<Output> {
+        let mut child = Command::new(crate::tools::kubectl()?)
+            .args(arguments)
+            .env("KUBECONFIG", self.kubeconfig())
+            // Its caches lie in the home directory otherwise.
+            .env("HOME", &self.directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        child.stdin.take().context("kubectl has no input")?.write_all(input.as_bytes())?;
+        Ok(child.wait_with_output()?)
     }
 
     /// A client with all rights.

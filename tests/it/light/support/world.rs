@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -123,21 +123,7 @@ impl World {
 
     /// Runs kubectl as the administrator; what it printed, and what it warned of.
     pub fn kubectl_with_warnings(&self, arguments: &[&str], input: &str) -> Result<(String, String)> {
-        use std::io::Write;
-        let mut child = Command::new(lab::tools::kubectl()?)
-            .args(arguments)
-            .env("KUBECONFIG", self.bed.kubeconfig())
-            // Its caches lie in the home directory otherwise.
-            .env("HOME", self.bed.directory())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        child.stdin.take().context("kubectl has no input")?.write_all(input.as_bytes())?;
-        let output = child.wait_with_output()?;
-        let warned = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.success(), "kubectl {}: {warned}", arguments.join(" "));
-        Ok((String::from_utf8_lossy(&output.stdout).into_owned(), warned))
+        self.bed.kubectl(arguments, input)
     }
 
     /// Runs switchover as the administrator; what it printed, or what it failed with.

@@ -7,9 +7,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     fs,
-    io::Write,
     path::Path,
-    process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -40,7 +38,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{light::LightBed, pki::Authority, tools};
+use crate::{light::LightBed, pki::Authority};
 
 mod tidy;
 
@@ -130,17 +128,8 @@ async fn change(pods: &Api<Pod>, recorded: &Recorded) -> Result<()> {
 
 /// Creates what the manifest says; the names of its reviews.
 fn create_workloads(bed: &LightBed) -> Result<Vec<String>> {
-    let mut kubectl = Command::new(tools::kubectl()?)
-        .args(["create", "--namespace", NAMESPACE, "--filename", "-"])
-        .env("KUBECONFIG", bed.kubeconfig())
-        .env("HOME", bed.directory())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    kubectl.stdin.take().context("kubectl has no input")?.write_all(WORKLOADS.as_bytes())?;
     // It fails, because a few are refused; what was not recorded is missed later.
-    kubectl.wait()?;
+    bed.try_kubectl(&["create", "--namespace", NAMESPACE, "--filename", "-"], WORKLOADS)?;
     let named = WORKLOADS.split("review: ").skip(1);
     let mut names: Vec<String> =
         named.filter_map(|text| Some(text.split(['}', '\n']).next()?.trim().to_owned())).collect();
