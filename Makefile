@@ -96,7 +96,7 @@ tools: build
 images: $(IMAGES)
 
 target/images/switchover.tar: tools
-	@$(LAB) image --binary target/release/switchover --name lab.local/switchover:dev --out $@
+	@$(LAB) image --binary target/release/switchover --binary target/release/switchover-agent --name lab.local/switchover:dev --out $@
 
 target/images/shop.tar: tools
 	@$(LAB) image --binary target/release/shop --name lab.local/shop:dev --out $@

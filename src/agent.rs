@@ -34,6 +34,9 @@ use crate::{
     watch::{Changed, Health, Table},
 };
 
+/// The program that is the agent and nothing else.
+pub const PROGRAM: &str = "switchover-agent";
+
 /// How the agent runs.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {

@@ -38,6 +38,7 @@ pub mod cluster;
 pub mod decide;
 pub mod explain;
 pub mod metrics;
+pub mod process;
 pub mod record;
 pub mod replay;
 pub mod status;

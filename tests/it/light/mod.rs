@@ -17,6 +17,7 @@ mod labels;
 mod many;
 mod movement;
 mod operator;
+mod programs;
 mod removal;
 mod rights;
 mod sql;

@@ -32,15 +32,18 @@ pub struct Image {
 pub const NONROOT: &str = "65532:65532";
 
 impl Image {
-    /// An image of one dynamically linked program at /usr/local/bin, run without rights.
-    pub fn of_program(base: &Path, program: &Path, reference: &str) -> Result<Image> {
-        let name = program.file_name().context("the program has no file name")?.to_string_lossy();
-        let inside = format!("/usr/local/bin/{name}");
+    /// An image of dynamically linked programs at /usr/local/bin, which runs the first one without rights.
+    pub fn of_programs(base: &Path, programs: &[PathBuf], reference: &str) -> Result<Image> {
+        let inside = |program: &PathBuf| -> Result<(PathBuf, String)> {
+            let name = program.file_name().context("the program has no file name")?.to_string_lossy();
+            Ok((program.clone(), format!("/usr/local/bin/{name}")))
+        };
+        let binaries: Vec<_> = programs.iter().map(inside).collect::<Result<_>>()?;
         Ok(Image {
             base: Some(base.to_owned()),
-            binaries: vec![(program.to_owned(), inside.clone())],
+            entrypoint: binaries.iter().take(1).map(|(_, inside)| inside.clone()).collect(),
+            binaries,
             reference: reference.to_owned(),
-            entrypoint: vec![inside],
             user: NONROOT.to_owned(),
         })
     }

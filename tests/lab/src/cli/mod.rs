@@ -125,11 +125,11 @@ enum Verb {
     /// Do something to the database cluster
     #[command(subcommand)]
     Patroni(PatroniVerb),
-    /// Pack a program into an image archive, without a container builder
+    /// Pack programs into an image archive, without a container builder
     Image {
-        /// The program, dynamically linked to glibc or static
-        #[arg(long, value_name = "FILE")]
-        binary: PathBuf,
+        /// A program, dynamically linked to glibc or static; the first one is what the image runs
+        #[arg(long = "binary", value_name = "FILE", required = true)]
+        binaries: Vec<PathBuf>,
         /// The image's name, HOST/NAME:TAG
         #[arg(long)]
         name: String,
@@ -237,10 +237,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
             println!("the primary moved from {} to {} ({} ms)", done.from, done.to, done.took_ms);
         }
         Verb::Patroni(verb) => drop(Lab::attach(&state)?.patroni(verb.into())?),
-        Verb::Image { binary, name, out } => {
+        Verb::Image { binaries, name, out } => {
             let cache = Cache::from_environment()?;
             cache.require(&[cache.base_layer()])?;
-            Image::of_program(&cache.base_layer(), &binary, &name)?.write(&out)?;
+            Image::of_programs(&cache.base_layer(), &binaries, &name)?.write(&out)?;
             println!("{name} is in {}", out.display());
         }
         Verb::LoadImage { file } => Lab::attach(&state)?.load_image(&file)?,
