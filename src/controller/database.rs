@@ -7,6 +7,7 @@ mod history;
 mod tidy;
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -284,12 +285,13 @@ impl Task {
             self.tiers = tiers;
             self.evaluated = Some(now);
         }
-        let mut label_changes = std::collections::BTreeMap::new();
+        let mut label_changes = BTreeMap::new();
         if found.view.known().is_some() {
             let seen = labels::seen(&tables, &object, &self.tiers);
-            self.overwritten.extend(self.overwrites.look(seen, now));
-            label_changes = labels::changes(&tables, &object, &self.tiers);
-            label_changes.retain(|node, _| self.overwrites.may_write(node, now));
+            self.overwritten.extend(self.overwrites.look(&seen, now));
+            let changes = seen.iter().filter_map(|seen| Some((seen.node, labels::change(seen)?)));
+            let due = changes.filter(|(node, _)| self.overwrites.may_write(node, now));
+            label_changes = due.map(|(node, change)| (node.to_owned(), change)).collect();
         }
         if found.view.known().is_some() && label_changes.is_empty() && self.tiers.bounds.is_some() {
             self.relabelling = false;

@@ -12,10 +12,10 @@ use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::TaintRule},
     core::{
         doubt::Doubt,
-        overwrite::Seen,
+        overwrite::{Seen, Wanted},
         taint::TaintEffect,
         tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
-        workload::Node,
+        workload::{Node, Taint},
     },
     effect::{self, NodeChange},
     index::Tables,
@@ -91,46 +91,28 @@ pub(super) fn fresh_rtt_us(
     latency.spec.readings.iter().find(|reading| reading.host == host)?.rtt_us.map(u64::from)
 }
 
-/// The labels that are ours to write, as they are and as they should be.
-pub(super) fn seen<'a>(
-    tables: &'a Tables,
-    object: &DatabaseCluster,
-    map: &'a TierMap,
-) -> impl Iterator<Item = Seen<'a>> {
+/// What of every node is ours to write, as it is and as it should be.
+pub(super) fn seen<'a>(tables: &'a Tables, object: &DatabaseCluster, map: &TierMap) -> Vec<Seen<'a>> {
     let key = object.node_label();
-    tables.nodes.values().filter(|node| node.managed).map(move |node| Seen {
-        node: &node.name,
-        label: node.labels.get(&key).map(String::as_str),
-        wanted: map.tier(&node.name),
-    })
+    let taint = object.spec.taint.map(TaintRule::effect);
+    let look = |node: &'a Node| {
+        let ours = |taint: &&Taint| taint.key == key && Some(taint.value.as_str()) == Tier::Far.label();
+        Seen {
+            node: &node.name,
+            wanted: Wanted { tier: map.tier(&node.name), taint },
+            label: node.labels.get(&key).map(String::as_str),
+            taints: node.taints.iter().filter(ours).map(|taint| taint.effect.as_str()).collect(),
+        }
+    };
+    tables.nodes.values().filter(|node| node.managed).map(look).collect()
 }
 
-/// What differs between the nodes as they are and as they should be.
-pub(super) fn changes(tables: &Tables, object: &DatabaseCluster, map: &TierMap) -> BTreeMap<String, NodeChange> {
-    let key = object.node_label();
-    let effect = object.spec.taint.map(TaintRule::effect);
-    // What evicts is put on and taken off by the movement's rules (`core::taint`): here either is right.
-    let taint = effect.map(TaintEffect::without_eviction);
-    let change = |node: &Node| {
-        let tier = map.tier(&node.name);
-        let labelled = node.labels.get(&key).map(String::as_str) == tier.label();
-        let ours = |t: &&crate::core::workload::Taint| t.key == key && Some(t.value.as_str()) == Tier::Far.label();
-        let has: Vec<&str> = node.taints.iter().filter(ours).map(|taint| taint.effect.as_str()).collect();
-        let right = |effect: Option<TaintEffect>| {
-            let wanted = effect.filter(|_| tier == Tier::Far).map(TaintEffect::as_str);
-            has == wanted.into_iter().collect::<Vec<_>>()
-        };
-        let retaint = !right(taint) && !right(effect);
-        // A label that was never ours to write is not removed either: unknown means that we say nothing.
-        let relabel = !labelled && tier != Tier::Unknown;
-        (relabel || retaint).then_some(NodeChange { tier, taint, retaint })
-    };
-    tables
-        .nodes
-        .values()
-        .filter(|node| node.managed)
-        .filter_map(|node| Some((node.name.clone(), change(node)?)))
-        .collect()
+/// What differs between a node as it is and as it should be. A taint that evicts is not put on here.
+pub(super) fn change(seen: &Seen<'_>) -> Option<NodeChange> {
+    let Wanted { tier, taint } = seen.wanted;
+    let retaint = !seen.tainted();
+    let change = NodeChange { tier, taint: taint.map(TaintEffect::without_eviction), retaint };
+    (retaint || !seen.labelled()).then_some(change)
 }
 
 /// Makes the changes: new closely nodes first, so that there is somewhere to go, then the rest. What fails is seen

@@ -98,7 +98,11 @@ impl ControllerMetrics {
         registry.register("nodes", "Nodes by tier", m.nodes);
         registry.register("ignored_readings", "Nodes whose reading is not believed, by reason", m.ignored);
         registry.register("node_label_writes", "Label changes that were sent, by outcome", m.label_writes);
-        registry.register("labels_overwritten", "Labels that were right and that others changed", m.labels_overwritten);
+        registry.register(
+            "labels_overwritten",
+            "Nodes whose label or taint was right and was changed by others",
+            m.labels_overwritten,
+        );
         registry.register("moves", "Moves that were sent, by the API server's answer", m.moves);
         registry.register("moves_ended", "Moves that are over, by how they ended", m.move_ends);
         let help = "Time from an eviction to the end of the move";

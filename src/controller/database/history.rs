@@ -169,7 +169,7 @@ impl Task {
         self.notice(true, "ReadingIgnored", note);
     }
 
-    /// Logs the labels that somebody else changed, and tells people.
+    /// Logs the labels and taints that somebody else changed, and tells people.
     pub(super) fn tell_overwritten(&mut self, key: &str) {
         let new = std::mem::take(&mut self.overwritten);
         if new.is_empty() {
@@ -177,10 +177,10 @@ impl Task {
         }
         self.shared.metrics.overwritten(&self.name, new.len());
         let what = listed(&new);
-        tracing::warn!(database = self.name, label = key, nodes = new.len(), what, "somebody else changed labels");
+        tracing::warn!(database = self.name, label = key, nodes = new.len(), what, "somebody else changed nodes");
         let note = format!(
-            "somebody else changed the label {key}, which is put back; annotate the node {}: \"false\" to keep a value \
-             of your own: {what}",
+            "somebody else changed the label or taint {key}, which is put back; annotate the node {}: \"false\" to keep \
+             one of your own: {what}",
             keys::MANAGE
         );
         self.notice(true, "LabelPutBack", note);

@@ -1,5 +1,6 @@
 //! Nodes bear the tier of their distance to the primary.
 
+use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use switchover::api::keys;
@@ -147,30 +148,41 @@ fn an_agent_that_lies_changes_nobody_elses_tier() {
 }
 
 #[test]
-fn a_label_that_somebody_removed_or_changed_is_put_back() {
+fn a_label_or_taint_that_somebody_removed_or_changed_is_put_back() {
     scene("put-back", async |scene| {
         scene.nodes(&[1, 2, 3], 1).await?;
         let patroni = Patroni::start(scene.name).await?;
-        scene.database(&patroni, json!({})).await?;
+        scene.database(&patroni, json!({"taint": {"effect": "PreferNoSchedule"}})).await?;
         scene.labelled(NEAR_PG1).await?;
+        scene.tainted("dc3-1=PreferNoSchedule").await?;
         // What is overwritten before the controller has seen it right can't be told from its own label on the way.
         eventually("the controller to see its labels", true, async || {
             Ok(scene.status().await?.failovers.first().is_some_and(|failover| failover.labelled_at.is_some()))
         })
         .await?;
         let key = keys::default_node_label(scene.name);
+        let taint = json!([{"key": &key, "value": "far", "effect": "PreferNoSchedule"}]);
         for (node, value) in [("dc1-1", Value::Null), ("dc2-1", json!("near")), ("dc3-1", json!("closely"))] {
             scene.patch_node(node, json!({"metadata": {"labels": {&key: value}}})).await?;
         }
-        scene.labelled(NEAR_PG1).await?;
         // Several may be told of in one event.
-        let did = ["dc1-1: closely was removed", "dc2-1: intermediate became near", "dc3-1: far became closely"];
-        let told = did.map(|did| format!("{}-{did}", scene.name)).to_vec();
-        eventually("an event that tells of each", told.clone(), async || {
-            let notes = scene.events(scene.name, "LabelPutBack").await?.join("\n");
-            Ok(told.iter().filter(|did| notes.contains(*did)).cloned().collect())
-        })
-        .await
+        let told = async |did: &[&str]| -> Result<()> {
+            let told: Vec<String> = did.iter().map(|did| format!("{}-{did}", scene.name)).collect();
+            eventually("an event that tells of each", told.clone(), async || {
+                let notes = scene.events(scene.name, "LabelPutBack").await?.join("\n");
+                Ok(told.iter().filter(|did| notes.contains(*did)).cloned().collect())
+            })
+            .await
+        };
+        told(&["dc1-1: closely was removed", "dc2-1: intermediate became near", "dc3-1: far became closely"]).await?;
+        scene.labelled(NEAR_PG1).await?;
+
+        for (node, taints) in [("dc1-1", taint), ("dc3-1", json!([]))] {
+            scene.patch_node(node, json!({"spec": {"taints": taints}})).await?;
+        }
+        told(&["dc1-1: the taint PreferNoSchedule was added", "dc3-1: its taint was removed"]).await?;
+        scene.tainted("dc3-1=PreferNoSchedule").await?;
+        scene.labelled(NEAR_PG1).await
     });
 }
 
