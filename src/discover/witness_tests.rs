@@ -188,7 +188,7 @@ async fn a_primary_out_of_our_sight_is_seen_by_the_witness_and_a_silent_witness_
     assert_eq!((known(&state), state.view.why.contains("witness")), (Some(("pg1", 1)), false));
 
     ours1.says("/primary", Reply::Hang);
-    let seen = "as the witness sees it; 1 of 2 members answer, and pg1 only to the witness";
+    let seen = "as the witness sees it; 1 of 2 members answers, and pg1 only to the witness";
     let state = until(&handle, seen, |state| state.view.why.ends_with(seen)).await;
     assert_eq!((known(&state), state.view.epoch), (Some(("pg1", 1)), 1));
 

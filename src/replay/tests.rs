@@ -47,7 +47,7 @@ fn one_json_object_for_each_change_with_its_keys_in_order() {
         printed.out,
         concat!(
             r#"{"t":0.011,"state":"Unknown","primary":null,"timeline":null,"epoch":0,"frozen":[],"#,
-            r#""why":"none of the 1 members that answer is primary, of 1 known","move":null}"#,
+            r#""why":"the only member that answers is not primary, of 1 known","move":null}"#,
             "\n",
             r#"{"t":0.018,"state":"Known","primary":"pg2","timeline":3,"epoch":1,"frozen":[],"#,
             r#""why":"pg2 (timeline 3) is primary: it holds the leader lock and its PostgreSQL is running; "#,
@@ -78,12 +78,12 @@ fn a_text_for_people() {
     assert_eq!(
         print(&text, Output::Text, true).unwrap().out,
         "    0.000 s  Known       a (timeline 1)      epoch 1  a (timeline 1) is primary: it holds the leader lock and \
-         its PostgreSQL is running; 1 of 1 members answer; not for long enough to move pods\n    \
+         its PostgreSQL is running; 1 of 1 members answers; not for long enough to move pods\n    \
          7.500 s  Known       a (timeline 1)      epoch 1  a (timeline 1) is primary: it holds the leader lock and its \
-         PostgreSQL is running; 1 of 1 members answer; frozen: pause\n"
+         PostgreSQL is running; 1 of 1 members answers; frozen: pause\n"
     );
     let calm = print(&text, Output::Text, false).unwrap().out;
-    assert!(calm.lines().next().unwrap().ends_with("1 of 1 members answer"), "{calm}");
+    assert!(calm.lines().next().unwrap().ends_with("1 of 1 members answers"), "{calm}");
 }
 
 /// `"8.331 Known 38.331 pg1"` for each line.

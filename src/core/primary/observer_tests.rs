@@ -103,7 +103,7 @@ fn sentences_say_what_only_the_witness_sees() {
             format!("pg1=refused pg2=refused {PG3}"),
             format!("{PG1} pg2=503/running/replica/1 {PG3}"),
             "pg1 (timeline 1) is primary: it holds the leader lock and its PostgreSQL is running, as the witness sees it; 1 \
-             of 3 members answer, and pg1, pg2 only to the witness",
+             of 3 members answers, and pg1, pg2 only to the witness",
         ),
         (
             format!("{PG1} pg2=refused {PG3}"),

@@ -319,9 +319,9 @@ fn a_member_out_of_reach_proves_nothing() {
 fn who_does_not_answer_is_named_with_the_reason() {
     for (said, expected) in [
         ("pg2=503/running/replica/1", "2 of 2 members answer"),
-        ("pg2=pending", "1 of 2 members answer"),
-        ("pg2=refused", "1 of 2 members answer; no answer from pg2 (refused)"),
-        ("pg2=refused pg3=timeout", "1 of 3 members answer; no answer from pg2 (refused), pg3 (timeout)"),
+        ("pg2=pending", "1 of 2 members answers"),
+        ("pg2=refused", "1 of 2 members answers; no answer from pg2 (refused)"),
+        ("pg2=refused pg3=timeout", "1 of 3 members answers; no answer from pg2 (refused), pg3 (timeout)"),
         (
             "pg2=503/running/replica/1 http://a:8008=unresolved http://b:8008=unresolved",
             "2 of 2 members answer; no answer from http://a:8008, http://b:8008 (unresolved)",

@@ -226,7 +226,8 @@ impl PrimaryTracker {
                 let ours = answering - witnessed.len();
                 // Nobody knows which member a silent address without a name would lead to.
                 let total = members.iter().filter(|(name, m)| m.body.is_some() || !is_address(name)).count();
-                let mut text = format!("{primary} is primary: {because}; {ours} of {total} members answer");
+                let answer = if ours == 1 { "answers" } else { "answer" };
+                let mut text = format!("{primary} is primary: {because}; {ours} of {total} members {answer}");
                 if !witnessed.is_empty() {
                     text += &format!(", and {} only to the witness", witnessed.join(", "));
                 }
@@ -264,17 +265,21 @@ impl PrimaryTracker {
                 Absence::Standby(name) => {
                     format!("{name} leads a standby cluster, which has no primary until it is promoted")
                 }
-                Absence::LastSilent(name) => format!(
-                    "{name}, the last primary, doesn't answer{}, and none of the {answering} members that answer is \
-                     primary",
-                    silence(name)
-                ),
-                Absence::NobodyAnswers => format!("no member answers: {}", silent(members, |_| true)),
-                Absence::NobodyIsPrimary => {
-                    format!("none of the {answering} members that answer is primary, of {} known", members.len())
+                Absence::LastSilent(name) => {
+                    format!("{name}, the last primary, doesn't answer{}, and {}", silence(name), nobody(answering))
                 }
+                Absence::NobodyAnswers => format!("no member answers: {}", silent(members, |_| true)),
+                Absence::NobodyIsPrimary => format!("{}, of {} known", nobody(answering), members.len()),
             },
         }
+    }
+}
+
+/// That none of so many is primary.
+fn nobody(answering: usize) -> String {
+    match answering {
+        1 => "the only member that answers is not primary".to_owned(),
+        _ => format!("none of the {answering} members that answer is primary"),
     }
 }
 

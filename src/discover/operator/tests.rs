@@ -178,13 +178,13 @@ fn cloud_native_pg_from_a_switchover_to_a_dead_primary() {
     play.believed(
         "Known orders-1@2 e3",
         &format!(
-            "orders-1 (timeline 2) is primary: {CNPG}; 1 of 2 members answer; no answer from orders-2 (its pod has ended, \
+            "orders-1 (timeline 2) is primary: {CNPG}; 1 of 2 members answers; no answer from orders-2 (its pod has ended, \
              and still bears the primary's label)"
         ),
     );
     play.cluster("orders-1", "orders-1", 3);
     play.gone("orders-2");
-    play.believed("Known orders-1@3 e3", &format!("orders-1 (timeline 3) is primary: {CNPG}; 1 of 1 members answer"));
+    play.believed("Known orders-1@3 e3", &format!("orders-1 (timeline 3) is primary: {CNPG}; 1 of 1 members answers"));
     play.gone("orders-1");
     play.believed(
         "Unknown orders-1@3 e3",
@@ -217,12 +217,12 @@ fn operators_with_patroni_from_a_failover_to_a_lock_that_ran_out() {
             "orders-0 still bears the primary's label, but no Endpoints or ConfigMap of Patroni's names a leader",
         );
         play.lock(object, name, "orders-0", 1);
-        let known = |member: &str, timeline: u64, answering: u8| {
-            format!("{member} (timeline {timeline}) is primary: {PATRONI}; {answering} of 2 members answer")
+        let known = |member: &str, timeline: u64, answering: &str| {
+            format!("{member} (timeline {timeline}) is primary: {PATRONI}; {answering}")
         };
-        play.believed("Known orders-0@1 e1", &known("orders-0", 1, 2));
+        play.believed("Known orders-0@1 e1", &known("orders-0", 1, "2 of 2 members answer"));
         play.object(object, config, settings(true), Value::Null);
-        play.believed("Known orders-0@1 e1 [pause]", &known("orders-0", 1, 2));
+        play.believed("Known orders-0@1 e1 [pause]", &known("orders-0", 1, "2 of 2 members answer"));
         play.object(object, config, settings(false), Value::Null);
 
         // Its node is lost, and the other one takes over.
@@ -236,7 +236,7 @@ fn operators_with_patroni_from_a_failover_to_a_lock_that_ran_out() {
         play.pod("orders-1", "Ready", word, says(word, "running", 2));
         play.believed(
             "Known orders-1@2 e2",
-            &(known("orders-1", 2, 1)
+            &(known("orders-1", 2, "1 of 2 members answers")
                 + "; no answer from orders-0 (its pod is not Ready, and still bears the primary's label)"),
         );
 
@@ -244,7 +244,10 @@ fn operators_with_patroni_from_a_failover_to_a_lock_that_ran_out() {
         play.pod("orders-0", "Ready", word, says(word, "running", 1));
         play.believed(
             "Known orders-1@2 e2",
-            &format!("{}; orders-0 (timeline 1) still acts as primary and is not believed", known("orders-1", 2, 2)),
+            &format!(
+                "{}; orders-0 (timeline 1) still acts as primary and is not believed",
+                known("orders-1", 2, "2 of 2 members answer")
+            ),
         );
         play.pod("orders-0", "Ready", "replica", says("replica", "running", 2));
 
@@ -255,7 +258,7 @@ fn operators_with_patroni_from_a_failover_to_a_lock_that_ran_out() {
             "orders-1 holds the leader lock, but hasn't renewed it for 31 s (ttl 30 s)",
         );
         play.lock(object, name, "orders-1", 3);
-        play.believed("Known orders-1@2 e2", &known("orders-1", 2, 2));
+        play.believed("Known orders-1@2 e2", &known("orders-1", 2, "2 of 2 members answer"));
         play.pod("orders-1", "Ready", word, says(word, "crashed", 2));
         play.believed(
             "Degraded orders-1@2 e2",
@@ -305,7 +308,7 @@ fn the_lock_that_was_left_behind_does_not_count() {
     play.lock("ConfigMap", "orders-leader", "orders-0", 2);
     play.believed(
         "Known orders-0@1 e1",
-        &format!("orders-0 (timeline 1) is primary: {PATRONI}; 1 of 1 members answer"),
+        &format!("orders-0 (timeline 1) is primary: {PATRONI}; 1 of 1 members answers"),
     );
 }
 

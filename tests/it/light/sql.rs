@@ -119,7 +119,7 @@ fn without_timelines_whoever_takes_writes_is_followed_and_two_who_do_are_a_split
         first.set_read_only(false)?;
         scene.labelled(NEAR_FIRST).await?;
         let refused = "no answer from db2 (Connection refused (os error 111))";
-        scene.believed("Known", &format!("db1 {known}; 1 of 2 members answer; {refused}")).await?;
+        scene.believed("Known", &format!("db1 {known}; 1 of 2 members answers; {refused}")).await?;
 
         // Nobody has told it, and nothing tells which of both came later.
         second.start().await?;
