@@ -123,7 +123,11 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    match innermost.downcast_ref::<std::io::Error>() {
+        // rustls' own words are a link to its manual.
+        Some(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
+        _ => innermost.to_string(),
+    }
 }
 
 /// What [`Table::apply`] changed.

@@ -109,11 +109,11 @@ impl Credentials {
     pub fn explain_silence(&self, cause: &str) -> String {
         match &self.identity {
             None => format!(
-                "closed the connection without an answer ({cause}): if it asks for a client certificate, write {}",
+                "gave no answer ({cause}): if it asks for a client certificate, write {}",
                 into(&self.places.identity)
             ),
             Some(_) => format!(
-                "closed the connection without an answer ({cause}): its log says why, such as a client certificate that \
+                "gave no answer ({cause}): its log says why, such as a client certificate that \
                  it doesn't accept"
             ),
         }
