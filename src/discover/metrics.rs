@@ -55,6 +55,7 @@ pub struct Metrics {
     durations: Family<Database, Histogram, fn() -> Histogram>,
     states: Family<State, Gauge>,
     frozen: Family<Database, Gauge>,
+    stale: Family<Database, Gauge>,
     epochs: Family<Database, GaugeU64>,
     timelines: Family<Database, GaugeU64>,
     credentials_failing: Family<Database, Gauge>,
@@ -76,6 +77,7 @@ impl Metrics {
             durations: Family::new_with_constructor(duration_histogram),
             states: Family::default(),
             frozen: Family::default(),
+            stale: Family::default(),
             epochs: Family::default(),
             timelines: Family::default(),
             credentials_failing: Family::default(),
@@ -107,6 +109,11 @@ impl Metrics {
             "primary_frozen",
             "Number of reasons for which nothing may be moved, as far as the database goes",
             metrics.frozen.clone(),
+        );
+        registry.register(
+            "primary_stale_members",
+            "Number of members that act as primary, or may, and are not believed",
+            metrics.stale.clone(),
         );
         registry.register(
             "primary_epoch",
@@ -161,6 +168,7 @@ impl Metrics {
         }
         let database = Database { database: database.to_owned() };
         self.frozen.get_or_create(&database).set(i64::try_from(view.frozen.len()).unwrap_or(i64::MAX));
+        self.stale.get_or_create(&database).set(i64::try_from(view.stale.len()).unwrap_or(i64::MAX));
         self.epochs.get_or_create(&database).inner().store(view.epoch, Ordering::Relaxed);
         if let Some(timeline) = view.last.as_ref().and_then(Primary::timeline_if_any) {
             self.timelines.get_or_create(&database).inner().store(timeline, Ordering::Relaxed);
@@ -204,6 +212,7 @@ impl Metrics {
         let database = Database { database: database.to_owned() };
         self.durations.remove(&database);
         self.frozen.remove(&database);
+        self.stale.remove(&database);
         self.epochs.remove(&database);
         self.timelines.remove(&database);
         self.credentials_failing.remove(&database);

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{DiscoveryState, Member, Metrics, Word, described, witness::Testimony};
 use crate::{
-    core::primary::{Answer, Belief, Observation, PrimaryTracker},
+    core::primary::{Answer, Belief, Observation, PrimaryTracker, PrimaryView},
     credentials::Standing,
 };
 
@@ -116,7 +116,8 @@ impl Publisher {
                 lost: before.known().is_some() && state.view.known().is_none(),
                 changed: before.epoch != state.view.epoch,
             };
-            (news, before.state != state.view.state || before.frozen != state.view.frozen)
+            let told = |view: &PrimaryView| (view.state.clone(), view.frozen.clone(), view.stale.clone());
+            (news, told(before) != told(&state.view))
         };
         if changed {
             tracing::info!(

@@ -47,7 +47,7 @@ fn one_json_object_for_each_change_with_its_keys_in_order() {
         printed.out,
         concat!(
             r#"{"t":0.011,"state":"Unknown","primary":null,"timeline":null,"epoch":0,"frozen":[],"#,
-            r#""why":"the only member that answers is not primary, of 1 known","move":null}"#,
+            r#""why":"the only member is not primary","move":null}"#,
             "\n",
             r#"{"t":0.018,"state":"Known","primary":"pg2","timeline":3,"epoch":1,"frozen":[],"#,
             r#""why":"pg2 (timeline 3) is primary: it holds the leader lock and its PostgreSQL is running; "#,

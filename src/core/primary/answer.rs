@@ -206,6 +206,11 @@ impl Member {
         self.refuses() || (claim.timeline == 0 && self.is_stale())
     }
 
+    /// Whether it may be writing as a primary, whatever Patroni's lock says.
+    pub fn may_be_writable(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| body.may_run() && body.acts_as_primary())
+    }
+
     /// See [`MemberBody::acts_as_primary`].
     pub fn acts_as_primary(&self) -> bool {
         self.body.as_ref().is_some_and(MemberBody::acts_as_primary)

@@ -35,6 +35,8 @@ pub(super) enum Absence {
     OldTimeline(Primary),
     /// A standby cluster has no primary.
     Standby(String),
+    /// A member runs as primary that never had the leader lock, as far as anybody saw.
+    WithoutLock(Primary),
     /// The last primary doesn't answer, and nobody else is primary.
     LastSilent(String),
     NobodyAnswers,
@@ -93,8 +95,14 @@ pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
     let identities: BTreeSet<&str> = confirmed.iter().filter_map(|p| members[&p.name].system_identifier()).collect();
     let believed = belief.system_identifier.as_deref();
     let renewed = identities.iter().any(|id| believed.is_some_and(|believed| believed != *id));
-    if identities.len() > 1 || (renewed && !identities.iter().all(|id| made_anew(members, id))) {
-        return Verdict::SplitBrain { claimants: confirmed, because: Split::Identity };
+    // One that fell silent, and that another one follows after a pause, was succeeded.
+    let silent = |last: &Primary| {
+        matches!(members.get(&last.name).map(|member| &member.standing), None | Some(Standing::Silent(_)))
+    };
+    let in_office = belief.last().filter(|last| renewed && !*vacant && silent(last) && !dismissed.contains(last));
+    if identities.len() > 1 || in_office.is_some() || (renewed && !identities.iter().all(|id| made_anew(members, id))) {
+        let claimants = confirmed.into_iter().chain(in_office).collect();
+        return Verdict::SplitBrain { claimants, because: Split::Identity };
     }
     // Timelines of a database that was made anew start over, and nobody of the old one has a claim on it.
     let forgotten = Belief { primary: belief.primary.clone(), ..Belief::default() };
@@ -112,11 +120,9 @@ pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
     };
     let mut claimants = leaders.clone();
     claimants.extend(belief.contested.iter().filter(unrefuted).cloned());
-    // But one that fell silent, and that another one follows after a pause, was succeeded. A primary that crashes before
-    // anybody follows it takes its timeline with it, and the next one begins another of the same number.
-    let succeeded = |last: &Primary| {
-        *vacant && matches!(members.get(&last.name).map(|m| &m.standing), None | Some(Standing::Silent(_)))
-    };
+    // A primary that crashes before anybody follows it takes its timeline with it, and the next one begins another of the
+    // same number.
+    let succeeded = |last: &Primary| *vacant && silent(last);
     let last = belief
         .last()
         .filter(|last| !leaders.is_empty() && !dismissed.contains(last) && unrefuted(&last) && !succeeded(last));
@@ -197,6 +203,9 @@ fn without_leader(belief: &Belief, members: &Members, outdated: Option<&Primary>
     }
     if members.values().all(|m| m.body.is_none()) {
         return Verdict::Unknown(Absence::NobodyAnswers);
+    }
+    if let Some(primary) = without_lock(members).max_by_key(|primary| primary.timeline) {
+        return Verdict::Unknown(Absence::WithoutLock(primary));
     }
     match last.filter(|name| members.get(*name).is_none_or(|m| m.body.is_none())) {
         Some(name) => Verdict::Unknown(Absence::LastSilent(name.to_owned())),

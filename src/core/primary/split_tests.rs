@@ -26,6 +26,21 @@ fn a_primary_that_may_be_writable_has_not_given_way() {
         &[("pg1=503/unknown/primary pg2=200/running/primary/3", "Known pg2@3 e1")],
     );
     assert!(view.why.ends_with("; pg1 may still act as primary and is not believed"), "{}", view.why);
+    let view = tell(
+        "nor does one that still has the lock, or had it a moment ago",
+        belief("pg1", 2),
+        &[("pg1=200/unknown/primary pg2=200/running/primary/3", "Known pg2@3 e2")],
+    );
+    assert!(view.why.ends_with("; pg1 may still act as primary and is not believed"), "{}", view.why);
+    tell(
+        "on a higher timeline nothing moves, and nobody is believed that never had the lock",
+        belief("pg1", 2),
+        &[
+            ("pg1=200/running/primary/2 pg2=503/running/primary/3", "Known pg1@2 e1 [split_brain]"),
+            ("pg1=200/running/primary/2 pg2=503/running/primary/3+pause", "Known pg1@2 e1 [pause]"),
+            ("pg1=200/running/primary/2 pg2=503/running/replica/2", "Known pg1@2 e1"),
+        ],
+    );
     tell(
         "a person decides between two of which one lost the lock",
         belief("pg2", 2),
@@ -216,6 +231,27 @@ fn one_database_one_identity() {
             ("pg1=200/running/primary/1+id:2 pg2=503/running/replica/1+id:2 pg3=timeout", "Known pg1@1 e1"),
             ("pg1=200/running/primary/1+id:2 pg2=timeout pg3=timeout", "Known pg1@1 e1"),
         ],
+    );
+    let (pg1, others) = ("pg1=200/running/primary/2", "pg2=503/running/replica/1+id:2 pg3=200/running/primary/1+id:2");
+    let (both, alone) = (format!("{pg1} {others}"), format!("pg1=timeout {others}"));
+    let split = "SplitBrain pg1@2 pg3@1 e1 [split_brain,system_identifier]";
+    tell(
+        "made anew beside the old primary: one answer that is missing is no abdication",
+        belief("pg1", 2),
+        &[
+            (&both, split),
+            (&alone, split),
+            (&both, split),
+            ("pg1=timeout pg2=timeout pg3=timeout", "Unknown e1"),
+            (&both, split),
+            (&alone, split),
+            (&format!("pg1=503/running/replica/1+id:2 {others}"), "Known pg3@1 e2"),
+        ],
+    );
+    tell(
+        "made anew beside the old primary: a person decides",
+        belief("pg1", 2),
+        &[(&both, split), ("accept pg3", ""), (&alone, "Known pg3@1 e2")],
     );
     tell(
         "restored on an older timeline: a person must say so",

@@ -75,7 +75,9 @@ impl PrimaryTracker {
             _ => self.known_since = None,
         }
         let known = matches!(verdict, Verdict::Known(_));
-        self.past.vacant = !known && (self.past.vacant || judge::confirmed(&members).is_empty());
+        let confirmed = judge::confirmed(&members);
+        let lasts = self.past.belief.last().is_some_and(|last| confirmed.contains(&last));
+        self.past.vacant = !known && !lasts && (self.past.vacant || confirmed.is_empty());
         match &verdict {
             Verdict::SplitBrain { claimants, because: Split::SameTimeline } => {
                 // Who never held the lock on this timeline claims it only for as long as it is seen to.
@@ -152,7 +154,7 @@ impl PrimaryTracker {
         let stale = self.stale(&state, members);
         PrimaryView {
             why: self.why(verdict, members, &stale),
-            frozen: self.frozen(&state, members),
+            frozen: self.frozen(&state, &stale, members),
             stale,
             state,
             last: self.past.belief.last(),
@@ -170,15 +172,19 @@ impl PrimaryTracker {
     /// Members that act as primary although another one is known to be it.
     fn stale(&self, state: &PrimaryState, members: &Members) -> Vec<Primary> {
         let PrimaryState::Known(primary) = state else { return Vec::new() };
-        let acting = |(name, member): (&String, &Member)| match member.standing {
-            Standing::Confirmed { timeline } => Some(Primary { name: name.clone(), timeline }),
-            Standing::Stale { timeline } => Some(Primary { name: name.clone(), timeline: timeline.unwrap_or(0) }),
-            _ => None,
+        let acting = |(name, member): (&String, &Member)| {
+            let timeline = match member.standing {
+                Standing::Confirmed { timeline } => timeline,
+                Standing::Stale { timeline } => timeline.unwrap_or(0),
+                Standing::Troubled if member.may_be_writable() => 0,
+                _ => return None,
+            };
+            Some(Primary { name: name.clone(), timeline })
         };
         members.iter().filter_map(acting).filter(|other| other.name != primary.name).collect()
     }
 
-    fn frozen(&self, state: &PrimaryState, members: &Members) -> Vec<FrozenReason> {
+    fn frozen(&self, state: &PrimaryState, stale: &[Primary], members: &Members) -> Vec<FrozenReason> {
         let body = |name: &str| members.get(name).and_then(|m| m.body.as_ref());
         let primary_saw_store_s = match state {
             PrimaryState::Known(primary) => body(&primary.name).and_then(|body| body.dcs_last_seen_s),
@@ -200,22 +206,37 @@ impl PrimaryTracker {
                 believed.is_some() && body.system_identifier.is_some() && body.system_identifier.as_ref() != believed
             })),
         ];
-        let split = matches!(state, PrimaryState::SplitBrain(_)).then_some(FrozenReason::SplitBrain);
         let applies = |reason: &FrozenReason| match reason {
             FrozenReason::ClusterUnlocked(by)
             | FrozenReason::Paused(by)
             | FrozenReason::Failsafe(by)
             | FrozenReason::OtherDatabase(by) => !by.is_empty(),
-            FrozenReason::SplitBrain => true,
+            FrozenReason::SplitBrain => false,
         };
-        split.into_iter().chain(reasons).filter(applies).collect()
+        let mut reasons: Vec<FrozenReason> = reasons.into_iter().filter(applies).collect();
+        let split = match state {
+            PrimaryState::SplitBrain(_) => true,
+            // Without the lock it may be writable, and isn't outbid: somebody promoted it behind Patroni's back. Where
+            // something else freezes (a pause) people are at it.
+            PrimaryState::Known(primary) => {
+                let outbids = |other: &Primary| other.timeline > primary.timeline && members[&other.name].is_stale();
+                reasons.is_empty() && stale.iter().any(outbids)
+            }
+            _ => false,
+        };
+        if split {
+            reasons.insert(0, FrozenReason::SplitBrain);
+        }
+        reasons
     }
 
     fn why(&self, verdict: &Verdict, members: &Members, stale: &[Primary]) -> String {
         let answering = members.values().filter(|m| m.body.is_some()).count();
         let silence = |name: &str| match members.get(name).map(|m| &m.standing) {
-            Some(Standing::Silent(error)) => format!(" ({error})"),
-            _ => String::new(),
+            // What comes instead of an answer is said by its own verb.
+            Some(Standing::Silent(error)) if error.starts_with("answered ") => error.clone(),
+            Some(Standing::Silent(error)) => format!("doesn't answer ({error})"),
+            _ => "doesn't answer".to_owned(),
         };
         let because = |name: &str| members.get(name).map_or("", |member| member.because.as_str());
         match verdict {
@@ -242,16 +263,19 @@ impl PrimaryTracker {
             }
             Verdict::Promoting { member } | Verdict::Degraded { member } => format!("{member} {}", because(member)),
             Verdict::SplitBrain { claimants, because } => {
-                let act = if claimants.len() == 1 { "acts" } else { "act" };
-                let claimants: Vec<_> = claimants.iter().map(ToString::to_string).collect();
-                let claimants = claimants.join(" and ");
+                let alone = claimants.len() == 1;
+                let claimants = enumerated(claimants.iter().map(ToString::to_string).collect());
                 match because {
                     Split::SameTimeline => {
                         format!("split brain: {claimants} may each be the primary; none is believed")
                     }
+                    Split::Identity if alone => format!(
+                        "split brain: {claimants} acts as primary, but its database_system_identifier is not the one \
+                         known; it is not believed"
+                    ),
                     Split::Identity => format!(
-                        "split brain: {claimants} {act} as primary with a database_system_identifier that differs \
-                         between members or from the one known; none is believed"
+                        "split brain: {claimants} may each be the primary, with a database_system_identifier that \
+                         differs between them or from the one known; none is believed"
                     ),
                 }
             }
@@ -265,11 +289,18 @@ impl PrimaryTracker {
                 Absence::Standby(name) => {
                     format!("{name} leads a standby cluster, which has no primary until it is promoted")
                 }
+                Absence::WithoutLock(primary) => {
+                    format!("{primary} runs as primary without the leader lock, and is not believed")
+                }
                 Absence::LastSilent(name) => {
-                    format!("{name}, the last primary, doesn't answer{}, and {}", silence(name), nobody(answering))
+                    format!("{name}, the last primary, {}, and {}", silence(name), nobody(answering))
                 }
                 Absence::NobodyAnswers => format!("no member answers: {}", silent(members, |_| true)),
-                Absence::NobodyIsPrimary => format!("{}, of {} known", nobody(answering), members.len()),
+                Absence::NobodyIsPrimary => match (answering, members.len()) {
+                    (1, 1) => "the only member is not primary".to_owned(),
+                    (1, known) => format!("of {known} members only one answers, and it is not primary"),
+                    (_, known) => format!("{}, of {known} known", nobody(answering)),
+                },
             },
         }
     }
@@ -280,6 +311,14 @@ fn nobody(answering: usize) -> String {
     match answering {
         1 => "the only member that answers is not primary".to_owned(),
         _ => format!("none of the {answering} members that answer is primary"),
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn enumerated(mut names: Vec<String>) -> String {
+    match names.pop() {
+        Some(last) if !names.is_empty() => format!("{} and {last}", names.join(", ")),
+        last => last.unwrap_or_default(),
     }
 }
 
