@@ -15,6 +15,7 @@ use crate::{
         certificate,
         install::{self, Rotation},
     },
+    watch,
 };
 
 /// Why there is no cluster to talk to.
@@ -46,6 +47,20 @@ pub enum ClusterError {
 /// # Errors
 /// No configuration, or one that can't be used.
 pub async fn client(context: Option<&str>) -> Result<Client, ClusterError> {
+    // Longer than any watch is silent: the server ends them after 290 s.
+    made(context, Duration::from_secs(310)).await
+}
+
+/// The same for roles whose watches are all [`watch::attentive`], and whose requests are answered sooner.
+///
+/// # Errors
+/// Those of [`client`].
+pub async fn attentive_client() -> Result<Client, ClusterError> {
+    made(None, watch::SILENCE).await
+}
+
+/// `silence`: the longest pause between two parts of what a server sends.
+async fn made(context: Option<&str>, silence: Duration) -> Result<Client, ClusterError> {
     let mut config = match context {
         None => Config::infer().await?,
         Some(context) => {
@@ -55,6 +70,8 @@ pub async fn client(context: Option<&str>) -> Result<Client, ClusterError> {
     };
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
+    config.read_timeout = Some(silence);
+    config.reset_reader_on_write = true;
     Ok(Client::try_from(config)?)
 }
 

@@ -44,10 +44,10 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Resume(args) => decide::resume(&args).await?,
         Command::Uninstall(args) => uninstall::run(&args).await?,
         Command::Controller(args) => {
-            controller::run(args.config(), cluster::client(None).await?, until_terminated()?).await?;
+            controller::run(args.config(), cluster::attentive_client().await?, until_terminated()?).await?;
         }
         Command::Webhook(args) => {
-            webhook::run(args.config(), cluster::client(None).await?, until_terminated()?).await?
+            webhook::run(args.config(), cluster::attentive_client().await?, until_terminated()?).await?
         }
         Command::Witness(args) => witness::run(args.config()?, until_terminated()?).await?,
         Command::Agent(args) => agent::run(args.config(), cluster::client(None).await?, until_terminated()?).await?,

@@ -8,9 +8,10 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use futures::TryStreamExt;
+use futures::{Stream, TryStreamExt};
 use kube::{
     Api,
     core::DynamicObject,
@@ -65,6 +66,23 @@ impl Health {
     }
 }
 
+/// A watch is asked for anew this often, in seconds, where an old picture does harm. One that hangs (its API server lost its
+/// power, say) shows no error: it is noticed 5 s after this, when the server should have ended it, and what asks for the next
+/// one fails or is answered.
+const LASTS_S: u32 = 15;
+/// Nothing is read for at most this long from a server that keeps to [`LASTS_S`].
+pub const SILENCE: Duration = Duration::from_secs(2 * LASTS_S as u64);
+/// A watch that failed and then is silent is begun anew, after this …
+const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+/// … and, if that didn't help, after twice as long, up to this.
+const LAST_PATIENCE: Duration = Duration::from_secs(40);
+
+/// Of a watch that must not hang for long.
+#[must_use]
+pub fn attentive() -> watcher::Config {
+    watcher::Config::default().timeout(LASTS_S)
+}
+
 /// Follows `api` until the task is dropped, passing each event to `apply`. Errors are logged once when they begin and
 /// once when they end, and retried with kube's default backoff; they never end the watch. For metadata alone use `Api<PartialObjectMeta<K>>`.
 pub async fn run<K>(api: Api<K>, config: watcher::Config, health: Health, apply: impl FnMut(Event<K>))
@@ -72,7 +90,7 @@ where
     K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default,
 {
-    follow(watcher::watcher(api, config).default_backoff(), health, apply).await;
+    follow(|| watcher::watcher(api.clone(), config.clone()).default_backoff(), health, apply).await;
 }
 
 /// Like [`run`], for objects that are parsed one by one afterwards, so that one that can't be read stops no other.
@@ -82,18 +100,42 @@ pub async fn follow_dynamic(
     health: Health,
     apply: impl FnMut(Event<DynamicObject>),
 ) {
-    follow(watcher::watcher(api, config).default_backoff(), health, apply).await;
+    follow(|| watcher::watcher(api.clone(), config.clone()).default_backoff(), health, apply).await;
 }
 
-/// Like [`run`], for any stream of watch events.
-pub async fn follow<K>(
-    stream: impl futures::Stream<Item = Result<Event<K>, watcher::Error>>,
+/// Like [`run`], for any stream of watch events, which can be begun anew; until one of them ends.
+pub async fn follow<K, S>(begin: impl FnMut() -> S, health: Health, apply: impl FnMut(Event<K>))
+where
+    S: Stream<Item = Result<Event<K>, watcher::Error>>,
+{
+    follow_with(FIRST_PATIENCE, begin, health, apply).await;
+}
+
+async fn follow_with<K, S>(
+    first_patience: Duration,
+    mut begin: impl FnMut() -> S,
     health: Health,
     mut apply: impl FnMut(Event<K>),
-) {
-    let mut stream = std::pin::pin!(stream);
+) where
+    S: Stream<Item = Result<Event<K>, watcher::Error>>,
+{
+    let mut patience = first_patience;
+    let mut stream = Box::pin(begin());
     loop {
-        match stream.try_next().await {
+        let next = if health.failure().is_some() {
+            // kube tells that a watch failed, but not that it goes on: that shows only with the next event, and of objects
+            // that nobody changes there may be none for hours. A new list says it at once.
+            let Ok(next) = tokio::time::timeout(patience, stream.try_next()).await else {
+                patience = LAST_PATIENCE.min(2 * patience);
+                stream = Box::pin(begin());
+                continue;
+            };
+            next
+        } else {
+            patience = first_patience;
+            stream.try_next().await
+        };
+        match next {
             Ok(Some(event)) => {
                 // `Init` is only the client's intent to list; nothing has come from the server yet.
                 let from_server = !matches!(event, Event::Init);
@@ -241,6 +283,8 @@ impl<Key: Eq + Hash + Clone, Value: PartialEq> Table<Key, Value> {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
+
     use super::*;
 
     fn pair(object: (&'static str, u8)) -> (&'static str, Option<u8>) {
@@ -284,5 +328,34 @@ mod tests {
         assert_eq!(table.apply(Event::Apply(("a", 1)), pair), Changed::Nothing);
         assert_eq!(table.apply(Event::Apply(("a", 0)), pair), Changed::One("a"));
         assert_eq!(table.apply(Event::Delete(("a", 1)), pair), Changed::Nothing);
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_failed_and_is_silent_is_begun_anew_until_a_list_says_that_it_works() {
+        let failed = || Err(watcher::Error::NoResourceVersion);
+        let script = [
+            vec![Ok(Event::Init), Ok(Event::InitDone), failed()],
+            vec![Ok(Event::Init)],
+            vec![failed()],
+            vec![Ok(Event::Init), Ok(Event::InitApply(1)), Ok(Event::InitDone)],
+        ];
+        let (health, mut script) = (Health::new("Node"), script.into_iter());
+        let mut states = Vec::new();
+        let begin = || {
+            states.push(health.current());
+            let last = script.len() == 1;
+            let script = futures::stream::iter(script.next().expect("a watch that works was begun anew"));
+            let silence = futures::stream::pending().take_until(async move {
+                if !last {
+                    futures::future::pending::<()>().await;
+                }
+            });
+            script.chain(silence)
+        };
+        let mut seen = 0;
+        follow_with(Duration::from_millis(1), begin, health.clone(), |_| seen += 1).await;
+        assert!(health.current());
+        assert_eq!((states.len(), seen), (4, 6));
+        assert!(states.iter().all(|current| !current), "{states:?}");
     }
 }

@@ -18,7 +18,7 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     core::{DynamicObject, PartialObjectMeta},
     discovery::ApiResource,
-    runtime::watcher::{self, Event},
+    runtime::watcher::Event,
 };
 use tokio::{sync::watch as channel, task::JoinSet};
 
@@ -135,9 +135,9 @@ impl Index {
         let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
         let health = index.health_of("DatabaseCluster");
         let apply = index.applier(|tables, event| tables.databases.apply(event, database).into());
-        tasks.spawn(watch::follow_dynamic(databases, watcher::Config::default(), health, apply));
+        tasks.spawn(watch::follow_dynamic(databases, watch::attentive(), health, apply));
 
-        let all = |kind| (watcher::Config::default(), index.health_of(kind));
+        let all = |kind| (watch::attentive(), index.health_of(kind));
         let (config, health) = all("NodeLatency");
         let apply = index.applier(|tables, event| tables.latencies.apply(event, latency).into());
         tasks.spawn(watch::run(Api::<NodeLatency>::all(client.clone()), config, health, apply));

@@ -14,7 +14,7 @@ use kube::{
     api::ListParams,
     core::{DynamicObject, PartialObjectMeta},
     discovery::ApiResource,
-    runtime::watcher::{self, Event},
+    runtime::watcher::Event,
 };
 use moka::sync::Cache as Expiring;
 use prometheus_client::registry::Registry;
@@ -139,17 +139,17 @@ impl Cache {
         let [namespace, database, node] = self.0.healths.clone();
         let cache = self.clone();
         // Namespaces that did not opt in are none of ours.
-        let config = watcher::Config::default().labels(keys::FOLLOW);
+        let config = watch::attentive().labels(keys::FOLLOW);
         let api = Api::<PartialObjectMeta<KubeNamespace>>::all(client.clone());
         tasks.spawn(watch::run(api, config, namespace, move |event| cache.apply_namespace(event)));
 
         let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
-        let (cache, config) = (self.clone(), watcher::Config::default());
+        let (cache, config) = (self.clone(), watch::attentive());
         tasks.spawn(watch::follow_dynamic(databases.clone(), config, database, move |event| {
             cache.apply_database(event)
         }));
 
-        let (cache, config) = (self.clone(), watcher::Config::default());
+        let (cache, config) = (self.clone(), watch::attentive());
         let api = Api::<KubeNode>::all(client.clone());
         tasks.spawn(watch::run(api, config, node, move |event| cache.apply_node(event)));
 

@@ -110,8 +110,8 @@ async fn facts_that_nobody_confirms_grow_stale_and_a_different_version_confirms_
     };
     // Three watches that have listed once.
     for health in &cache.0.healths {
-        let stream = futures::stream::iter([Ok::<Event<KubeNode>, _>(Event::Init), Ok(Event::InitDone)]);
-        watch::follow(stream, health.clone(), |_| {}).await;
+        let listed = || futures::stream::iter([Ok::<Event<KubeNode>, _>(Event::Init), Ok(Event::InitDone)]);
+        watch::follow(listed, health.clone(), |_| {}).await;
     }
     cache.apply_database(cluster("default", "7", spec(), Value::Null));
     assert!(fresh(&cache));

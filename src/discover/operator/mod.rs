@@ -15,7 +15,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, core::DynamicObject, runtime::watcher};
+use kube::{Api, Client, core::DynamicObject};
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinSet,
@@ -139,7 +139,7 @@ impl Task {
 
     fn watch(&mut self, client: &Client, watched: Vec<layout::Watched>) {
         let namespace = &self.spec.namespace;
-        let config = watcher::Config::default().labels(&self.layout.selector);
+        let config = watch::attentive().labels(&self.layout.selector);
         let (tables, changed, role_label) = (self.tables.clone(), self.changed.clone(), self.layout.role_label.clone());
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         self.watches.spawn(watch::run(pods, config, self.pods.clone(), move |event| {
@@ -148,7 +148,7 @@ impl Task {
         }));
         for (index, watched) in watched.into_iter().enumerate() {
             let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &watched.resource);
-            let config = watcher::Config::default().fields(&format!("metadata.name={}", watched.name));
+            let config = watch::attentive().fields(&format!("metadata.name={}", watched.name));
             let (tables, changed, health) = (self.tables.clone(), self.changed.clone(), self.objects[index].clone());
             self.watches.spawn(watch::follow_dynamic(api, config, health, move |event| {
                 lock(&tables).objects[index].apply(event, convert::object);
