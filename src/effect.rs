@@ -36,8 +36,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 pub enum EffectError {
     #[error("the API server did not answer within {} s", TIME_LIMIT.as_secs())]
     Timeout,
-    #[error("another replica leads by now")]
-    NotLeading,
+    #[error("not written after all: leadership, primary or spec changed meanwhile")]
+    Outdated,
     #[error(transparent)]
     Api(#[from] kube::Error),
 }
@@ -71,10 +71,17 @@ pub async fn label_node(
 }
 
 /// Gives a node the taint of one database if far nodes are to be tainted, takes it off the others, and writes the label along.
+/// `still_right` is asked between reading the node and writing it.
 ///
 /// # Errors
-/// No answer, or a refusal; also when the node's taints changed at the same moment (409): try again.
-pub async fn taint_node(client: &Client, node: &str, key: &str, change: NodeChange) -> Result<(), EffectError> {
+/// No answer, or a refusal; also when the node's taints changed at the same moment (409): try again. Or it isn't right any more.
+pub async fn taint_node(
+    client: &Client,
+    node: &str,
+    key: &str,
+    change: NodeChange,
+    still_right: impl Fn() -> bool,
+) -> Result<(), EffectError> {
     let NodeChange { tier, taint, retaint: _ } = change;
     let api: Api<Node> = Api::all(client.clone());
     let mut patch = json!({});
@@ -98,6 +105,9 @@ pub async fn taint_node(client: &Client, node: &str, key: &str, change: NodeChan
     if before != after {
         patch["metadata"]["resourceVersion"] = json!(current.metadata.resource_version);
         patch["spec"] = json!({ "taints": after });
+    }
+    if !still_right() {
+        return Err(EffectError::Outdated);
     }
     patch_node(client, node, patch).await
 }

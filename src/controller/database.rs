@@ -15,7 +15,7 @@ use std::{
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, labels, movement, report};
+use super::{Shared, labels, movement, nodes::StillRight, report};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::Discovery},
     core::{
@@ -194,7 +194,8 @@ impl Task {
             self.answer_for(&object, now).await;
         }
         if !decided.label_changes.is_empty() && self.leads() {
-            labels::apply(&self.shared, &self.name, &object.node_label(), decided.label_changes.clone()).await;
+            let (key, changes) = (object.node_label(), decided.label_changes.clone());
+            labels::apply(&self.shared, &self.name, &key, changes, self.still_believed(&found.view)).await;
         }
         if decided.label_changes.is_empty() && self.leads() {
             self.drop_old_labels(&object.node_label(), now).await;
@@ -238,6 +239,18 @@ impl Task {
 
     fn leads(&self) -> bool {
         !self.stop.is_cancelled() && self.shared.leadership.borrow().leads(Instant::now())
+    }
+
+    /// Asked right before a node is labelled: whether this replica leads and the primary is believed to be what it was.
+    fn still_believed(&self, view: &PrimaryView) -> StillRight {
+        let (shared, stop, state) = (Arc::clone(&self.shared), self.stop.clone(), self.discovery.state.clone());
+        let (epoch, known) = (view.epoch, view.known().is_some());
+        Arc::new(move || {
+            let found = state.borrow();
+            !stop.is_cancelled()
+                && shared.leadership.borrow().leads(Instant::now())
+                && (found.view.epoch, found.view.known().is_some()) == (epoch, known)
+        })
     }
 
     /// Asked right before each effect that ends a pod: whether what `view` led to still holds.

@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::{StreamExt, stream};
 
-use super::Shared;
+use super::{Shared, nodes::StillRight};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::TaintRule},
     core::{
@@ -17,7 +18,7 @@ use crate::{
         tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
         workload::{Node, Taint},
     },
-    effect::{self, NodeChange},
+    effect::{self, EffectError, NodeChange},
     index::Tables,
 };
 
@@ -116,17 +117,29 @@ pub(super) fn change(seen: &Seen<'_>) -> Option<NodeChange> {
 }
 
 /// Makes the changes: new closely nodes first, so that there is somewhere to go, then the rest. What fails is seen
-/// again at the next evaluation.
-pub(super) async fn apply(shared: &Shared, database: &str, key: &str, changes: BTreeMap<String, NodeChange>) {
+/// again at the next evaluation. The rest is left when they are not right any more: with a slow API server and
+/// thousands of nodes they would take minutes.
+pub(super) async fn apply(
+    shared: &Shared,
+    database: &str,
+    key: &str,
+    changes: BTreeMap<String, NodeChange>,
+    still_right: StillRight,
+) {
+    let still_right = &still_right;
     for wave in effect::in_order(changes) {
         stream::iter(wave)
             .for_each_concurrent(CONCURRENT, |(node, change)| async move {
-                match shared.nodes.write(&node, key, change).await {
+                if !still_right() {
+                    return;
+                }
+                match shared.nodes.write(&node, key, change, Arc::clone(still_right)).await {
                     Ok(()) => {
                         let tier = change.tier.label().unwrap_or("unknown");
                         tracing::info!(database, node, label = key, tier, "labelled a node");
                         shared.metrics.labelled(database, true);
                     }
+                    Err(error) if matches!(*error, EffectError::Outdated) => {}
                     Err(error) => {
                         let error = &*error as &dyn std::error::Error;
                         tracing::warn!(database, node, label = key, error, "could not label a node; will try again");
@@ -135,5 +148,12 @@ pub(super) async fn apply(shared: &Shared, database: &str, key: &str, changes: B
                 }
             })
             .await;
+    }
+    if !still_right() {
+        tracing::info!(
+            database,
+            label = key,
+            "nodes are not labelled further: leadership or primary changed meanwhile"
+        );
     }
 }

@@ -106,7 +106,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     });
 
     let tick = config.tick;
-    let nodes = nodes::NodeWriter::new(client.clone(), leadership.clone());
+    let nodes = nodes::NodeWriter::new(client.clone());
     let shared = Shared { client, namespace, index, leadership, nodes, notices, metrics, discovery_metrics, tick };
     let shared = Arc::new(shared);
     let mut manager = Manager {
