@@ -1,7 +1,7 @@
 //! Snapshot → plan → effects, for one database.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use super::Shared;
 use crate::{
     api::DatabaseCluster,
     core::{
+        backoff::{self, Pause},
         follow::{Follow, MoveMode},
         held::{Gate, HeldReason},
         journal::{Action, End, Journal, Outcome, Underway},
@@ -28,39 +29,16 @@ const REFUSED: Pause = Pause { first: Duration::from_secs(2), longest: Duration:
 /// webhook is back, and rarely while it isn't.
 const MISSED: Pause = Pause { first: Duration::from_secs(15), longest: Duration::from_secs(1800) };
 
-/// How long something waits: each time doubles it.
-struct Pause {
-    first: Duration,
-    longest: Duration,
-}
-
 /// Pods that the API server refused to evict and workloads whose replacement admission missed, by UID.
-#[derive(Debug, Default)]
-pub(super) struct Backoffs {
-    waiting: BTreeMap<String, (Instant, Duration, HeldReason)>,
-}
+pub(super) type Backoffs = backoff::Backoffs<HeldReason>;
 
-impl Backoffs {
-    fn add(&mut self, uid: &str, why: HeldReason, pause: &Pause, now: Instant) {
-        let wait = self.waiting.get(uid).map_or(pause.first, |(_, last, _)| (*last * 2).min(pause.longest));
-        self.waiting.insert(uid.to_owned(), (now + wait, wait, why));
-    }
-
-    /// Takes note of what moves that are over say of the next ones.
-    fn learn(&mut self, outcomes: &[Outcome], now: Instant) {
-        for Outcome { underway, end } in outcomes {
-            match end {
-                End::Missed { .. } => self.add(&underway.workload.uid, HeldReason::AdmissionMissed, &MISSED, now),
-                _ => drop(self.waiting.remove(&underway.workload.uid)),
-            }
+/// Takes note of what moves that are over say of the next ones.
+fn learn(backoffs: &mut Backoffs, outcomes: &[Outcome], now: Instant) {
+    for Outcome { underway, end } in outcomes {
+        match end {
+            End::Missed { .. } => backoffs.add(&underway.workload.uid, HeldReason::AdmissionMissed, MISSED, now),
+            _ => backoffs.end(&underway.workload.uid),
         }
-    }
-
-    /// Who must wait at `now`, and why. Forgets those that have waited for long.
-    fn current(&mut self, now: Instant) -> BTreeMap<String, HeldReason> {
-        self.waiting.retain(|_, (until, wait, _)| now < *until + REFUSED.longest * 2 + *wait);
-        let waiting = self.waiting.iter().filter(|(_, (until, ..))| now < *until);
-        waiting.map(|(uid, (.., why))| (uid.clone(), why.clone())).collect()
     }
 }
 
@@ -166,7 +144,7 @@ pub(super) fn next_wave(
 ) -> (Vec<Outcome>, Plan) {
     let snapshot = view.tables.snapshot();
     let outcomes = journal.settle(snapshot, view.tiers, &view.object.node_label(), view.wall);
-    backoffs.learn(&outcomes, view.now);
+    learn(backoffs, &outcomes, view.now);
     let backoff = backoffs.current(view.now);
     let plan = plan(&Input {
         snapshot,
@@ -240,7 +218,7 @@ pub(super) async fn carry_out(
             let (namespace, pod) = (&move_.namespace, &move_.pod);
             tracing::info!(database, namespace, pod, outcome, why, "not moved now");
             journal.underway.retain(|underway| underway.uid != move_.uid);
-            backoffs.add(&move_.uid, HeldReason::Backoff(why), &REFUSED, Instant::now());
+            backoffs.add(&move_.uid, HeldReason::Backoff(why), REFUSED, Instant::now());
         }
     }
 }

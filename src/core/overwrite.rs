@@ -59,7 +59,9 @@ impl Seen<'_> {
             .any(|wanted| self.taints.iter().copied().eq(wanted.map(TaintEffect::as_str)))
     }
 
-    fn right(&self) -> bool {
+    /// Both are.
+    #[must_use]
+    pub fn right(&self) -> bool {
         self.labelled() && self.tainted()
     }
 

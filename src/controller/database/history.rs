@@ -12,6 +12,7 @@ use crate::{
     },
     controller::{movement, report},
     core::{
+        backoff::Backoffs,
         journal::Journal,
         keys,
         primary::{PrimaryState, PrimaryView},
@@ -82,7 +83,8 @@ impl Task {
             },
         );
         self.status.failovers.truncate(MOST_FAILOVERS);
-        self.relabelling = true;
+        (self.relabelling, self.at_once) = (true, true);
+        self.refused = Backoffs::default();
         self.credit = None;
         self.journal = Journal::default();
         self.backoffs = movement::Backoffs::default();
@@ -203,7 +205,7 @@ fn host_of(primary: &str, members: &[Member], before: &DatabaseClusterStatus) ->
 }
 
 /// The first few, and how many more there are.
-fn listed(all: &[impl ToString]) -> String {
+pub(super) fn listed(all: &[impl ToString]) -> String {
     let (told, unlisted) = all.split_at(all.len().min(MOST_TOLD));
     let mut text = told.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     if !unlisted.is_empty() {
