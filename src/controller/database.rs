@@ -41,7 +41,7 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 /// Runs until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
     let Some(source) = source(&name, &object, &shared) else { return };
-    let status = object.status.clone().unwrap_or_default();
+    let Some(status) = last_status(&shared, &name, &object, &stop).await else { return };
     let discovery = discover::spawn(name.clone(), source, report::restored(&status), shared.discovery_metrics.clone());
     tracing::info!(database = name, primary = status.primary, epoch = status.epoch, "following a database");
     let mut changes = shared.index.changes();
@@ -63,6 +63,26 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
     }
     shared.metrics.forget(&task.name);
     tracing::info!(database = task.name, "not following this database from here any more");
+}
+
+/// The status as it was last written, by this process or another one: a watch may lag behind, and moves that are under way must
+/// be known of. `None` if it isn't this object's any more, or at the end.
+async fn last_status(
+    shared: &Shared,
+    name: &str,
+    object: &DatabaseCluster,
+    stop: &CancellationToken,
+) -> Option<DatabaseClusterStatus> {
+    loop {
+        match effect::read_database(&shared.client, name).await {
+            Ok(now) => return (now.metadata.uid == object.metadata.uid).then(|| now.status.unwrap_or_default()),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(database = name, error, "can't read its last status; will try again");
+            }
+        }
+        stop.run_until_cancelled(tokio::time::sleep(shared.tick)).await?;
+    }
 }
 
 /// Whom the spec names to be asked; `None` where it names nobody, which the schema refuses.

@@ -161,32 +161,38 @@ struct Running {
     task: JoinHandle<()>,
 }
 
+impl Running {
+    fn follows(&self, object: &DatabaseCluster) -> bool {
+        object.metadata.uid.as_deref() == Some(&self.uid)
+            && object.spec.discovery == self.discovery
+            && object.spec.witness == self.witness
+    }
+}
+
+/// Ends the tasks that aren't wanted, and forgets those that have ended. One that is ending stays: the next one for its database
+/// must not begin before its last move is written down, and would lose its metrics.
+fn retire(databases: &mut HashMap<String, Running>, wanted: impl Fn(&str, &Running) -> bool) {
+    databases.retain(|name, running| {
+        if !wanted(name, running) {
+            running.stop.cancel();
+        }
+        !running.task.is_finished()
+    });
+}
+
 impl Manager {
     fn tick(&mut self) {
         let leads = self.shared.leadership.borrow().leads(std::time::Instant::now());
         self.shared.metrics.observe_process(&self.shared.index, leads);
         if !leads || !self.shared.index.synced() {
-            for (_, running) in self.databases.drain() {
-                running.stop.cancel();
-            }
+            retire(&mut self.databases, |_, _| false);
             self.removals.stop();
             return;
         }
         let databases: Vec<Database> = self.shared.index.read().databases.values().cloned().collect();
         let accepted = self.accept(&databases);
         self.remove(&databases, &accepted);
-        self.databases.retain(|name, running| {
-            let same = |object: &Arc<DatabaseCluster>| {
-                object.metadata.uid.as_deref() == Some(&running.uid)
-                    && object.spec.discovery == running.discovery
-                    && object.spec.witness == running.witness
-            };
-            let keep = accepted.get(name.as_str()).is_some_and(|object| same(object)) && !running.task.is_finished();
-            if !keep {
-                running.stop.cancel();
-            }
-            keep
-        });
+        retire(&mut self.databases, |name, running| accepted.get(name).is_some_and(|object| running.follows(object)));
         for (name, object) in accepted {
             let shared = &self.shared;
             self.databases.entry(name.to_owned()).or_insert_with(|| {
@@ -299,5 +305,34 @@ impl Manager {
             // A tick is bounded by the time limit of its calls.
             let _ = tokio::time::timeout(Duration::from_secs(15), running.task).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_is_ending_keeps_its_place_until_it_has_ended() {
+        let (stop, (last_word, said)) = (CancellationToken::new(), tokio::sync::oneshot::channel::<()>());
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            stopped.cancelled().await;
+            let _ = said.await;
+        });
+        let discovery = crate::api::database_cluster::Discovery { patroni: None, operator: None, sql: None };
+        let running = Running { uid: "1".into(), discovery, witness: None, stop, task };
+        let mut databases = HashMap::from([("orders".to_owned(), running)]);
+        retire(&mut databases, |_, _| true);
+        assert!(!databases["orders"].stop.is_cancelled());
+        retire(&mut databases, |_, _| false);
+        assert!(databases["orders"].stop.is_cancelled());
+        retire(&mut databases, |_, _| true);
+        last_word.send(()).unwrap();
+        while !databases["orders"].task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        retire(&mut databases, |_, _| true);
+        assert!(databases.is_empty());
     }
 }
