@@ -64,7 +64,7 @@ impl Task {
         now: Instant,
     ) -> Labelling {
         let seen = labels::seen(tables, object, &self.tiers);
-        self.overwritten.extend(self.overwrites.look(&seen, now));
+        self.overwritten.extend(self.overwrites.look(&object.node_label(), &seen, now));
         let mut labelling = Labelling::of(&seen, &self.overwrites, waiting, now);
         if self.tiers.bounds.is_some() {
             self.at_once &= !labelling.changes.is_empty();
@@ -132,8 +132,8 @@ mod tests {
     fn a_node_that_is_put_back_later_is_not_pending_and_not_right() {
         let (now, mut overwrites) = (Instant::now(), Overwrites::default());
         for _ in 0..4 {
-            overwrites.look(&[seen("n1", Some("far"), Tier::Far)], now);
-            overwrites.look(&[seen("n1", None, Tier::Far)], now);
+            overwrites.look("switchover", &[seen("n1", Some("far"), Tier::Far)], now);
+            overwrites.look("switchover", &[seen("n1", None, Tier::Far)], now);
         }
         let look = Labelling::of(&[seen("n1", None, Tier::Far)], &overwrites, &BTreeMap::new(), now);
         assert_eq!(look, Labelling::default());
