@@ -251,7 +251,7 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
     for Outcome { underway, end } in outcomes {
         let Underway { pod, from, workload, .. } = underway;
         let workload = workload.to_string();
-        let took_s = wall.duration_since(underway.started).as_secs_f64();
+        let took_s = underway.age(wall).as_secs_f64();
         let name = match end {
             End::Moved { to } => {
                 tracing::info!(database, pod, workload, from, to, took_s, "the replacement is Ready and nearer");
