@@ -90,7 +90,8 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     // The election ends last, so that the Lease is given back after the last effect.
     let election_over = CancellationToken::new();
     let namespace = config.lease.namespace.clone();
-    let election = tokio::spawn(lease::run(config.lease, client.clone(), leadership_sender, election_over.clone()));
+    let mut election = JoinSet::new();
+    election.spawn(lease::run(config.lease, client.clone(), leadership_sender, election_over.clone()));
 
     if let Some(rotation) = config.certificates {
         let metrics = certificates::CertificateMetrics::register(&mut registry);
@@ -132,13 +133,15 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
                     break Some(format!("{ended:?}"));
                 }
             }
+            // Without it nobody would lead again here, and the process would still seem ready.
+            Some(ended) = election.join_next() => break Some(format!("the election: {ended:?}")),
             () = shutdown.cancelled() => break None,
         }
     };
     // Databases first: whatever they are doing ends before the leadership does.
     manager.stop().await;
     election_over.cancel();
-    let _ = election.await;
+    while election.join_next().await.is_some() {}
     died.map_or(Ok(()), |task| Err(ControllerError::Task(task)))
 }
 
