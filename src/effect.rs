@@ -140,6 +140,23 @@ pub enum Evicted {
     Refused(String),
 }
 
+impl Evicted {
+    /// Every [`Evicted::name`].
+    pub const NAMES: [&'static str; 5] = ["accepted", "gone", "no_budget", "later", "refused"];
+
+    /// In one word, for metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Gone => "gone",
+            Self::NoBudget(_) => "no_budget",
+            Self::Later(_) => "later",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
 /// Carries out one move.
 ///
 /// # Errors

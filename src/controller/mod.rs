@@ -116,6 +116,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
         opt_ins: opt_in::OptIns::default(),
         refused: HashMap::new(),
         removals: removal::Removals::default(),
+        counted: BTreeSet::new(),
     };
     let mut changes = shared.index.changes();
     let mut leadership = shared.leadership.clone();
@@ -153,6 +154,8 @@ struct Manager {
     /// Why databases are not accepted, by name, so that each refusal is told once.
     refused: HashMap<String, String>,
     removals: removal::Removals,
+    /// Databases that were seen and have metrics.
+    counted: BTreeSet<String>,
 }
 
 struct Running {
@@ -187,6 +190,9 @@ impl Manager {
     fn tick(&mut self) {
         let leads = self.shared.leadership.borrow().leads(std::time::Instant::now());
         self.shared.metrics.observe_process(&self.shared.index, leads);
+        if self.shared.index.synced() {
+            self.forget_deleted();
+        }
         if !leads || !self.shared.index.synced() {
             retire(&mut self.databases, |_, _| false);
             self.removals.stop();
@@ -211,6 +217,21 @@ impl Manager {
             });
         }
         self.opt_ins.check(&self.shared);
+    }
+
+    /// Metrics of databases that are gone go, too, once their tasks have ended.
+    fn forget_deleted(&mut self) {
+        let tables = self.shared.index.read();
+        let existing: BTreeSet<String> = tables.databases.values().map(|database| database.name.clone()).collect();
+        drop(tables);
+        self.counted.retain(|name| {
+            let gone = !existing.contains(name) && !self.databases.contains_key(name);
+            if gone {
+                self.shared.metrics.deleted(name);
+            }
+            !gone
+        });
+        self.counted.extend(existing);
     }
 
     /// Begins to clear up after databases that are deleted. A key that another database has now is that one's.

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::Shared;
+use super::{Shared, metrics::UNANSWERED};
 use crate::{
     api::DatabaseCluster,
     core::{
@@ -195,23 +195,25 @@ pub(super) async fn carry_out(
             continue;
         }
         let answer = effect::carry_out(&shared.client, &move_, restart_mark).await;
-        let (outcome, why) = match answer {
-            Ok(Evicted::Accepted) => {
-                tell_moved(shared, database, &move_);
-                ("accepted", None)
-            }
-            Ok(Evicted::Gone) => ("gone", Some("it was gone already".to_owned())),
-            Ok(Evicted::NoBudget(why)) => ("no_budget", Some(why)),
-            Ok(Evicted::Later(why)) => ("later", Some(why)),
-            Ok(Evicted::Refused(why)) => ("refused", Some(why)),
+        let answer = match answer {
+            Ok(answer) => answer,
             Err(error) => {
                 // It may have been carried out: the journal keeps it until the cluster shows.
                 let error = &error as &dyn std::error::Error;
                 let (namespace, pod) = (&move_.namespace, &move_.pod);
                 tracing::warn!(database, namespace, pod, error, "no answer to an eviction; looking what became of it");
-                shared.metrics.moved(database, move_.action, "unanswered");
+                shared.metrics.moved(database, move_.action, UNANSWERED);
                 continue;
             }
+        };
+        let outcome = answer.name();
+        let why = match answer {
+            Evicted::Accepted => {
+                tell_moved(shared, database, &move_);
+                None
+            }
+            Evicted::Gone => Some("it was gone already".to_owned()),
+            Evicted::NoBudget(why) | Evicted::Later(why) | Evicted::Refused(why) => Some(why),
         };
         shared.metrics.moved(database, move_.action, outcome);
         if let Some(why) = why {
@@ -252,14 +254,12 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
         let Underway { pod, from, workload, .. } = underway;
         let workload = workload.to_string();
         let took_s = underway.age(wall).as_secs_f64();
-        let name = match end {
+        match end {
             End::Moved { to } => {
                 tracing::info!(database, pod, workload, from, to, took_s, "the replacement is Ready and nearer");
-                "moved"
             }
             End::Useless { to } => {
                 tracing::warn!(database, pod, workload, from, to, "the replacement is Ready but not nearer");
-                "useless"
             }
             End::Missed { to } => {
                 tracing::warn!(
@@ -270,17 +270,14 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
                     to,
                     "the replacement is Ready but not nearer: it was created without affinity; is the webhook up?"
                 );
-                "missed"
             }
             End::NotCarriedOut => {
                 tracing::warn!(database, pod, workload, "the move was not carried out");
-                "not_carried_out"
             }
             End::Gone => {
                 tracing::info!(database, pod, workload, "the workload is gone");
-                "workload_gone"
             }
-        };
-        shared.metrics.ended(database, name, took_s);
+        }
+        shared.metrics.ended(database, end.name(), took_s);
     }
 }

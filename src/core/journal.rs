@@ -19,6 +19,19 @@ pub enum Action {
     Restart,
 }
 
+impl Action {
+    pub const ALL: [Self; 2] = [Self::Evict, Self::Restart];
+
+    /// In one word, for metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Evict => "evict",
+            Self::Restart => "restart",
+        }
+    }
+}
+
 /// One move under way. Written to the status of the DatabaseCluster before it is carried out, so that whoever leads
 /// next knows of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +75,23 @@ pub enum End {
     NotCarriedOut,
     /// The workload is gone or was scaled down to nothing.
     Gone,
+}
+
+impl End {
+    /// Every [`End::name`].
+    pub const NAMES: [&'static str; 5] = ["moved", "useless", "missed", "not_carried_out", "workload_gone"];
+
+    /// In one word, for metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Moved { .. } => "moved",
+            Self::Useless { .. } => "useless",
+            Self::Missed { .. } => "missed",
+            Self::NotCarriedOut => "not_carried_out",
+            Self::Gone => "workload_gone",
+        }
+    }
 }
 
 /// What the leader remembers of the movement in one epoch.
