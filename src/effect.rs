@@ -20,6 +20,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams, ValidationDirective},
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
+use prometheus_client::metrics::counter::Counter;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -289,6 +290,7 @@ pub struct Notice {
 #[derive(Debug, Clone)]
 pub struct Notices {
     queue: mpsc::Sender<Notice>,
+    dropped: Counter,
 }
 
 /// Number of events that may wait.
@@ -298,7 +300,7 @@ impl Notices {
     /// The sender and what it sends to.
     pub(crate) fn channel() -> (Self, mpsc::Receiver<Notice>) {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        (Self { queue }, waiting)
+        (Self { queue, dropped: Counter::default() }, waiting)
     }
 
     /// The sender and the task that publishes.
@@ -333,11 +335,18 @@ impl Notices {
         (notices, publish)
     }
 
-    /// Queues an event; drops it, with a log line, when the queue is full. Whether it was queued.
+    /// Counts the events that were dropped.
+    #[must_use]
+    pub fn dropped(&self) -> Counter {
+        self.dropped.clone()
+    }
+
+    /// Queues an event; drops and counts it, with a log line, when the queue is full. Whether it was queued.
     pub fn send(&self, notice: Notice) -> bool {
         let reason = notice.reason;
         let queued = self.queue.try_send(notice).is_ok();
         if !queued {
+            self.dropped.inc();
             tracing::debug!(reason, "dropped an event: the queue is full");
         }
         queued

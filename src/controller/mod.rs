@@ -86,6 +86,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     let index = Index::spawn(&client, &mut tasks);
     let (notices, publish) = Notices::new(client.clone(), config.lease.identity.clone());
     tasks.spawn(publish);
+    registry.register("events_dropped", "Events that were dropped because too many waited", notices.dropped());
     let (leadership_sender, leadership) = watch::channel(Leadership::default());
     // The election ends last, so that the Lease is given back after the last effect.
     let election_over = CancellationToken::new();
@@ -289,19 +290,23 @@ impl Manager {
                 refused.insert(database.name.clone(), format!("the object can't be read: {error}"));
             }
         }
+        let mut untold = Vec::new();
         for database in databases {
             let Some(why) = refused.get(&database.name) else { continue };
-            if self.refused.get(&database.name) != Some(why) {
-                self.refuse(database, why);
+            if self.refused.get(&database.name) != Some(why) && !self.refuse(database, why) {
+                untold.push(&database.name);
             }
         }
+        // What the queue of events had no room for is told at the next look.
+        refused.retain(|name, _| !untold.contains(&name));
         self.refused = refused;
         accepted
     }
 
-    fn refuse(&mut self, database: &Database, why: &str) {
+    /// False if the event could not be queued.
+    fn refuse(&mut self, database: &Database, why: &str) -> bool {
         tracing::warn!(database = database.name, why, "this DatabaseCluster is not followed");
-        self.shared.notices.send(Notice {
+        let told = self.shared.notices.send(Notice {
             about: database_reference(&database.name, &database.uid),
             warning: true,
             reason: "NotAccepted",
@@ -320,6 +325,7 @@ impl Manager {
                 report::write_refusal(&shared.client, &name, &why).await;
             });
         }
+        told
     }
 
     async fn stop(&mut self) {
