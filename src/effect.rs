@@ -20,6 +20,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams, ValidationDirective},
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
+use prometheus_client::metrics::counter::Counter;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -36,8 +37,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 pub enum EffectError {
     #[error("the API server did not answer within {} s", TIME_LIMIT.as_secs())]
     Timeout,
-    #[error("another replica leads by now")]
-    NotLeading,
+    #[error("not written after all: leadership, primary or spec changed meanwhile")]
+    Outdated,
     #[error(transparent)]
     Api(#[from] kube::Error),
 }
@@ -71,10 +72,17 @@ pub async fn label_node(
 }
 
 /// Gives a node the taint of one database if far nodes are to be tainted, takes it off the others, and writes the label along.
+/// `still_right` is asked between reading the node and writing it.
 ///
 /// # Errors
-/// No answer, or a refusal; also when the node's taints changed at the same moment (409): try again.
-pub async fn taint_node(client: &Client, node: &str, key: &str, change: NodeChange) -> Result<(), EffectError> {
+/// No answer, or a refusal; also when the node's taints changed at the same moment (409): try again. Or it isn't right any more.
+pub async fn taint_node(
+    client: &Client,
+    node: &str,
+    key: &str,
+    change: NodeChange,
+    still_right: impl Fn() -> bool,
+) -> Result<(), EffectError> {
     let NodeChange { tier, taint, retaint: _ } = change;
     let api: Api<Node> = Api::all(client.clone());
     let mut patch = json!({});
@@ -98,6 +106,9 @@ pub async fn taint_node(client: &Client, node: &str, key: &str, change: NodeChan
     if before != after {
         patch["metadata"]["resourceVersion"] = json!(current.metadata.resource_version);
         patch["spec"] = json!({ "taints": after });
+    }
+    if !still_right() {
+        return Err(EffectError::Outdated);
     }
     patch_node(client, node, patch).await
 }
@@ -128,6 +139,23 @@ pub enum Evicted {
     Later(String),
     /// Not at all, as things are: more than one budget, a terminating namespace, missing rights.
     Refused(String),
+}
+
+impl Evicted {
+    /// Every [`Evicted::name`].
+    pub const NAMES: [&'static str; 5] = ["accepted", "gone", "no_budget", "later", "refused"];
+
+    /// In one word, for metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Gone => "gone",
+            Self::NoBudget(_) => "no_budget",
+            Self::Later(_) => "later",
+            Self::Refused(_) => "refused",
+        }
+    }
 }
 
 /// Carries out one move.
@@ -262,6 +290,7 @@ pub struct Notice {
 #[derive(Debug, Clone)]
 pub struct Notices {
     queue: mpsc::Sender<Notice>,
+    dropped: Counter,
 }
 
 /// Number of events that may wait.
@@ -271,7 +300,7 @@ impl Notices {
     /// The sender and what it sends to.
     pub(crate) fn channel() -> (Self, mpsc::Receiver<Notice>) {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        (Self { queue }, waiting)
+        (Self { queue, dropped: Counter::default() }, waiting)
     }
 
     /// The sender and the task that publishes.
@@ -306,11 +335,18 @@ impl Notices {
         (notices, publish)
     }
 
-    /// Queues an event; drops it, with a log line, when the queue is full. Whether it was queued.
+    /// Counts the events that were dropped.
+    #[must_use]
+    pub fn dropped(&self) -> Counter {
+        self.dropped.clone()
+    }
+
+    /// Queues an event; drops and counts it, with a log line, when the queue is full. Whether it was queued.
     pub fn send(&self, notice: Notice) -> bool {
         let reason = notice.reason;
         let queued = self.queue.try_send(notice).is_ok();
         if !queued {
+            self.dropped.inc();
             tracing::debug!(reason, "dropped an event: the queue is full");
         }
         queued

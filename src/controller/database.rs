@@ -4,10 +4,10 @@ mod decision;
 mod emptying;
 mod gate;
 mod history;
+mod labelling;
 mod tidy;
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,10 +15,12 @@ use std::{
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, labels, movement, report};
+use self::labelling::Labelling;
+use super::{Shared, labels, movement, nodes::StillRight, report};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::Discovery},
     core::{
+        backoff::Backoffs,
         held::Gate,
         journal::{Journal, Outcome},
         overwrite::{Overwrites, Overwritten},
@@ -29,7 +31,7 @@ use crate::{
     },
     credentials::{Access, Pace, Standing},
     discover::{self, DiscoveryState, Source, witness::WitnessAddress},
-    effect::{self, NodeChange},
+    effect,
 };
 
 /// Pause between two evaluations while there is something to do, so that a burst of changes costs one. When there is
@@ -39,7 +41,7 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 /// Runs until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
     let Some(source) = source(&name, &object, &shared) else { return };
-    let status = object.status.clone().unwrap_or_default();
+    let Some(status) = last_status(&shared, &name, &object, &stop).await else { return };
     let discovery = discover::spawn(name.clone(), source, report::restored(&status), shared.discovery_metrics.clone());
     tracing::info!(database = name, primary = status.primary, epoch = status.epoch, "following a database");
     let mut changes = shared.index.changes();
@@ -61,6 +63,26 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
     }
     shared.metrics.forget(&task.name);
     tracing::info!(database = task.name, "not following this database from here any more");
+}
+
+/// The status as it was last written, by this process or another one: a watch may lag behind, and moves that are under way must
+/// be known of. `None` if it isn't this object's any more, or at the end.
+async fn last_status(
+    shared: &Shared,
+    name: &str,
+    object: &DatabaseCluster,
+    stop: &CancellationToken,
+) -> Option<DatabaseClusterStatus> {
+    loop {
+        match effect::read_database(&shared.client, name).await {
+            Ok(now) => return (now.metadata.uid == object.metadata.uid).then(|| now.status.unwrap_or_default()),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(database = name, error, "can't read its last status; will try again");
+            }
+        }
+        stop.run_until_cancelled(tokio::time::sleep(shared.tick)).await?;
+    }
 }
 
 /// Whom the spec names to be asked; `None` where it names nobody, which the schema refuses.
@@ -110,8 +132,12 @@ struct Task {
     overwrites: Overwrites,
     /// What others did to them, to be told of.
     overwritten: Vec<Overwritten>,
+    /// Nodes whose label could not be written, and why.
+    refused: Backoffs<String>,
     /// The primary has changed and not every node has its new label yet.
     relabelling: bool,
+    /// The primary has changed and not every node's new label was tried yet.
+    at_once: bool,
     /// The last evaluation found labels to write or pods to move, or moves are under way.
     busy: bool,
     journal: Journal,
@@ -129,7 +155,7 @@ struct Task {
 
 /// What one look at the tables led to.
 struct Decided {
-    label_changes: std::collections::BTreeMap<String, NodeChange>,
+    labelling: Labelling,
     gate: Option<Gate>,
     outcomes: Vec<Outcome>,
     plan: Plan,
@@ -147,9 +173,12 @@ impl Task {
         stop: CancellationToken,
     ) -> Self {
         let held_since = report::calm_since(&status).map(|since| Timestamp::now().duration_since(since));
+        let relabelling = status.failovers.first().is_some_and(|failover| failover.labelled_at.is_none());
         Self {
             journal: report::restored_journal(&status),
-            relabelling: status.failovers.first().is_some_and(|failover| failover.labelled_at.is_none()),
+            refused: Backoffs::default(),
+            relabelling,
+            at_once: relabelling,
             credit: held_since.and_then(|held| Duration::try_from(held).ok()),
             written: Some(status.clone()),
             tiers: TierMap::default(),
@@ -193,10 +222,11 @@ impl Task {
         if found.view.known().is_some() && self.leads() {
             self.answer_for(&object, now).await;
         }
-        if !decided.label_changes.is_empty() && self.leads() {
-            labels::apply(&self.shared, &self.name, &object.node_label(), decided.label_changes.clone()).await;
+        let changes = &decided.labelling.changes;
+        if !changes.is_empty() && self.leads() {
+            self.label(&object.node_label(), changes.clone(), &found.view).await;
         }
-        if decided.label_changes.is_empty() && self.leads() {
+        if decided.labelling.right && changes.is_empty() && self.leads() {
             self.drop_old_labels(&object.node_label(), now).await;
         }
         movement::tell_outcomes(&self.shared, &self.name, &decided.outcomes, wall);
@@ -205,7 +235,7 @@ impl Task {
         for move_ in &decided.plan.moves {
             self.journal.underway.push(movement::entry(move_, wall));
         }
-        self.busy = !decided.label_changes.is_empty() || !self.journal.underway.is_empty() || self.relabelling;
+        self.busy = !decided.labelling.changes.is_empty() || !self.journal.underway.is_empty() || self.at_once;
         let gate = decided.gate.as_ref();
         let facts = report::Facts {
             object: &object,
@@ -238,6 +268,18 @@ impl Task {
 
     fn leads(&self) -> bool {
         !self.stop.is_cancelled() && self.shared.leadership.borrow().leads(Instant::now())
+    }
+
+    /// Asked right before a node is labelled: whether this replica leads and the primary is believed to be what it was.
+    fn still_believed(&self, view: &PrimaryView) -> StillRight {
+        let (shared, stop, state) = (Arc::clone(&self.shared), self.stop.clone(), self.discovery.state.clone());
+        let (epoch, known) = (view.epoch, view.known().is_some());
+        Arc::new(move || {
+            let found = state.borrow();
+            !stop.is_cancelled()
+                && shared.leadership.borrow().leads(Instant::now())
+                && (found.view.epoch, found.view.known().is_some()) == (epoch, known)
+        })
     }
 
     /// Asked right before each effect that ends a pod: whether what `view` led to still holds.
@@ -279,24 +321,18 @@ impl Task {
         let primary_host = found.view.known().and(self.status.primary_host.as_deref());
         // An evaluation is also a confirmation, so that a burst of pod events must not count as several.
         let due = self.evaluated.is_none_or(|at| now.duration_since(at) >= self.shared.tick);
-        if due || self.relabelling {
-            let tiers = labels::evaluate(&tables, &object, primary_host, &self.tiers, self.relabelling, now);
+        if due || self.at_once {
+            let tiers = labels::evaluate(&tables, &object, primary_host, &self.tiers, self.at_once, now);
             self.new_doubts = labels::new_doubts(&self.tiers, &tiers, &self.status);
             self.tiers = tiers;
             self.evaluated = Some(now);
         }
-        let mut label_changes = BTreeMap::new();
+        let waiting = self.refused.current(now);
+        let mut labelling = Labelling::default();
         if found.view.known().is_some() {
-            let seen = labels::seen(&tables, &object, &self.tiers);
-            self.overwritten.extend(self.overwrites.look(&seen, now));
-            let changes = seen.iter().filter_map(|seen| Some((seen.node, labels::change(seen)?)));
-            let due = changes.filter(|(node, _)| self.overwrites.may_write(node, now));
-            label_changes = due.map(|(node, change)| (node.to_owned(), change)).collect();
+            labelling = self.look_at_labels(&tables, &object, &waiting, now);
         }
-        if found.view.known().is_some() && label_changes.is_empty() && self.tiers.bounds.is_some() {
-            self.relabelling = false;
-        }
-        let gate = self.gate(&object, &found.view, label_changes.len(), now, wall);
+        let gate = self.gate(&object, &found.view, &labelling, now, wall);
         let mark = restart_mark(&self.name, found.view.epoch);
         let view = movement::View {
             object: &object,
@@ -315,9 +351,10 @@ impl Task {
         drop(followers);
         let emptying = emptying::decide(&view, &plan, &self.journal);
         if let Some(emptying) = emptying.as_ref().filter(|emptying| emptying.withdraw) {
-            emptying::withdraw(emptying, &mut label_changes);
+            emptying::withdraw(emptying, &mut labelling.changes);
+            labelling.changes.retain(|node, _| !waiting.contains_key(node));
         }
-        Some((object, Decided { label_changes, gate, outcomes, plan, emptying, rtt_us }))
+        Some((object, Decided { labelling, gate, outcomes, plan, emptying, rtt_us }))
     }
 
     /// Writes the status if it has changed; true if it stands as it should.

@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::{StreamExt, stream};
 
-use super::Shared;
+use super::{Shared, nodes::StillRight};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::TaintRule},
     core::{
@@ -17,13 +18,15 @@ use crate::{
         tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
         workload::{Node, Taint},
     },
-    effect::{self, NodeChange},
+    effect::{self, EffectError, NodeChange},
     index::Tables,
 };
 
 /// Label changes of one database that wait to be written at the same time. More than are written at once
 /// ([`NodeWriter`](super::nodes::NodeWriter)), so that those of several databases to one node can go together.
 const CONCURRENT: usize = 256;
+/// Characters of a refusal that are shown.
+const LONGEST_REFUSAL: usize = 200;
 
 pub(super) fn thresholds(object: &DatabaseCluster) -> Thresholds {
     let rules = &object.spec.tiers;
@@ -115,25 +118,67 @@ pub(super) fn change(seen: &Seen<'_>) -> Option<NodeChange> {
     (retaint || !seen.labelled()).then_some(change)
 }
 
-/// Makes the changes: new closely nodes first, so that there is somewhere to go, then the rest. What fails is seen
-/// again at the next evaluation.
-pub(super) async fn apply(shared: &Shared, database: &str, key: &str, changes: BTreeMap<String, NodeChange>) {
+/// Why a change could not be made.
+pub(super) struct Refusal {
+    pub why: String,
+    /// The API server said so, rather than nothing; and not because somebody else wrote at the same moment.
+    pub answered: bool,
+}
+
+impl Refusal {
+    fn of(error: &EffectError) -> Self {
+        let (why, answered) = match error {
+            EffectError::Api(kube::Error::Api(status)) => (status.message.clone(), status.code != 409),
+            error => (error.to_string(), false),
+        };
+        Self { why: why.chars().take(LONGEST_REFUSAL).collect(), answered }
+    }
+}
+
+/// Makes the changes: new closely nodes first, so that there is somewhere to go, then the rest. Says of every node that was
+/// tried whether it was refused. The rest is left when they are not right any more: with a slow API server and
+/// thousands of nodes they would take minutes.
+pub(super) async fn apply(
+    shared: &Shared,
+    database: &str,
+    key: &str,
+    changes: BTreeMap<String, NodeChange>,
+    still_right: StillRight,
+) -> Vec<(String, Option<Refusal>)> {
+    let still_right = &still_right;
+    let mut ends = Vec::new();
     for wave in effect::in_order(changes) {
-        stream::iter(wave)
-            .for_each_concurrent(CONCURRENT, |(node, change)| async move {
-                match shared.nodes.write(&node, key, change).await {
+        let tries = stream::iter(wave)
+            .map(|(node, change)| async move {
+                if !still_right() {
+                    return None;
+                }
+                match shared.nodes.write(&node, key, change, Arc::clone(still_right)).await {
                     Ok(()) => {
                         let tier = change.tier.label().unwrap_or("unknown");
                         tracing::info!(database, node, label = key, tier, "labelled a node");
                         shared.metrics.labelled(database, true);
+                        Some((node, None))
                     }
+                    Err(error) if matches!(*error, EffectError::Outdated) => None,
                     Err(error) => {
+                        let refusal = Refusal::of(&error);
                         let error = &*error as &dyn std::error::Error;
                         tracing::warn!(database, node, label = key, error, "could not label a node; will try again");
                         shared.metrics.labelled(database, false);
+                        Some((node, Some(refusal)))
                     }
                 }
             })
-            .await;
+            .buffer_unordered(CONCURRENT);
+        ends.extend(tries.filter_map(std::future::ready).collect::<Vec<_>>().await);
     }
+    if !still_right() {
+        tracing::info!(
+            database,
+            label = key,
+            "nodes are not labelled further: leadership or primary changed meanwhile"
+        );
+    }
+    ends
 }

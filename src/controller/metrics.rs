@@ -10,10 +10,11 @@ use crate::{
     core::{
         doubt::Doubt,
         held::Gate,
-        journal::Action,
+        journal::{Action, End},
         plan::Plan,
         tier::{Tier, TierMap},
     },
+    effect::Evicted,
     index::Index,
 };
 
@@ -51,6 +52,9 @@ struct DatabaseOnly {
 struct Kind {
     kind: &'static str,
 }
+
+/// An eviction of which nobody knows what became of it, beside [`Evicted::NAMES`].
+pub(super) const UNANSWERED: &str = "unanswered";
 
 /// What the controller counts. Labels are bounded by the number of databases.
 #[derive(Debug, Clone)]
@@ -138,11 +142,7 @@ impl ControllerMetrics {
     }
 
     pub(super) fn moved(&self, database: &str, action: Action, outcome: &'static str) {
-        let action = match action {
-            Action::Evict => "evict",
-            Action::Restart => "restart",
-        };
-        self.moves.get_or_create(&DatabaseMove { database: database.into(), action, outcome }).inc();
+        self.moves.get_or_create(&DatabaseMove { database: database.into(), action: action.name(), outcome }).inc();
     }
 
     pub(super) fn ended(&self, database: &str, outcome: &'static str, took_s: f64) {
@@ -183,7 +183,27 @@ impl ControllerMetrics {
         }
     }
 
-    /// Drops the series of a database that is no longer followed from here.
+    /// Drops every series of a database that is gone.
+    pub(super) fn deleted(&self, database: &str) {
+        self.forget(database);
+        let only = DatabaseOnly { database: database.into() };
+        self.labels_overwritten.remove(&only);
+        self.replacement.remove(&only);
+        for outcome in ["ok", "error"] {
+            self.label_writes.remove(&DatabaseOutcome { database: database.into(), outcome });
+            self.status_writes.remove(&DatabaseOutcome { database: database.into(), outcome });
+        }
+        for outcome in End::NAMES {
+            self.move_ends.remove(&DatabaseOutcome { database: database.into(), outcome });
+        }
+        for outcome in Evicted::NAMES.into_iter().chain([UNANSWERED]) {
+            for action in Action::ALL {
+                self.moves.remove(&DatabaseMove { database: database.into(), action: action.name(), outcome });
+            }
+        }
+    }
+
+    /// Drops the series that say where a database stands, which is no longer followed from here. What was counted stays.
     pub(super) fn forget(&self, database: &str) {
         self.moving.remove(&DatabaseOnly { database: database.into() });
         for tier in ["closely", "intermediate", "far", "unknown"] {
@@ -198,5 +218,35 @@ impl ControllerMetrics {
         for reason in Gate::NAMES {
             self.gate.remove(&DatabaseReason { database: database.into(), reason });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_a_database_that_is_gone() {
+        let mut registry = crate::metrics::registry();
+        let metrics = ControllerMetrics::new(&mut registry);
+        metrics.observe("orders", &TierMap::default(), &Plan::default(), 0, None);
+        for ok in [true, false] {
+            metrics.labelled("orders", ok);
+            metrics.status_written("orders", ok);
+        }
+        metrics.overwritten("orders", 1);
+        for action in Action::ALL {
+            let outcomes = Evicted::NAMES.into_iter().chain([UNANSWERED]);
+            outcomes.for_each(|outcome| metrics.moved("orders", action, outcome));
+        }
+        End::NAMES.into_iter().for_each(|end| metrics.ended("orders", end, 1.0));
+        let shown = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            text.lines().filter(|line| line.contains("orders")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert!(shown().len() > 50, "{:?}", shown());
+        metrics.deleted("orders");
+        assert_eq!(shown(), Vec::<String>::new());
     }
 }

@@ -86,11 +86,13 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     let index = Index::spawn(&client, &mut tasks);
     let (notices, publish) = Notices::new(client.clone(), config.lease.identity.clone());
     tasks.spawn(publish);
+    registry.register("events_dropped", "Events that were dropped because too many waited", notices.dropped());
     let (leadership_sender, leadership) = watch::channel(Leadership::default());
     // The election ends last, so that the Lease is given back after the last effect.
     let election_over = CancellationToken::new();
     let namespace = config.lease.namespace.clone();
-    let election = tokio::spawn(lease::run(config.lease, client.clone(), leadership_sender, election_over.clone()));
+    let mut election = JoinSet::new();
+    election.spawn(lease::run(config.lease, client.clone(), leadership_sender, election_over.clone()));
 
     if let Some(rotation) = config.certificates {
         let metrics = certificates::CertificateMetrics::register(&mut registry);
@@ -106,7 +108,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     });
 
     let tick = config.tick;
-    let nodes = nodes::NodeWriter::new(client.clone(), leadership.clone());
+    let nodes = nodes::NodeWriter::new(client.clone());
     let shared = Shared { client, namespace, index, leadership, nodes, notices, metrics, discovery_metrics, tick };
     let shared = Arc::new(shared);
     let mut manager = Manager {
@@ -115,6 +117,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
         opt_ins: opt_in::OptIns::default(),
         refused: HashMap::new(),
         removals: removal::Removals::default(),
+        counted: BTreeSet::new(),
     };
     let mut changes = shared.index.changes();
     let mut leadership = shared.leadership.clone();
@@ -132,13 +135,15 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
                     break Some(format!("{ended:?}"));
                 }
             }
+            // Without it nobody would lead again here, and the process would still seem ready.
+            Some(ended) = election.join_next() => break Some(format!("the election: {ended:?}")),
             () = shutdown.cancelled() => break None,
         }
     };
     // Databases first: whatever they are doing ends before the leadership does.
     manager.stop().await;
     election_over.cancel();
-    let _ = election.await;
+    while election.join_next().await.is_some() {}
     died.map_or(Ok(()), |task| Err(ControllerError::Task(task)))
 }
 
@@ -150,6 +155,8 @@ struct Manager {
     /// Why databases are not accepted, by name, so that each refusal is told once.
     refused: HashMap<String, String>,
     removals: removal::Removals,
+    /// Databases that were seen and have metrics.
+    counted: BTreeSet<String>,
 }
 
 struct Running {
@@ -161,32 +168,41 @@ struct Running {
     task: JoinHandle<()>,
 }
 
+impl Running {
+    fn follows(&self, object: &DatabaseCluster) -> bool {
+        object.metadata.uid.as_deref() == Some(&self.uid)
+            && object.spec.discovery == self.discovery
+            && object.spec.witness == self.witness
+    }
+}
+
+/// Ends the tasks that aren't wanted, and forgets those that have ended. One that is ending stays: the next one for its database
+/// must not begin before its last move is written down, and would lose its metrics.
+fn retire(databases: &mut HashMap<String, Running>, wanted: impl Fn(&str, &Running) -> bool) {
+    databases.retain(|name, running| {
+        if !wanted(name, running) {
+            running.stop.cancel();
+        }
+        !running.task.is_finished()
+    });
+}
+
 impl Manager {
     fn tick(&mut self) {
         let leads = self.shared.leadership.borrow().leads(std::time::Instant::now());
         self.shared.metrics.observe_process(&self.shared.index, leads);
+        if self.shared.index.synced() {
+            self.forget_deleted();
+        }
         if !leads || !self.shared.index.synced() {
-            for (_, running) in self.databases.drain() {
-                running.stop.cancel();
-            }
+            retire(&mut self.databases, |_, _| false);
             self.removals.stop();
             return;
         }
         let databases: Vec<Database> = self.shared.index.read().databases.values().cloned().collect();
         let accepted = self.accept(&databases);
         self.remove(&databases, &accepted);
-        self.databases.retain(|name, running| {
-            let same = |object: &Arc<DatabaseCluster>| {
-                object.metadata.uid.as_deref() == Some(&running.uid)
-                    && object.spec.discovery == running.discovery
-                    && object.spec.witness == running.witness
-            };
-            let keep = accepted.get(name.as_str()).is_some_and(|object| same(object)) && !running.task.is_finished();
-            if !keep {
-                running.stop.cancel();
-            }
-            keep
-        });
+        retire(&mut self.databases, |name, running| accepted.get(name).is_some_and(|object| running.follows(object)));
         for (name, object) in accepted {
             let shared = &self.shared;
             self.databases.entry(name.to_owned()).or_insert_with(|| {
@@ -202,6 +218,21 @@ impl Manager {
             });
         }
         self.opt_ins.check(&self.shared);
+    }
+
+    /// Metrics of databases that are gone go, too, once their tasks have ended.
+    fn forget_deleted(&mut self) {
+        let tables = self.shared.index.read();
+        let existing: BTreeSet<String> = tables.databases.values().map(|database| database.name.clone()).collect();
+        drop(tables);
+        self.counted.retain(|name| {
+            let gone = !existing.contains(name) && !self.databases.contains_key(name);
+            if gone {
+                self.shared.metrics.deleted(name);
+            }
+            !gone
+        });
+        self.counted.extend(existing);
     }
 
     /// Begins to clear up after databases that are deleted. A key that another database has now is that one's.
@@ -259,19 +290,23 @@ impl Manager {
                 refused.insert(database.name.clone(), format!("the object can't be read: {error}"));
             }
         }
+        let mut untold = Vec::new();
         for database in databases {
             let Some(why) = refused.get(&database.name) else { continue };
-            if self.refused.get(&database.name) != Some(why) {
-                self.refuse(database, why);
+            if self.refused.get(&database.name) != Some(why) && !self.refuse(database, why) {
+                untold.push(&database.name);
             }
         }
+        // What the queue of events had no room for is told at the next look.
+        refused.retain(|name, _| !untold.contains(&name));
         self.refused = refused;
         accepted
     }
 
-    fn refuse(&mut self, database: &Database, why: &str) {
+    /// False if the event could not be queued.
+    fn refuse(&mut self, database: &Database, why: &str) -> bool {
         tracing::warn!(database = database.name, why, "this DatabaseCluster is not followed");
-        self.shared.notices.send(Notice {
+        let told = self.shared.notices.send(Notice {
             about: database_reference(&database.name, &database.uid),
             warning: true,
             reason: "NotAccepted",
@@ -290,6 +325,7 @@ impl Manager {
                 report::write_refusal(&shared.client, &name, &why).await;
             });
         }
+        told
     }
 
     async fn stop(&mut self) {
@@ -299,5 +335,34 @@ impl Manager {
             // A tick is bounded by the time limit of its calls.
             let _ = tokio::time::timeout(Duration::from_secs(15), running.task).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_is_ending_keeps_its_place_until_it_has_ended() {
+        let (stop, (last_word, said)) = (CancellationToken::new(), tokio::sync::oneshot::channel::<()>());
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            stopped.cancelled().await;
+            let _ = said.await;
+        });
+        let discovery = crate::api::database_cluster::Discovery { patroni: None, operator: None, sql: None };
+        let running = Running { uid: "1".into(), discovery, witness: None, stop, task };
+        let mut databases = HashMap::from([("orders".to_owned(), running)]);
+        retire(&mut databases, |_, _| true);
+        assert!(!databases["orders"].stop.is_cancelled());
+        retire(&mut databases, |_, _| false);
+        assert!(databases["orders"].stop.is_cancelled());
+        retire(&mut databases, |_, _| true);
+        last_word.send(()).unwrap();
+        while !databases["orders"].task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        retire(&mut databases, |_, _| true);
+        assert!(databases.is_empty());
     }
 }

@@ -1,16 +1,17 @@
 //! Snapshot → plan → effects, for one database.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 
-use super::Shared;
+use super::{Shared, metrics::UNANSWERED};
 use crate::{
     api::DatabaseCluster,
     core::{
+        backoff::{self, Pause},
         follow::{Follow, MoveMode},
         held::{Gate, HeldReason},
         journal::{Action, End, Journal, Outcome, Underway},
@@ -28,39 +29,16 @@ const REFUSED: Pause = Pause { first: Duration::from_secs(2), longest: Duration:
 /// webhook is back, and rarely while it isn't.
 const MISSED: Pause = Pause { first: Duration::from_secs(15), longest: Duration::from_secs(1800) };
 
-/// How long something waits: each time doubles it.
-struct Pause {
-    first: Duration,
-    longest: Duration,
-}
-
 /// Pods that the API server refused to evict and workloads whose replacement admission missed, by UID.
-#[derive(Debug, Default)]
-pub(super) struct Backoffs {
-    waiting: BTreeMap<String, (Instant, Duration, HeldReason)>,
-}
+pub(super) type Backoffs = backoff::Backoffs<HeldReason>;
 
-impl Backoffs {
-    fn add(&mut self, uid: &str, why: HeldReason, pause: &Pause, now: Instant) {
-        let wait = self.waiting.get(uid).map_or(pause.first, |(_, last, _)| (*last * 2).min(pause.longest));
-        self.waiting.insert(uid.to_owned(), (now + wait, wait, why));
-    }
-
-    /// Takes note of what moves that are over say of the next ones.
-    fn learn(&mut self, outcomes: &[Outcome], now: Instant) {
-        for Outcome { underway, end } in outcomes {
-            match end {
-                End::Missed { .. } => self.add(&underway.workload.uid, HeldReason::AdmissionMissed, &MISSED, now),
-                _ => drop(self.waiting.remove(&underway.workload.uid)),
-            }
+/// Takes note of what moves that are over say of the next ones.
+fn learn(backoffs: &mut Backoffs, outcomes: &[Outcome], now: Instant) {
+    for Outcome { underway, end } in outcomes {
+        match end {
+            End::Missed { .. } => backoffs.add(&underway.workload.uid, HeldReason::AdmissionMissed, MISSED, now),
+            _ => backoffs.end(&underway.workload.uid),
         }
-    }
-
-    /// Who must wait at `now`, and why. Forgets those that have waited for long.
-    fn current(&mut self, now: Instant) -> BTreeMap<String, HeldReason> {
-        self.waiting.retain(|_, (until, wait, _)| now < *until + REFUSED.longest * 2 + *wait);
-        let waiting = self.waiting.iter().filter(|(_, (until, ..))| now < *until);
-        waiting.map(|(uid, (.., why))| (uid.clone(), why.clone())).collect()
     }
 }
 
@@ -166,7 +144,7 @@ pub(super) fn next_wave(
 ) -> (Vec<Outcome>, Plan) {
     let snapshot = view.tables.snapshot();
     let outcomes = journal.settle(snapshot, view.tiers, &view.object.node_label(), view.wall);
-    backoffs.learn(&outcomes, view.now);
+    learn(backoffs, &outcomes, view.now);
     let backoff = backoffs.current(view.now);
     let plan = plan(&Input {
         snapshot,
@@ -217,30 +195,32 @@ pub(super) async fn carry_out(
             continue;
         }
         let answer = effect::carry_out(&shared.client, &move_, restart_mark).await;
-        let (outcome, why) = match answer {
-            Ok(Evicted::Accepted) => {
-                tell_moved(shared, database, &move_);
-                ("accepted", None)
-            }
-            Ok(Evicted::Gone) => ("gone", Some("it was gone already".to_owned())),
-            Ok(Evicted::NoBudget(why)) => ("no_budget", Some(why)),
-            Ok(Evicted::Later(why)) => ("later", Some(why)),
-            Ok(Evicted::Refused(why)) => ("refused", Some(why)),
+        let answer = match answer {
+            Ok(answer) => answer,
             Err(error) => {
                 // It may have been carried out: the journal keeps it until the cluster shows.
                 let error = &error as &dyn std::error::Error;
                 let (namespace, pod) = (&move_.namespace, &move_.pod);
                 tracing::warn!(database, namespace, pod, error, "no answer to an eviction; looking what became of it");
-                shared.metrics.moved(database, move_.action, "unanswered");
+                shared.metrics.moved(database, move_.action, UNANSWERED);
                 continue;
             }
+        };
+        let outcome = answer.name();
+        let why = match answer {
+            Evicted::Accepted => {
+                tell_moved(shared, database, &move_);
+                None
+            }
+            Evicted::Gone => Some("it was gone already".to_owned()),
+            Evicted::NoBudget(why) | Evicted::Later(why) | Evicted::Refused(why) => Some(why),
         };
         shared.metrics.moved(database, move_.action, outcome);
         if let Some(why) = why {
             let (namespace, pod) = (&move_.namespace, &move_.pod);
             tracing::info!(database, namespace, pod, outcome, why, "not moved now");
             journal.underway.retain(|underway| underway.uid != move_.uid);
-            backoffs.add(&move_.uid, HeldReason::Backoff(why), &REFUSED, Instant::now());
+            backoffs.add(&move_.uid, HeldReason::Backoff(why), REFUSED, Instant::now());
         }
     }
 }
@@ -273,15 +253,13 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
     for Outcome { underway, end } in outcomes {
         let Underway { pod, from, workload, .. } = underway;
         let workload = workload.to_string();
-        let took_s = wall.duration_since(underway.started).as_secs_f64();
-        let name = match end {
+        let took_s = underway.age(wall).as_secs_f64();
+        match end {
             End::Moved { to } => {
                 tracing::info!(database, pod, workload, from, to, took_s, "the replacement is Ready and nearer");
-                "moved"
             }
             End::Useless { to } => {
                 tracing::warn!(database, pod, workload, from, to, "the replacement is Ready but not nearer");
-                "useless"
             }
             End::Missed { to } => {
                 tracing::warn!(
@@ -292,17 +270,14 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
                     to,
                     "the replacement is Ready but not nearer: it was created without affinity; is the webhook up?"
                 );
-                "missed"
             }
             End::NotCarriedOut => {
                 tracing::warn!(database, pod, workload, "the move was not carried out");
-                "not_carried_out"
             }
             End::Gone => {
                 tracing::info!(database, pod, workload, "the workload is gone");
-                "workload_gone"
             }
-        };
-        shared.metrics.ended(database, name, took_s);
+        }
+        shared.metrics.ended(database, end.name(), took_s);
     }
 }

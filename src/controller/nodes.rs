@@ -5,16 +5,14 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
 };
 
 use kube::Client;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
     core::tier::Tier,
     effect::{self, EffectError, NodeChange},
-    lease::Leadership,
 };
 
 /// Writes that are under way at the same time.
@@ -23,10 +21,12 @@ const CONCURRENT: usize = 16;
 /// What came of a write. Several may have been waiting for the same one.
 pub(crate) type Written = Result<(), Arc<EffectError>>;
 
-/// Writes to nodes while this replica leads.
+/// Asked right before a write, which may have waited for its turn: whether what led to it still holds, leadership above all.
+pub(crate) type StillRight = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Writes to nodes.
 pub(crate) struct NodeWriter {
     client: Client,
-    leadership: watch::Receiver<Leadership>,
     /// Of the nodes that somebody wants to write to, by name.
     turns: Mutex<HashMap<String, Arc<Turn>>>,
     permits: Semaphore,
@@ -43,25 +43,26 @@ struct Turn {
 
 struct Waiting {
     tier: Tier,
+    still_right: StillRight,
     done: oneshot::Sender<Written>,
 }
 
 impl NodeWriter {
-    pub fn new(client: Client, leadership: watch::Receiver<Leadership>) -> Self {
-        Self { client, leadership, turns: Mutex::default(), permits: Semaphore::new(CONCURRENT) }
+    pub fn new(client: Client) -> Self {
+        Self { client, turns: Mutex::default(), permits: Semaphore::new(CONCURRENT) }
     }
 
     /// Makes the change of one database, together with those of others that wait for the same node.
     ///
     /// # Errors
-    /// Those of [`effect::label_node`] and [`effect::taint_node`]; or this replica doesn't lead any more.
-    pub async fn write(&self, node: &str, key: &str, change: NodeChange) -> Written {
+    /// Those of [`effect::label_node`] and [`effect::taint_node`]; or it isn't right any more.
+    pub async fn write(&self, node: &str, key: &str, change: NodeChange, still_right: StillRight) -> Written {
         let turn = Arc::clone(locked(&self.turns).entry(node.to_owned()).or_default());
         let written = if change.retaint {
             let _busy = turn.busy.lock().await;
-            self.alone(node, key, change).await
+            self.alone(node, key, change, still_right).await
         } else {
-            self.together(&turn, node, key, change.tier).await
+            self.together(&turn, node, key, change.tier, still_right).await
         };
         let mut turns = locked(&self.turns);
         drop(turn);
@@ -73,15 +74,17 @@ impl NodeWriter {
     }
 
     /// Taints are read first, and written for one database at a time.
-    async fn alone(&self, node: &str, key: &str, change: NodeChange) -> Written {
+    async fn alone(&self, node: &str, key: &str, change: NodeChange, still_right: StillRight) -> Written {
         let _permit = self.permits.acquire().await;
-        self.leads()?;
-        effect::taint_node(&self.client, node, key, change).await.map_err(Arc::new)
+        if !still_right() {
+            return Err(Arc::new(EffectError::Outdated));
+        }
+        effect::taint_node(&self.client, node, key, change, &*still_right).await.map_err(Arc::new)
     }
 
-    async fn together(&self, turn: &Turn, node: &str, key: &str, tier: Tier) -> Written {
+    async fn together(&self, turn: &Turn, node: &str, key: &str, tier: Tier, still_right: StillRight) -> Written {
         let (done, mut written) = oneshot::channel();
-        locked(&turn.waiting).insert(key.to_owned(), Waiting { tier, done });
+        locked(&turn.waiting).insert(key.to_owned(), Waiting { tier, still_right, done });
         let _busy = tokio::select! {
             biased;
             Ok(written) = &mut written => return written,
@@ -91,25 +94,118 @@ impl NodeWriter {
             return written;
         }
         let _permit = self.permits.acquire().await;
-        self.leads()?;
         let mut batch = std::mem::take(&mut *locked(&turn.waiting));
         // Whoever doesn't wait any more doesn't want it any more.
         batch.retain(|_, waiting| !waiting.done.is_closed());
-        let labels = batch.iter().map(|(key, waiting)| (key.as_str(), waiting.tier));
-        let outcome = effect::label_node(&self.client, node, labels).await.map_err(Arc::new);
-        for (_, waiting) in batch {
-            // Ours, too: nobody hears it.
-            let _ = waiting.done.send(outcome.clone());
+        let (batch, outdated): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            batch.into_iter().partition(|(_, waiting)| (waiting.still_right)());
+        for (_, waiting) in outdated {
+            let _ = waiting.done.send(Err(Arc::new(EffectError::Outdated)));
         }
-        outcome
-    }
-
-    fn leads(&self) -> Written {
-        let leads = self.leadership.borrow().leads(Instant::now());
-        if leads { Ok(()) } else { Err(Arc::new(EffectError::NotLeading)) }
+        if !batch.is_empty() {
+            let labels = batch.iter().map(|(key, waiting)| (key.as_str(), waiting.tier));
+            let outcome = effect::label_node(&self.client, node, labels).await.map_err(Arc::new);
+            for (_, waiting) in batch {
+                let _ = waiting.done.send(outcome.clone());
+            }
+        }
+        // Ours was among them.
+        written.try_recv().unwrap_or_else(|_| Err(Arc::new(EffectError::Outdated)))
     }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+    use axum::{Json, Router, routing::get};
+    use serde_json::json;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::core::taint::TaintEffect;
+
+    /// An API server with one node that may take its time, and whether what led to writes is still right.
+    #[derive(Default)]
+    struct World {
+        right: Arc<AtomicBool>,
+        read: Notify,
+        patched: AtomicUsize,
+        patching: Notify,
+        go_on: Notify,
+    }
+
+    impl World {
+        fn new() -> Arc<Self> {
+            let world = Self::default();
+            world.right.store(true, SeqCst);
+            Arc::new(world)
+        }
+
+        fn writer(self: &Arc<Self>) -> Arc<NodeWriter> {
+            let node = || Json(json!({"metadata": {"name": "n1", "resourceVersion": "1"}}));
+            let (reads, writes) = (Arc::clone(self), Arc::clone(self));
+            let read = move || async move {
+                reads.read.notify_one();
+                reads.go_on.notified().await;
+                node()
+            };
+            let write = move || async move {
+                writes.patched.fetch_add(1, SeqCst);
+                writes.patching.notify_one();
+                writes.go_on.notified().await;
+                node()
+            };
+            let router = Router::new().route("/api/v1/nodes/{name}", get(read).patch(write));
+            Arc::new(NodeWriter::new(Client::new(router, "default")))
+        }
+
+        fn begin(self: &Arc<Self>, writer: &Arc<NodeWriter>, key: &'static str, change: NodeChange) -> Begun {
+            let (writer, right) = (Arc::clone(writer), Arc::clone(&self.right));
+            tokio::spawn(async move { writer.write("n1", key, change, Arc::new(move || right.load(SeqCst))).await })
+        }
+
+        fn change_of_primary(&self) {
+            self.right.store(false, SeqCst);
+            self.go_on.notify_one();
+        }
+    }
+
+    type Begun = tokio::task::JoinHandle<Written>;
+
+    fn outdated(written: &Written) -> bool {
+        written.as_ref().is_err_and(|error| matches!(**error, EffectError::Outdated))
+    }
+
+    #[tokio::test]
+    async fn a_taint_is_not_put_on_when_the_primary_changes_while_the_node_is_read() {
+        let world = World::new();
+        let evict = NodeChange { tier: Tier::Far, taint: Some(TaintEffect::NoExecute), retaint: true };
+        let begun = world.begin(&world.writer(), "a", evict);
+        world.read.notified().await;
+        world.change_of_primary();
+        assert!(outdated(&begun.await.unwrap()));
+        assert_eq!(world.patched.load(SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn a_label_is_not_written_when_the_primary_changes_while_it_waits_for_its_turn() {
+        let world = World::new();
+        let writer = world.writer();
+        let label = NodeChange { tier: Tier::Far, taint: None, retaint: false };
+        let first = world.begin(&writer, "a", label);
+        world.patching.notified().await;
+        let second = world.begin(&writer, "b", label);
+        while locked(&writer.turns).get("n1").is_none_or(|turn| locked(&turn.waiting).is_empty()) {
+            tokio::task::yield_now().await;
+        }
+        world.change_of_primary();
+        assert!(first.await.unwrap().is_ok(), "it was on its way");
+        assert!(outdated(&second.await.unwrap()));
+        assert_eq!(world.patched.load(SeqCst), 1);
+    }
 }

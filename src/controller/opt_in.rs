@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::Shared;
 use crate::{
     core::follow::{Annotations, Follow},
-    effect::{Notice, reference},
+    effect::{Notice, Notices, reference},
 };
 
 /// What was told already, by namespace.
@@ -32,24 +32,30 @@ impl OptIns {
         let databases = tables.databases.values().filter(|database| database.defaults.is_some());
         let existing: BTreeSet<&str> = databases.map(|database| database.name.as_str()).collect();
         let existing = existing.into_iter().collect::<Vec<_>>().join(", ");
-        for (namespace, mistakes) in &mistaken {
+        shared.metrics.namespaces_with_mistakes(mistaken.len());
+        self.tell(mistaken, &existing, &shared.notices);
+    }
+
+    /// Tells what is new. What the queue of events has no room for is told at a later look.
+    fn tell(&mut self, mut mistaken: HashMap<String, Vec<String>>, existing: &str, notices: &Notices) {
+        let there_are =
+            if existing.is_empty() { "none exists yet".to_owned() } else { format!("there are: {existing}") };
+        mistaken.retain(|namespace, mistakes| {
             if self.told.get(namespace) == Some(mistakes) {
-                continue;
+                return true;
             }
-            let there_are =
-                if existing.is_empty() { "none exists yet".to_owned() } else { format!("there are: {existing}") };
-            for mistake in mistakes {
+            let told = mistakes.iter().map(|mistake| {
                 tracing::warn!(namespace, mistake, databases = existing, "a namespace's opt-in has a wrong value");
-                shared.notices.send(Notice {
+                notices.send(Notice {
                     about: reference("v1", "Namespace", None, namespace, ""),
                     warning: true,
                     reason: "WrongValue",
                     action: "Follow",
                     note: format!("{mistake} (DatabaseClusters: {there_are})"),
-                });
-            }
-        }
-        shared.metrics.namespaces_with_mistakes(mistaken.len());
+                })
+            });
+            told.fold(true, |all, queued| all && queued)
+        });
         self.told = mistaken;
     }
 }
@@ -61,5 +67,24 @@ pub(super) fn annotations(wishes: &crate::core::workload::Wishes) -> Annotations
         affinity: wishes.affinity.as_deref(),
         weight: wishes.weight.as_deref(),
         move_: wishes.movement.as_deref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::QUEUE;
+
+    #[test]
+    fn what_was_dropped_is_told_again_and_what_was_queued_is_not() {
+        let (notices, mut waiting) = Notices::channel();
+        let mut opt_ins = OptIns::default();
+        let mistaken = || (0..=QUEUE).map(|it| (format!("ns-{it}"), vec!["no such database".to_owned()])).collect();
+        opt_ins.tell(mistaken(), "orders", &notices);
+        assert_eq!((opt_ins.told.len(), waiting.len(), notices.dropped().get()), (QUEUE, QUEUE, 1));
+        while waiting.try_recv().is_ok() {}
+        opt_ins.tell(mistaken(), "orders", &notices);
+        opt_ins.tell(mistaken(), "orders", &notices);
+        assert_eq!((opt_ins.told.len(), waiting.len(), notices.dropped().get()), (QUEUE + 1, 1, 1));
     }
 }

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kube::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,10 @@ use crate::{
 
 /// Pause before what failed is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+/// So often the nodes are looked at again before that: a label may have been on its way.
+const PASSES: usize = 5;
+/// Nodes that one sentence names.
+const MOST_TOLD: usize = 5;
 /// The watch tells that an object is gone a moment after it is.
 const LAG: Duration = Duration::from_secs(5);
 
@@ -74,6 +79,17 @@ impl Removals {
     }
 }
 
+/// Why labels and taints are still there.
+#[derive(Debug, thiserror::Error)]
+enum RemovalError {
+    #[error(transparent)]
+    Effect(#[from] EffectError),
+    #[error(
+        "somebody puts them back on {0}: stop what writes them there, or annotate the nodes switchover.dev/manage: \"false\""
+    )]
+    PutBack(String),
+}
+
 struct Removal {
     shared: Arc<Shared>,
     name: String,
@@ -120,20 +136,9 @@ impl Removal {
     }
 
     /// Says what was done.
-    async fn remove(&self) -> Result<String, EffectError> {
+    async fn remove(&self) -> Result<String, RemovalError> {
         let client = &self.shared.client;
-        let (mut stripped, mut left_alone) = (BTreeSet::new(), BTreeSet::new());
-        // Looked at again until nothing is left: a label may have been on its way.
-        loop {
-            let found = leftovers::find(client, |key| self.keys.contains(key)).await?;
-            let (alone, ours): (Vec<_>, Vec<_>) = found.into_iter().partition(|leftover| leftover.left_alone);
-            left_alone.extend(alone.into_iter().map(|leftover| leftover.node));
-            if ours.is_empty() {
-                break;
-            }
-            stripped.extend(ours.iter().map(|leftover| leftover.node.clone()));
-            leftovers::strip(client, ours).await?;
-        }
+        let Cleared { stripped, left_alone } = clear(client, &self.keys).await?;
         leftovers::remove_finalizer(client, &self.name, &self.uid).await?;
         let mut note = format!("removed its labels and taints from {} nodes", stripped.len());
         if !left_alone.is_empty() {
@@ -146,5 +151,76 @@ impl Removal {
         let reason = if warning { "RemovalFailed" } else { "Removed" };
         let about = database_reference(&self.name, &self.uid);
         self.shared.notices.send(Notice { about, warning, reason, action: "Remove", note });
+    }
+}
+
+/// Nodes that nothing is left on, and those that are none of ours.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Cleared {
+    stripped: BTreeSet<String>,
+    left_alone: BTreeSet<String>,
+}
+
+/// Takes the labels and taints of these keys off every node.
+async fn clear(client: &Client, keys: &BTreeSet<String>) -> Result<Cleared, RemovalError> {
+    let mut cleared = Cleared::default();
+    for pass in 0.. {
+        let found = leftovers::find(client, |key| keys.contains(key)).await?;
+        let (alone, ours): (Vec<_>, Vec<_>) = found.into_iter().partition(|leftover| leftover.left_alone);
+        cleared.left_alone.extend(alone.into_iter().map(|leftover| leftover.node));
+        if ours.is_empty() {
+            break;
+        }
+        if pass == PASSES {
+            let nodes: Vec<_> = ours.into_iter().take(MOST_TOLD).map(|leftover| leftover.node).collect();
+            return Err(RemovalError::PutBack(nodes.join(", ")));
+        }
+        cleared.stripped.extend(ours.iter().map(|leftover| leftover.node.clone()));
+        leftovers::strip(client, ours).await?;
+    }
+    Ok(cleared)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use axum::{
+        Json, Router,
+        routing::{get, patch},
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_puts_labels_back_is_named_and_not_raced() {
+        // How often the label is removed before it stays away.
+        for (times, expected) in [(1, Ok(1)), (PASSES, Ok(PASSES)), (usize::MAX, Err(PASSES))] {
+            let removed = Arc::new(AtomicUsize::new(0));
+            let (list, strip) = (Arc::clone(&removed), Arc::clone(&removed));
+            let node = |labelled: bool| {
+                let labels = if labelled { json!({"switchover": "far"}) } else { json!({}) };
+                json!({"metadata": {"name": "n1", "labels": labels}})
+            };
+            let list = move || async move { Json(json!({"metadata": {}, "items": [node(list.load(SeqCst) < times)]})) };
+            let strip = move || async move {
+                strip.fetch_add(1, SeqCst);
+                Json(node(false))
+            };
+            let router = Router::new().route("/api/v1/nodes", get(list)).route("/api/v1/nodes/{name}", patch(strip));
+            let cleared = clear(&Client::new(router, "default"), &["switchover".to_owned()].into()).await;
+            let removed = removed.load(SeqCst);
+            match cleared {
+                Ok(cleared) => {
+                    assert_eq!(Ok(removed), expected);
+                    assert_eq!(cleared.stripped, ["n1".to_owned()].into());
+                }
+                Err(error) => {
+                    assert_eq!(Err(removed), expected);
+                    assert!(error.to_string().starts_with("somebody puts them back on n1: "), "{error}");
+                }
+            }
+        }
     }
 }

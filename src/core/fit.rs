@@ -4,6 +4,7 @@
 //! says no: a pod that isn't moved is safe, a pod that is evicted and stays Pending is not.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
@@ -51,12 +52,26 @@ pub struct Room<'a> {
     nodes: &'a HashMap<String, Arc<Node>>,
     occupants: HashMap<&'a str, Vec<&'a Pod>>,
     used: HashMap<&'a str, Resources>,
+    /// The occupants that refuse others (required anti-affinity), and the nodes that they are on.
+    refusing: Vec<(&'a str, &'a Pod)>,
+}
+
+/// How a pod's rules about other pods stand, by domain: the value that nodes have for a label's key. It is the same for every
+/// node, so that the pods of thousands of nodes are looked at once per pod, and not once per pod and node.
+struct Neighbours<'r> {
+    /// Domains, by key, that refuse the pod or that it refuses.
+    closed: BTreeMap<&'r str, HashSet<&'r str>>,
+    /// For each term of its affinity: the domains with somebody that it selects.
+    wanted: Vec<HashSet<&'r str>>,
+    /// For each of its spreads: how many pods alike there are in each domain.
+    alike: Vec<BTreeMap<&'r str, u64>>,
 }
 
 impl<'a> Room<'a> {
     #[must_use]
     pub fn of(snapshot: Snapshot<'a>) -> Self {
-        let mut room = Self { nodes: snapshot.nodes, occupants: HashMap::new(), used: HashMap::new() };
+        let mut room =
+            Self { nodes: snapshot.nodes, occupants: HashMap::new(), used: HashMap::new(), refusing: Vec::new() };
         for pod in snapshot.pods().filter(|pod| pod.occupies()) {
             if let Some(node) = pod.node.as_deref() {
                 room.occupy(pod, node);
@@ -68,6 +83,9 @@ impl<'a> Room<'a> {
     fn occupy(&mut self, pod: &'a Pod, node: &'a str) {
         self.occupants.entry(node).or_default().push(pod);
         self.used.entry(node).or_default().add(&pod.requests);
+        if !pod.anti_affinity.is_empty() {
+            self.refusing.push((node, pod));
+        }
     }
 
     /// Carries a move out in thought. The place that the pod leaves is not given back as room: it is far anyway.
@@ -75,6 +93,7 @@ impl<'a> Room<'a> {
         if let Some(left) = pod.node.as_deref().and_then(|from| self.occupants.get_mut(from)) {
             left.retain(|occupant| occupant.uid != pod.uid);
         }
+        self.refusing.retain(|(_, occupant)| occupant.uid != pod.uid);
         self.occupy(pod, node);
     }
 
@@ -96,8 +115,9 @@ impl<'a> Room<'a> {
     ) -> Result<&'n Node, String> {
         let mut misfits: BTreeMap<String, usize> = BTreeMap::new();
         let mut best: Option<&'n Node> = None;
+        let neighbours = OnceCell::new();
         for node in nodes {
-            match allowed(node).and_then(|()| self.fits(pod, node)) {
+            match allowed(node).and_then(|()| self.fits_beside(pod, node, &neighbours)) {
                 Ok(()) if best.is_some_and(|best| self.free_pods(node) <= self.free_pods(best)) => {}
                 Ok(()) => best = Some(node),
                 Err(misfit) => *misfits.entry(misfit.to_string()).or_default() += 1,
@@ -114,6 +134,16 @@ impl<'a> Room<'a> {
     /// # Errors
     /// The first filter that refuses.
     pub fn fits(&self, pod: &Pod, node: &Node) -> Result<(), Misfit> {
+        self.fits_beside(pod, node, &OnceCell::new())
+    }
+
+    /// `neighbours` are the pod's, filled in when they are first needed.
+    fn fits_beside<'r>(
+        &'r self,
+        pod: &'r Pod,
+        node: &Node,
+        neighbours: &OnceCell<Neighbours<'r>>,
+    ) -> Result<(), Misfit> {
         if !node.ready {
             return Err(Misfit::NotReady);
         }
@@ -134,8 +164,9 @@ impl<'a> Room<'a> {
         if let Some(port) = self.on(&node.name).find_map(ports) {
             return Err(Misfit::HostPort(port));
         }
-        pod.spread.iter().try_for_each(|spread| self.spreads(pod, node, spread))?;
-        self.pod_terms(pod, node)
+        let neighbours = neighbours.get_or_init(|| self.neighbours(pod));
+        pod.spread.iter().zip(&neighbours.alike).try_for_each(|(spread, alike)| spreads(node, spread, alike))?;
+        pod_terms(pod, node, neighbours)
     }
 
     fn on(&self, node: &str) -> impl Iterator<Item = &'a Pod> {
@@ -179,10 +210,37 @@ impl<'a> Room<'a> {
         Ok(())
     }
 
-    /// Pod topology spread (KEP-895) with the default node policies: nodes that the pod itself excludes don't count.
-    fn spreads(&self, pod: &Pod, node: &Node, spread: &Spread) -> Result<(), Misfit> {
-        let misfit = || Misfit::Spread(spread.key.clone());
-        let here = node.labels.get(&spread.key).ok_or_else(misfit)?;
+    fn neighbours<'r>(&'r self, pod: &'r Pod) -> Neighbours<'r> {
+        let mut closed: BTreeMap<&str, HashSet<&str>> = BTreeMap::new();
+        for term in &pod.anti_affinity {
+            closed.entry(&term.key).or_default().extend(self.domains(pod, term));
+        }
+        // Symmetry: a pod that is there may refuse us.
+        for (node, other) in self.refusing.iter().filter(|(_, other)| other.uid != pod.uid) {
+            for term in other.anti_affinity.iter().filter(|term| selects(term, &other.namespace, pod)) {
+                closed.entry(&term.key).or_default().extend(self.domain(node, &term.key));
+            }
+        }
+        Neighbours {
+            closed,
+            wanted: pod.affinity.iter().map(|term| self.domains(pod, term).collect()).collect(),
+            alike: pod.spread.iter().map(|spread| self.alike(pod, spread)).collect(),
+        }
+    }
+
+    fn domain(&self, node: &str, key: &str) -> Option<&'a str> {
+        self.nodes.get(node)?.labels.get(key).map(String::as_str)
+    }
+
+    /// The domains with somebody that a term of `pod` selects.
+    fn domains<'r>(&'r self, pod: &'r Pod, term: &'r PodTerm) -> impl Iterator<Item = &'r str> {
+        let selected = |other: &&Pod| other.uid != pod.uid && selects(term, &pod.namespace, other);
+        let occupied = self.occupants.iter().filter(move |(_, others)| others.iter().any(|other| selected(other)));
+        occupied.filter_map(|(node, _)| self.domain(node, &term.key))
+    }
+
+    /// How many pods alike each domain has. Nodes that the pod itself excludes don't count (the default node policies).
+    fn alike<'r>(&'r self, pod: &Pod, spread: &Spread) -> BTreeMap<&'r str, u64> {
         let mut domains: BTreeMap<&str, u64> = BTreeMap::new();
         for other in self.nodes.values().filter(|other| self.wants(pod, other).is_ok()) {
             let Some(domain) = other.labels.get(&spread.key) else { continue };
@@ -191,53 +249,33 @@ impl<'a> Room<'a> {
             };
             *domains.entry(domain).or_default() += self.on(&other.name).filter(alike).count() as u64;
         }
-        let least = domains.values().min().copied().unwrap_or(0);
-        let then = domains.get(here.as_str()).copied().unwrap_or(0) + 1;
-        if then.saturating_sub(least) > spread.max_skew { Err(misfit()) } else { Ok(()) }
+        domains
     }
+}
 
-    fn pod_terms(&self, pod: &Pod, node: &Node) -> Result<(), Misfit> {
-        if pod.anti_affinity.iter().chain(&pod.affinity).any(|term| term.by_namespace_label) {
-            return Err(Misfit::Unforeseeable("pod affinity with a namespaceSelector"));
-        }
-        let others = |term: &PodTerm| {
-            let here = node.labels.get(&term.key);
-            let domain: HashSet<&str> = self
-                .nodes
-                .values()
-                .filter(|other| here.is_some() && other.labels.get(&term.key) == here)
-                .map(|other| other.name.as_str())
-                .collect();
-            domain.into_iter().flat_map(|name| self.on(name)).filter(|other| other.uid != pod.uid)
-        };
-        if pod.anti_affinity.iter().any(|term| others(term).any(|other| selects(term, &pod.namespace, other))) {
-            return Err(Misfit::AntiAffinity);
-        }
-        // Symmetry: a pod that is there may refuse us.
-        let refuses = |other: &&Pod| {
-            other.uid != pod.uid
-                && other.anti_affinity.iter().any(|term| {
-                    let same_domain = other.node.as_ref().and_then(|name| self.nodes.get(name)).is_some_and(|at| {
-                        at.labels.contains_key(&term.key) && at.labels.get(&term.key) == node.labels.get(&term.key)
-                    });
-                    same_domain && selects(term, &other.namespace, pod)
-                })
-        };
-        if self
-            .occupants
-            .values()
-            .flatten()
-            .copied()
-            .filter(|other| !other.anti_affinity.is_empty())
-            .any(|p| refuses(&p))
-        {
-            return Err(Misfit::AntiAffinity);
-        }
-        if pod.affinity.iter().any(|term| !others(term).any(|other| selects(term, &pod.namespace, other))) {
-            return Err(Misfit::PodAffinity);
-        }
-        Ok(())
+/// Pod topology spread (KEP-895).
+fn spreads(node: &Node, spread: &Spread, alike: &BTreeMap<&str, u64>) -> Result<(), Misfit> {
+    let misfit = || Misfit::Spread(spread.key.clone());
+    let here = node.labels.get(&spread.key).ok_or_else(misfit)?;
+    let least = alike.values().min().copied().unwrap_or(0);
+    let then = alike.get(here.as_str()).copied().unwrap_or(0) + 1;
+    if then.saturating_sub(least) > spread.max_skew { Err(misfit()) } else { Ok(()) }
+}
+
+fn pod_terms(pod: &Pod, node: &Node, neighbours: &Neighbours<'_>) -> Result<(), Misfit> {
+    if pod.anti_affinity.iter().chain(&pod.affinity).any(|term| term.by_namespace_label) {
+        return Err(Misfit::Unforeseeable("pod affinity with a namespaceSelector"));
     }
+    let is_in = |key: &str, domains: &HashSet<&str>| {
+        node.labels.get(key).is_some_and(|domain| domains.contains(domain.as_str()))
+    };
+    if neighbours.closed.iter().any(|(key, domains)| is_in(key, domains)) {
+        return Err(Misfit::AntiAffinity);
+    }
+    if pod.affinity.iter().zip(&neighbours.wanted).any(|(term, domains)| !is_in(&term.key, domains)) {
+        return Err(Misfit::PodAffinity);
+    }
+    Ok(())
 }
 
 /// Whether a term of a pod in `namespace` selects `other`.

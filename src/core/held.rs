@@ -19,8 +19,8 @@ pub enum Gate {
     Frozen(String),
     /// The new primary has not held for long enough; how long that is may have grown.
     Settling { until: Timestamp, grown: Option<Growth> },
-    /// Not every node has its label yet: there may be nowhere to go.
-    LabelsPending { nodes: usize },
+    /// Not every node has its label yet: there may be nowhere to go. Those that can't be labelled are named with the reason.
+    LabelsPending { nodes: usize, refused: Option<String> },
     /// The picture of the cluster may be old.
     Stale(&'static str),
     /// Too few nodes have a fresh reading.
@@ -71,7 +71,10 @@ impl fmt::Display for Gate {
             Self::Settling { until, grown: Some(grown) } => {
                 write!(f, "the new primary must hold until {until:.0}: {grown} (spec.movement.settleWindow, settleMax)")
             }
-            Self::LabelsPending { nodes } => write!(f, "{nodes} nodes don't have their new label yet"),
+            Self::LabelsPending { nodes, refused: None } => write!(f, "{nodes} nodes don't have their new label yet"),
+            Self::LabelsPending { nodes, refused: Some(refused) } => {
+                write!(f, "{nodes} nodes don't have their new label yet; the API server refuses it: {refused}")
+            }
             Self::Stale(what) => write!(f, "the picture of {what} may be old: the API server doesn't answer"),
             Self::TooFewReadings => f.write_str("fewer than half of the nodes have a fresh reading"),
             Self::Halted { failed } => write!(

@@ -1,6 +1,6 @@
 //! The moves that are under way: when each is over, and how it ended.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
@@ -19,6 +19,19 @@ pub enum Action {
     Restart,
 }
 
+impl Action {
+    pub const ALL: [Self; 2] = [Self::Evict, Self::Restart];
+
+    /// In one word, for metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Evict => "evict",
+            Self::Restart => "restart",
+        }
+    }
+}
+
 /// One move under way. Written to the status of the DatabaseCluster before it is carried out, so that whoever leads
 /// next knows of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +45,14 @@ pub struct Underway {
     pub started: Timestamp,
     /// Number of pods that this moves.
     pub pods: u32,
+}
+
+impl Underway {
+    /// For how long it has been under way. Another leader may have begun it by another clock: it is never less than nothing.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> Duration {
+        Duration::try_from(now.duration_since(self.started)).unwrap_or_default()
+    }
 }
 
 /// How one move ended.
@@ -56,6 +77,23 @@ pub enum End {
     Gone,
 }
 
+impl End {
+    /// Every [`End::name`].
+    pub const NAMES: [&'static str; 5] = ["moved", "useless", "missed", "not_carried_out", "workload_gone"];
+
+    /// In one word, for metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Moved { .. } => "moved",
+            Self::Useless { .. } => "useless",
+            Self::Missed { .. } => "missed",
+            Self::NotCarriedOut => "not_carried_out",
+            Self::Gone => "workload_gone",
+        }
+    }
+}
+
 /// What the leader remembers of the movement in one epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Journal {
@@ -67,7 +105,7 @@ pub struct Journal {
 }
 
 /// A move whose pod is still untouched after this long was never carried out.
-const UNTOUCHED_S: i64 = 15;
+const UNTOUCHED: Duration = Duration::from_secs(15);
 
 impl Journal {
     /// Ends the moves that are over and returns how they ended. `node_label` is what draws replacements nearer.
@@ -101,8 +139,8 @@ impl Journal {
 
     /// Number of moves whose replacement should have been Ready by now.
     #[must_use]
-    pub fn overdue(&self, timeout: std::time::Duration, now: Timestamp) -> usize {
-        self.underway.iter().filter(|m| now.duration_since(m.started).unsigned_abs() > timeout).count()
+    pub fn overdue(&self, timeout: Duration, now: Timestamp) -> usize {
+        self.underway.iter().filter(|move_| move_.age(now) > timeout).count()
     }
 }
 
@@ -114,14 +152,15 @@ fn end_of(
     node_label: &str,
     now: Timestamp,
 ) -> Option<End> {
-    let age_s = now.duration_since(move_.started).as_secs();
-    if move_.action == Action::Evict && snapshot.pods.get(&move_.uid).is_some_and(|pod| !pod.terminating) {
-        return (age_s >= UNTOUCHED_S).then_some(End::NotCarriedOut);
+    let age = move_.age(now);
+    let untouched = snapshot.pods.get(&move_.uid).is_some_and(|pod| !pod.terminating);
+    if move_.action == Action::Evict && untouched {
+        return (age >= UNTOUCHED).then_some(End::NotCarriedOut);
     }
     let gathering = match gathering {
         Some(gathering) => gathering,
         // No pod at all: either the replacement isn't there yet, or there is no workload any more.
-        None => return (age_s >= UNTOUCHED_S && !known(snapshot, &move_.workload)).then_some(End::Gone),
+        None => return (age >= UNTOUCHED && !known(snapshot, &move_.workload)).then_some(End::Gone),
     };
     if gathering.desired == Some(0) {
         return Some(End::Gone);
@@ -131,9 +170,11 @@ fn end_of(
     }
     // One pod of a workload is moved at a time and only from a whole workload: the newest serving pod took its place.
     let newest = gathering.pods.iter().filter(|pod| pod.serves()).max_by_key(|pod| (pod.created, &pod.uid))?;
-    if move_.action == Action::Restart && newest.created.as_second() < move_.started.as_second() - UNTOUCHED_S {
-        // The rollout hasn't begun: still the same pods as before.
-        return (age_s >= 2 * UNTOUCHED_S).then_some(End::NotCarriedOut);
+    if move_.action == Action::Restart && untouched {
+        // Either the rollout hasn't begun, or it hasn't come to this pod (of a StatefulSet), which newer ones tell. Their time is
+        // the API server's, so that it may only decide how long to wait.
+        let begun = newest.created >= move_.started - UNTOUCHED;
+        return (!begun && age >= 2 * UNTOUCHED).then_some(End::NotCarriedOut);
     }
     let to = newest.node.clone().unwrap_or_default();
     Some(if tiers.tier(&to) < move_.from_tier {

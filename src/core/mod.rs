@@ -15,6 +15,7 @@ pub mod tier;
 pub mod follow;
 
 pub mod affinity;
+pub mod backoff;
 
 pub mod census;
 pub mod fit;

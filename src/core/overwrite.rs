@@ -59,7 +59,9 @@ impl Seen<'_> {
             .any(|wanted| self.taints.iter().copied().eq(wanted.map(TaintEffect::as_str)))
     }
 
-    fn right(&self) -> bool {
+    /// Both are.
+    #[must_use]
+    pub fn right(&self) -> bool {
         self.labelled() && self.tainted()
     }
 
@@ -106,6 +108,8 @@ impl fmt::Display for Overwritten {
 #[derive(Debug, Clone, Default)]
 pub struct Overwrites {
     nodes: HashMap<String, Known>,
+    /// The key that they bear.
+    key: String,
     /// Counts the looks.
     looks: u64,
 }
@@ -124,8 +128,17 @@ struct Known {
 }
 
 impl Overwrites {
-    /// One look at every node that has a tier; what was changed by somebody else since the last one.
-    pub fn look<'a>(&mut self, nodes: impl IntoIterator<Item = &'a Seen<'a>>, now: Instant) -> Vec<Overwritten> {
+    /// One look at every node that has a tier; what was changed by somebody else since the last one. Under another `key` no node
+    /// bears anything yet, and nobody has done anything to it.
+    pub fn look<'a>(
+        &mut self,
+        key: &str,
+        nodes: impl IntoIterator<Item = &'a Seen<'a>>,
+        now: Instant,
+    ) -> Vec<Overwritten> {
+        if self.key != key {
+            *self = Self { key: key.to_owned(), ..Self::default() };
+        }
         self.looks += 1;
         let look = self.looks;
         let mut news = Vec::new();
@@ -175,6 +188,8 @@ fn pause(times: u32) -> Duration {
 mod tests {
     use super::*;
 
+    const KEY: &str = "switchover";
+
     const fn seen<'a>(label: Option<&'a str>, tier: Tier) -> Seen<'a> {
         Seen { node: "n1", wanted: Wanted { tier, taint: None }, label, taints: Vec::new() }
     }
@@ -187,7 +202,7 @@ mod tests {
     fn only_what_was_right_can_be_overwritten() {
         let now = Instant::now();
         let mut overwrites = Overwrites::default();
-        let mut look = |label, wanted| -> Vec<String> { told(&overwrites.look([&seen(label, wanted)], now)) };
+        let mut look = |label, wanted| -> Vec<String> { told(&overwrites.look(KEY, [&seen(label, wanted)], now)) };
         assert!(look(None, Tier::Far).is_empty(), "a new node");
         assert!(look(Some("closely"), Tier::Far).is_empty(), "ours is on its way");
         assert!(look(Some("far"), Tier::Far).is_empty());
@@ -209,7 +224,7 @@ mod tests {
         let mut look = |taints: &[&'static str], tier: Tier, taint| {
             let seen =
                 Seen { node: "n1", wanted: Wanted { tier, taint }, label: tier.label(), taints: taints.to_vec() };
-            told(&overwrites.look([&seen], now))
+            told(&overwrites.look(KEY, [&seen], now))
         };
         assert!(look(&[], Tier::Far, None).is_empty());
         assert!(look(&[], Tier::Far, Some(NoSchedule)).is_empty(), "another rule: ours is on its way");
@@ -232,8 +247,12 @@ mod tests {
     fn label_and_taint_at_once_are_told_together() {
         let mut overwrites = Overwrites::default();
         let wanted = Wanted { tier: Tier::Far, taint: Some(TaintEffect::NoSchedule) };
-        overwrites.look([&Seen { node: "n1", wanted, label: Some("far"), taints: vec!["NoSchedule"] }], Instant::now());
-        let news = overwrites.look([&Seen { node: "n1", wanted, label: None, taints: vec![] }], Instant::now());
+        overwrites.look(
+            KEY,
+            [&Seen { node: "n1", wanted, label: Some("far"), taints: vec!["NoSchedule"] }],
+            Instant::now(),
+        );
+        let news = overwrites.look(KEY, [&Seen { node: "n1", wanted, label: None, taints: vec![] }], Instant::now());
         assert_eq!(told(&news), ["n1: far was removed, its taint was removed"]);
     }
 
@@ -243,23 +262,23 @@ mod tests {
         let mut now = start;
         let mut overwrites = Overwrites::default();
         let mut pauses = Vec::new();
-        overwrites.look([&seen(Some("far"), Tier::Far)], now);
+        overwrites.look(KEY, [&seen(Some("far"), Tier::Far)], now);
         for _ in 0..12 {
-            let news = overwrites.look([&seen(None, Tier::Far)], now);
+            let news = overwrites.look(KEY, [&seen(None, Tier::Far)], now);
             let pause = news[0].pause;
             pauses.push(pause.as_secs());
             assert_eq!(overwrites.may_write("n1", now), pause.is_zero());
             now += pause;
             assert!(overwrites.may_write("n1", now));
-            overwrites.look([&seen(Some("far"), Tier::Far)], now);
+            overwrites.look(KEY, [&seen(Some("far"), Tier::Far)], now);
         }
         assert_eq!(pauses, [0, 0, 0, 2, 4, 8, 16, 32, 64, 120, 120, 120]);
 
         // A change of tier waits for nobody.
-        let news = overwrites.look([&seen(None, Tier::Far)], now);
+        let news = overwrites.look(KEY, [&seen(None, Tier::Far)], now);
         assert_eq!(news[0].to_string(), "n1: far was removed again (put back in 120 s)");
         assert!(!overwrites.may_write("n1", now));
-        overwrites.look([&seen(None, Tier::Closely)], now);
+        overwrites.look(KEY, [&seen(None, Tier::Closely)], now);
         assert!(overwrites.may_write("n1", now));
     }
 
@@ -268,13 +287,25 @@ mod tests {
         let mut now = Instant::now();
         let mut overwrites = Overwrites::default();
         for _ in 0..=AT_ONCE {
-            overwrites.look([&seen(Some("far"), Tier::Far)], now);
-            overwrites.look([&seen(None, Tier::Far)], now);
+            overwrites.look(KEY, [&seen(Some("far"), Tier::Far)], now);
+            overwrites.look(KEY, [&seen(None, Tier::Far)], now);
         }
         now += FORGIVEN_AFTER + FIRST_PAUSE + Duration::from_secs(1);
-        overwrites.look([&seen(Some("far"), Tier::Far)], now);
-        assert!(overwrites.look([&seen(None, Tier::Far)], now)[0].pause.is_zero());
-        overwrites.look([], now);
-        assert!(overwrites.look([&seen(None, Tier::Far)], now).is_empty());
+        overwrites.look(KEY, [&seen(Some("far"), Tier::Far)], now);
+        assert!(overwrites.look(KEY, [&seen(None, Tier::Far)], now)[0].pause.is_zero());
+        overwrites.look(KEY, [], now);
+        assert!(overwrites.look(KEY, [&seen(None, Tier::Far)], now).is_empty());
+    }
+
+    #[test]
+    fn another_key_is_nobody_s_doing() {
+        let now = Instant::now();
+        let mut overwrites = Overwrites::default();
+        for key in 0..10 {
+            let key = key.to_string();
+            assert!(overwrites.look(&key, [&seen(None, Tier::Far)], now).is_empty());
+            assert!(overwrites.may_write("n1", now));
+            assert!(overwrites.look(&key, [&seen(Some("far"), Tier::Far)], now).is_empty());
+        }
     }
 }

@@ -238,10 +238,11 @@ impl<'a> Planner<'a> {
         }
         // A rollout asks no disruption budget: it starts new pods before it ends old ones.
         let budget = if action == Action::Evict { self.budget(pod)? } else { None };
-        let target = self.target(follower, node)?;
+        // Before its target, which is costly to find: thousands may be waiting.
         if self.free_slots == 0 {
             return Err(HeldReason::Concurrency { limit: self.input.rules.max_concurrent });
         }
+        let target = self.target(follower, node)?;
         self.free_slots -= 1;
         self.busy.insert(key.clone());
         self.room.place(pod, &target.name);

@@ -1,6 +1,6 @@
 //! A taint that evicts: put onto one far node after the other, and taken off them when movement may not run.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::Task;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         taint::{self, Emptying, TaintEffect},
         tier::Tier,
     },
-    effect::NodeChange,
+    effect::{EffectError, NodeChange},
 };
 
 /// What becomes of the far nodes now; `None` for a database whose taint doesn't evict.
@@ -55,15 +55,20 @@ impl Task {
 
     /// Puts the taint that evicts onto a node, unless what led to that has changed.
     pub(super) async fn empty(&self, node: &str, key: &str, view: &PrimaryView) {
-        if !self.still_right(view)() {
-            tracing::info!(database = self.name, node, "not emptied after all: leadership, primary or spec changed");
-            return;
-        }
-        match self.shared.nodes.write(node, key, change(TaintEffect::NoExecute)).await {
+        // Asked right before the write: others' writes to the node may come first, and it is read.
+        let still_right = Arc::new(self.still_right(view));
+        match self.shared.nodes.write(node, key, change(TaintEffect::NoExecute), still_right).await {
             Ok(()) => {
                 tracing::info!(database = self.name, node, taint = key, "emptying a far node: NoExecute");
                 let note = format!("{node}: its pods that don't tolerate {key}=far:NoExecute are deleted");
                 self.notice(true, "EmptyingNode", note);
+            }
+            Err(error) if matches!(*error, EffectError::Outdated) => {
+                tracing::info!(
+                    database = self.name,
+                    node,
+                    "not emptied after all: leadership, primary or spec changed"
+                );
             }
             Err(error) => {
                 let error = &*error as &dyn std::error::Error;

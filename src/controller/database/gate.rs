@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::Task;
+use super::{Task, history::listed, labelling::Labelling};
 use crate::{
     api::DatabaseCluster,
     core::{
@@ -19,7 +19,7 @@ impl Task {
         &self,
         object: &DatabaseCluster,
         view: &PrimaryView,
-        labels_pending: usize,
+        labelling: &Labelling,
         now: Instant,
         wall: Timestamp,
     ) -> Option<Gate> {
@@ -49,7 +49,9 @@ impl Task {
             let until = wall.checked_add(settle.wait - held).unwrap_or(wall);
             return Some(Gate::Settling { until, grown: settle.grown });
         }
-        (labels_pending > 0 || self.relabelling).then_some(Gate::LabelsPending { nodes: labels_pending })
+        let refused = (!labelling.refused.is_empty()).then(|| listed(&labelling.refused));
+        let pending = labelling.pending > 0 || self.relabelling;
+        pending.then_some(Gate::LabelsPending { nodes: labelling.pending, refused })
     }
 
     /// How long before `began` each change of primary was confirmed. The first primary ever seen is no change.

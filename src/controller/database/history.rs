@@ -6,15 +6,19 @@ use jiff::Timestamp;
 
 use super::{Decided, Task};
 use crate::{
-    api::database_cluster::{FailoverStatus, MemberStatus},
+    api::{
+        DatabaseClusterStatus,
+        database_cluster::{FailoverStatus, MemberStatus},
+    },
     controller::{movement, report},
     core::{
+        backoff::Backoffs,
         journal::Journal,
         keys,
         primary::{PrimaryState, PrimaryView},
     },
     credentials::Standing,
-    discover::DiscoveryState,
+    discover::{DiscoveryState, Member},
     effect::{Notice, database_reference},
 };
 
@@ -46,10 +50,7 @@ impl Task {
         }
         self.tell_state(view);
         let Some(primary) = view.last.as_ref() else { return };
-        let host = found.members.iter().find(|member| member.name == primary.name).map(|member| member.host.clone());
-        if host.is_some() {
-            self.status.primary_host = host;
-        }
+        self.status.primary_host = host_of(&primary.name, &found.members, &self.status);
         let (before, from) = (self.status.epoch, self.status.primary.clone());
         report::believe(&mut self.status, view);
         if view.epoch == before {
@@ -82,7 +83,8 @@ impl Task {
             },
         );
         self.status.failovers.truncate(MOST_FAILOVERS);
-        self.relabelling = true;
+        (self.relabelling, self.at_once) = (true, true);
+        self.refused = Backoffs::default();
         self.credit = None;
         self.journal = Journal::default();
         self.backoffs = movement::Backoffs::default();
@@ -195,12 +197,44 @@ impl Task {
     }
 }
 
+/// The host of the primary. One that nobody lists has the host that was known of it; another member's it never has, because
+/// tiers would be those towards that one.
+fn host_of(primary: &str, members: &[Member], before: &DatabaseClusterStatus) -> Option<String> {
+    let listed = members.iter().find(|member| member.name == primary).map(|member| member.host.clone());
+    listed.or_else(|| before.primary_host.clone().filter(|_| before.primary.as_deref() == Some(primary)))
+}
+
 /// The first few, and how many more there are.
-fn listed(all: &[impl ToString]) -> String {
+pub(super) fn listed(all: &[impl ToString]) -> String {
     let (told, unlisted) = all.split_at(all.len().min(MOST_TOLD));
     let mut text = told.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     if !unlisted.is_empty() {
         text.push_str(&format!("; and {} more", unlisted.len()));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_primary_that_nobody_lists_does_not_have_the_host_of_the_last_one() {
+        let member =
+            |name: &str, host: &str| Member { name: name.into(), host: host.into(), port: 5432, api_url: None };
+        let (listed, others) = ([member("pg2", "10.2.0.1")], [member("pg1", "10.1.0.1")]);
+        for (what, before, members, expected) in [
+            ("listed", ("pg2", "10.2.0.9"), &listed[..], Some("10.2.0.1")),
+            ("not listed any more", ("pg2", "10.2.0.9"), &others, Some("10.2.0.9")),
+            ("new and listed", ("pg1", "10.1.0.1"), &listed, Some("10.2.0.1")),
+            ("new and not listed", ("pg1", "10.1.0.1"), &others, None),
+        ] {
+            let before = DatabaseClusterStatus {
+                primary: Some(before.0.into()),
+                primary_host: Some(before.1.into()),
+                ..DatabaseClusterStatus::default()
+            };
+            assert_eq!(host_of("pg2", members, &before).as_deref(), expected, "{what}");
+        }
+    }
 }

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::core::testing::{World, node, pod};
 
@@ -96,4 +98,99 @@ fn planned_moves_take_room_and_do_not_give_any_back() {
     assert_eq!(room.fits(two, &world.nodes["a1"]), Err(Misfit::Insufficient("cpu".into())));
     assert_eq!(room.fits(two, &world.nodes["a2"]), Ok(()));
     assert_eq!(room.free_pods(&world.nodes["b1"]), 9);
+}
+
+#[test]
+fn a_pod_that_is_moved_in_thought_refuses_others_where_it_will_be() {
+    let world = world().pod(pod("one").on("b1").not_beside("zone", "web")).pod(pod("two").on("b1"));
+    let mut room = Room::of(world.snapshot());
+    let (one, two) = (&world.pods["uid-one"], &world.pods["uid-two"]);
+    room.place(one, "a1");
+    assert_eq!(room.fits(two, &world.nodes["a2"]), Err(Misfit::AntiAffinity));
+    assert_eq!(room.fits(two, &world.nodes["b1"]), Ok(()));
+}
+
+/// The rules about other pods as they read: for every node, every pod on every node of its domain.
+fn one_by_one(world: &World, places: &[(&str, &Pod)], pod: &Pod, node: &Node) -> Result<(), Misfit> {
+    let domain = |name: &str, key: &str| world.nodes[name].labels.get(key).map(String::as_str);
+    let others = || places.iter().filter(|(_, other)| other.uid != pod.uid);
+    for spread in &pod.spread {
+        let misfit = Misfit::Spread(spread.key.clone());
+        let Some(here) = domain(&node.name, &spread.key) else { return Err(misfit) };
+        let alike = |other: &Pod| {
+            other.namespace == pod.namespace && !other.terminating && spread.selector.matches(&other.labels)
+        };
+        let count = |wanted: &str| {
+            let there = others().filter(|(at, other)| domain(at, &spread.key) == Some(wanted) && alike(other));
+            there.count() as u64
+        };
+        let least = world.nodes.values().filter_map(|node| domain(&node.name, &spread.key)).map(count).min();
+        if count(here) + 1 - least.unwrap() > spread.max_skew {
+            return Err(misfit);
+        }
+    }
+    let beside = |at: &str, key: &str| domain(at, key).is_some() && domain(at, key) == domain(&node.name, key);
+    let selected =
+        |term: &PodTerm| others().any(|(at, other)| beside(at, &term.key) && selects(term, &pod.namespace, other));
+    let refuses = |(at, other): &(&str, &Pod)| {
+        other.anti_affinity.iter().any(|term| beside(at, &term.key) && selects(term, &other.namespace, pod))
+    };
+    if pod.anti_affinity.iter().any(selected) || others().any(refuses) {
+        Err(Misfit::AntiAffinity)
+    } else if !pod.affinity.iter().all(selected) {
+        Err(Misfit::PodAffinity)
+    } else {
+        Ok(())
+    }
+}
+
+/// A pod of one of two applications, with some rules about others, somewhere.
+fn any_pod() -> impl Strategy<Value = Pod> {
+    const NODES: [&str; 5] = ["a1", "a2", "b1", "b2", "c1"];
+    let key = || prop::sample::select(vec!["zone", "host"]);
+    let app = || prop::sample::select(vec!["web", "api"]);
+    let term = || prop::option::weighted(0.3, (key(), app()));
+    let rules = (term(), term(), prop::option::weighted(0.3, key()));
+    let node = prop::sample::select(NODES.to_vec());
+    (node, app(), rules, prop::bool::weighted(0.1)).prop_map(|(node, app, (apart, together, spread), terminating)| {
+        let mut pod = pod("").on(node);
+        pod.labels.insert("app".into(), app.into());
+        pod.terminating = terminating;
+        if let Some((key, app)) = together {
+            pod = pod.not_beside(key, app);
+            pod.affinity = std::mem::take(&mut pod.anti_affinity);
+        }
+        if let Some((key, app)) = apart {
+            pod = pod.not_beside(key, app);
+        }
+        if let Some(key) = spread { pod.spread_over(key) } else { pod }
+    })
+}
+
+proptest! {
+    #[test]
+    fn rules_about_others_are_what_they_are_when_read_one_by_one(
+        pods in prop::collection::vec(any_pod(), 1..8),
+        placed in prop::collection::vec((0usize..8, prop::sample::select(vec!["a1", "b2"])), 0..3),
+    ) {
+        let mut world = World::with_nodes("a1=closely a2=closely b1=far b2=far c1=far");
+        Arc::make_mut(world.nodes.get_mut("c1").unwrap()).labels.remove("zone");
+        for (number, mut pod) in pods.into_iter().enumerate() {
+            (pod.name, pod.uid) = (format!("{number}"), format!("{number}"));
+            world = world.pod(pod);
+        }
+        let mut room = Room::of(world.snapshot());
+        let mut places: Vec<(&str, &Pod)> =
+            world.pods.values().map(|pod| (pod.node.as_deref().unwrap(), &**pod)).collect();
+        let mut moved = HashSet::new();
+        for (number, node) in &placed {
+            let Some(pod) = world.pods.get(&number.to_string()).filter(|_| moved.insert(number)) else { continue };
+            room.place(pod, node);
+            places.retain(|(_, other)| other.uid != pod.uid);
+            places.push((node, pod));
+        }
+        for (pod, node) in world.pods.values().flat_map(|pod| world.nodes.values().map(move |node| (pod, node))) {
+            prop_assert_eq!(room.fits(pod, node), one_by_one(&world, &places, pod, node), "{} on {}", pod.name, node.name);
+        }
+    }
 }

@@ -62,6 +62,32 @@ fn a_move_ends_when_its_replacement_is_ready() {
 }
 
 #[test]
+fn a_restart_ends_when_its_pod_has_been_replaced() {
+    let old = || pod("old").on("b1").owned_by("ReplicaSet/web").created(0);
+    let new = |second| pod("new").on("a1").owned_by("ReplicaSet/web").created(second);
+    let two = || world().workload("ReplicaSet/web", 2);
+    for (what, world, second, expected) in [
+        ("a moment ago, nothing done yet", world().pod(old()), 105, None),
+        ("never begun", world().pod(old()), 130, Some(End::NotCarriedOut)),
+        ("new pods, old ones still there", two().pod(old()).pod(new(101)), 130, None),
+        ("replaced", world().pod(old().terminating()).pod(new(101)), 105, Some(End::Moved { to: "a1".into() })),
+        ("replaced, by a leader whose clock is ahead", world().pod(new(41)), 105, Some(End::Moved { to: "a1".into() })),
+    ] {
+        let mut journal = journal();
+        journal.underway[0].action = Action::Restart;
+        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, at(second));
+        assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_leader_whose_clock_is_behind_counts_no_move_as_overdue() {
+    let timeout = Duration::from_secs(300);
+    assert_eq!([100, 400, 401, -300].map(|second| journal().overdue(timeout, at(second))), [0, 0, 1, 0]);
+    assert_eq!(journal().underway[0].age(at(-300)), Duration::ZERO);
+}
+
+#[test]
 fn ends_are_counted() {
     let new = |node| pod("new").on(node).owned_by("ReplicaSet/web").created(101);
     for (replacement, expected) in [

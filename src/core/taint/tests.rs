@@ -133,7 +133,7 @@ fn no_node_bears_it_while_movement_may_not_run() {
         (Gate::TooFewReadings, "b1 withdrawn; TooFewReadings"),
         (Gate::Halted { failed: 1 }, "b1 withdrawn; Halted"),
         // Neither says anything about b1: it stays as it is, and no other one follows.
-        (Gate::LabelsPending { nodes: 1 }, "LabelsPending"),
+        (Gate::LabelsPending { nodes: 1, refused: None }, "LabelsPending"),
         (Gate::Stale("Node"), "Stale"),
     ] {
         assert_eq!(Case::from(world()).gate(gate.clone()).told(), expected, "{gate:?}");

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use switchover::api::keys;
 use tokio::task::block_in_place;
 
-use super::support::{Patroni, Scene, eventually, scene, stays, until, upheaval, world::CONTROLLERS};
+use super::support::{Patroni, Says, Scene, eventually, scene, stays, until, upheaval, world::CONTROLLERS};
 
 /// Two nodes in each of two data centres, one of which is to be left alone, with labels and taints of others; and a
 /// database that taints.
@@ -119,8 +119,13 @@ fn a_database_that_never_labelled_a_node_goes_at_once() {
 #[test]
 fn when_the_node_label_changes_the_old_one_goes() {
     scene("renamed", async |scene| {
-        let _patroni = stage(scene).await?;
+        let patroni = stage(scene).await?;
+        // While nobody knows the new ones the old ones stay: pods may require them.
+        patroni.let_all_say(Says::Down);
+        scene.condition_becomes(scene.name, "PrimaryKnown", "False").await?;
         scene.patch_database(json!({"nodeLabel": "example.com/near"})).await?;
+        stays("the old labels", Duration::from_secs(3), labelled(), async || worn(scene).await).await?;
+        patroni.switchover("pg1", 1);
         eventually("the old labels and taints to be gone", cleared(), async || worn(scene).await).await?;
         let near = async || {
             let near = |node: &Node| node.labels().get("example.com/near").cloned();
