@@ -38,7 +38,10 @@ use crate::{
 /// nothing a tick passes between them, whatever changes: there may be hundreds of databases, and pods come and go all the time.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
-/// Runs until `stop`.
+/// Pause before a database is followed anew whose discovery died, so that one that dies again and again does so slowly.
+const REBORN_AFTER: Duration = Duration::from_secs(5);
+
+/// Runs until `stop`, or until nobody finds out any more who is primary.
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
     let Some(source) = source(&name, &object, &shared) else { return };
     let Some(status) = last_status(&shared, &name, &object, &stop).await else { return };
@@ -47,7 +50,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
     let mut changes = shared.index.changes();
     let mut news = discovery.state.clone();
     let mut task = Task::new(Arc::clone(&shared), name, status, discovery, stop.clone());
-    loop {
+    while task.discovery.alive() && !stop.is_cancelled() {
         task.evaluate().await;
         tokio::select! {
             biased;
@@ -62,6 +65,14 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
         }
     }
     shared.metrics.forget(&task.name);
+    if !stop.is_cancelled() {
+        // Whoever keeps the databases' tasks starts another one at once when this one has ended.
+        task.tell_of_death();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(REBORN_AFTER) => {}
+        }
+    }
     tracing::info!(database = task.name, "not following this database from here any more");
 }
 
@@ -290,13 +301,11 @@ impl Task {
             let wanted = shared.index.read().databases.get(&name).is_some_and(|database| {
                 !database.deleted && database.object.as_ref().is_ok_and(|object| !object.spec.paused)
             });
-            let found = state.borrow();
             wanted
                 && !stop.is_cancelled()
                 && shared.leadership.borrow().leads(Instant::now())
                 && shared.index.stale().is_none()
-                && found.view.epoch == epoch
-                && found.view.movement_allowed()
+                && discover::movement_allowed(&state, epoch)
         }
     }
 

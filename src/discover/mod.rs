@@ -173,11 +173,19 @@ impl Discovery {
         self.words.try_send(Word::Withdraw).is_ok()
     }
 
-    /// Whether the task still runs. It ends by itself only by a panic.
+    /// Whether somebody still keeps `state` current. The task ends by itself only by a panic, its own or a watch's.
     #[must_use]
     pub fn alive(&self) -> bool {
-        !self.task.is_finished()
+        self.state.has_changed().is_ok()
     }
+}
+
+/// Whether pods may be moved for the primary of `epoch`, as far as it is still known. What a task left behind that has
+/// ended says nothing of who is primary now.
+#[must_use]
+pub fn movement_allowed(state: &watch::Receiver<DiscoveryState>, epoch: u64) -> bool {
+    let found = state.borrow();
+    state.has_changed().is_ok() && found.view.epoch == epoch && found.view.movement_allowed()
 }
 
 impl Drop for Discovery {

@@ -128,3 +128,20 @@ async fn an_empty_list_is_no_list_and_the_members_take_turns() {
     let state = until(&handle, "the other one's list", |state| !state.members.is_empty()).await;
     assert_eq!(names(&state), ["pg1", "pg2"]);
 }
+
+#[tokio::test]
+async fn what_a_dead_task_left_behind_lets_nothing_move() {
+    let pg1 = Server::start().await;
+    pg1.is("pg1", "200 running primary 1");
+    pg1.lists("pg1", &[("pg1", &pg1)]);
+    let handle = follow(&[&pg1]);
+    let epoch = until(&handle, "pg1 is primary", |state| known(state).is_some()).await.view.epoch;
+    assert_eq!((handle.alive(), movement_allowed(&handle.state, epoch)), (true, true));
+    assert!(!movement_allowed(&handle.state, epoch + 1), "of another epoch");
+
+    handle.task.abort();
+    let mut state = handle.state.clone();
+    while state.changed().await.is_ok() {}
+    assert_eq!(known(&handle.state.borrow()), Some(("pg1", 1)), "it is still there to be read");
+    assert_eq!((handle.alive(), movement_allowed(&handle.state, epoch)), (false, false));
+}

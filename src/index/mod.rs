@@ -6,9 +6,10 @@ mod quantity;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, RwLock, RwLockReadGuard},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet, StatefulSet},
     core::v1::{Namespace as KubeNamespace, Node as KubeNode, Pod as KubePod},
@@ -61,7 +62,7 @@ impl PartialEq for Database {
 #[derive(Debug, Clone)]
 pub struct Latency {
     pub spec: NodeLatencySpec,
-    /// When this process learned of it; for an object that was there before, reckoned back by its heartbeat.
+    /// When this process saw its heartbeat change; of an object that was there before, reckoned back by it.
     pub received: Instant,
 }
 
@@ -139,7 +140,8 @@ impl Index {
 
         let all = |kind| (watch::attentive(), index.health_of(kind));
         let (config, health) = all("NodeLatency");
-        let apply = index.applier(|tables, event| tables.latencies.apply(event, latency).into());
+        let apply = index
+            .applier(|tables, event| received(&mut tables.latencies, event, Instant::now(), Timestamp::now()).into());
         tasks.spawn(watch::run(Api::<NodeLatency>::all(client.clone()), config, health, apply));
 
         let (config, health) = all("Node");
@@ -304,13 +306,38 @@ pub fn labelled_with(object: &DynamicObject) -> BTreeSet<String> {
     earlier.into_iter().flatten().filter_map(text).chain([current]).collect()
 }
 
-/// A reading that was there before this process started is as old as its heartbeat says, if the clocks agree at all:
-/// a node whose clock is ahead counts as fresh until it falls silent, one whose clock is behind until its next
-/// heartbeat as old.
-fn latency(object: NodeLatency) -> (String, Option<Latency>) {
-    let age = jiff::Timestamp::now().duration_since(object.spec.heartbeat);
-    let age = std::time::Duration::try_from(age).unwrap_or_default();
-    let received = Instant::now();
-    let received = received.checked_sub(age).unwrap_or(received);
-    (object.name_any(), Some(Latency { spec: object.spec, received }))
+/// Takes over an event of a NodeLatency. Its heartbeat is compared with the last one and nothing else, so that the node's
+/// clock may say what it likes.
+fn received(
+    table: &mut Table<String, Latency>,
+    event: Event<NodeLatency>,
+    now: Instant,
+    wall: Timestamp,
+) -> Changed<String> {
+    let before = match &event {
+        Event::Apply(object) | Event::InitApply(object) => table.get(&object.name_any()),
+        _ => None,
+    };
+    let before = before.map(|latency| (latency.spec.heartbeat, latency.received));
+    let listed = matches!(event, Event::InitApply(_));
+    table.apply(event, |object| {
+        let heartbeat = object.spec.heartbeat;
+        let received = match before {
+            // Somebody else has written, such as a label.
+            Some((same, received)) if same == heartbeat => received,
+            None if listed => reckoned(heartbeat, wall, now),
+            _ => now,
+        };
+        (object.name_any(), Some(Latency { spec: object.spec, received }))
+    })
 }
+
+/// What was there before this process looked is as old as its heartbeat says, if the clocks agree: a node whose clock is
+/// ahead counts as fresh until it falls silent, one whose clock is behind may count as stale until its next heartbeat.
+fn reckoned(heartbeat: Timestamp, wall: Timestamp, now: Instant) -> Instant {
+    let age = Duration::try_from(wall.duration_since(heartbeat)).unwrap_or_default();
+    now.checked_sub(age).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests;

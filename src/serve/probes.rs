@@ -70,7 +70,7 @@ impl Probes {
     }
 
     /// The three paths. Liveness has no checks: whoever can answer can also recover, and a task that dies ends the
-    /// process.
+    /// process, or is started anew if it is one database's.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/livez", get(|| async { "ok\n" }))

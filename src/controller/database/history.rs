@@ -188,6 +188,17 @@ impl Task {
         self.notice(true, "LabelPutBack", note);
     }
 
+    /// Tells that the task died that finds out who is primary. The panic itself is in the log before this.
+    pub(super) fn tell_of_death(&self) {
+        tracing::error!(
+            database = self.name,
+            "the discovery died, which is a bug; this database is followed anew soon"
+        );
+        let note = "the task that asks who is primary died, which is a bug: labels stay, nothing moves and the database \
+                    is followed anew in a few seconds; please report it with the controller's log";
+        self.notice(true, "DiscoveryDied", note.to_owned());
+    }
+
     pub(super) fn notice(&self, warning: bool, reason: &'static str, note: String) {
         let tables = self.shared.index.read();
         let uid = tables.databases.get(&self.name).map(|database| database.uid.clone()).unwrap_or_default();

@@ -157,6 +157,7 @@ impl Task {
         }
     }
 
+    /// Ends only if a watch does: what the others bring is not all there is.
     pub async fn run(mut self, mut spoken: mpsc::Receiver<Word>) {
         loop {
             let changed = self.changed.clone();
@@ -164,6 +165,10 @@ impl Task {
                 () = changed.notified() => {}
                 Some(word) = spoken.recv() => self.publisher.heed(word),
                 () = tokio::time::sleep(TICK) => {}
+                Some(ended) = self.watches.join_next() => {
+                    tracing::error!(database = self.publisher.database, ?ended, "a watch ended that should not have");
+                    return;
+                }
             }
             self.publish(Instant::now());
         }

@@ -326,3 +326,17 @@ fn what_is_written_in_the_spec_counts_more_than_the_operators_own() {
         ["Endpoints batman", "Endpoints batman-config", "ConfigMap batman-leader", "ConfigMap batman-config"]
     );
 }
+
+#[tokio::test]
+async fn a_watch_that_dies_ends_the_task() {
+    crate::tls::install_provider();
+    let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+    let metrics = crate::discover::Metrics::register(&mut prometheus_client::registry::Registry::default());
+    let (publisher, state, _heard) = Publisher::new("orders".into(), Belief::default(), MAX_AGE, metrics);
+    let spec = Play::of(OperatorKind::CloudNativePG).spec;
+    let mut task = Task::new(spec, client, Vec::new(), publisher, Instant::now());
+    task.watches.spawn(async { panic!("a watch that has a bug") });
+    let (_words, spoken) = mpsc::channel(1);
+    tokio::time::timeout(Duration::from_secs(20), task.run(spoken)).await.expect("it goes on without its watch");
+    assert!(state.has_changed().is_err(), "and nobody keeps the state");
+}
