@@ -125,7 +125,7 @@ fn planning(criterion: &mut Criterion) {
         ..workload::Node::default()
     };
     let nodes: HashMap<_, _> = (0..100).map(|n| (format!("n{n}"), Arc::new(node(n)))).collect();
-    let tier = |n: usize| (format!("n{n}"), NodeTier { tier: tiers[n % 3], rtt_us: Some(300), candidate: None });
+    let tier = |n: usize| (format!("n{n}"), NodeTier::labelled(tiers[n % 3], Some([300, 8_000, 20_000][n % 3])));
     let tiers = TierMap { nodes: (0..100).map(tier).collect(), ..TierMap::default() };
     let workload = |n: usize| Workload {
         kind: "ReplicaSet".to_owned(),
@@ -168,6 +168,7 @@ fn planning(criterion: &mut Criterion) {
         tiers: &tiers,
         followers: &followers,
         rules: Rules {
+            settle: Duration::from_secs(30),
             max_concurrent: 10,
             include_intermediate: false,
             replacement_timeout: Duration::from_secs(300),
@@ -179,6 +180,7 @@ fn planning(criterion: &mut Criterion) {
         backoff: &BTreeMap::new(),
         restart_mark: "default/2",
         now: at,
+        instant: Instant::now(),
     };
     assert_eq!(plan(&input).moves.len(), 10);
     criterion.bench_function("plan/1000 pods", |bencher| bencher.iter(|| plan(black_box(&input))));

@@ -184,12 +184,13 @@ impl Task {
         stop: CancellationToken,
     ) -> Self {
         let held_since = report::calm_since(&status).map(|since| Timestamp::now().duration_since(since));
-        let relabelling = status.failovers.first().is_some_and(|failover| failover.labelled_at.is_none());
+        let unlabelled = status.failovers.first().filter(|failover| failover.labelled_at.is_none());
+        let (relabelling, at_once) = (unlabelled.is_some(), unlabelled.is_some_and(|failover| failover.from.is_some()));
         Self {
             journal: report::restored_journal(&status),
             refused: Backoffs::default(),
             relabelling,
-            at_once: relabelling,
+            at_once,
             credit: held_since.and_then(|held| Duration::try_from(held).ok()),
             written: Some(status.clone()),
             tiers: TierMap::default(),

@@ -57,10 +57,9 @@ pub(super) fn evaluate(
         .into_iter()
         .map(|node| (node.name.clone(), Measured { label: label(node), rtt_us: rtt(&node.name) }))
         .collect();
-    let mut map = tiers(&measured, previous, &thresholds(object), at_once);
+    let mut map = tiers(&measured, previous, &thresholds(object), at_once, now);
     for node in left_alone {
-        let tier = NodeTier { tier: label(node), rtt_us: rtt(&node.name), candidate: None };
-        map.nodes.insert(node.name.clone(), tier);
+        map.nodes.insert(node.name.clone(), NodeTier::labelled(label(node), rtt(&node.name)));
     }
     if primary.is_none() {
         // Nothing was looked at, so that nothing has ended either.

@@ -56,6 +56,7 @@ pub(super) struct View<'a> {
 pub(super) fn rules(object: &DatabaseCluster) -> Rules {
     let movement = &object.spec.movement;
     Rules {
+        settle: movement.settle.0,
         max_concurrent: movement.max_concurrent,
         include_intermediate: movement.include_intermediate,
         replacement_timeout: movement.replacement_timeout.0,
@@ -106,7 +107,7 @@ pub(super) fn other_tiers<'a>(tables: &'a Tables, followed: &[Followed<'a>]) -> 
             let key = object.node_label();
             let tier = |node: &Node| {
                 let tier = Tier::from_label(node.labels.get(&key).map(String::as_str));
-                (node.name.clone(), NodeTier { tier, rtt_us: None, candidate: None })
+                (node.name.clone(), NodeTier::labelled(tier, None))
             };
             TierMap { nodes: tables.nodes.values().map(tier).collect(), ..TierMap::default() }
         });
@@ -156,6 +157,7 @@ pub(super) fn next_wave(
         backoff: &backoff,
         restart_mark: view.restart_mark,
         now: view.wall,
+        instant: view.now,
     });
     (outcomes, plan)
 }

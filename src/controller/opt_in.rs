@@ -44,17 +44,18 @@ impl OptIns {
             if self.told.get(namespace) == Some(mistakes) {
                 return true;
             }
-            let told = mistakes.iter().map(|mistake| {
+            let mut all_queued = true;
+            for mistake in &*mistakes {
                 tracing::warn!(namespace, mistake, databases = existing, "a namespace's opt-in has a wrong value");
-                notices.send(Notice {
+                all_queued &= notices.send(Notice {
                     about: reference("v1", "Namespace", None, namespace, ""),
                     warning: true,
                     reason: "WrongValue",
                     action: "Follow",
                     note: format!("{mistake} (DatabaseClusters: {there_are})"),
-                })
-            });
-            told.fold(true, |all, queued| all && queued)
+                });
+            }
+            all_queued
         });
         self.told = mistaken;
     }

@@ -169,10 +169,10 @@ mod tests {
             };
             let fleet = fleet(&honest);
             prop_assert_eq!(doubts(&fleet), BTreeMap::new());
-            let alone = tiers(&fleet, &TierMap::default(), &thresholds, true);
+            let alone = tiers(&fleet, &TierMap::default(), &thresholds, true, std::time::Instant::now());
             let mut with_liar = fleet.clone();
             with_liar.insert("liar".to_owned(), Measured { label: Tier::Closely, rtt_us: Some(lie) });
-            let beside = tiers(&with_liar, &TierMap::default(), &thresholds, true);
+            let beside = tiers(&with_liar, &TierMap::default(), &thresholds, true, std::time::Instant::now());
             prop_assert_eq!(beside.bounds, alone.bounds);
             for (node, tier) in &alone.nodes {
                 prop_assert_eq!(beside.nodes[node], *tier);

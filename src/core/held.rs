@@ -1,6 +1,6 @@
 //! Why something is not moved. One enum, one wording: events, metrics, status, `plan` and logs all show these.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 
@@ -121,6 +121,12 @@ pub enum HeldReason {
     Useless {
         moves: u32,
     },
+    /// Its workload was restarted for this primary before.
+    Restarted,
+    /// Its node has no fresh reading: how far it is from this primary nobody knows.
+    NotMeasured,
+    /// Its node's tier changed by readings alone, and may change back.
+    TierSettling(Duration),
     /// The API server refused the eviction a moment ago.
     Backoff(String),
     /// Admission missed the workload's last replacement, so that nothing drew it nearer.
@@ -129,7 +135,7 @@ pub enum HeldReason {
 
 impl HeldReason {
     /// Every [`HeldReason::name`].
-    pub const NAMES: [&'static str; 27] = [
+    pub const NAMES: [&'static str; 30] = [
         "Paused",
         "PrimaryNotConfirmed",
         "SplitBrain",
@@ -155,6 +161,9 @@ impl HeldReason {
         "SeveralDisruptionBudgets",
         "NoRoom",
         "UselessMoves",
+        "RestartedBefore",
+        "NodeNotMeasured",
+        "TierSettling",
         "Backoff",
         "AdmissionMissed",
     ];
@@ -180,6 +189,9 @@ impl HeldReason {
             Self::SeveralBudgets(_) => "SeveralDisruptionBudgets",
             Self::NoRoom(_) => "NoRoom",
             Self::Useless { .. } => "UselessMoves",
+            Self::Restarted => "RestartedBefore",
+            Self::NotMeasured => "NodeNotMeasured",
+            Self::TierSettling(_) => "TierSettling",
             Self::Backoff(_) => "Backoff",
             Self::AdmissionMissed => "AdmissionMissed",
         }
@@ -197,6 +209,7 @@ impl HeldReason {
                 | Self::Concurrency { .. }
                 | Self::Backoff(_)
                 | Self::AdmissionMissed
+                | Self::TierSettling(_)
         )
     }
 }
@@ -229,7 +242,16 @@ impl fmt::Display for HeldReason {
             }
             Self::NoRoom(summary) => write!(f, "no closely node takes it: {summary}"),
             Self::Useless { moves } => {
-                write!(f, "its workload was moved {moves} times without reaching a better tier")
+                let times = if *moves == 1 { "once".to_owned() } else { format!("{moves} times") };
+                write!(f, "its workload was moved {times} without reaching a better tier")
+            }
+            Self::Restarted => f.write_str(
+                "its workload was restarted once for this primary, which brought it no nearer: see whether the webhook is \
+                 up, and restart it yourself",
+            ),
+            Self::NotMeasured => f.write_str("its node has no fresh reading, so nobody knows how far it is"),
+            Self::TierSettling(settle) => {
+                write!(f, "the tier of its node must hold for {} s (spec.movement.settle)", settle.as_secs())
             }
             Self::Backoff(why) => write!(f, "the API server refused the eviction: {why}"),
             Self::AdmissionMissed => f.write_str(
@@ -242,8 +264,6 @@ impl fmt::Display for HeldReason {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -1,6 +1,9 @@
 //! What to move now, and why the rest stays.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Instant,
+};
 
 use jiff::Timestamp;
 
@@ -26,6 +29,8 @@ pub struct Follower<'a> {
 /// The bounds of the movement (`spec.movement`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
+    /// A node's tier must have held for as long, where readings changed it.
+    pub settle: std::time::Duration,
     pub max_concurrent: u32,
     pub include_intermediate: bool,
     pub replacement_timeout: std::time::Duration,
@@ -48,6 +53,8 @@ pub struct Input<'a> {
     /// What [`super::workload::Workload::restarted_for`] says of workloads that were restarted in this epoch.
     pub restart_mark: &'a str,
     pub now: Timestamp,
+    /// The same moment by the clock that never jumps.
+    pub instant: Instant,
 }
 
 /// One pod to move.
@@ -180,6 +187,16 @@ pub(super) fn complete(gathering: &Gathering<'_>) -> Result<(), HeldReason> {
     if gathering.whole() { Ok(()) } else { Err(HeldReason::NotWhole { serving, desired }) }
 }
 
+/// The round-trip time of a node, in microseconds, if its tier is beyond doubt: it has a fresh reading, and the tier has held.
+///
+/// # Errors
+/// Why pods are not moved by that tier.
+pub(super) fn certain(tiers: &TierMap, node: &str, rules: Rules, now: Instant) -> Result<u64, HeldReason> {
+    let tier = tiers.nodes.get(node).ok_or(HeldReason::NotMeasured)?;
+    let rtt_us = tier.rtt_us.ok_or(HeldReason::NotMeasured)?;
+    if tier.settled(rules.settle, now) { Ok(rtt_us) } else { Err(HeldReason::TierSettling(rules.settle)) }
+}
+
 /// The node of a follower that sits where it should not.
 fn misplaced<'a>(input: &Input<'_>, follower: &Follower<'a>) -> Option<&'a str> {
     let pod = follower.pod;
@@ -228,6 +245,7 @@ impl<'a> Planner<'a> {
         if let Some(gate) = self.input.gate.or(self.halted.as_ref()) {
             return Err(HeldReason::Gate(gate.clone()));
         }
+        certain(self.input.tiers, node, self.input.rules, self.input.instant)?;
         if self.busy.contains(key) {
             return Err(HeldReason::OneAtATime);
         }
@@ -299,7 +317,7 @@ impl<'a> Planner<'a> {
         complete(gathering)?;
         let restarted = self.input.snapshot.workloads.get(&key.uid).and_then(|w| w.restarted_for.as_deref());
         if restarted == Some(self.input.restart_mark) {
-            return Err(HeldReason::Useless { moves: 1 });
+            return Err(HeldReason::Restarted);
         }
         Ok(())
     }
@@ -327,7 +345,15 @@ impl<'a> Planner<'a> {
         if self.targets.is_empty() {
             return Err(HeldReason::NoRoom("there is none".into()));
         }
+        let certain = |node: &str| certain(self.input.tiers, node, self.input.rules, self.input.instant);
+        let from_rtt_us = certain(from)?;
         let nearer = |node: &Node| {
+            match certain(&node.name) {
+                Ok(rtt_us) if rtt_us < from_rtt_us => {}
+                Ok(_) => return Err(Misfit::Unforeseeable("it is not nearer")),
+                Err(HeldReason::NotMeasured) => return Err(Misfit::Unforeseeable("it has no fresh reading")),
+                Err(_) => return Err(Misfit::Unforeseeable("it has not been closely for long enough")),
+            }
             if follower.others.iter().any(|tiers| tiers.tier(&node.name) > tiers.tier(from)) {
                 return Err(Misfit::Unforeseeable("it is farther from another database that the pod follows"));
             }

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use super::{
     fit::Room,
     held::{Gate, HeldReason},
     journal::Journal,
-    plan::{Held, Plan, Rules, at_rest, complete, halted, replaceable},
+    plan::{Held, Plan, Rules, at_rest, certain, complete, halted, replaceable},
     tier::{Tier, TierMap},
     workload::{Node, Pod, Snapshot, Taint},
 };
@@ -77,6 +78,8 @@ pub struct Input<'a> {
     pub plan: &'a Plan,
     pub journal: &'a Journal,
     pub now: Timestamp,
+    /// The same moment by the clock that never jumps.
+    pub instant: Instant,
 }
 
 /// How far nodes are emptied.
@@ -103,6 +106,8 @@ pub enum Waits {
     Nowhere,
     /// One node after the other.
     Leaving { node: String },
+    /// That the node is far is not certain enough.
+    Tier { node: String, reason: HeldReason },
     /// The movement has pods of this node under way, within their budgets.
     Moving { node: String },
     /// A pod must not be ended now.
@@ -120,7 +125,7 @@ impl Waits {
             Self::Nowhere => "NoCloselyNode",
             Self::Leaving { .. } => "OneNodeAtATime",
             Self::Moving { .. } => "MovementFirst",
-            Self::Pod { reason, .. } => reason.name(),
+            Self::Pod { reason, .. } | Self::Tier { reason, .. } => reason.name(),
             Self::NoRoom { .. } => "NoRoom",
         }
     }
@@ -133,6 +138,7 @@ impl fmt::Display for Waits {
             Self::Nowhere => f.write_str("no closely node takes pods"),
             Self::Leaving { node } => write!(f, "pods are still leaving {node}"),
             Self::Moving { node } => write!(f, "{node}: its pods are being moved within their budgets first"),
+            Self::Tier { node, reason } => write!(f, "{node} waits: {reason}"),
             Self::Pod { node, pod, reason } => write!(f, "{node} waits for {pod}: {reason}"),
             Self::NoRoom { node, pod, why } => {
                 write!(f, "{node} waits for {pod}: no node that isn't far takes it: {why}")
@@ -205,6 +211,8 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
 /// Whether all of `pods` can be ended at once: the movement has nothing left to do on their node, each has a workload that
 /// replaces it and lacks nobody, and there is room for all of them together.
 fn may_be_emptied<'a>(input: &Input<'a>, census: &Census<'a>, node: &Node, pods: &[&'a Pod]) -> Result<(), Waits> {
+    certain(input.tiers, &node.name, input.rules, input.instant)
+        .map_err(|reason| Waits::Tier { node: node.name.clone(), reason })?;
     let of_node = |from: &String| *from == node.name;
     let waits = |pod: String, reason: HeldReason| Waits::Pod { node: node.name.clone(), pod, reason };
     if input.plan.moves.iter().map(|m| &m.from).chain(input.journal.underway.iter().map(|m| &m.from)).any(of_node) {

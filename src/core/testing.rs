@@ -148,7 +148,7 @@ impl World {
                 Tier::Unknown => None,
             };
             world.nodes.insert(name.into(), node(name).into());
-            world.tiers.nodes.insert(name.into(), NodeTier { tier, rtt_us, candidate: None });
+            world.tiers.nodes.insert(name.into(), NodeTier::labelled(tier, rtt_us));
         }
         world
     }

@@ -1,6 +1,9 @@
 //! How near each node is to the primary.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +43,9 @@ impl Tier {
         }
     }
 }
+
+/// Confirmations that the first tier of a node needs at most: without one it is of no use to anybody.
+const FIRST: u32 = 3;
 
 /// When a node counts as closely, intermediate or far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +103,22 @@ pub struct NodeTier {
     pub rtt_us: Option<u64>,
     /// A tier that the readings ask for but that is not confirmed yet, and how many evaluations in a row agreed.
     pub candidate: Option<(Tier, u32)>,
+    /// When readings changed the tier. `None` if it was the primary's change that did, or nobody knows any more.
+    pub changed_at: Option<Instant>,
+}
+
+impl NodeTier {
+    /// A tier that is only known by its label.
+    #[must_use]
+    pub const fn labelled(tier: Tier, rtt_us: Option<u64>) -> Self {
+        Self { tier, rtt_us, candidate: None, changed_at: None }
+    }
+
+    /// Whether nothing speaks of another tier, and nothing has for `settle`.
+    #[must_use]
+    pub fn settled(&self, settle: Duration, now: Instant) -> bool {
+        self.candidate.is_none() && self.changed_at.is_none_or(|at| now.saturating_duration_since(at) >= settle)
+    }
 }
 
 /// Every node's tier.
@@ -137,7 +159,8 @@ pub struct Measured {
 }
 
 /// Evaluates every node once. `at_once` is set when the primary has changed since the last evaluation: then the
-/// readings count without margin and without confirmations. A node without a fresh reading that can be believed keeps
+/// readings count without margin and without confirmations. The first tier of a node needs the latter: when agents start, the
+/// first readings are few, and of few echoes. A node without a fresh reading that can be believed keeps
 /// its tier. While fewer than half of the nodes that have ever been labelled have one, nothing changes: minimum and
 /// maximum would be those of the few that happen to be left.
 #[must_use]
@@ -146,6 +169,7 @@ pub fn tiers(
     previous: &TierMap,
     thresholds: &Thresholds,
     at_once: bool,
+    now: Instant,
 ) -> TierMap {
     let doubts = doubts(nodes);
     let believed = |name: &String, measured: &Measured| match doubts.get(name) {
@@ -163,32 +187,38 @@ pub fn tiers(
             let before = previous.nodes.get(name);
             // A label that differs from what was decided wasn't written yet, or somebody else wrote over it.
             let current = before.map(|n| n.tier).filter(|tier| *tier != Tier::Unknown).unwrap_or(measured.label);
-            let pending = before.and_then(|n| n.candidate);
-            (name.clone(), evaluate(current, measured.rtt_us, pending, bounds, thresholds, at_once))
+            let before = NodeTier {
+                candidate: before.and_then(|n| n.candidate),
+                changed_at: before.and_then(|n| n.changed_at).filter(|_| !at_once),
+                ..NodeTier::labelled(current, measured.rtt_us)
+            };
+            (name.clone(), evaluate(before, bounds, thresholds, at_once, now))
         })
         .collect();
     TierMap { nodes, bounds, doubts }
 }
 
+/// `before`: with the reading of now.
 fn evaluate(
-    current: Tier,
-    rtt_us: Option<u64>,
-    pending: Option<(Tier, u32)>,
+    before: NodeTier,
     bounds: Option<Bounds>,
     thresholds: &Thresholds,
     at_once: bool,
+    now: Instant,
 ) -> NodeTier {
-    let keep = NodeTier { tier: current, rtt_us, candidate: None };
-    let (Some(bounds), Some(rtt_us)) = (bounds, rtt_us) else { return keep };
+    let (keep, current) = (NodeTier { candidate: None, ..before }, before.tier);
+    let (Some(bounds), Some(rtt_us)) = (bounds, before.rtt_us) else { return keep };
     let wanted = bounds.tier(rtt_us);
     if wanted == current {
         return keep;
     }
-    if at_once || current == Tier::Unknown {
+    if at_once {
         return NodeTier { tier: wanted, ..keep };
     }
     // Beyond the boundary by the margin: the reading, shifted back towards the current tier, still leaves it.
-    let beyond = if wanted > current {
+    let beyond = if current == Tier::Unknown {
+        true
+    } else if wanted > current {
         bounds.tier(rtt_us.saturating_sub(thresholds.margin_us)) > current
     } else {
         bounds.tier(rtt_us.saturating_add(thresholds.margin_us)) < current
@@ -196,9 +226,10 @@ fn evaluate(
     if !beyond {
         return keep;
     }
-    let agreed = pending.map_or(0, |(tier, agreed)| if tier == wanted { agreed } else { 0 }) + 1;
-    if agreed >= thresholds.confirmations {
-        NodeTier { tier: wanted, ..keep }
+    let agreed = before.candidate.map_or(0, |(tier, agreed)| if tier == wanted { agreed } else { 0 }) + 1;
+    let enough = if current == Tier::Unknown { thresholds.confirmations.min(FIRST) } else { thresholds.confirmations };
+    if agreed >= enough {
+        NodeTier { tier: wanted, changed_at: Some(now), ..keep }
     } else {
         NodeTier { candidate: Some((wanted, agreed)), ..keep }
     }
@@ -253,7 +284,7 @@ mod tests {
             ),
             ("most lie: nothing changes", "a=300/far b=0/closely c=0/closely", "a=far b=closely c=closely"),
         ] {
-            let map = tiers(&nodes(measured), &TierMap::default(), &THRESHOLDS, true);
+            let map = tiers(&nodes(measured), &TierMap::default(), &THRESHOLDS, true, Instant::now());
             assert_eq!(shown(&map), expected, "{what}");
         }
     }
@@ -261,7 +292,7 @@ mod tests {
     #[test]
     fn absolute_bounds_override_the_window() {
         let thresholds = Thresholds { closely_below_us: Some(1_000), far_above_us: Some(10_000), ..THRESHOLDS };
-        let map = tiers(&nodes("a=5000 b=9999 c=10000"), &TierMap::default(), &thresholds, true);
+        let map = tiers(&nodes("a=5000 b=9999 c=10000"), &TierMap::default(), &thresholds, true, Instant::now());
         assert_eq!(shown(&map), "a=intermediate b=intermediate c=far");
     }
 
@@ -270,26 +301,57 @@ mod tests {
         let far = nodes("a=300/closely b=8000/far c=20000/far");
         let mut map = TierMap::default();
         for expected in ["a=closely b=far c=far", "a=closely b=far c=far", "a=closely b=intermediate c=far"] {
-            map = tiers(&far, &map, &THRESHOLDS, false);
+            map = tiers(&far, &map, &THRESHOLDS, false, Instant::now());
             assert_eq!(shown(&map), expected);
         }
         // 2,300 is the boundary; 2,400 is not beyond it by the margin.
         let near = nodes("a=300/closely b=2400/closely c=20000/far");
         map = TierMap::default();
         for _ in 0..5 {
-            map = tiers(&near, &map, &THRESHOLDS, false);
+            map = tiers(&near, &map, &THRESHOLDS, false, Instant::now());
             assert_eq!(shown(&map), "a=closely b=closely c=far");
         }
     }
 
     #[test]
     fn a_label_that_somebody_wrote_over_is_no_tier_unless_nothing_else_is_known() {
-        let map = tiers(&nodes("a=300/closely b=-/far c=20000/far"), &TierMap::default(), &THRESHOLDS, false);
+        let map =
+            tiers(&nodes("a=300/closely b=-/far c=20000/far"), &TierMap::default(), &THRESHOLDS, false, Instant::now());
         let overwritten = nodes("a=300/far b=-/closely c=20000");
         for _ in 0..2 {
-            assert_eq!(shown(&tiers(&overwritten, &map, &THRESHOLDS, false)), "a=closely b=far c=far");
+            assert_eq!(shown(&tiers(&overwritten, &map, &THRESHOLDS, false, Instant::now())), "a=closely b=far c=far");
         }
-        assert_eq!(shown(&tiers(&overwritten, &TierMap::default(), &THRESHOLDS, false)), "a=far b=closely c=far");
+        assert_eq!(
+            shown(&tiers(&overwritten, &TierMap::default(), &THRESHOLDS, false, Instant::now())),
+            "a=far b=closely c=?"
+        );
+    }
+
+    #[test]
+    fn the_first_tier_of_a_node_is_confirmed_too_and_a_tier_that_readings_changed_has_to_settle() {
+        let (start, settle) = (Instant::now(), Duration::from_secs(30));
+        let mut now = start;
+        let mut map = TierMap::default();
+        let mut look = |text: &str, at_once: bool| {
+            now += Duration::from_secs(1);
+            map = tiers(&nodes(text), &map, &THRESHOLDS, at_once, now);
+            let unsettled = map.nodes.iter().filter(|(_, node)| !node.settled(settle, now));
+            (shown(&map), unsettled.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" "))
+        };
+        // An agent that is the first one to be up is not the only one for long.
+        let told = |tiers: &str, unsettled: &str| (tiers.to_owned(), unsettled.to_owned());
+        assert_eq!(look("a=20000 b=- c=-", false), told("a=? b=? c=?", "a"));
+        assert_eq!(look("a=20000 b=8000 c=-", false), told("a=? b=? c=?", "a b"));
+        assert_eq!(look("a=20000 b=8000 c=300", false), told("a=? b=? c=?", "a b c"));
+        assert_eq!(look("a=20000 b=8000 c=300", false), told("a=far b=? c=?", "a b c"));
+        assert_eq!(look("a=20000 b=8000 c=300", false), told("a=far b=intermediate c=closely", "a b c"));
+        // A change of primary settles by its own rule.
+        assert_eq!(look("a=300 b=8000 c=20000", true), told("a=closely b=intermediate c=far", ""));
+        // A spike.
+        for _ in 0..2 {
+            assert_eq!(look("a=60000 b=8000 c=20000", false), told("a=closely b=intermediate c=far", "a b c"));
+        }
+        assert_eq!(look("a=60000 b=8000 c=20000", false), told("a=far b=closely c=intermediate", "a b c"));
     }
 
     #[test]
@@ -297,15 +359,20 @@ mod tests {
         let mut map = TierMap::default();
         for b_us in [8_000, 8_000, 20_000, 8_000, 8_000, 20_000] {
             let measured = format!("a=300/closely b={b_us}/far c=20000/far");
-            map = tiers(&nodes(&measured), &map, &THRESHOLDS, false);
+            map = tiers(&nodes(&measured), &map, &THRESHOLDS, false, Instant::now());
             assert_eq!(map.tier("b"), Tier::Far);
         }
     }
 
     #[test]
     fn a_change_of_primary_counts_at_once() {
-        let map =
-            tiers(&nodes("a=20000/closely b=8000/intermediate c=300/far"), &TierMap::default(), &THRESHOLDS, true);
+        let map = tiers(
+            &nodes("a=20000/closely b=8000/intermediate c=300/far"),
+            &TierMap::default(),
+            &THRESHOLDS,
+            true,
+            Instant::now(),
+        );
         assert_eq!(shown(&map), "a=far b=intermediate c=closely");
     }
 
@@ -315,7 +382,7 @@ mod tests {
             let nodes: BTreeMap<_, _> = rtts.iter().enumerate()
                 .map(|(i, rtt)| (format!("n{i}"), Measured { label: [Tier::Closely, Tier::Far, Tier::Unknown][i % 3], rtt_us: *rtt }))
                 .collect();
-            let map = tiers(&nodes, &TierMap::default(), &THRESHOLDS, true);
+            let map = tiers(&nodes, &TierMap::default(), &THRESHOLDS, true, Instant::now());
             for (name, measured) in &nodes {
                 if measured.rtt_us.is_none() {
                     prop_assert_eq!(map.tier(name), measured.label);

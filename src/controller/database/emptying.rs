@@ -27,6 +27,7 @@ pub(super) fn decide(view: &movement::View<'_>, plan: &Plan, journal: &Journal) 
         plan,
         journal,
         now: view.wall,
+        instant: view.now,
     }))
 }
 

@@ -71,6 +71,7 @@ impl Task {
             format!("{} → {} ({timeline}epoch {})", from.as_deref().unwrap_or("nobody"), primary.name, view.epoch),
         );
         self.status.since = Some(wall);
+        let first = from.is_none();
         self.status.failovers.insert(
             0,
             FailoverStatus {
@@ -83,7 +84,8 @@ impl Task {
             },
         );
         self.status.failovers.truncate(MOST_FAILOVERS);
-        (self.relabelling, self.at_once) = (true, true);
+        // The first labels of all wait until the agents are up.
+        (self.relabelling, self.at_once) = (true, !first);
         self.refused = Backoffs::default();
         self.credit = None;
         self.journal = Journal::default();

@@ -14,6 +14,7 @@ use crate::{
         backoff::Pause,
         overwrite::{Overwrites, Seen},
         primary::PrimaryView,
+        tier::{NodeTier, Tier},
     },
     effect::NodeChange,
     index::Tables,
@@ -68,7 +69,8 @@ impl Task {
         let mut labelling = Labelling::of(&seen, &self.overwrites, waiting, now);
         if self.tiers.bounds.is_some() {
             self.at_once &= !labelling.changes.is_empty();
-            self.relabelling &= labelling.pending > 0;
+            let undecided = |node: &NodeTier| node.tier == Tier::Unknown && node.candidate.is_some();
+            self.relabelling &= labelling.pending > 0 || self.tiers.nodes.values().any(undecided);
         } else {
             // What the labels are now says nothing of what they should be.
             labelling.right = false;
@@ -99,7 +101,7 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{overwrite::Wanted, tier::Tier};
+    use crate::core::overwrite::Wanted;
 
     fn seen<'a>(node: &'a str, label: Option<&'a str>, tier: Tier) -> Seen<'a> {
         Seen { node, wanted: Wanted { tier, taint: None }, label, taints: Vec::new() }

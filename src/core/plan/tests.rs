@@ -2,10 +2,12 @@ use super::*;
 use crate::core::{
     journal::Underway,
     testing::{World, at, pod},
+    tier::NodeTier,
 };
 use proptest::prelude::*;
 
 const RULES: Rules = Rules {
+    settle: std::time::Duration::from_secs(30),
     max_concurrent: 10,
     include_intermediate: false,
     replacement_timeout: std::time::Duration::from_secs(300),
@@ -22,6 +24,7 @@ struct Case {
     gate: Option<Gate>,
     journal: Journal,
     backoff: BTreeMap<String, HeldReason>,
+    now: Instant,
 }
 
 impl From<World> for Case {
@@ -33,6 +36,7 @@ impl From<World> for Case {
             gate: None,
             journal: Journal::default(),
             backoff: BTreeMap::new(),
+            now: Instant::now(),
         }
     }
 }
@@ -51,6 +55,7 @@ impl Case {
             backoff: &self.backoff,
             restart_mark: "default/2",
             now: at(100),
+            instant: self.now,
         })
     }
 
@@ -203,14 +208,51 @@ fn a_restart_moves_the_whole_workload_once() {
     let web = world.workloads.get_mut("Deployment/web").unwrap();
     std::sync::Arc::make_mut(web).restarted_for = Some("default/2".into());
     let case = Case { mode: MoveMode::Restart, ..world.into() };
-    assert_eq!(case.told(), "moves: ; held: web-1 UselessMoves, web-2 UselessMoves");
+    assert_eq!(case.told(), "moves: ; held: web-1 RestartedBefore, web-2 RestartedBefore");
+}
+
+#[test]
+fn nothing_moves_on_a_tier_that_is_in_doubt() {
+    let mut case = Case::from(two_far());
+    let (now, settle) = (case.now, RULES.settle);
+    let moves = case.told();
+    assert!(moves.starts_with("moves: web"), "{moves}");
+    let node = |case: &mut Case, name: &str, change: &dyn Fn(&mut NodeTier)| {
+        change(case.world.tiers.nodes.get_mut(name).unwrap());
+    };
+    let held = |case: &Case| case.plan().held.iter().map(|held| held.reason.name()).collect::<Vec<_>>();
+
+    // Its readings say something else already, or said so a moment ago.
+    node(&mut case, "b1", &|b1| b1.candidate = Some((Tier::Closely, 1)));
+    assert_eq!(held(&case), ["TierSettling"; 2]);
+    node(&mut case, "b1", &|b1| (b1.candidate, b1.changed_at) = (None, Some(now)));
+    assert_eq!(held(&case), ["TierSettling"; 2]);
+    case.now = now + settle;
+    assert_eq!(case.told(), moves);
+    // Its agent is gone: the label may be that for an earlier primary.
+    node(&mut case, "b1", &|b1| b1.rtt_us = None);
+    assert_eq!(held(&case), ["NodeNotMeasured"; 2]);
+    node(&mut case, "b1", &|b1| b1.rtt_us = Some(20_000));
+
+    // So it is with the node that they would go to, which must also be nearer.
+    for (what, change) in [
+        ("it has no fresh reading", &(|a1: &mut NodeTier| a1.rtt_us = None) as &dyn Fn(&mut NodeTier)),
+        ("it has not been closely for long enough", &|a1| a1.candidate = Some((Tier::Far, 2))),
+        ("it has not been closely for long enough", &|a1| a1.changed_at = Some(now + settle)),
+        ("it is not nearer", &|a1| a1.rtt_us = Some(20_000)),
+    ] {
+        let before = case.world.tiers.clone();
+        node(&mut case, "a1", change);
+        assert!(case.plan().held[0].reason.to_string().contains(what), "{what}: {:?}", case.plan().held);
+        case.world.tiers = before;
+    }
 }
 
 #[test]
 fn another_database_is_not_left_farther_behind() {
     let world = two_far();
     let mut other = TierMap::default();
-    let tier = |tier| super::super::tier::NodeTier { tier, rtt_us: None, candidate: None };
+    let tier = |tier| NodeTier::labelled(tier, None);
     other.nodes.insert("b1".into(), tier(Tier::Closely));
     other.nodes.insert("a1".into(), tier(Tier::Far));
     let case = Case::from(world);
@@ -225,6 +267,7 @@ fn another_database_is_not_left_farther_behind() {
         backoff: &BTreeMap::new(),
         restart_mark: "default/2",
         now: at(0),
+        instant: Instant::now(),
     });
     assert_eq!(plan.held[0].reason.name(), "NoRoom");
 }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 const KEY: &str = "switchover";
 const RULES: Rules = Rules {
+    settle: std::time::Duration::from_secs(30),
     max_concurrent: 10,
     include_intermediate: false,
     replacement_timeout: std::time::Duration::from_secs(300),
@@ -41,7 +42,7 @@ impl Case {
 
     fn emptying(&self) -> Emptying {
         let (snapshot, tiers) = (self.world.snapshot(), &self.world.tiers);
-        let (gate, journal, now) = (self.gate.as_ref(), &self.journal, at(1000));
+        let (gate, journal, now, instant) = (self.gate.as_ref(), &self.journal, at(1000), std::time::Instant::now());
         let followers: Vec<plan::Follower<'_>> = self
             .world
             .pods
@@ -59,8 +60,9 @@ impl Case {
             backoff: &std::collections::BTreeMap::new(),
             restart_mark: "default/2",
             now,
+            instant,
         });
-        emptying(&Input { snapshot, tiers, key: KEY, rules: RULES, gate, plan: &plan, journal, now })
+        emptying(&Input { snapshot, tiers, key: KEY, rules: RULES, gate, plan: &plan, journal, now, instant })
     }
 
     /// `b1 next`, `b1 withdrawn; Paused`, `b2 next; Never`, …

@@ -179,42 +179,57 @@ fn an_agent_that_lies_changes_nobody_elses_tier() {
 }
 
 #[test]
-fn a_label_or_taint_that_somebody_removed_or_changed_is_put_back() {
+fn a_label_that_somebody_removed_or_changed_is_put_back() {
     scene("put-back", async |scene| {
-        scene.nodes(&[1, 2, 3], 1).await?;
-        let patroni = Patroni::start(scene.name).await?;
-        scene.database(&patroni, json!({"taint": {"effect": "PreferNoSchedule"}})).await?;
-        scene.labelled(NEAR_PG1).await?;
-        scene.tainted("dc3-1=PreferNoSchedule").await?;
-        // What is overwritten before the controller has seen it right can't be told from its own label on the way.
-        eventually("the controller to see its labels", true, async || {
-            Ok(scene.status().await?.failovers.first().is_some_and(|failover| failover.labelled_at.is_some()))
-        })
-        .await?;
+        seen_right(scene, json!({})).await?;
         let key = keys::default_node_label(scene.name);
-        let taint = json!([{"key": &key, "value": "far", "effect": "PreferNoSchedule"}]);
         for (node, value) in [("dc1-1", Value::Null), ("dc2-1", json!("near")), ("dc3-1", json!("closely"))] {
             scene.patch_node(node, json!({"metadata": {"labels": {&key: value}}})).await?;
         }
-        // Several may be told of in one event.
-        let told = async |did: &[&str]| -> Result<()> {
-            let told: Vec<String> = did.iter().map(|did| format!("{}-{did}", scene.name)).collect();
-            eventually("an event that tells of each", told.clone(), async || {
-                let notes = scene.events(scene.name, "LabelPutBack").await?.join("\n");
-                Ok(told.iter().filter(|did| notes.contains(*did)).cloned().collect())
-            })
-            .await
-        };
-        told(&["dc1-1: closely was removed", "dc2-1: intermediate became near", "dc3-1: far became closely"]).await?;
-        scene.labelled(NEAR_PG1).await?;
+        put_back(
+            scene,
+            &["dc1-1: closely was removed", "dc2-1: intermediate became near", "dc3-1: far became closely"],
+        )
+        .await?;
+        scene.labelled(NEAR_PG1).await
+    });
+}
 
+#[test]
+fn a_taint_that_somebody_removed_or_added_is_put_back() {
+    scene("taint-back", async |scene| {
+        seen_right(scene, json!({"taint": {"effect": "PreferNoSchedule"}})).await?;
+        let taint = json!([{"key": keys::default_node_label(scene.name), "value": "far", "effect": "PreferNoSchedule"}]);
         for (node, taints) in [("dc1-1", taint), ("dc3-1", json!([]))] {
             scene.patch_node(node, json!({"spec": {"taints": taints}})).await?;
         }
-        told(&["dc1-1: the taint PreferNoSchedule was added", "dc3-1: its taint was removed"]).await?;
+        put_back(scene, &["dc1-1: the taint PreferNoSchedule was added", "dc3-1: its taint was removed"]).await?;
         scene.tainted("dc3-1=PreferNoSchedule").await?;
         scene.labelled(NEAR_PG1).await
     });
+}
+
+/// Three nodes that are as they should be, and the controller has seen it: what is overwritten before that can't be told from
+/// its own change on the way.
+async fn seen_right(scene: &Scene, spec: Value) -> Result<()> {
+    scene.nodes(&[1, 2, 3], 1).await?;
+    let patroni = Patroni::start(scene.name).await?;
+    scene.database(&patroni, spec).await?;
+    scene.labelled(NEAR_PG1).await?;
+    eventually("the controller to see its labels", true, async || {
+        Ok(scene.status().await?.failovers.first().is_some_and(|failover| failover.labelled_at.is_some()))
+    })
+    .await
+}
+
+/// Waits for events that tell of each; several may be told of in one.
+async fn put_back(scene: &Scene, did: &[&str]) -> Result<()> {
+    let told: Vec<String> = did.iter().map(|did| format!("{}-{did}", scene.name)).collect();
+    eventually("an event that tells of each", told.clone(), async || {
+        let notes = scene.events(scene.name, "LabelPutBack").await?.join("\n");
+        Ok(told.iter().filter(|did| notes.contains(*did)).cloned().collect())
+    })
+    .await
 }
 
 #[test]
