@@ -44,7 +44,7 @@ impl OptIns {
             if self.told.get(namespace) == Some(mistakes) {
                 return true;
             }
-            let told = mistakes.iter().map(|mistake| {
+            mistakes.iter().all(|mistake| {
                 tracing::warn!(namespace, mistake, databases = existing, "a namespace's opt-in has a wrong value");
                 notices.send(Notice {
                     about: reference("v1", "Namespace", None, namespace, ""),
@@ -53,8 +53,7 @@ impl OptIns {
                     action: "Follow",
                     note: format!("{mistake} (DatabaseClusters: {there_are})"),
                 })
-            });
-            told.fold(true, |all, queued| all && queued)
+            })
         });
         self.told = mistaken;
     }
