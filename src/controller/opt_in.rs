@@ -44,18 +44,16 @@ impl OptIns {
             if self.told.get(namespace) == Some(mistakes) {
                 return true;
             }
-            let mut all_queued = true;
-            for mistake in &*mistakes {
+            mistakes.iter().all(|mistake| {
                 tracing::warn!(namespace, mistake, databases = existing, "a namespace's opt-in has a wrong value");
-                all_queued &= notices.send(Notice {
+                notices.send(Notice {
                     about: reference("v1", "Namespace", None, namespace, ""),
                     warning: true,
                     reason: "WrongValue",
                     action: "Follow",
                     note: format!("{mistake} (DatabaseClusters: {there_are})"),
-                });
-            }
-            all_queued
+                })
+            })
         });
         self.told = mistaken;
     }

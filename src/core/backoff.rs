@@ -46,6 +46,12 @@ impl<Why: Clone> Backoffs<Why> {
         self.waiting.remove(who);
     }
 
+    /// Why it was refused the last time, also when its pause is over.
+    #[must_use]
+    pub fn last(&self, who: &str) -> Option<&Why> {
+        self.waiting.get(who).map(|waiting| &waiting.why)
+    }
+
     /// Who must wait at `now`, and why. Forgets those that have waited for long.
     pub fn current(&mut self, now: Instant) -> BTreeMap<String, Why> {
         self.waiting.retain(|_, waiting| now < waiting.until + FORGOTTEN_AFTER + waiting.pause);

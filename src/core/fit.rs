@@ -234,8 +234,8 @@ impl<'a> Room<'a> {
 
     /// The domains with somebody that a term of `pod` selects.
     fn domains<'r>(&'r self, pod: &'r Pod, term: &'r PodTerm) -> impl Iterator<Item = &'r str> {
-        let selected = |other: &&Pod| other.uid != pod.uid && selects(term, &pod.namespace, other);
-        let occupied = self.occupants.iter().filter(move |(_, others)| others.iter().any(&selected));
+        let selected = move |other: &&Pod| other.uid != pod.uid && selects(term, &pod.namespace, other);
+        let occupied = self.occupants.iter().filter(move |(_, others)| others.iter().any(selected));
         occupied.filter_map(|(node, _)| self.domain(node, &term.key))
     }
 

@@ -11,7 +11,7 @@ use crate::{
     api::DatabaseCluster,
     controller::labels::{self, Refusal},
     core::{
-        backoff::Pause,
+        backoff::{Backoffs, Pause},
         overwrite::{Overwrites, Seen},
         primary::PrimaryView,
         tier::{NodeTier, Tier},
@@ -40,14 +40,20 @@ pub(super) struct Labelling {
 }
 
 impl Labelling {
-    fn of(seen: &[Seen<'_>], overwrites: &Overwrites, waiting: &BTreeMap<String, String>, now: Instant) -> Self {
+    fn of(
+        seen: &[Seen<'_>],
+        overwrites: &Overwrites,
+        refused: &Backoffs<String>,
+        waiting: &BTreeMap<String, String>,
+        now: Instant,
+    ) -> Self {
         let mut it = Self { right: seen.iter().all(Seen::right), ..Self::default() };
         for seen in seen.iter().filter(|seen| overwrites.may_write(seen.node, now)) {
             let Some(change) = labels::change(seen) else { continue };
             it.pending += 1;
-            match waiting.get(seen.node) {
-                Some(why) => it.refused.push(format!("{}: {why}", seen.node)),
-                None => drop(it.changes.insert(seen.node.to_owned(), change)),
+            it.refused.extend(refused.last(seen.node).map(|why| format!("{}: {why}", seen.node)));
+            if !waiting.contains_key(seen.node) {
+                it.changes.insert(seen.node.to_owned(), change);
             }
         }
         it.refused.sort();
@@ -66,7 +72,7 @@ impl Task {
     ) -> Labelling {
         let seen = labels::seen(tables, object, &self.tiers);
         self.overwritten.extend(self.overwrites.look(&object.node_label(), &seen, now));
-        let mut labelling = Labelling::of(&seen, &self.overwrites, waiting, now);
+        let mut labelling = Labelling::of(&seen, &self.overwrites, &self.refused, waiting, now);
         if self.tiers.bounds.is_some() {
             self.at_once &= !labelling.changes.is_empty();
             let undecided = |node: &NodeTier| node.tier == Tier::Unknown && node.candidate.is_some();
@@ -116,18 +122,24 @@ mod tests {
             seen("n3", None, Tier::Far),
             seen("n4", None, Tier::Unknown),
         ];
-        let look = |nodes: &[Seen<'_>], waiting: &[&str]| {
-            let waiting = waiting.iter().map(|node| ((*node).to_owned(), "a policy".to_owned())).collect();
-            Labelling::of(nodes, &Overwrites::default(), &waiting, Instant::now())
+        let began = Instant::now();
+        let mut refused = Backoffs::default();
+        let mut look = |nodes: &[Seen<'_>], refusing: &[&str], now| {
+            refusing.iter().for_each(|node| refused.add(node, "a policy".to_owned(), REFUSED, now));
+            let waiting = refused.current(now);
+            Labelling::of(nodes, &Overwrites::default(), &refused, &waiting, now)
         };
         let both = [("n2".to_owned(), change(Tier::Closely)), ("n3".to_owned(), change(Tier::Far))];
         let [_, third] = both.clone();
-        assert_eq!(look(&nodes, &[]), Labelling { changes: both.into(), pending: 2, ..Labelling::default() });
-        assert_eq!(
-            look(&nodes, &["n1", "n2"]),
-            Labelling { changes: [third].into(), pending: 2, refused: vec!["n2: a policy".into()], right: false }
-        );
-        assert_eq!(look(&[nodes[0].clone(), nodes[3].clone()], &[]), Labelling { right: true, ..Labelling::default() });
+        let first = Labelling { changes: both.clone().into(), pending: 2, ..Labelling::default() };
+        assert_eq!(look(&nodes, &[], began), first);
+        let named = vec!["n2: a policy".to_owned()];
+        let then = Labelling { changes: [third].into(), refused: named.clone(), ..first };
+        assert_eq!(look(&nodes, &["n1", "n2"], began), then);
+        let again = Labelling { changes: both.into(), refused: named, pending: 2, right: false };
+        assert_eq!(look(&nodes, &[], began + REFUSED.first), again, "it is named until it is labelled");
+        let right = Labelling { right: true, ..Labelling::default() };
+        assert_eq!(look(&[nodes[0].clone(), nodes[3].clone()], &[], began), right);
     }
 
     #[test]
@@ -137,7 +149,8 @@ mod tests {
             overwrites.look("switchover", &[seen("n1", Some("far"), Tier::Far)], now);
             overwrites.look("switchover", &[seen("n1", None, Tier::Far)], now);
         }
-        let look = Labelling::of(&[seen("n1", None, Tier::Far)], &overwrites, &BTreeMap::new(), now);
+        let look =
+            Labelling::of(&[seen("n1", None, Tier::Far)], &overwrites, &Backoffs::default(), &BTreeMap::new(), now);
         assert_eq!(look, Labelling::default());
     }
 }
