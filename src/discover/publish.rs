@@ -105,6 +105,14 @@ impl Publisher {
         let view = self.tracker.observe_with(&look.observations, &sightings, now);
         let described = |(name, seen): (&String, &Observation)| described(name.clone(), seen.answer.clone());
         let answers = look.observations.iter().map(described).collect();
+        self.counted.retain(|member| {
+            // Whoever answers may call itself by a new name each time.
+            let known = look.observations.contains_key(member);
+            if !known {
+                self.metrics.forget_member(&self.database, member);
+            }
+            known
+        });
         self.heard.send_replace(look.observations);
         let looked = self.sender.borrow().looked || look.complete;
         let (members, credentials) = (look.members, look.credentials);
@@ -153,6 +161,51 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.metrics.forget(&self.database, std::mem::take(&mut self.counted));
+        for member in &self.counted {
+            self.metrics.forget_member(&self.database, member);
+        }
+        self.metrics.forget(&self.database);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics;
+
+    #[test]
+    fn members_that_there_are_no_more_are_no_longer_counted() {
+        let mut registry = metrics::registry();
+        let max_age = Duration::from_secs(5);
+        let (mut publisher, _state, _heard) =
+            Publisher::new("orders".to_owned(), Belief::default(), max_age, Metrics::register(&mut registry));
+        let now = Instant::now();
+        for names in [["pg1", "guest1"], ["pg1", "guest2"], ["pg1", "guest3"]] {
+            let silent = || Answer::Unreachable { error: "Connection refused".to_owned() };
+            for name in names {
+                publisher.count(name.to_owned(), &silent(), Duration::ZERO);
+            }
+            let look = Look {
+                complete: true,
+                observations: names.map(|name| (name.to_owned(), Observation { answer: silent(), at: now })).into(),
+                members: Vec::new(),
+                credentials: None,
+                expires: None,
+                testimony: Testimony::default(),
+            };
+            publisher.publish(look, now);
+        }
+        let text = metrics::render(&registry);
+        let polls: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("switchover_discovery_polls_total")).collect();
+        let poll = |member: &str, count| {
+            format!(
+                "switchover_discovery_polls_total{{database=\"orders\",member=\"{member}\",outcome=\"unreachable\"}} {count}"
+            )
+        };
+        assert_eq!(polls.len(), 2, "{polls:?}");
+        assert!(polls.contains(&&*poll("pg1", 3)) && polls.contains(&&*poll("guest3", 1)), "{polls:?}");
+        drop(publisher);
+        assert!(!metrics::render(&registry).contains("orders"));
     }
 }
