@@ -6,6 +6,7 @@
 
 pub(crate) mod book;
 pub mod http;
+mod lookups;
 mod metrics;
 mod operator;
 mod pace;
