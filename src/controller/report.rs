@@ -81,7 +81,7 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     let Facts { object, view, tiers, plan, journal, .. } = facts;
     status.observed_generation = object.metadata.generation;
     believe(status, view);
-    status.message = Some(view.why.clone());
+    status.message = Some(line(&view.why));
     let count = |tier| u32::try_from(tiers.count(tier)).unwrap_or(u32::MAX);
     status.tiers = TierCounts {
         closely: count(Tier::Closely),
@@ -288,8 +288,7 @@ fn set(conditions: &mut Vec<Condition>, now: Now, generation: Option<i64>, wall:
         type_: now.type_.into(),
         status: status.into(),
         reason: now.reason.into(),
-        // The schema of conditions allows 32 kB; people want a line.
-        message: now.message.chars().take(1000).collect(),
+        message: line(&now.message),
         observed_generation: generation,
         last_transition_time: since,
     };
@@ -297,6 +296,11 @@ fn set(conditions: &mut Vec<Condition>, now: Now, generation: Option<i64>, wall:
         Some(at) => conditions[at] = condition,
         None => conditions.push(condition),
     }
+}
+
+/// The schema of conditions allows 32 kB, that of `status.message` anything; people want a line.
+fn line(text: &str) -> String {
+    text.chars().take(1000).collect()
 }
 
 /// Writes the condition that says why a database is not followed. The rest of its status stays as it is.

@@ -219,6 +219,15 @@ pub fn spawn(database: String, source: Source, restored: Restored, metrics: Metr
     Discovery { state, heard, words, task }
 }
 
+/// Cuts what somebody else says to at most `most` bytes.
+fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        let fits = (0..=most.saturating_sub("…".len())).rev().find(|&at| text.is_char_boundary(at));
+        text.truncate(fits.unwrap_or_default());
+        text.push('…');
+    }
+}
+
 /// What one member's latest answer says, for people.
 fn described(name: String, answer: Answer) -> MemberAnswer {
     match answer {

@@ -8,11 +8,14 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::{DiscoveryState, Member, Metrics, Word, described, witness::Testimony};
+use super::{DiscoveryState, Member, Metrics, Word, cut, described, witness::Testimony};
 use crate::{
     core::primary::{Answer, Belief, Observation, PrimaryTracker},
     credentials::Standing,
 };
+
+/// Longest reason for which there is no answer, in bytes. It may be a server's own words.
+const LONGEST_ERROR: usize = 1000;
 
 /// Everything that a source knows at one moment.
 #[derive(Debug)]
@@ -100,7 +103,12 @@ impl Publisher {
     }
 
     /// Judges a look and tells what is believed, if that has changed.
-    pub fn publish(&mut self, look: Look, now: Instant) -> News {
+    pub fn publish(&mut self, mut look: Look, now: Instant) -> News {
+        for seen in look.observations.values_mut() {
+            if let Answer::Unreachable { error } = &mut seen.answer {
+                cut(error, LONGEST_ERROR);
+            }
+        }
         let Testimony { sightings, standing: witness } = look.testimony;
         let view = self.tracker.observe_with(&look.observations, &sightings, now);
         let described = |(name, seen): (&String, &Observation)| described(name.clone(), seen.answer.clone());
@@ -174,14 +182,14 @@ mod tests {
     use crate::metrics;
 
     #[test]
-    fn members_that_there_are_no_more_are_no_longer_counted() {
+    fn members_that_there_are_no_more_are_no_longer_counted_and_long_words_are_cut() {
         let mut registry = metrics::registry();
         let max_age = Duration::from_secs(5);
-        let (mut publisher, _state, _heard) =
+        let (mut publisher, _state, heard) =
             Publisher::new("orders".to_owned(), Belief::default(), max_age, Metrics::register(&mut registry));
         let now = Instant::now();
         for names in [["pg1", "guest1"], ["pg1", "guest2"], ["pg1", "guest3"]] {
-            let silent = || Answer::Unreachable { error: "Connection refused".to_owned() };
+            let silent = || Answer::Unreachable { error: "ü".repeat(5_000) };
             for name in names {
                 publisher.count(name.to_owned(), &silent(), Duration::ZERO);
             }
@@ -195,6 +203,8 @@ mod tests {
             };
             publisher.publish(look, now);
         }
+        let (told, cut) = (heard.borrow()["pg1"].answer.clone(), format!("{}…", "ü".repeat(498)));
+        assert_eq!(told, Answer::Unreachable { error: cut }, "whatever a server says");
         let text = metrics::render(&registry);
         let polls: Vec<&str> =
             text.lines().filter(|line| line.starts_with("switchover_discovery_polls_total")).collect();
