@@ -137,14 +137,6 @@ pub struct DiscoveryState {
     pub witness: Option<WitnessStanding>,
 }
 
-impl DiscoveryState {
-    /// The database host of a member.
-    #[must_use]
-    pub fn host(&self, member: &str) -> Option<&str> {
-        self.members.iter().find(|m| m.name == member).map(|m| m.host.as_str())
-    }
-}
-
 /// What a person says of the primary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Word {
