@@ -27,7 +27,10 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::DatabaseCluster,
+    api::{
+        DatabaseCluster,
+        node_latency::{LONGEST_HOST, MOST_READINGS},
+    },
     core::rtt::Deadband,
     probe::{self, ProbeConfig, ProbeError, ProbeMetrics, Sockets, Target},
     serve::{self, Probes, ServeError},
@@ -110,7 +113,8 @@ pub async fn run(config: AgentConfig, client: Client, shutdown: CancellationToke
         tcp_interval: config.tcp_interval,
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(follow_databases(client.clone(), targets_sender, move || databases_known.set_ready()));
+    let known = move || databases_known.set_ready();
+    tasks.spawn(follow_databases(client.clone(), targets_sender, probe_metrics.clone(), known));
     tasks.spawn(probe::run(probing, sockets, targets, readings_sender, probe_metrics));
     tasks.spawn(writer::run(config, client, readings, write_metrics, shutdown.clone()));
     tokio::select! {
@@ -123,24 +127,47 @@ pub async fn run(config: AgentConfig, client: Client, shutdown: CancellationToke
 
 /// Keeps the targets current. Each object is read by itself: one that can't be read is left out with a line in the
 /// log, and the others are measured on. While the watch fails, the last targets are.
-async fn follow_databases(client: Client, targets: watch::Sender<BTreeSet<Target>>, known: impl Fn()) {
+async fn follow_databases(
+    client: Client,
+    targets: watch::Sender<BTreeSet<Target>>,
+    metrics: ProbeMetrics,
+    known: impl Fn(),
+) {
     let resource = ApiResource::erase::<DatabaseCluster>(&());
     let databases: Api<DynamicObject> = Api::all_with(client, &resource);
     let mut table: Table<String, BTreeSet<Target>> = Table::default();
+    let mut left_out = Vec::new();
     let health = Health::new("DatabaseCluster");
     crate::watch::follow_dynamic(databases, watcher::Config::default(), health, |event| {
         if table.apply(event, of_interest) == Changed::Nothing {
             return;
         }
         known();
-        let union = targets::union(table.values());
+        let wanted = targets::union(table.values());
+        if left_out != wanted.left_out {
+            left_out = wanted.left_out;
+            metrics.left_out(left_out.len());
+            tell_of_left_out(&left_out);
+        }
         targets.send_if_modified(|current| {
-            let differs = *current != union;
-            *current = union;
+            let differs = *current != wanted.targets;
+            *current = wanted.targets;
             differs
         });
     })
     .await;
+}
+
+fn tell_of_left_out(hosts: &[String]) {
+    let first = hosts.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match hosts.len() {
+        0 => tracing::info!("every member is measured again"),
+        count => tracing::warn!(
+            count,
+            first,
+            "hosts are not measured: a NodeLatency has {MOST_READINGS} readings of hosts of {LONGEST_HOST} characters at most"
+        ),
+    }
 }
 
 fn of_interest(object: DynamicObject) -> (String, Option<BTreeSet<Target>>) {

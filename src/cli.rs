@@ -156,6 +156,21 @@ mod tests {
     }
 
     #[test]
+    fn an_agents_pauses_are_bounded_in_words() {
+        for (flag, time, says) in [
+            ("--interval", "0s", "write a time between 10ms and 1m"),
+            ("--interval", "61s", "write a time between 10ms and 1m"),
+            ("--heartbeat", "0s", "write a time between 1s and 1h"),
+            ("--heartbeat", "61m", "write a time between 1s and 1h"),
+        ] {
+            let refused = Args::try_parse_from(["switchover", "agent", "--node-name", "n1", flag, time]).unwrap_err();
+            assert!(refused.to_string().contains(says), "{refused}");
+        }
+        let typed = ["switchover", "agent", "--node-name", "n1", "--interval", "10ms", "--heartbeat", "1h"];
+        assert!(Args::try_parse_from(typed).is_ok());
+    }
+
+    #[test]
     fn every_flag_of_a_role_has_an_environment_variable_of_its_name() {
         for role in Args::command()
             .get_subcommands()

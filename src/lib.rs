@@ -1,7 +1,7 @@
 //! switchover keeps pods close to the primary of the database that they use.
 //!
 //! ```text
-//! probe → Sample → NodeLatency → RttMatrix ┐
+//! probe → Window → Summary → NodeLatency ──┐
 //! discover → PrimaryView ──────────────────┴→ TierMap ─┬→ affinity patch → admission answer
 //!                               Snapshot ──────────────┴→ Plan {moves, held} → effect → Outcome → metrics, Event, status
 //! ```

@@ -3,15 +3,18 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    api::{DatabaseCluster, database_cluster::Discovery, discovery::SqlDiscovery},
+    api::{
+        DatabaseCluster,
+        database_cluster::Discovery,
+        discovery::SqlDiscovery,
+        node_latency::{LONGEST_HOST, MOST_READINGS},
+    },
     discover::patroni,
     probe::Target,
 };
 
 /// Where PostgreSQL listens unless it says otherwise.
 const POSTGRES_PORT: u16 = 5432;
-/// Most readings that a NodeLatency can hold.
-pub(super) const MOST_TARGETS: usize = 512;
 
 /// The targets of one database: its members as the controller discovered them, or, while there are none, the hosts of
 /// the URLs and the members that people wrote. Those of an operator have no address before they are discovered.
@@ -32,12 +35,28 @@ pub(super) fn of(database: &DatabaseCluster) -> BTreeSet<Target> {
         .collect()
 }
 
-/// All databases together; a host that several name is measured once.
-pub(super) fn union<'a>(databases: impl Iterator<Item = &'a BTreeSet<Target>>) -> BTreeSet<Target> {
+/// Whom one agent measures.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub targets: BTreeSet<Target>,
+    /// Hosts that no NodeLatency has room for, in the order of their names.
+    pub left_out: Vec<String>,
+}
+
+/// All databases together; a host that several name is measured once. Of more than [`MOST_READINGS`] the first are.
+pub(super) fn union<'a>(databases: impl Iterator<Item = &'a BTreeSet<Target>>) -> Wanted {
     let mut hosts = BTreeSet::new();
     let mut all: Vec<&Target> = databases.flatten().collect();
     all.sort();
-    all.into_iter().filter(|target| hosts.insert(&target.host)).take(MOST_TARGETS).cloned().collect()
+    let mut wanted = Wanted::default();
+    for target in all.into_iter().filter(|target| hosts.insert(&target.host)) {
+        if target.host.chars().count() <= LONGEST_HOST && wanted.targets.len() < MOST_READINGS {
+            wanted.targets.insert(target.clone());
+        } else {
+            wanted.left_out.push(target.host.clone());
+        }
+    }
+    wanted
 }
 
 #[cfg(test)]
@@ -95,6 +114,22 @@ mod tests {
         let target = |host: &str, port| Target { host: host.to_owned(), port };
         let orders = BTreeSet::from([target("a", 5432), target("b", 5432)]);
         let bills = BTreeSet::from([target("b", 5433), target("c", 5433)]);
-        assert_eq!(shown(&union([&orders, &bills].into_iter())), ["a:5432", "b:5432", "c:5433"]);
+        let wanted = union([&orders, &bills].into_iter());
+        assert_eq!(
+            (shown(&wanted.targets), wanted.left_out.len()),
+            (["a:5432", "b:5432", "c:5433"].map(str::to_owned).into(), 0)
+        );
+    }
+
+    #[test]
+    fn what_no_node_latency_has_room_for_is_left_out_by_name() {
+        let target = |host: String| Target { host, port: 5432 };
+        let (fits, too_long) = ("a".repeat(LONGEST_HOST), "a".repeat(LONGEST_HOST + 1));
+        let many = (0..MOST_READINGS).map(|n| target(format!("pg{n:03}")));
+        let all: BTreeSet<Target> = many.chain([target(fits.clone()), target(too_long.clone())]).collect();
+        let wanted = union([&all].into_iter());
+        assert_eq!(wanted.targets.len(), MOST_READINGS);
+        assert!(wanted.targets.iter().any(|target| target.host == fits));
+        assert_eq!(wanted.left_out, [too_long, "pg511".to_owned()]);
     }
 }

@@ -16,6 +16,7 @@ use super::{
     keys,
     witness::WitnessRules,
 };
+use crate::core::follow::{DatabaseDefaults, Weight};
 
 pub(super) use self::patroni::{default_interval, default_timeout};
 pub use self::{
@@ -124,6 +125,17 @@ impl DatabaseCluster {
     pub fn node_label(&self) -> String {
         let name = self.metadata.name.as_deref().unwrap_or_default();
         self.spec.node_label.clone().unwrap_or_else(|| keys::default_node_label(name))
+    }
+
+    /// What it says for pods that say nothing themselves.
+    #[must_use]
+    pub fn defaults(&self) -> DatabaseDefaults {
+        DatabaseDefaults {
+            node_label: self.node_label().into(),
+            mode: self.spec.affinity.mode,
+            weight: Weight::new(self.spec.affinity.weight).unwrap_or_default(),
+            move_mode: self.spec.movement.mode,
+        }
     }
 }
 

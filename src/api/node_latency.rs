@@ -5,6 +5,11 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Most readings that a NodeLatency can hold.
+pub const MOST_READINGS: usize = 512;
+/// Longest host that a reading can have, in characters: a host name has no more (RFC 1035, 2.3.4).
+pub const LONGEST_HOST: usize = 253;
+
 /// Round-trip times from one node to every member of every database, written by that node's agent alone.
 /// The object is named after the node and owned by it. It has no status: the agent states facts, nobody answers.
 #[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -32,7 +37,7 @@ pub struct NodeLatencySpec {
 
     /// One reading per member address.
     #[serde(default)]
-    #[schemars(length(max = 512))]
+    #[schemars(length(max = MOST_READINGS))]
     pub readings: Vec<Reading>,
 }
 
@@ -41,7 +46,7 @@ pub struct NodeLatencySpec {
 #[serde(rename_all = "camelCase")]
 pub struct Reading {
     /// Host name or address of the member, as the database cluster states it.
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = LONGEST_HOST))]
     pub host: String,
 
     /// Median round-trip time of the window in microseconds, up to 10 s; absent when every echo was lost.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args as ClapArgs;
 
-use super::between;
+use super::{between, seconds};
 use crate::{agent::AgentConfig, api::Span};
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -18,7 +18,7 @@ pub struct AgentArgs {
     pub node_name: String,
 
     /// Pause between two echoes to one member
-    #[arg(long, env = "SWITCHOVER_INTERVAL", default_value = "300ms")]
+    #[arg(long, env = "SWITCHOVER_INTERVAL", default_value = "300ms", value_parser = between(Span::from_millis(10), Span::from_secs(60)))]
     pub interval: Span,
 
     /// Number of echoes in the window
@@ -30,7 +30,7 @@ pub struct AgentArgs {
     pub timeout: Span,
 
     /// Write at least this often, also when nothing has changed
-    #[arg(long, env = "SWITCHOVER_HEARTBEAT", default_value = "60s")]
+    #[arg(long, env = "SWITCHOVER_HEARTBEAT", default_value = "60s", value_parser = seconds(1, 3_600))]
     pub heartbeat: Span,
 
     /// Write a change after a random part of this time, so that agents that see the same don't write at once. For

@@ -31,8 +31,8 @@ use crate::{
 const MOST_HELD: usize = 20;
 /// Nodes that status lists as not believed; the total counts them all.
 const MOST_IGNORED: usize = 20;
-/// Claims that status remembers as decided against.
-const MOST_DISMISSED: usize = 64;
+/// Claims that status remembers as not settled, and as decided against.
+const MOST_CLAIMS: usize = 64;
 /// Workloads that status remembers as moved in vain.
 const MOST_USELESS: usize = 100;
 
@@ -72,8 +72,8 @@ pub(super) fn believe(status: &mut DatabaseClusterStatus, view: &PrimaryView) {
     status.highest_timeline = view.highest_timeline.filter(|timeline| *timeline > 0);
     status.system_identifier.clone_from(&view.system_identifier);
     status.epoch = view.epoch;
-    status.contested = view.contested.iter().map(claimant).collect();
-    status.dismissed = view.dismissed.iter().take(MOST_DISMISSED).map(claimant).collect();
+    status.contested = view.contested.iter().take(MOST_CLAIMS).map(claimant).collect();
+    status.dismissed = view.dismissed.iter().take(MOST_CLAIMS).map(claimant).collect();
 }
 
 /// Brings `status` up to date.
@@ -81,7 +81,7 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     let Facts { object, view, tiers, plan, journal, .. } = facts;
     status.observed_generation = object.metadata.generation;
     believe(status, view);
-    status.message = Some(view.why.clone());
+    status.message = Some(line(&view.why));
     let count = |tier| u32::try_from(tiers.count(tier)).unwrap_or(u32::MAX);
     status.tiers = TierCounts {
         closely: count(Tier::Closely),
@@ -288,8 +288,7 @@ fn set(conditions: &mut Vec<Condition>, now: Now, generation: Option<i64>, wall:
         type_: now.type_.into(),
         status: status.into(),
         reason: now.reason.into(),
-        // The schema of conditions allows 32 kB; people want a line.
-        message: now.message.chars().take(1000).collect(),
+        message: line(&now.message),
         observed_generation: generation,
         last_transition_time: since,
     };
@@ -297,6 +296,11 @@ fn set(conditions: &mut Vec<Condition>, now: Now, generation: Option<i64>, wall:
         Some(at) => conditions[at] = condition,
         None => conditions.push(condition),
     }
+}
+
+/// The schema of conditions allows 32 kB, that of `status.message` anything; people want a line.
+fn line(text: &str) -> String {
+    text.chars().take(1000).collect()
 }
 
 /// Writes the condition that says why a database is not followed. The rest of its status stays as it is.
@@ -338,6 +342,18 @@ mod tests {
         // Whoever leads next counts no second change.
         let mut next = PrimaryTracker::new(restored(&status).belief, std::time::Duration::from_secs(5));
         assert_eq!((view.epoch, next.observe(&answers, now).epoch), (1, 1));
+    }
+
+    #[test]
+    fn of_claims_beyond_number_the_status_has_as_many_as_its_schema_takes() {
+        let claims = || (0..65).map(|n| Primary { name: format!("pg{n}"), timeline: 1 }).collect();
+        let mut tracker = PrimaryTracker::new(
+            Belief { contested: claims(), dismissed: claims(), ..Belief::default() },
+            std::time::Duration::from_secs(5),
+        );
+        let mut status = DatabaseClusterStatus::default();
+        believe(&mut status, &tracker.observe(&std::collections::BTreeMap::new(), std::time::Instant::now()));
+        assert_eq!((status.contested.len(), status.dismissed.len()), (64, 64));
     }
 
     #[test]

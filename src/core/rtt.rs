@@ -1,9 +1,6 @@
-//! Round-trip times: a sliding window of echoes on the agent's side, the readings of all nodes on the controller's.
+//! Round-trip times: a window of the last echoes, what it says, and when that is worth writing.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::{Duration, Instant},
-};
+use std::collections::VecDeque;
 
 /// How a round trip was measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -137,50 +134,6 @@ pub fn worth_writing(written: Option<&Summary>, now: Option<&Summary>, deadband:
     moved || written.method != now.method || written.loss_percent.abs_diff(now.loss_percent) >= deadband.loss_points
 }
 
-/// One reading as the controller received it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rtt {
-    /// Median in microseconds; `None` when every echo was lost.
-    pub rtt_us: Option<u32>,
-    pub method: Method,
-    /// When this process saw the reading arrive. The node's own clock proves nothing here.
-    pub received_at: Instant,
-}
-
-/// The latest readings: node × member host.
-#[derive(Debug, Clone, Default)]
-pub struct RttMatrix {
-    nodes: HashMap<String, HashMap<String, Rtt>>,
-}
-
-impl RttMatrix {
-    /// Takes over all readings of one node, by host; what it no longer measures is forgotten.
-    pub fn set(&mut self, node: &str, readings: impl IntoIterator<Item = (String, Rtt)>) {
-        self.nodes.insert(node.to_owned(), readings.into_iter().collect());
-    }
-
-    pub fn remove(&mut self, node: &str) {
-        self.nodes.remove(node);
-    }
-
-    pub fn clear(&mut self) {
-        self.nodes.clear();
-    }
-
-    /// The node's latest reading of `host`, however old.
-    #[must_use]
-    pub fn latest(&self, node: &str, host: &str) -> Option<&Rtt> {
-        self.nodes.get(node)?.get(host)
-    }
-
-    /// The median in microseconds, if the node's latest reading of `host` has one and is at most `stale_after` old.
-    #[must_use]
-    pub fn fresh(&self, node: &str, host: &str, now: Instant, stale_after: Duration) -> Option<u32> {
-        let rtt = self.latest(node, host)?;
-        (now.saturating_duration_since(rtt.received_at) <= stale_after).then_some(rtt.rtt_us)?
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,22 +211,5 @@ mod tests {
         ] {
             assert_eq!(worth_writing(written.as_ref(), now.as_ref(), &Deadband::default()), expected, "{what}");
         }
-    }
-
-    #[test]
-    fn a_stale_reading_is_none() {
-        let received_at = Instant::now();
-        let stale_after = Duration::from_secs(180);
-        let mut matrix = RttMatrix::default();
-        let rtt = |rtt_us| Rtt { rtt_us, method: Method::Icmp, received_at };
-        matrix.set("n1", [("10.0.0.1".to_owned(), rtt(Some(300))), ("10.0.0.2".to_owned(), rtt(None))]);
-        let fresh = |host, age_s| matrix.fresh("n1", host, received_at + Duration::from_secs(age_s), stale_after);
-        assert_eq!(fresh("10.0.0.1", 180), Some(300));
-        assert_eq!(fresh("10.0.0.1", 181), None);
-        assert_eq!(fresh("10.0.0.2", 0), None, "all lost");
-        assert_eq!(fresh("10.0.0.3", 0), None, "never measured");
-        assert_eq!(matrix.fresh("n2", "10.0.0.1", received_at, stale_after), None);
-        matrix.set("n1", []);
-        assert_eq!(matrix.latest("n1", "10.0.0.1"), None);
     }
 }

@@ -13,7 +13,10 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
 };
 
-use super::patroni::{PatroniError, Raw};
+use super::{
+    lookups::Lookups,
+    patroni::{PatroniError, Raw},
+};
 use crate::{
     credentials::{Access, Credentials, CredentialsError, Standing},
     watch::cause,
@@ -136,6 +139,9 @@ impl Http {
     }
 }
 
+/// Those of all databases.
+static LOOKUPS: Lookups = Lookups::new();
+
 /// Looks host names up, and says so when that is what fails: a name server that is gone is often only slow.
 #[derive(Debug)]
 struct Names;
@@ -146,7 +152,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 enum NameError {
     #[error("its name can't be looked up: {0}")]
-    Lookup(io::Error),
+    Lookup(String),
     #[error("its name can't be looked up: no name server answers within {} s", LOOKUP_TIMEOUT.as_secs())]
     Late,
 }
@@ -154,9 +160,12 @@ enum NameError {
 impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
+            let host = name.as_str().to_owned();
             // The port is the URL's, whatever is said here.
-            match tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((name.as_str(), 0))).await {
-                Ok(Ok(addresses)) => Ok(Box::new(addresses.collect::<Vec<_>>().into_iter()) as Addrs),
+            let lookup =
+                LOOKUPS.of(name.as_str(), async move { Ok(tokio::net::lookup_host((host, 0)).await?.collect()) });
+            match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
+                Ok(Ok(addresses)) => Ok(Box::new(addresses.into_iter()) as Addrs),
                 Ok(Err(error)) => Err(NameError::Lookup(error).into()),
                 Err(_) => Err(NameError::Late.into()),
             }

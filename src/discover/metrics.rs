@@ -196,13 +196,15 @@ impl Metrics {
         }
     }
 
-    /// Takes a database that is no longer followed out of the exposition.
-    pub(super) fn forget(&self, database: &str, members: impl IntoIterator<Item = String>) {
-        for member in members {
-            for outcome in OUTCOMES {
-                self.polls.remove(&Poll { database: database.to_owned(), member: member.clone(), outcome });
-            }
+    /// Takes a member that there isn't any more out of the exposition.
+    pub(super) fn forget_member(&self, database: &str, member: &str) {
+        for outcome in OUTCOMES {
+            self.polls.remove(&Poll { database: database.to_owned(), member: member.to_owned(), outcome });
         }
+    }
+
+    /// Takes a database that is no longer followed out of the exposition, without its members.
+    pub(super) fn forget(&self, database: &str) {
         for outcome in LIST_OUTCOMES {
             self.lists.remove(&List { database: database.to_owned(), outcome });
         }

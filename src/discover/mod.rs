@@ -6,6 +6,7 @@
 
 pub(crate) mod book;
 pub mod http;
+mod lookups;
 mod metrics;
 mod operator;
 mod pace;
@@ -136,14 +137,6 @@ pub struct DiscoveryState {
     pub witness: Option<WitnessStanding>,
 }
 
-impl DiscoveryState {
-    /// The database host of a member.
-    #[must_use]
-    pub fn host(&self, member: &str) -> Option<&str> {
-        self.members.iter().find(|m| m.name == member).map(|m| m.host.as_str())
-    }
-}
-
 /// What a person says of the primary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Word {
@@ -216,6 +209,15 @@ pub fn spawn(database: String, source: Source, restored: Restored, metrics: Metr
         }
     };
     Discovery { state, heard, words, task }
+}
+
+/// Cuts what somebody else says to at most `most` bytes.
+fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        let fits = (0..=most.saturating_sub("…".len())).rev().find(|&at| text.is_char_boundary(at));
+        text.truncate(fits.unwrap_or_default());
+        text.push('…');
+    }
 }
 
 /// What one member's latest answer says, for people.

@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Member,
+    Member, cut,
     http::{Http, MAX_BODY},
 };
 use crate::{
-    api::database_cluster::PatroniDiscovery,
+    api::{database_cluster::PatroniDiscovery, node_latency::LONGEST_HOST},
     core::primary::{Answer, MemberBody},
     credentials::Sources,
 };
@@ -132,10 +132,10 @@ pub fn parse_member(body: &[u8]) -> Result<MemberBody, PatroniError> {
         Identifier::Text(text) => text,
         Identifier::Number(number) => number.to_string(),
     });
-    short("state", Some(&raw.state))?;
-    short("role", Some(&raw.role))?;
-    short("patroni.name", name.as_deref())?;
-    short("database_system_identifier", system_identifier.as_deref())?;
+    short("state", Some(&raw.state), LONGEST_TEXT)?;
+    short("role", Some(&raw.role), LONGEST_TEXT)?;
+    short("patroni.name", name.as_deref(), LONGEST_TEXT)?;
+    short("database_system_identifier", system_identifier.as_deref(), LONGEST_TEXT)?;
     Ok(MemberBody {
         name,
         state: raw.state,
@@ -153,20 +153,14 @@ fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, PatroniError> {
     serde_json::from_slice(body).map_err(|error| {
         // It quotes what it met, however long that is.
         let mut told = error.to_string();
-        if told.len() > LONGEST_TEXT {
-            let fits = (0..=LONGEST_TEXT - "…".len()).rev().find(|&at| told.is_char_boundary(at));
-            told.truncate(fits.unwrap_or_default());
-            told.push('…');
-        }
+        cut(&mut told, LONGEST_TEXT);
         PatroniError::Body(told)
     })
 }
 
-fn short(field: &str, text: Option<&str>) -> Result<(), PatroniError> {
+fn short(field: &str, text: Option<&str>, most: usize) -> Result<(), PatroniError> {
     match text.map(str::len) {
-        Some(bytes) if bytes > LONGEST_TEXT => {
-            Err(PatroniError::Body(format!("{field} has {bytes} bytes, more than {LONGEST_TEXT}")))
-        }
+        Some(bytes) if bytes > most => Err(PatroniError::Body(format!("{field} has {bytes} bytes, more than {most}"))),
         _ => Ok(()),
     }
 }
@@ -222,9 +216,9 @@ pub fn parse_cluster(body: &[u8]) -> Result<ClusterBody, PatroniError> {
         return Err(PatroniError::Body(format!("{} members, more than {MAX_MEMBERS}", raw.members.len())));
     }
     for member in &raw.members {
-        short("name", Some(&member.name))?;
-        short("host", member.host.as_deref())?;
-        short("api_url", member.api_url.as_deref())?;
+        short("name", Some(&member.name), LONGEST_TEXT)?;
+        short("host", member.host.as_deref(), LONGEST_HOST)?;
+        short("api_url", member.api_url.as_deref(), LONGEST_TEXT)?;
     }
     let leads = |member: &&RawClusterMember| matches!(member.role.as_str(), "leader" | "master" | "standby_leader");
     let leader = raw.members.iter().find(leads).map(|member| member.name.clone());
@@ -350,7 +344,12 @@ mod tests {
         assert_eq!(parse_cluster(br#"{"members": [], "scope": "demo"}"#).unwrap(), ClusterBody::default());
         assert!(parse_cluster(br#"{"members": 3}"#).is_err());
         assert!(parse_cluster(br#"{"members": [{"name": "pg1", "port": "5432"}]}"#).is_err());
-        let long = format!(r#"{{"members": [{{"name": "{}"}}]}}"#, "x".repeat(257));
-        assert!(parse_cluster(long.as_bytes()).unwrap_err().to_string().ends_with("name has 257 bytes, more than 256"));
+        let long = |field: &str, bytes| {
+            let body = format!(r#"{{"members": [{{"name": "pg1", "{field}": "{}"}}]}}"#, "x".repeat(bytes));
+            let body = if field == "name" { body.replace(r#""name": "pg1", "#, "") } else { body };
+            parse_cluster(body.as_bytes()).unwrap_err().to_string()
+        };
+        assert!(long("name", 257).ends_with("name has 257 bytes, more than 256"));
+        assert!(long("host", 254).ends_with("host has 254 bytes, more than 253"), "no NodeLatency could have it");
     }
 }

@@ -8,11 +8,14 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::{DiscoveryState, Member, Metrics, Word, described, witness::Testimony};
+use super::{DiscoveryState, Member, Metrics, Word, cut, described, witness::Testimony};
 use crate::{
     core::primary::{Answer, Belief, Observation, PrimaryTracker, PrimaryView},
     credentials::Standing,
 };
+
+/// Longest reason for which there is no answer, in bytes. It may be a server's own words.
+const LONGEST_ERROR: usize = 1000;
 
 /// Everything that a source knows at one moment.
 #[derive(Debug)]
@@ -100,11 +103,24 @@ impl Publisher {
     }
 
     /// Judges a look and tells what is believed, if that has changed.
-    pub fn publish(&mut self, look: Look, now: Instant) -> News {
+    pub fn publish(&mut self, mut look: Look, now: Instant) -> News {
+        for seen in look.observations.values_mut() {
+            if let Answer::Unreachable { error } = &mut seen.answer {
+                cut(error, LONGEST_ERROR);
+            }
+        }
         let Testimony { sightings, standing: witness } = look.testimony;
         let view = self.tracker.observe_with(&look.observations, &sightings, now);
         let described = |(name, seen): (&String, &Observation)| described(name.clone(), seen.answer.clone());
         let answers = look.observations.iter().map(described).collect();
+        self.counted.retain(|member| {
+            // Whoever answers may call itself by a new name each time.
+            let known = look.observations.contains_key(member);
+            if !known {
+                self.metrics.forget_member(&self.database, member);
+            }
+            known
+        });
         self.heard.send_replace(look.observations);
         let looked = self.sender.borrow().looked || look.complete;
         let (members, credentials) = (look.members, look.credentials);
@@ -154,6 +170,53 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.metrics.forget(&self.database, std::mem::take(&mut self.counted));
+        for member in &self.counted {
+            self.metrics.forget_member(&self.database, member);
+        }
+        self.metrics.forget(&self.database);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics;
+
+    #[test]
+    fn members_that_there_are_no_more_are_no_longer_counted_and_long_words_are_cut() {
+        let mut registry = metrics::registry();
+        let max_age = Duration::from_secs(5);
+        let (mut publisher, _state, heard) =
+            Publisher::new("orders".to_owned(), Belief::default(), max_age, Metrics::register(&mut registry));
+        let now = Instant::now();
+        for names in [["pg1", "guest1"], ["pg1", "guest2"], ["pg1", "guest3"]] {
+            let silent = || Answer::Unreachable { error: "ü".repeat(5_000) };
+            for name in names {
+                publisher.count(name.to_owned(), &silent(), Duration::ZERO);
+            }
+            let look = Look {
+                complete: true,
+                observations: names.map(|name| (name.to_owned(), Observation { answer: silent(), at: now })).into(),
+                members: Vec::new(),
+                credentials: None,
+                expires: None,
+                testimony: Testimony::default(),
+            };
+            publisher.publish(look, now);
+        }
+        let (told, cut) = (heard.borrow()["pg1"].answer.clone(), format!("{}…", "ü".repeat(498)));
+        assert_eq!(told, Answer::Unreachable { error: cut }, "whatever a server says");
+        let text = metrics::render(&registry);
+        let polls: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("switchover_discovery_polls_total")).collect();
+        let poll = |member: &str, count| {
+            format!(
+                "switchover_discovery_polls_total{{database=\"orders\",member=\"{member}\",outcome=\"unreachable\"}} {count}"
+            )
+        };
+        assert_eq!(polls.len(), 2, "{polls:?}");
+        assert!(polls.contains(&&*poll("pg1", 3)) && polls.contains(&&*poll("guest3", 1)), "{polls:?}");
+        drop(publisher);
+        assert!(!metrics::render(&registry).contains("orders"));
     }
 }

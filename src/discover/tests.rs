@@ -16,7 +16,7 @@ async fn from_one_url_the_members_are_found_and_a_switchover_is_followed_at_a_fa
     let handle = follow(&[&pg1]);
     let state = until(&handle, "pg2 is primary", |state| known(state) == Some(("pg2", 1))).await;
     assert_eq!(names(&state), ["pg1", "pg2"]);
-    assert_eq!((state.host("pg2"), state.members[1].port), (Some("pg2.db"), 15432));
+    assert_eq!((&*state.members[1].host, state.members[1].port), ("pg2.db", 15432));
     assert_eq!(state.members[0].api_url.as_ref(), Some(&pg1.url));
 
     pg2.is("pg2", "200 stopping primary");

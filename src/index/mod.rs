@@ -26,7 +26,7 @@ use tokio::{sync::watch as channel, task::JoinSet};
 use crate::{
     api::{DatabaseCluster, NodeLatency, NodeLatencySpec, keys},
     core::{
-        follow::{DatabaseDefaults, Weight},
+        follow::DatabaseDefaults,
         workload::{DisruptionBudget, Namespace, Node, Pod, Snapshot, Workload},
     },
     watch::{self, Changed, Health, Table},
@@ -284,17 +284,8 @@ fn database(object: DynamicObject) -> (String, Option<Database>) {
     let finalizer = object.finalizers().iter().any(|finalizer| finalizer == keys::FINALIZER);
     let keys = labelled_with(&object);
     let object = object.try_parse::<DatabaseCluster>().map(Arc::new).map_err(|error| error.to_string());
-    let defaults = object.as_deref().ok().map(defaults);
+    let defaults = object.as_deref().ok().map(DatabaseCluster::defaults);
     (name.clone(), Some(Database { name, object, defaults, uid, deleted, finalizer, keys, version }))
-}
-
-fn defaults(object: &DatabaseCluster) -> DatabaseDefaults {
-    DatabaseDefaults {
-        node_label: object.node_label().into(),
-        mode: object.spec.affinity.mode,
-        weight: Weight::new(object.spec.affinity.weight).unwrap_or_default(),
-        move_mode: object.spec.movement.mode,
-    }
 }
 
 /// Every key that a database may have labelled nodes with, read without understanding the rest of it.

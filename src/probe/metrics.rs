@@ -26,6 +26,7 @@ pub struct ProbeMetrics {
     rtt_s: Family<Host, Gauge<f64, AtomicU64>>,
     loss: Family<Host, Gauge<f64, AtomicU64>>,
     failures: Family<Failure, Counter>,
+    left_out: Gauge,
 }
 
 impl ProbeMetrics {
@@ -50,7 +51,16 @@ impl ProbeMetrics {
             "Probes that could not be made: no route (send), or the name has no address (resolve)",
             metrics.failures.clone(),
         );
+        registry.register(
+            "probe_hosts_left_out",
+            "Hosts of members that are not measured because a NodeLatency has no room for them",
+            metrics.left_out.clone(),
+        );
         metrics
+    }
+
+    pub(crate) fn left_out(&self, hosts: usize) {
+        self.left_out.set(i64::try_from(hosts).unwrap_or(i64::MAX));
     }
 
     pub(super) fn reading(&self, host: &str, reading: Option<&Summary>) {

@@ -29,7 +29,7 @@ use crate::{
     api::{DatabaseCluster, keys},
     core::{
         affinity::{Database, Namespace, Node, Primary, TierSummary},
-        follow::{DatabaseDefaults, Weight},
+        follow::DatabaseDefaults,
     },
     serve::Check,
     watch::{self, Changed, Health, Table},
@@ -330,12 +330,7 @@ fn database(object: DynamicObject) -> (String, Option<KnownDatabase>) {
     } else {
         Primary::Unknown
     };
-    let defaults = DatabaseDefaults {
-        node_label: cluster.node_label().into(),
-        mode: cluster.spec.affinity.mode,
-        weight: Weight::new(cluster.spec.affinity.weight).unwrap_or_default(),
-        move_mode: cluster.spec.movement.mode,
-    };
+    let defaults = cluster.defaults();
     (name, Some(KnownDatabase { version, defaults, primary, epoch: status.epoch }))
 }
 

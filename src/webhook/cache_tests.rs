@@ -1,7 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::core::{follow::AffinityMode, tier::Tier};
+use crate::core::{
+    follow::{AffinityMode, Weight},
+    tier::Tier,
+};
 
 fn cache(facts_ttl: Duration) -> Cache {
     Cache::new("switchover-system", facts_ttl, WebhookMetrics::register(&mut crate::metrics::registry()))
