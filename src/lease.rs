@@ -121,6 +121,9 @@ struct Candidate {
     observed: Option<Observed>,
 }
 
+/// Name of the controllers' Lease, unless they are told another one.
+pub const NAME: &str = "switchover-controller";
+
 impl Candidate {
     /// Reads the Lease; renews it if it is ours, takes it if it is free or its holder is silent for too long.
     async fn look(&mut self, asked_at: Instant) -> Result<Leadership, LeaseError> {

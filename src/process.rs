@@ -18,8 +18,8 @@ use crate::{
     tls,
 };
 
-/// Says of a request that failed nothing that isn't said elsewhere.
-const QUIET: &str = "kube_client::client::builder=off";
+/// Say of a request or a watch that failed nothing that isn't said elsewhere.
+const QUIET: [&str; 2] = ["kube_client=off", "kube_runtime=off"];
 
 /// Whatever ends a process, told in one line.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -62,7 +62,11 @@ fn open_log(args: &LogArgs) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&args.log)
         .map_err(|error| format!("--log: {error}: write a level such as info, or module=level"))?;
     // kube logs each request that fails, as an error; whoever made the request says what it means. Unless it was asked for.
-    let filter = if args.log.contains("kube") { filter } else { filter.add_directive(QUIET.parse()?) };
+    let filter = if args.log.contains("kube") {
+        filter
+    } else {
+        QUIET.iter().try_fold(filter, |filter, quiet| Ok::<_, Failure>(filter.add_directive(quiet.parse()?)))?
+    };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
     match args.log_format {
         LogFormat::Text => builder.with_ansi(false).init(),

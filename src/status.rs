@@ -6,7 +6,10 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::{
+    coordination::v1::{Lease, LeaseSpec},
+    core::v1::Node,
+};
 use kube::{
     Api, Client, ResourceExt,
     api::ListParams,
@@ -19,6 +22,8 @@ use crate::{
     cli::{Output, StatusArgs},
     cluster::{self, ClusterError, DatabaseError},
     core::tier::Tier,
+    effect::bounded,
+    lease,
 };
 
 /// Why the status can't be shown.
@@ -64,6 +69,53 @@ pub struct NodeReport {
     pub heartbeat: Option<Timestamp>,
 }
 
+/// Whether somebody keeps current what is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ControllerReport {
+    /// Who leads, or did last.
+    pub leader: Option<String>,
+    /// For how long its Lease has not been renewed, in seconds, by this machine's clock and the leader's.
+    pub silent_s: Option<i64>,
+    /// It renews its Lease.
+    pub runs: bool,
+}
+
+impl ControllerReport {
+    fn of(lease: Option<&LeaseSpec>, now: Timestamp) -> Self {
+        let Some(lease) = lease else { return Self { leader: None, silent_s: None, runs: false } };
+        let silent_s = lease.renew_time.as_ref().map(|at| now.duration_since(at.0).as_secs());
+        // Clocks differ a little, and a Lease that ran out a moment ago is another replica's in another one.
+        let patience = 2 * i64::from(lease.lease_duration_seconds.unwrap_or(10)) + CLOCKS_DIFFER_S;
+        let leader = lease.holder_identity.clone().filter(|holder| !holder.is_empty());
+        let runs = leader.is_some() && silent_s.is_some_and(|silent_s| silent_s <= patience);
+        Self { leader, silent_s, runs }
+    }
+
+    /// Above everything else, for whoever is in a hurry.
+    fn warning(&self) -> Option<String> {
+        if self.runs {
+            return None;
+        }
+        let why = match (&self.leader, self.silent_s) {
+            (Some(leader), Some(silent_s)) => format!("{leader} has not renewed its Lease for {silent_s} s"),
+            (None, Some(silent_s)) => format!("the Lease was given back {silent_s} s ago"),
+            _ => "nobody has ever taken the Lease".to_owned(),
+        };
+        Some(format!("NO CONTROLLER RUNS ({why}): what follows is as the last one left it."))
+    }
+}
+
+/// By how much the clocks of two machines may differ, in seconds.
+const CLOCKS_DIFFER_S: i64 = 10;
+
+/// `None` if that can't be found out: whoever may read the status may not be allowed to read Leases.
+async fn controller(client: &Client, namespace: &str) -> Option<ControllerReport> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let lease = bounded(api.get_opt(lease::NAME)).await.ok()?;
+    Some(ControllerReport::of(lease.and_then(|lease| lease.spec).as_ref(), Timestamp::now()))
+}
+
 /// Prints the status.
 ///
 /// # Errors
@@ -71,12 +123,19 @@ pub struct NodeReport {
 pub async fn run(args: &StatusArgs) -> Result<(), StatusError> {
     let client = cluster::client(args.cluster.context.as_deref()).await?;
     let reports = collect(&client, args.database.as_deref()).await?;
+    let controller = controller(&client, &args.namespace).await;
     match args.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "databases": reports }))?),
+        Output::Json => {
+            let shown = serde_json::json!({ "controller": controller, "databases": reports });
+            println!("{}", serde_json::to_string_pretty(&shown)?);
+        }
         Output::Text if reports.is_empty() => {
             println!("There is no DatabaseCluster. Write one: kubectl explain databasecluster.spec");
         }
         Output::Text => {
+            if let Some(warning) = controller.as_ref().and_then(ControllerReport::warning) {
+                println!("{warning}\n");
+            }
             let texts: Vec<String> = reports.iter().map(|report| text(report, Timestamp::now())).collect();
             print!("{}", texts.join("\n"));
         }

@@ -15,6 +15,7 @@ use crate::{
     cluster::{self, ClusterError},
     effect::{EffectError, bounded},
     index::labelled_with,
+    lease,
     leftovers::{self, Leftover},
 };
 
@@ -138,16 +139,13 @@ struct SignOfLife {
 
 /// `None`: the Lease was never taken, or given back.
 async fn sign_of_life(api: &Api<Lease>) -> Result<Option<SignOfLife>, EffectError> {
-    let Some(lease) = bounded(api.get_opt(LEASE)).await? else { return Ok(None) };
+    let Some(lease) = bounded(api.get_opt(lease::NAME)).await? else { return Ok(None) };
     let spec = lease.spec.unwrap_or_default();
     let duration = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(10);
     let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
     let version = lease.metadata.resource_version;
     Ok(holder.map(|holder| SignOfLife { holder, duration: Duration::from_secs(duration), version }))
 }
-
-/// The controllers' Lease.
-const LEASE: &str = "switchover-controller";
 
 fn rest(namespace: &str) -> Vec<String> {
     let shared = "mutatingwebhookconfigurations,validatingadmissionpolicybindings,validatingadmissionpolicies,\

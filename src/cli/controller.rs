@@ -17,7 +17,7 @@ pub struct ControllerArgs {
     pub lease_namespace: String,
 
     /// Name of the Lease
-    #[arg(long, env = "SWITCHOVER_LEASE_NAME", default_value = "switchover-controller")]
+    #[arg(long, env = "SWITCHOVER_LEASE_NAME", default_value = crate::lease::NAME)]
     pub lease_name: String,
 
     /// Who this replica is in the Lease (default: the host name, which is the pod's name)

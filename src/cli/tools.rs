@@ -11,6 +11,10 @@ pub struct StatusArgs {
     /// Only this DatabaseCluster
     pub database: Option<String>,
 
+    /// Namespace that switchover runs in
+    #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub namespace: String,
+
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,

@@ -39,7 +39,7 @@ use crate::{
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
 /// Pause before a database is followed anew whose discovery died, so that one that dies again and again does so slowly.
-const REBORN_AFTER: Duration = Duration::from_secs(5);
+pub(super) const REBORN_AFTER: Duration = Duration::from_secs(5);
 
 /// Runs until `stop`, or until nobody finds out any more who is primary.
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {

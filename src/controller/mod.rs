@@ -16,10 +16,12 @@ mod report;
 use std::{
     collections::{BTreeSet, HashMap},
     net::SocketAddr,
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 
+use futures::FutureExt;
 use kube::Client;
 use tokio::{
     sync::watch,
@@ -187,6 +189,18 @@ fn retire(databases: &mut HashMap<String, Running>, wanted: impl Fn(&str, &Runni
     });
 }
 
+/// A task that dies is not begun anew at once, again and again.
+async fn outlived(database: String, stop: CancellationToken, task: impl Future<Output = ()>) {
+    if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+        tracing::error!(
+            database,
+            "what follows the database has died; it begins anew in {} s",
+            database::REBORN_AFTER.as_secs()
+        );
+        let _ = tokio::time::timeout(database::REBORN_AFTER, stop.cancelled()).await;
+    }
+}
+
 impl Manager {
     fn tick(&mut self) {
         let leads = self.shared.leadership.borrow().leads(std::time::Instant::now());
@@ -208,6 +222,7 @@ impl Manager {
             self.databases.entry(name.to_owned()).or_insert_with(|| {
                 let stop = CancellationToken::new();
                 let task = database::run(Arc::clone(shared), name.to_owned(), object.as_ref().clone(), stop.clone());
+                let task = outlived(name.to_owned(), stop.clone(), task);
                 Running {
                     uid: object.metadata.uid.clone().unwrap_or_default(),
                     discovery: object.spec.discovery.clone(),

@@ -75,7 +75,7 @@ impl fmt::Display for Gate {
             Self::LabelsPending { nodes, refused: Some(refused) } => {
                 write!(f, "{nodes} nodes don't have their new label yet; the API server refuses it: {refused}")
             }
-            Self::Stale(what) => write!(f, "the picture of {what} may be old: the API server doesn't answer"),
+            Self::Stale(what) => write!(f, "the picture of {what} may be old: its watch doesn't work at the moment"),
             Self::TooFewReadings => f.write_str("fewer than half of the nodes have a fresh reading"),
             Self::Halted { failed } => write!(
                 f,

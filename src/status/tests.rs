@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::database_cluster::{DecisionStatus, HeldStatus, IgnoredStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 
 #[test]
 fn a_status_reads_well() {
@@ -95,4 +95,29 @@ default: primary pg2 (last known; not confirmed now), timeline 3, for 2m30s
     let status = DatabaseClusterStatus { timeline: None, ..report.status };
     let timeless = text(&DatabaseReport { status, ..report }, now);
     assert!(timeless.contains("default: primary pg2 (last known; not confirmed now), for 2m30s\n"), "{timeless}");
+}
+
+#[test]
+fn whoever_shows_a_sign_of_life_runs_and_the_rest_is_warned_of() {
+    let now: Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
+    let lease = |holder: &str, renewed: &str| LeaseSpec {
+        holder_identity: Some(holder.into()),
+        lease_duration_seconds: Some(10),
+        renew_time: Some(MicroTime(renewed.parse().unwrap())),
+        ..LeaseSpec::default()
+    };
+    for (spec, warning) in [
+        (Some(lease("c-1", "2026-01-01T00:09:58Z")), None),
+        // A clock that is a little ahead, and a leader that died a moment ago.
+        (Some(lease("c-1", "2026-01-01T00:10:05Z")), None),
+        (Some(lease("c-1", "2026-01-01T00:09:35Z")), None),
+        (Some(lease("c-1", "2026-01-01T00:08:00Z")), Some("(c-1 has not renewed its Lease for 120 s)")),
+        (Some(lease("", "2026-01-01T00:09:50Z")), Some("(the Lease was given back 10 s ago)")),
+        (Some(LeaseSpec::default()), Some("(nobody has ever taken the Lease)")),
+        (None, Some("(nobody has ever taken the Lease)")),
+    ] {
+        let told = ControllerReport::of(spec.as_ref(), now).warning();
+        let expected = warning.map(|why| format!("NO CONTROLLER RUNS {why}: what follows is as the last one left it."));
+        assert_eq!(told, expected);
+    }
 }

@@ -136,11 +136,18 @@ impl Task {
             why = view.why,
             "what is believed of the primary"
         );
+        let frozen: Vec<String> = view.frozen.iter().map(ToString::to_string).collect();
+        let before = self.last_state.as_ref().map(|(state, _)| *state);
         match &view.state {
-            PrimaryState::Known(_) if self.last_state.is_some() => {
+            PrimaryState::Known(_) if !frozen.is_empty() => {
+                self.notice(true, "Frozen", format!("nothing is moved: {}", frozen.join("; ")));
+            }
+            PrimaryState::Known(_) if before.is_some() => {
                 self.notice(false, "PrimaryKnown", view.why.clone());
             }
             PrimaryState::Known(_) | PrimaryState::Promoting { .. } => {}
+            // Only the reasons of the freeze are others.
+            _ if before == Some(state.0) => {}
             PrimaryState::SplitBrain(_) => self.notice(true, "SplitBrain", view.why.clone()),
             PrimaryState::Degraded { .. } => self.notice(true, "PrimaryDegraded", view.why.clone()),
             PrimaryState::Unknown => self.notice(true, "PrimaryUnknown", view.why.clone()),

@@ -257,7 +257,8 @@ fn a_label_that_somebody_removed_or_changed_is_put_back() {
 fn a_taint_that_somebody_removed_or_added_is_put_back() {
     scene("taint-back", async |scene| {
         seen_right(scene, json!({"taint": {"effect": "PreferNoSchedule"}})).await?;
-        let taint = json!([{"key": keys::default_node_label(scene.name), "value": "far", "effect": "PreferNoSchedule"}]);
+        let taint =
+            json!([{"key": keys::default_node_label(scene.name), "value": "far", "effect": "PreferNoSchedule"}]);
         for (node, taints) in [("dc1-1", taint), ("dc3-1", json!([]))] {
             scene.patch_node(node, json!({"spec": {"taints": taints}})).await?;
         }
