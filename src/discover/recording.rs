@@ -79,7 +79,11 @@ pub enum RecordingError {
         /// The line ends before its JSON does.
         cut_off: bool,
     },
-    #[error("line {line}: t is {t}: write seconds since the recording began, from 0 on")]
+    #[error("line {line} is {what}: {instead}")]
+    NoLines { line: usize, what: &'static str, instead: &'static str },
+    #[error("line {line}: member is empty: write the name of who answered, as Patroni has it")]
+    NoMember { line: usize },
+    #[error("line {line}: t is {t:?}: write seconds since the recording began, from 0 on")]
     Time { line: usize, t: f64 },
     #[error("line {line}: t is {t}, but {before} stands above it: write the lines in the order of their times")]
     Order { line: usize, t: f64, before: f64 },
@@ -183,7 +187,13 @@ impl Replay {
         if text.is_empty() {
             return Ok(None);
         }
+        if let Some((what, instead)) = no_lines(text) {
+            return Err(RecordingError::NoLines { line: number, what, instead });
+        }
         let line: Line = serde_json::from_slice(text).map_err(|error| no_answer(number, &error))?;
+        if line.member.trim().is_empty() {
+            return Err(RecordingError::NoMember { line: number });
+        }
         if !(0.0..=LONGEST_S).contains(&line.t) {
             return Err(RecordingError::Time { line: number, t: line.t });
         }
@@ -253,10 +263,31 @@ impl Replay {
     }
 }
 
+/// What isn't lines of JSON objects at all, by how it begins, and what to write instead.
+fn no_lines(text: &[u8]) -> Option<(&'static str, &'static str)> {
+    match text {
+        [0x1f, 0x8b, ..] => Some(("compressed by gzip", "write zcat FILE | switchover replay -")),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(("compressed by zstd", "write zstdcat FILE | switchover replay -")),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some(("UTF-16", "write the file as UTF-8")),
+        [b'[', ..] => {
+            Some(("a JSON array", "write one object per line, such as jq -c '.[]' FILE | switchover replay -"))
+        }
+        _ => None,
+    }
+}
+
 fn no_answer(line: usize, error: &serde_json::Error) -> RecordingError {
     // serde_json counts lines too, and each of ours is its first.
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or_default();
+    // serde names the types of our source.
+    let what = [
+        ("expected f64", "expected a number"),
+        ("expected u16", "expected an HTTP status"),
+        ("expected struct Line", "expected an object"),
+    ]
+    .into_iter()
+    .fold(what.to_owned(), |what, (ours, theirs)| what.replace(ours, theirs));
     let error_text = if error.column() > 0 { format!("{what} (column {})", error.column()) } else { what.to_owned() };
     RecordingError::NoAnswer { line, error: error_text, cut_off: error.is_eof() }
 }
@@ -303,7 +334,9 @@ fn answer(status: Option<u16>, error: Option<String>, body: Option<&RawValue>) -
         },
         (Some(status @ (200 | 503)), None) => unreachable(format!("answered {status} without a body")),
         (Some(status), _) => unreachable(PatroniError::Status(status).to_string()),
-        (None, _) => unreachable(error.unwrap_or_else(|| "no answer".to_owned())),
+        (None, _) => {
+            unreachable(error.filter(|error| !error.is_empty()).unwrap_or_else(|| "no reason recorded".to_owned()))
+        }
     }
 }
 

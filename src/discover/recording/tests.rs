@@ -37,7 +37,20 @@ fn a_file_that_is_no_recording_is_refused_with_its_line() {
     for (text, expected) in [
         ("\n{}", "line 2 is not a recorded answer: missing field `t` (column 2): write {\"t\": 1.5, "),
         ("garbage", "line 1 is not a recorded answer: expected value (column 1): write {"),
-        (r#"{"t": -1, "member": "a", "path": "/primary"}"#, "line 1: t is -1: write seconds since"),
+        (r#"{"t": -1, "member": "a", "path": "/primary"}"#, "line 1: t is -1.0: write seconds since"),
+        (r#"{"t": 1e308, "member": "a", "path": "/primary"}"#, "line 1: t is 1e308: write seconds since"),
+        (
+            r#"{"t": "1", "member": "a"}"#,
+            "line 1 is not a recorded answer: invalid type: string \"1\", expected a number",
+        ),
+        (
+            r#"{"t": 1, "member": "a", "path": "/primary", "status": -1}"#,
+            "line 1 is not a recorded answer: invalid value: integer `-1`, expected an HTTP status",
+        ),
+        ("7", "line 1 is not a recorded answer: invalid type: integer `7`, expected an object"),
+        (r#"{"t": 1, "member": " ", "path": "/primary", "status": 200}"#, "line 1: member is empty: write the name"),
+        ("[{}]", "line 1 is a JSON array: write one object per line"),
+        ("\u{1f}\u{8b}", "line 1 is not a recorded answer: expected value"),
         (
             &format!("{primary}\n\n{}", primary.replace('5', "4.5")),
             "line 3: t is 4.5, but 5 stands above it: write the lines in the order of their times",
@@ -50,6 +63,13 @@ fn a_file_that_is_no_recording_is_refused_with_its_line() {
     ] {
         let error = replay(text).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
+    }
+    for (bytes, what) in [
+        (&b"\x1f\x8b\x08\0"[..], "compressed by gzip: write zcat FILE"),
+        (&b"\xff\xfe{\0"[..], "UTF-16: write the file as UTF-8"),
+    ] {
+        let error = Replay::new(Instant::now()).line(bytes).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
     }
     let cut_off = replay(r#"{"t": 1, "member": "a", "pa"#).unwrap_err();
     assert!(matches!(cut_off, RecordingError::NoAnswer { line: 1, cut_off: true, .. }), "{cut_off:?}");

@@ -239,7 +239,7 @@ fn an_agent_that_lies_changes_nobody_elses_tier() {
 #[test]
 fn a_label_that_somebody_removed_or_changed_is_put_back() {
     scene("put-back", async |scene| {
-        seen_right(scene, json!({})).await?;
+        let _patroni = seen_right(scene, json!({})).await?;
         let key = keys::default_node_label(scene.name);
         for (node, value) in [("dc1-1", Value::Null), ("dc2-1", json!("near")), ("dc3-1", json!("closely"))] {
             scene.patch_node(node, json!({"metadata": {"labels": {&key: value}}})).await?;
@@ -256,7 +256,7 @@ fn a_label_that_somebody_removed_or_changed_is_put_back() {
 #[test]
 fn a_taint_that_somebody_removed_or_added_is_put_back() {
     scene("taint-back", async |scene| {
-        seen_right(scene, json!({"taint": {"effect": "PreferNoSchedule"}})).await?;
+        let _patroni = seen_right(scene, json!({"taint": {"effect": "PreferNoSchedule"}})).await?;
         let taint =
             json!([{"key": keys::default_node_label(scene.name), "value": "far", "effect": "PreferNoSchedule"}]);
         for (node, taints) in [("dc1-1", taint), ("dc3-1", json!([]))] {
@@ -270,7 +270,7 @@ fn a_taint_that_somebody_removed_or_added_is_put_back() {
 
 /// Three nodes that are as they should be, and the controller has seen it: what is overwritten before that can't be told from
 /// its own change on the way.
-async fn seen_right(scene: &Scene, spec: Value) -> Result<()> {
+async fn seen_right(scene: &Scene, spec: Value) -> Result<Patroni> {
     scene.nodes(&[1, 2, 3], 1).await?;
     let patroni = Patroni::start(scene.name).await?;
     scene.database(&patroni, spec).await?;
@@ -278,7 +278,8 @@ async fn seen_right(scene: &Scene, spec: Value) -> Result<()> {
     eventually("the controller to see its labels", true, async || {
         Ok(scene.status().await?.failovers.first().is_some_and(|failover| failover.labelled_at.is_some()))
     })
-    .await
+    .await?;
+    Ok(patroni)
 }
 
 /// Waits for events that tell of each; several may be told of in one.
