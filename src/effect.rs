@@ -39,8 +39,19 @@ pub enum EffectError {
     Timeout,
     #[error("not written after all: leadership, primary or spec changed meanwhile")]
     Outdated,
-    #[error(transparent)]
+    #[error("{}", plainly(.0))]
     Api(#[from] kube::Error),
+}
+
+/// What the API server says, without the rest of its answer.
+pub(crate) fn plainly(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.message.starts_with("404 page not found") => {
+            "the API server knows nothing of that kind: is switchover installed (deploy/base/crds.yaml)?".to_owned()
+        }
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// A call with its time limit.

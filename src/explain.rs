@@ -26,6 +26,7 @@ use crate::{
         follow::{Follow, FollowedDatabase},
         tier::Tier,
     },
+    effect::plainly,
     webhook::Cache,
 };
 pub use manifest::{ManifestError, Template};
@@ -37,7 +38,7 @@ pub enum ExplainError {
     Cluster(#[from] ClusterError),
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    #[error("can't read {what}: {source}")]
+    #[error("can't read {what}: {}", plainly(source))]
     Read { what: String, source: Box<kube::Error> },
     #[error("can't read {path}: {source}", path = path.display())]
     File { path: PathBuf, source: std::io::Error },

@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     cli::{LogArgs, LogFormat},
+    effect::plainly,
     tls,
 };
 
@@ -36,16 +37,25 @@ pub enum Threads {
 /// Runs a role, or a tool, until it ends. What ended it goes to stderr.
 pub fn run(log: &LogArgs, threads: Threads, role: impl Future<Output = Result<(), Failure>>) -> ExitCode {
     let Err(failure) = start(log, threads, role) else { return ExitCode::SUCCESS };
-    let mut line = format!("switchover: {failure}");
-    let mut source = failure.source();
-    while let Some(cause) = source {
-        if !line.contains(&cause.to_string()) {
-            line.push_str(&format!(": {cause}"));
-        }
-        source = cause.source();
-    }
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "switchover: {}", in_one_line(&*failure));
     ExitCode::FAILURE
+}
+
+/// The error and its causes, each said once.
+fn in_one_line(error: &(dyn Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let of_kube =
+            cause.downcast_ref::<kube::Error>().or_else(|| cause.downcast_ref::<Box<kube::Error>>().map(|it| &**it));
+        let told = of_kube.map_or_else(|| cause.to_string(), plainly);
+        if !line.contains(&told) {
+            line.push_str(&format!(": {told}"));
+        }
+        // Below it lies the rest of the answer, in Rust's words.
+        next = if matches!(of_kube, Some(kube::Error::Api(_))) { None } else { cause.source() };
+    }
+    line
 }
 
 fn start(log: &LogArgs, threads: Threads, role: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
@@ -108,4 +118,32 @@ pub fn go_on_as(name: &str) -> io::Error {
         command.arg0(typed);
     }
     command.args(arguments).exec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("can't read {what}")]
+    struct Read {
+        what: &'static str,
+        source: Box<kube::Error>,
+    }
+
+    #[test]
+    fn what_the_api_server_says_is_told_without_the_rest_of_its_answer() {
+        let status = |code, message: &str| {
+            let status = kube::core::Status { code, message: message.into(), ..kube::core::Status::default() };
+            Box::new(kube::Error::Api(Box::new(status)))
+        };
+        let missing = Read { what: "the pod web-1", source: status(404, "pods \"web-1\" not found") };
+        assert_eq!(in_one_line(&missing), "can't read the pod web-1: pods \"web-1\" not found");
+        let nothing = Read { what: "the DatabaseClusters", source: status(404, "404 page not found: Failed to parse") };
+        assert_eq!(
+            in_one_line(&nothing),
+            "can't read the DatabaseClusters: the API server knows nothing of that kind: is switchover installed \
+             (deploy/base/crds.yaml)?"
+        );
+    }
 }

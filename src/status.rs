@@ -22,7 +22,7 @@ use crate::{
     cli::{Output, StatusArgs},
     cluster::{self, ClusterError, DatabaseError},
     core::tier::Tier,
-    effect::bounded,
+    effect::{bounded, plainly},
     lease,
 };
 
@@ -31,7 +31,7 @@ use crate::{
 pub enum StatusError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    #[error("can't read {what}: {source}")]
+    #[error("can't read {what}: {}", plainly(source))]
     Read { what: &'static str, source: Box<kube::Error> },
     #[error(transparent)]
     Database(#[from] DatabaseError),

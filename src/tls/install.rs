@@ -35,6 +35,7 @@ use super::{
 use crate::{
     api::keys::{FIELD_MANAGER, SINCE},
     core::rotation::{self, AuthorityId, Bundle, Facts, Serving, Step, Why},
+    effect::plainly,
 };
 
 /// The Secret that the webhook's pods mount.
@@ -93,14 +94,6 @@ pub enum InstallError {
     CertManager { object: String },
     #[error("somebody else keeps changing the webhook's Secrets or configuration at the same time")]
     Contended,
-}
-
-/// What the API server says, without the rest of its answer.
-fn plainly(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// One thing that was done.
