@@ -52,6 +52,37 @@ async fn claim(scene: &Scene, namespace: &str, name: &str) -> Result<()> {
 }
 
 #[test]
+fn a_spike_in_the_primarys_data_centre_changes_labels_and_moves_nobody() {
+    scene("spike", async |scene| {
+        let (_patroni, namespace) = scene.two_centres(json!({"movement": {"settle": "12s"}})).await?;
+        let web = scene.workload(&namespace, "web");
+        web.deployment(2).await?;
+        let pods = web.pod_names().await?;
+        assert_eq!(scene.zones(&namespace).await?, "2 in dc1");
+        eventually("the movement to be free to go", true, async || {
+            Ok(scene.status().await?.failovers.first().is_some_and(|failover| failover.moved_at.is_some()))
+        })
+        .await?;
+
+        let measure = async |rtt_us: u32| -> Result<()> {
+            for node in ["dc1-1", "dc1-2"] {
+                scene.measure(node, [rtt_us, 8_000, 20_000]).await?;
+            }
+            Ok(())
+        };
+        measure(60_000).await?;
+        scene.labelled("dc1-1=far dc1-2=far dc3-1=closely dc3-2=closely").await?;
+        let settling = "web: TierSettling: the tier of its node must hold for 12 s (spec.movement.settle)".to_owned();
+        eventually("the pods to wait", vec![settling.clone(), settling], async || scene.held(&namespace).await).await?;
+        measure(300).await?;
+        scene.labelled(NEAR_PG1).await?;
+        eventually("nothing to be held", Vec::<String>::new(), async || scene.held(&namespace).await).await?;
+        assert_eq!(web.pod_names().await?, pods, "somebody was moved");
+        Ok(())
+    });
+}
+
+#[test]
 fn every_pod_that_stays_has_one_reason() {
     scene("reasons", async |scene| {
         let (patroni, namespace) = scene.two_centres(json!({})).await?;
