@@ -228,9 +228,11 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
     let frozen = view.frozen.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let moving = !journal.underway.is_empty();
     let (moving_reason, moving_message) = match gate {
+        _ if journal.underway.len() == 1 => ("Moving", "one move is under way".to_owned()),
         _ if moving => ("Moving", format!("{} moves are under way", journal.underway.len())),
         Some(gate) => (gate.name(), gate.to_string()),
         None if plan.held.is_empty() => ("Done", "every follower is where it should be".into()),
+        None if plan.held.len() == 1 => ("Held", "one follower stays on a far node; status.held says why".to_owned()),
         None => ("Held", format!("{} followers stay on far nodes; status.held says why", plan.held.len())),
     };
     let credentials = credentials.map(|standing| Now {

@@ -66,10 +66,10 @@ impl fmt::Display for Gate {
             Self::Paused => f.write_str("movement is paused by spec.paused"),
             Self::PrimaryNotConfirmed(why) | Self::SplitBrain(why) | Self::Frozen(why) => f.write_str(why),
             Self::Settling { until, grown: None } => {
-                write!(f, "the new primary must hold until {until:.0} (spec.movement.settle)")
+                write!(f, "the primary must hold until {until:.0} (spec.movement.settle)")
             }
             Self::Settling { until, grown: Some(grown) } => {
-                write!(f, "the new primary must hold until {until:.0}: {grown} (spec.movement.settleWindow, settleMax)")
+                write!(f, "the primary must hold until {until:.0}: {grown} (spec.movement.settleWindow, settleMax)")
             }
             Self::LabelsPending { nodes, refused: None } => write!(f, "{nodes} nodes don't have their new label yet"),
             Self::LabelsPending { nodes, refused: Some(refused) } => {
@@ -270,12 +270,12 @@ mod tests {
     fn settling_says_when_it_takes_longer_than_usual() {
         let until = "2026-01-01T00:10:00.4Z".parse().unwrap();
         let usual = Gate::Settling { until, grown: None };
-        assert_eq!(usual.to_string(), "the new primary must hold until 2026-01-01T00:10:00Z (spec.movement.settle)");
+        assert_eq!(usual.to_string(), "the primary must hold until 2026-01-01T00:10:00Z (spec.movement.settle)");
         let [window, wait, settle] = [600, 120, 30].map(Duration::from_secs);
         let grown = Gate::Settling { until, grown: Some(Growth { changes: 3, window, wait, settle }) };
         assert_eq!(
             grown.to_string(),
-            "the new primary must hold until 2026-01-01T00:10:00Z: 3 changes within 10 min: settle is 2 min instead of \
+            "the primary must hold until 2026-01-01T00:10:00Z: 3 changes within 10 min: settle is 2 min instead of \
              30 s (spec.movement.settleWindow, settleMax)"
         );
     }

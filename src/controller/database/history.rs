@@ -119,7 +119,7 @@ impl Task {
             failover.rtt_after_us = decided.rtt_us;
             let (moved, held) = (failover.moved, failover.held);
             tracing::info!(database = self.name, moved, held, rtt_us = decided.rtt_us, "the movement is over");
-            self.notice(false, "MovementOver", format!("{moved} pods moved, {held} held"));
+            self.notice(false, "MovementOver", format!("pods moved: {moved}, held: {held}"));
         }
     }
 
