@@ -38,9 +38,6 @@ use crate::{
 /// nothing a tick passes between them, whatever changes: there may be hundreds of databases, and pods come and go all the time.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
-/// Pause before a database is followed anew whose discovery died, so that one that dies again and again does so slowly.
-pub(super) const REBORN_AFTER: Duration = Duration::from_secs(5);
-
 /// Runs until `stop`, or until nobody finds out any more who is primary.
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
     let Some(source) = source(&name, &object, &shared) else { return };
@@ -66,12 +63,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
     }
     shared.metrics.forget(&task.name);
     if !stop.is_cancelled() {
-        // Whoever keeps the databases' tasks starts another one at once when this one has ended.
         task.tell_of_death();
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(REBORN_AFTER) => {}
-        }
     }
     tracing::info!(database = task.name, "not following this database from here any more");
 }

@@ -126,11 +126,8 @@ pub(super) struct Refusal {
 
 impl Refusal {
     fn of(error: &EffectError) -> Self {
-        let (why, answered) = match error {
-            EffectError::Api(kube::Error::Api(status)) => (status.message.clone(), status.code != 409),
-            error => (error.to_string(), false),
-        };
-        Self { why: why.chars().take(LONGEST_REFUSAL).collect(), answered }
+        let answered = matches!(error, EffectError::Api(kube::Error::Api(status)) if status.code != 409);
+        Self { why: error.to_string().chars().take(LONGEST_REFUSAL).collect(), answered }
     }
 }
 

@@ -52,6 +52,9 @@ pub struct ControllerConfig {
     pub certificates: Option<Rotation>,
 }
 
+/// Pause before a database is followed anew whose task ended by itself.
+const REBORN_AFTER: Duration = Duration::from_secs(5);
+
 /// Why the controller ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ControllerError {
@@ -189,16 +192,12 @@ fn retire(databases: &mut HashMap<String, Running>, wanted: impl Fn(&str, &Runni
     });
 }
 
-/// A task that dies is not begun anew at once, again and again.
+/// A task that ends by itself is not begun anew at once, again and again.
 async fn outlived(database: String, stop: CancellationToken, task: impl Future<Output = ()>) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-        tracing::error!(
-            database,
-            "what follows the database has died; it begins anew in {} s",
-            database::REBORN_AFTER.as_secs()
-        );
-        let _ = tokio::time::timeout(database::REBORN_AFTER, stop.cancelled()).await;
+        tracing::error!(database, "what follows the database has died; it begins anew in {} s", REBORN_AFTER.as_secs());
     }
+    let _ = tokio::time::timeout(REBORN_AFTER, stop.cancelled()).await;
 }
 
 impl Manager {

@@ -225,7 +225,7 @@ pub(super) fn restored_journal(status: &DatabaseClusterStatus) -> Journal {
 fn conditions(facts: &Facts<'_>) -> Vec<Now> {
     let Facts { view, credentials, witness, plan, journal, gate, emptying, .. } = facts;
     let split = matches!(view.state, PrimaryState::SplitBrain(_));
-    let frozen = view.frozen.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let frozen = view.why_frozen();
     let moving = !journal.underway.is_empty();
     let (moving_reason, moving_message) = match gate {
         _ if journal.underway.len() == 1 => ("Moving", "one move is under way".to_owned()),

@@ -140,7 +140,7 @@ impl Publisher {
                 database = self.database,
                 state = state.view.state.name(),
                 epoch = state.view.epoch,
-                frozen = state.view.frozen.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+                frozen = state.view.why_frozen(),
                 "{}",
                 state.view.why
             );

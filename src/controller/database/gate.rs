@@ -32,8 +32,7 @@ impl Task {
             _ => return Some(Gate::PrimaryNotConfirmed(view.why.clone())),
         }
         if !view.frozen.is_empty() {
-            let reasons: Vec<String> = view.frozen.iter().map(ToString::to_string).collect();
-            return Some(Gate::Frozen(reasons.join("; ")));
+            return Some(Gate::Frozen(view.why_frozen()));
         }
         if let Some(kind) = self.shared.index.stale() {
             return Some(Gate::Stale(kind));

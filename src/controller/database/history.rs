@@ -136,11 +136,10 @@ impl Task {
             why = view.why,
             "what is believed of the primary"
         );
-        let frozen: Vec<String> = view.frozen.iter().map(ToString::to_string).collect();
         let before = self.last_state.as_ref().map(|(state, _)| *state);
         match &view.state {
-            PrimaryState::Known(_) if !frozen.is_empty() => {
-                self.notice(true, "Frozen", format!("nothing is moved: {}", frozen.join("; ")));
+            PrimaryState::Known(_) if !view.frozen.is_empty() => {
+                self.notice(true, "Frozen", format!("nothing is moved: {}", view.why_frozen()));
             }
             PrimaryState::Known(_) if before.is_some() => {
                 self.notice(false, "PrimaryKnown", view.why.clone());

@@ -226,6 +226,12 @@ impl PrimaryView {
         }
     }
 
+    /// Why nothing may be moved, in words; empty when nothing is frozen.
+    #[must_use]
+    pub fn why_frozen(&self) -> String {
+        self.frozen.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
     /// Whether the primary itself stands in the way of moving pods. How long it must have held is for the caller.
     #[must_use]
     pub fn movement_allowed(&self) -> bool {
