@@ -22,6 +22,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::site::Site;
 use forward::Forwarder;
+pub use forward::OVERHEAD;
 pub use link::{Counts, LinkChange, LinkState, Shape, table_header};
 use link::{Link, Links};
 pub use tun::open_tun;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use lab::{
     net::{Network, in_netns, namespace},
     site::Site,
-    wan::{LinkChange, Wan},
+    wan::{LinkChange, OVERHEAD, Wan},
 };
 use nix::{
     sys::{
@@ -106,10 +106,11 @@ struct Rtt {
 }
 
 impl Rtt {
-    /// No packet may be early, whatever else the machine does. Late ones are its load: of many echoes one is let
-    /// through nearly in time, and the delays asked for here lie further apart than this allows.
+    /// No packet may be earlier than the WAN lets it be, however fast the machine is. Late ones are its load: of many
+    /// echoes one is let through nearly in time, and the delays asked for here lie further apart than this allows.
     fn is_about(&self, asked_ms: f64) -> bool {
-        (asked_ms - 0.1..asked_ms + 1.5).contains(&self.smallest_ms)
+        let earliest_ms = asked_ms - 2.0 * OVERHEAD.as_secs_f64() * 1000.0;
+        (earliest_ms..asked_ms + 1.5).contains(&self.smallest_ms)
     }
 }
 
