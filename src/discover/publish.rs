@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tracing::Level;
 
 use super::{DiscoveryState, Member, Metrics, Word, cut, described, witness::Testimony};
 use crate::{
@@ -41,6 +42,8 @@ pub(super) struct News {
     pub lost: bool,
     /// Another member was confirmed.
     pub changed: bool,
+    /// What is believed was logged, so loudly.
+    pub logged: Option<Level>,
 }
 
 /// Tells what is believed of one database. Its metrics go with it.
@@ -48,6 +51,8 @@ pub(super) struct News {
 pub(super) struct Publisher {
     pub database: String,
     tracker: PrimaryTracker,
+    /// As it was last logged; at first what was restored.
+    told: PrimaryView,
     metrics: Metrics,
     sender: watch::Sender<DiscoveryState>,
     heard: watch::Sender<BTreeMap<String, Observation>>,
@@ -67,7 +72,7 @@ impl Publisher {
         let view = tracker.observe(&BTreeMap::new(), Instant::now());
         let first = DiscoveryState {
             looked: false,
-            view,
+            view: view.clone(),
             members: Vec::new(),
             answers: Vec::new(),
             credentials: None,
@@ -75,7 +80,7 @@ impl Publisher {
         };
         let (sender, state) = watch::channel(first);
         let (heard, observations) = watch::channel(BTreeMap::new());
-        (Self { database, tracker, metrics, sender, heard, counted: BTreeSet::new() }, state, observations)
+        (Self { database, tracker, told: view, metrics, sender, heard, counted: BTreeSet::new() }, state, observations)
     }
 
     /// Name of the primary, if it is known now.
@@ -126,25 +131,12 @@ impl Publisher {
         let (members, credentials) = (look.members, look.credentials);
         let state = DiscoveryState { looked, view, members, answers, credentials, witness };
         self.tell_of_witness(&state);
-        let (news, changed) = {
+        let logged = self.tell(&state);
+        let news = {
             let before = &self.sender.borrow().view;
-            let news = News {
-                lost: before.known().is_some() && state.view.known().is_none(),
-                changed: before.epoch != state.view.epoch,
-            };
-            let told = |view: &PrimaryView| (view.state.clone(), view.frozen.clone(), view.stale.clone());
-            (news, told(before) != told(&state.view))
+            let lost = before.known().is_some() && state.view.known().is_none();
+            News { lost, changed: before.epoch != state.view.epoch, logged }
         };
-        if changed {
-            tracing::info!(
-                database = self.database,
-                state = state.view.state.name(),
-                epoch = state.view.epoch,
-                frozen = state.view.why_frozen(),
-                "{}",
-                state.view.why
-            );
-        }
         self.metrics.view(&self.database, &state.view);
         self.metrics.credentials(&self.database, state.credentials.as_ref(), look.expires);
         self.metrics.witness(&self.database, state.witness.as_ref());
@@ -154,6 +146,29 @@ impl Publisher {
             differs
         });
         news
+    }
+
+    /// Logs what is believed, once for each change: the first time when everybody was asked.
+    fn tell(&mut self, state: &DiscoveryState) -> Option<Level> {
+        let view = &state.view;
+        let first = !self.sender.borrow().looked;
+        if !state.looked || !(first || view.is_news_after(&self.told)) {
+            return None;
+        }
+        let database = &self.database;
+        let (name, epoch, why) = (view.state.name(), view.epoch, &view.why);
+        let frozen = (!view.frozen.is_empty()).then(|| view.why_frozen());
+        let primary = view.last.as_ref().map(|primary| &*primary.name);
+        let from = self.told.last.as_ref().filter(|_| self.told.epoch != epoch).map(|primary| &*primary.name);
+        let what = if self.told.epoch == epoch { "what is believed of the primary" } else { "the primary has changed" };
+        let worries = view.worries_after(&self.told);
+        if worries {
+            tracing::warn!(database, state = name, from, primary, epoch, frozen, why, "{what}");
+        } else {
+            tracing::info!(database, state = name, from, primary, epoch, frozen, why, "{what}");
+        }
+        self.told = view.clone();
+        Some(if worries { Level::WARN } else { Level::INFO })
     }
 
     /// Logs when a witness begins or ceases to be heard.
@@ -180,7 +195,39 @@ impl Drop for Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics;
+    use crate::{core::primary::MemberBody, metrics};
+
+    #[test]
+    fn each_change_is_logged_once_and_what_worries_as_a_warning() {
+        let belief = Belief { primary: Some("pg1".into()), timeline: Some(2), epoch: 1, ..Belief::default() };
+        let metrics = Metrics::register(&mut metrics::registry());
+        let (mut publisher, ..) = Publisher::new("orders".to_owned(), belief, Duration::from_secs(5), metrics);
+        let now = Instant::now();
+        let says = |primary: bool, timeline, pause| {
+            let role = if primary { "primary" } else { "replica" }.to_owned();
+            let state = "running".to_owned();
+            let body = MemberBody { state, role, timeline: Some(timeline), pause, ..MemberBody::default() };
+            Answer::Http { status: if primary { 200 } else { 503 }, body }
+        };
+        let first = |pause_1, pause_2| [says(true, 2, pause_1), says(false, 2, pause_2)];
+        for (what, complete, answers, expected) in [
+            ("not everybody was asked", false, first(false, false), None),
+            ("as it was restored", true, first(false, false), Some(Level::INFO)),
+            ("the same again", true, first(false, false), None),
+            ("a pause", true, first(true, false), Some(Level::WARN)),
+            ("of which another member hears", true, first(true, true), None),
+            ("its end", true, first(false, false), Some(Level::INFO)),
+            ("lost", true, [says(false, 2, false), says(false, 2, false)], Some(Level::WARN)),
+            ("another one", true, [says(false, 3, false), says(true, 3, false)], Some(Level::INFO)),
+            ("two", true, [says(true, 3, false), says(true, 3, false)], Some(Level::WARN)),
+        ] {
+            let observation = |(name, answer): (&str, Answer)| (name.to_owned(), Observation { answer, at: now });
+            let observations = ["pg1", "pg2"].into_iter().zip(answers).map(observation).collect();
+            let (members, testimony) = (Vec::new(), Testimony::default());
+            let look = Look { complete, observations, members, credentials: None, expires: None, testimony };
+            assert_eq!(publisher.publish(look, now).logged, expected, "{what}");
+        }
+    }
 
     #[test]
     fn members_that_there_are_no_more_are_no_longer_counted_and_long_words_are_cut() {

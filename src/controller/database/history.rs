@@ -57,14 +57,6 @@ impl Task {
             return;
         }
         let timeline = primary.timeline_if_any().map(|timeline| format!("timeline {timeline}, ")).unwrap_or_default();
-        tracing::info!(
-            database = self.name,
-            from,
-            to = primary.name,
-            timeline = primary.timeline_if_any(),
-            epoch = view.epoch,
-            "the primary has changed"
-        );
         self.notice(
             false,
             "PrimaryChanged",
@@ -123,19 +115,12 @@ impl Task {
         }
     }
 
-    /// Logs a change of what is believed, and tells people of the ones that worry.
+    /// Tells people of changes that worry, and when all is well again. (The discovery logs every one.)
     fn tell_state(&mut self, view: &PrimaryView) {
         let state = (view.state.name(), view.frozen.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(","));
         if self.last_state.as_ref() == Some(&state) {
             return;
         }
-        tracing::info!(
-            database = self.name,
-            state = state.0,
-            frozen = state.1,
-            why = view.why,
-            "what is believed of the primary"
-        );
         let before = self.last_state.as_ref().map(|(state, _)| *state);
         match &view.state {
             PrimaryState::Known(_) if !view.frozen.is_empty() => {

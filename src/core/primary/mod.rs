@@ -232,6 +232,22 @@ impl PrimaryView {
         self.frozen.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     }
 
+    /// Whether a person should look, who was told of `before`: there is no primary that is in order, nothing may be moved, or
+    /// somebody else acts as primary. Right after a change the last primary may: its answer is older.
+    #[must_use]
+    pub fn worries_after(&self, before: &Self) -> bool {
+        let in_order = matches!(self.state, PrimaryState::Known(_) | PrimaryState::Promoting { .. });
+        !in_order || !self.frozen.is_empty() || (!self.stale.is_empty() && self.epoch == before.epoch)
+    }
+
+    /// Whether it is something else than what was told before. Who says that it is frozen is not: members hear of a pause one
+    /// after the other.
+    #[must_use]
+    pub fn is_news_after(&self, before: &Self) -> bool {
+        let frozen = |view: &Self| view.frozen.iter().map(FrozenReason::name).collect::<Vec<_>>();
+        (&self.state, &self.stale) != (&before.state, &before.stale) || frozen(self) != frozen(before)
+    }
+
     /// Whether the primary itself stands in the way of moving pods. How long it must have held is for the caller.
     #[must_use]
     pub fn movement_allowed(&self) -> bool {

@@ -407,3 +407,23 @@ fn the_instants_say_when_it_was_confirmed_and_since_when_it_holds() {
     assert_eq!(see("pg1=200/running/primary/2", 5), [Some(1), Some(3), Some(5)]);
     assert_eq!(see("pg1=503/running/replica/3 pg2=200/running/primary/3", 6), [Some(6), Some(6), Some(6)]);
 }
+
+#[test]
+fn a_person_should_look_when_there_is_no_primary_in_order_or_nothing_may_be_moved() {
+    for (answers, worries) in [
+        ("pg1=200/running/primary/2 pg2=503/running/replica/2", false),
+        ("pg1=503/running/replica/2 pg2=200/running/replica/2", false),
+        ("pg1=200/running/primary/2+pause pg2=503/running/replica/2", true),
+        ("pg1=200/running/primary/2 pg2=503/running/primary/1", true),
+        ("pg1=503/running/primary/2 pg2=200/running/primary/3", false),
+        ("pg1=200/running/primary/2 pg2=200/running/primary/2", true),
+        ("pg1=200/crashed/primary pg2=503/running/replica/2", true),
+        ("pg1=refused pg2=refused", true),
+    ] {
+        let now = Instant::now();
+        let mut tracker = PrimaryTracker::new(belief("pg1", 2), MAX_AGE);
+        let before = tracker.observe(&BTreeMap::new(), now);
+        let view = tracker.observe(&look(answers, now), now);
+        assert_eq!(view.worries_after(&before), worries, "{answers}: {view:?}");
+    }
+}
