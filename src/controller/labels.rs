@@ -68,6 +68,10 @@ pub(super) fn evaluate(
     map
 }
 
+fn milliseconds(us: u64) -> f64 {
+    us as f64 / 1000.0
+}
+
 /// What begins to be ignored now, `NODE: WHY`. What the status says already was told by an earlier leader.
 pub(super) fn new_doubts(before: &TierMap, now: &TierMap, status: &DatabaseClusterStatus) -> Vec<String> {
     let known = |node: &String, doubt: &Doubt| {
@@ -131,6 +135,13 @@ impl Refusal {
     }
 }
 
+/// What led to label changes, for the log.
+pub(super) struct Because<'a> {
+    pub tiers: &'a TierMap,
+    /// Name of the primary.
+    pub primary: Option<&'a str>,
+}
+
 /// Makes the changes: new closely nodes first, so that there is somewhere to go, then the rest. Says of every node that was
 /// tried whether it was refused. The rest is left when they are not right any more: with a slow API server and
 /// thousands of nodes they would take minutes.
@@ -139,6 +150,7 @@ pub(super) async fn apply(
     database: &str,
     key: &str,
     changes: BTreeMap<String, NodeChange>,
+    because: &Because<'_>,
     still_right: StillRight,
 ) -> Vec<(String, Option<Refusal>)> {
     let still_right = &still_right;
@@ -149,10 +161,13 @@ pub(super) async fn apply(
                 if !still_right() {
                     return None;
                 }
+                let from = shared.index.read().nodes.get(&node).and_then(|node| node.labels.get(key).cloned());
                 match shared.nodes.write(&node, key, change, Arc::clone(still_right)).await {
                     Ok(()) => {
-                        let tier = change.tier.label().unwrap_or("unknown");
-                        tracing::info!(database, node, label = key, tier, "labelled a node");
+                        let [from, tier] = [from.as_deref(), change.tier.label()].map(|tier| tier.unwrap_or("unknown"));
+                        let rtt_ms = because.tiers.rtt_us(&node).map(milliseconds);
+                        let primary = because.primary;
+                        tracing::info!(database, node, label = key, from, tier, rtt_ms, primary, "labelled a node");
                         shared.metrics.labelled(database, true);
                         Some((node, None))
                     }

@@ -87,7 +87,9 @@ impl Task {
     /// Makes the changes, and remembers who refused them.
     pub(super) async fn label(&mut self, key: &str, changes: BTreeMap<String, NodeChange>, view: &PrimaryView) {
         let still_right = self.still_believed(view);
-        let ends = labels::apply(&self.shared, &self.name, key, changes, Arc::clone(&still_right)).await;
+        let primary = view.last.as_ref().map(|primary| &*primary.name);
+        let because = labels::Because { tiers: &self.tiers, primary };
+        let ends = labels::apply(&self.shared, &self.name, key, changes, &because, Arc::clone(&still_right)).await;
         let now = Instant::now();
         for (node, refusal) in ends {
             match refusal {

@@ -40,6 +40,13 @@ fn a_switchover_relabels_every_node_within_seconds() {
         let told =
             ["nobody → pg1 (timeline 1, epoch 1)", "pg1 → pg2 (timeline 2, epoch 2)"].map(str::to_owned).to_vec();
         eventually("an event for each change", told, async || scene.events(scene.name, "PrimaryChanged").await).await?;
+
+        let logged = scene.world.logged(scene.name);
+        let lines = |parts: &[&str]| logged.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count();
+        let why = "from=\"intermediate\" tier=\"closely\" rtt_ms=0.3 primary=\"pg2\"";
+        assert_eq!(lines(&["labelled a node", &scene.node("dc2-1"), why]), 1, "{logged}");
+        let change = "state=\"Known\" from=\"pg1\" primary=\"pg2\" epoch=2";
+        assert_eq!(lines(&[" INFO the primary has changed", change]), 1, "{logged}");
         Ok(())
     });
 }
