@@ -220,17 +220,19 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
     if let Some(error) = &report.error {
         return writeln!(out, "{}: {error}", report.name);
     }
-    let refused = condition(status, "Accepted").filter(|condition| condition.status == "False");
-    match (&status.primary, refused) {
-        (_, Some(refused)) => writeln!(out, "{}: not followed: {}", report.name, refused.message)?,
-        (Some(primary), _) => {
+    if let Some(refused) = condition(status, "Accepted").filter(|condition| condition.status == "False") {
+        // Whatever else is known of it is old, and the labels may be another database's.
+        return writeln!(out, "{}: not followed: {}", report.name, refused.message);
+    }
+    match &status.primary {
+        Some(primary) => {
             let known = condition(status, "PrimaryKnown").is_some_and(|condition| condition.status == "True");
             let timeline = status.timeline.map(|timeline| format!(", timeline {timeline}")).unwrap_or_default();
             let since = status.since.map_or_else(|| "?".into(), |since| age(now.duration_since(since)));
             let doubt = if known { "" } else { " (last known; not confirmed now)" };
             writeln!(out, "{}: primary {primary}{doubt}{timeline}, for {since}", report.name)?;
         }
-        (None, _) => writeln!(out, "{}: no primary found yet", report.name)?,
+        None => writeln!(out, "{}: no primary found yet", report.name)?,
     }
     if let Some(message) = &status.message {
         writeln!(out, "  {message}")?;

@@ -53,7 +53,9 @@ pub use self::{
     printcolumn = r#"{"name":"Closely","type":"integer","jsonPath":".status.tiers.closely"}"#,
     printcolumn = r#"{"name":"Far","type":"integer","jsonPath":".status.tiers.far"}"#,
     printcolumn = r#"{"name":"Known","type":"string","jsonPath":".status.conditions[?(@.type=='PrimaryKnown')].status"}"#,
-    printcolumn = r#"{"name":"Moving","type":"string","jsonPath":".status.conditions[?(@.type=='Moving')].status"}"#
+    printcolumn = r#"{"name":"Moving","type":"string","jsonPath":".status.conditions[?(@.type=='Moving')].status"}"#,
+    printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.conditions[?(@.type=='Accepted')].status"}"#,
+    printcolumn = r#"{"name":"Why","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type=='Accepted')].message","description":"Whether the spec is followed, or why not"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseClusterSpec {

@@ -327,18 +327,16 @@ impl Manager {
             action: "Accept",
             note: why.to_owned(),
         });
-        if database.object.is_ok() {
-            let (shared, name, why) = (Arc::clone(&self.shared), database.name.clone(), why.to_owned());
-            let followed = self.databases.remove(&name);
-            tokio::spawn(async move {
-                // It may have been followed until now: its task's last word comes first.
-                if let Some(running) = followed {
-                    running.stop.cancel();
-                    let _ = running.task.await;
-                }
-                report::write_refusal(&shared.client, &name, &why).await;
-            });
-        }
+        let (shared, name, why) = (Arc::clone(&self.shared), database.name.clone(), why.to_owned());
+        let followed = self.databases.remove(&name);
+        tokio::spawn(async move {
+            // It may have been followed until now: its task's last word comes first.
+            if let Some(running) = followed {
+                running.stop.cancel();
+                let _ = running.task.await;
+            }
+            report::write_refusal(&shared.client, &name, &why).await;
+        });
         told
     }
 

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Client;
+use serde_json::Value;
 
 use crate::{
     api::{
@@ -12,6 +13,7 @@ use crate::{
             WorkloadStatus,
         },
     },
+    cluster,
     core::{
         census::WorkloadKey,
         doubt::Doubt,
@@ -25,6 +27,7 @@ use crate::{
     credentials::Standing,
     discover::{Member, Restored, witness::WitnessStanding},
     effect,
+    process::Failure,
 };
 
 /// Pods that status lists by name; the total counts them all.
@@ -305,87 +308,24 @@ fn line(text: &str) -> String {
     text.chars().take(1000).collect()
 }
 
-/// Writes the condition that says why a database is not followed. The rest of its status stays as it is.
+/// Writes the condition that says why a database is not followed, also of one that can't be read. The rest of its status stays
+/// as it is.
 pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) {
-    let write = async || {
-        let object = effect::read_database(client, name).await?;
-        let mut status = object.status.unwrap_or_default();
+    let write = async || -> Result<(), Failure> {
+        let mut object = cluster::database(client, name).await?;
+        let mut status: DatabaseClusterStatus = match object.data["status"].take() {
+            Value::Null => DatabaseClusterStatus::default(),
+            status => serde_json::from_value(status)?,
+        };
         let refusal = Now { type_: "Accepted", holds: false, reason: "NotAccepted", message: why.to_owned() };
         set(&mut status.conditions, refusal, object.metadata.generation, Timestamp::now());
-        effect::write_status(client, name, &status).await
+        Ok(effect::write_status(client, name, &status).await?)
     };
     if let Err(error) = write().await {
-        let error = &error as &dyn std::error::Error;
+        let error: &dyn std::error::Error = &*error;
         tracing::warn!(database = name, error, "could not write the status");
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::primary::{Answer, Claim, Observation, PrimaryTracker, Sight};
-
-    #[test]
-    fn what_is_written_of_the_primary_is_what_the_next_leader_goes_on_from() {
-        let now = std::time::Instant::now();
-        let sight = Sight {
-            claim: Claim::Primary { timeline: 3 },
-            because: "it is".to_owned(),
-            system_identifier: Some("77".to_owned()),
-            pause: false,
-        };
-        let answer = Answer::Seen(sight);
-        let answers = [("pg1".to_owned(), Observation { answer, at: now })].into();
-        let mut tracker = PrimaryTracker::new(Belief::default(), std::time::Duration::from_secs(5));
-        let view = tracker.observe(&answers, now);
-        let mut status = DatabaseClusterStatus::default();
-        believe(&mut status, &view);
-        assert_eq!(restored(&status).belief, view.belief());
-        // Whoever leads next counts no second change.
-        let mut next = PrimaryTracker::new(restored(&status).belief, std::time::Duration::from_secs(5));
-        assert_eq!((view.epoch, next.observe(&answers, now).epoch), (1, 1));
-    }
-
-    #[test]
-    fn of_claims_beyond_number_the_status_has_as_many_as_its_schema_takes() {
-        let claims = || (0..65).map(|n| Primary { name: format!("pg{n}"), timeline: 1 }).collect();
-        let mut tracker = PrimaryTracker::new(
-            Belief { contested: claims(), dismissed: claims(), ..Belief::default() },
-            std::time::Duration::from_secs(5),
-        );
-        let mut status = DatabaseClusterStatus::default();
-        believe(&mut status, &tracker.observe(&std::collections::BTreeMap::new(), std::time::Instant::now()));
-        assert_eq!((status.contested.len(), status.dismissed.len()), (64, 64));
-    }
-
-    #[test]
-    fn a_restart_counts_from_when_the_primary_was_known_and_free() {
-        let at = |s: i64| Timestamp::from_second(s).unwrap();
-        let status = |conditions: &[(&str, &str, i64)]| DatabaseClusterStatus {
-            since: Some(at(100)),
-            conditions: conditions
-                .iter()
-                .map(|(type_, status, s)| Condition {
-                    type_: (*type_).to_owned(),
-                    status: (*status).to_owned(),
-                    reason: String::new(),
-                    message: String::new(),
-                    last_transition_time: Time(at(*s)),
-                    observed_generation: None,
-                })
-                .collect(),
-            ..DatabaseClusterStatus::default()
-        };
-        for (conditions, expected) in [
-            (&[][..], Some(at(100))),
-            (&[("PrimaryKnown", "True", 50), ("Frozen", "False", 60)], Some(at(100))),
-            (&[("PrimaryKnown", "True", 150), ("Frozen", "False", 60)], Some(at(150))),
-            (&[("PrimaryKnown", "True", 150), ("Frozen", "False", 170)], Some(at(170))),
-            (&[("PrimaryKnown", "True", 150), ("Frozen", "True", 170)], None),
-            (&[("PrimaryKnown", "False", 150)], None),
-        ] {
-            assert_eq!(calm_since(&status(conditions)), expected, "{conditions:?}");
-        }
-        assert_eq!(calm_since(&DatabaseClusterStatus::default()), None);
-    }
-}
+mod tests;

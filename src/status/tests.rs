@@ -92,9 +92,21 @@ default: primary pg2 (last known; not confirmed now), timeline 3, for 2m30s
 ";
     assert_eq!(text(&report, now), expected);
 
-    let status = DatabaseClusterStatus { timeline: None, ..report.status };
-    let timeless = text(&DatabaseReport { status, ..report }, now);
+    let status = DatabaseClusterStatus { timeline: None, ..report.status.clone() };
+    let timeless = text(&DatabaseReport { status, ..report.clone() }, now);
     assert!(timeless.contains("default: primary pg2 (last known; not confirmed now), for 2m30s\n"), "{timeless}");
+
+    let refusal = Condition {
+        type_: "Accepted".into(),
+        status: "False".into(),
+        reason: "NotAccepted".into(),
+        message: "spec.nodeLabel: write another one".into(),
+        last_transition_time: Time(now),
+        observed_generation: None,
+    };
+    let status = DatabaseClusterStatus { conditions: vec![refusal], ..report.status };
+    let refused = text(&DatabaseReport { deleted: false, status, ..report }, now);
+    assert_eq!(refused, "default: not followed: spec.nodeLabel: write another one\n", "and nothing of what it was");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use switchover::api::keys;
+use tokio::task::block_in_place;
 
 use super::support::{Patroni, Scene, eventually, scene, stays, until};
 
@@ -59,6 +60,10 @@ fn the_older_database_goes_on_and_the_younger_one_is_told_what_to_write() {
         eventually("the event", vec![told(scene, younger)], async || scene.events(younger, "NotAccepted").await)
             .await?;
         assert_eq!(accepted(scene, scene.name).await?, condition("True", "Accepted", "the spec is followed"));
+        let shown = block_in_place(|| scene.world.switchover(&["status", younger]))?;
+        assert!(shown.ends_with(&format!("{younger}: not followed: {}\n", told(scene, younger))), "{shown}");
+        let shown = block_in_place(|| scene.world.kubectl(&["get", "dbc", younger, "--output=wide"], ""))?;
+        assert!(shown.contains("ACCEPTED") && shown.contains(&told(scene, younger)), "{shown}");
         stays("the labels", SEVERAL_TICKS, NEAR_PG1.to_owned(), async || scene.tiers().await).await?;
         near.switchover("pg3", 2);
         scene.labelled(NEAR_PG3).await?;

@@ -1,0 +1,101 @@
+//! What is written to a status, and read from one.
+
+use super::*;
+use crate::core::primary::{Answer, Claim, Observation, PrimaryTracker, Sight};
+
+#[test]
+fn what_is_written_of_the_primary_is_what_the_next_leader_goes_on_from() {
+    let now = std::time::Instant::now();
+    let sight = Sight {
+        claim: Claim::Primary { timeline: 3 },
+        because: "it is".to_owned(),
+        system_identifier: Some("77".to_owned()),
+        pause: false,
+    };
+    let answer = Answer::Seen(sight);
+    let answers = [("pg1".to_owned(), Observation { answer, at: now })].into();
+    let mut tracker = PrimaryTracker::new(Belief::default(), std::time::Duration::from_secs(5));
+    let view = tracker.observe(&answers, now);
+    let mut status = DatabaseClusterStatus::default();
+    believe(&mut status, &view);
+    assert_eq!(restored(&status).belief, view.belief());
+    // Whoever leads next counts no second change.
+    let mut next = PrimaryTracker::new(restored(&status).belief, std::time::Duration::from_secs(5));
+    assert_eq!((view.epoch, next.observe(&answers, now).epoch), (1, 1));
+}
+
+#[test]
+fn of_claims_beyond_number_the_status_has_as_many_as_its_schema_takes() {
+    let claims = || (0..65).map(|n| Primary { name: format!("pg{n}"), timeline: 1 }).collect();
+    let mut tracker = PrimaryTracker::new(
+        Belief { contested: claims(), dismissed: claims(), ..Belief::default() },
+        std::time::Duration::from_secs(5),
+    );
+    let mut status = DatabaseClusterStatus::default();
+    believe(&mut status, &tracker.observe(&std::collections::BTreeMap::new(), std::time::Instant::now()));
+    assert_eq!((status.contested.len(), status.dismissed.len()), (64, 64));
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_read_says_so_in_its_status_and_keeps_the_rest() {
+    use axum::{Json, Router, routing::get};
+    use serde_json::{Value, json};
+
+    let (sender, mut written) = tokio::sync::mpsc::unbounded_channel::<Value>();
+    let path = "/apis/switchover.dev/v1alpha1/databaseclusters/orders";
+    let object = json!({
+        "apiVersion": "switchover.dev/v1alpha1", "kind": "DatabaseCluster",
+        "metadata": {"name": "orders", "generation": 3},
+        "spec": {"discovery": {"carrierPigeon": {}}, "paused": "perhaps"},
+        "status": {"epoch": 7, "primary": "pg1"},
+    });
+    let answer = json!({
+        "apiVersion": "switchover.dev/v1alpha1", "kind": "DatabaseCluster",
+        "metadata": {"name": "orders"}, "spec": {"discovery": {}},
+    });
+    let write = move |body: String| async move {
+        sender.send(serde_json::from_str(&body).unwrap()).unwrap();
+        Json(answer)
+    };
+    let router = Router::new()
+        .route(path, get(async || Json(object)))
+        .route(&format!("{path}/status"), axum::routing::patch(write));
+    write_refusal(&Client::new(router, "default"), "orders", "it can't be read").await;
+    let status = written.recv().await.unwrap()["status"].take();
+    assert_eq!((&status["epoch"], &status["primary"]), (&json!(7), &json!("pg1")));
+    let condition = &status["conditions"][0];
+    let said = ["type", "status", "reason", "message", "observedGeneration"].map(|field| condition[field].clone());
+    let expected = ["Accepted".into(), "False".into(), "NotAccepted".into(), "it can't be read".into(), json!(3)];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_restart_counts_from_when_the_primary_was_known_and_free() {
+    let at = |s: i64| Timestamp::from_second(s).unwrap();
+    let status = |conditions: &[(&str, &str, i64)]| DatabaseClusterStatus {
+        since: Some(at(100)),
+        conditions: conditions
+            .iter()
+            .map(|(type_, status, s)| Condition {
+                type_: (*type_).to_owned(),
+                status: (*status).to_owned(),
+                reason: String::new(),
+                message: String::new(),
+                last_transition_time: Time(at(*s)),
+                observed_generation: None,
+            })
+            .collect(),
+        ..DatabaseClusterStatus::default()
+    };
+    for (conditions, expected) in [
+        (&[][..], Some(at(100))),
+        (&[("PrimaryKnown", "True", 50), ("Frozen", "False", 60)], Some(at(100))),
+        (&[("PrimaryKnown", "True", 150), ("Frozen", "False", 60)], Some(at(150))),
+        (&[("PrimaryKnown", "True", 150), ("Frozen", "False", 170)], Some(at(170))),
+        (&[("PrimaryKnown", "True", 150), ("Frozen", "True", 170)], None),
+        (&[("PrimaryKnown", "False", 150)], None),
+    ] {
+        assert_eq!(calm_since(&status(conditions)), expected, "{conditions:?}");
+    }
+    assert_eq!(calm_since(&DatabaseClusterStatus::default()), None);
+}
