@@ -95,7 +95,7 @@ pub enum AgentError {
 /// # Errors
 /// No ICMP socket or the health port can be had, or a background task died.
 pub async fn run(config: AgentConfig, client: Client, shutdown: CancellationToken) -> Result<(), AgentError> {
-    let mut registry = crate::metrics::registry();
+    let mut registry = crate::metrics::begin("agent");
     let probe_metrics = ProbeMetrics::register(&mut registry);
     let write_metrics = writer::WriteMetrics::register(&mut registry);
     let probes = Probes::new(Arc::new(registry));

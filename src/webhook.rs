@@ -100,7 +100,7 @@ pub enum WebhookError {
 /// The certificate can't be served, a port can't be had, or a background task died.
 pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationToken) -> Result<(), WebhookError> {
     tls::install_provider();
-    let mut registry = crate::metrics::registry();
+    let mut registry = crate::metrics::begin("webhook");
     let metrics = WebhookMetrics::register(&mut registry);
     let connections = ConnectionMetrics::register(&mut registry);
 

@@ -83,7 +83,7 @@ pub enum WitnessError {
 /// A port can't be had, or a background task died.
 pub async fn run(config: WitnessConfig, shutdown: CancellationToken) -> Result<(), WitnessError> {
     tls::install_provider();
-    let mut registry = crate::metrics::registry();
+    let mut registry = crate::metrics::begin("witness");
     let metrics = discover::Metrics::register(&mut registry);
     let connections = ConnectionMetrics::register(&mut registry);
     let probes = Probes::new(Arc::new(registry));

@@ -83,7 +83,7 @@ pub(crate) struct Shared {
 /// # Errors
 /// The health port can't be had, or a background task died.
 pub async fn run(config: ControllerConfig, client: Client, shutdown: CancellationToken) -> Result<(), ControllerError> {
-    let mut registry = crate::metrics::registry();
+    let mut registry = crate::metrics::begin("controller");
     let metrics = ControllerMetrics::new(&mut registry);
     let discovery_metrics = discover::Metrics::register(&mut registry);
 
