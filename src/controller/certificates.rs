@@ -27,12 +27,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 type OneLabel = [(&'static str, &'static str); 1];
+type NoLabel = [(&'static str, &'static str); 0];
 
 /// What is counted and shown, by the leader.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CertificateMetrics {
     expiry: Family<OneLabel, Gauge<i64, AtomicI64>>,
-    trusted: Gauge,
+    /// A family without labels, so that there may be no series.
+    trusted: Family<NoLabel, Gauge>,
     writes: Family<OneLabel, Counter>,
     failures: Counter<u64, AtomicU64>,
     failing: Gauge,
@@ -44,8 +46,7 @@ impl CertificateMetrics {
         let m = metrics.clone();
         let help = "When the webhook's certificates expire that this controller keeps: serving, and the authority's";
         registry.register_with_unit("certificate_expiry_timestamp", help, Unit::Seconds, m.expiry);
-        let help =
-            "Authorities that the API server trusts when it calls the webhook; 0 without a webhook configuration";
+        let help = "Authorities that the API server trusts when it calls the webhook, told by the leader; 0 without a webhook configuration";
         registry.register("certificate_authorities_trusted", help, m.trusted);
         let help =
             "Changes of the webhook's certificates by object: authority, bundle (whom the API server trusts), serving";
@@ -70,7 +71,7 @@ impl CertificateMetrics {
     /// Who doesn't lead shows nothing, rather than what was so when it led.
     fn forget(&self) {
         self.expiry.clear();
-        self.trusted.set(0);
+        self.trusted.clear();
         self.failing.set(0);
     }
 
@@ -79,7 +80,8 @@ impl CertificateMetrics {
             let until = until.map_or(0, Timestamp::as_second);
             self.expiry.get_or_create(&[("certificate", certificate)]).set(until);
         }
-        self.trusted.set(standing.trusted.and_then(|count| i64::try_from(count).ok()).unwrap_or(0));
+        let trusted = standing.trusted.and_then(|count| i64::try_from(count).ok()).unwrap_or(0);
+        self.trusted.get_or_create(&[]).set(trusted);
     }
 }
 
@@ -200,7 +202,7 @@ mod tests {
         for line in [
             "switchover_certificate_expiry_timestamp_seconds{certificate=\"authority\"} 2000000000",
             "switchover_certificate_expiry_timestamp_seconds{certificate=\"serving\"} 0",
-            "switchover_certificate_authorities_trusted 2",
+            "switchover_certificate_authorities_trusted{} 2",
             "switchover_certificate_writes_total{object=\"bundle\"} 1",
             "switchover_certificate_failures_total 1",
             "switchover_certificate_failing 0",
@@ -209,6 +211,9 @@ mod tests {
         }
         metrics.forget();
         let text = metrics::render(&registry);
-        assert!(!text.contains("switchover_certificate_expiry_timestamp_seconds{"), "{text}");
+        for name in ["expiry_timestamp_seconds{", "authorities_trusted{"] {
+            let series = |line: &str| line.starts_with(&format!("switchover_certificate_{name}"));
+            assert!(!text.lines().any(series), "{text}");
+        }
     }
 }
