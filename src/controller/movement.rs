@@ -12,6 +12,7 @@ use crate::{
     api::DatabaseCluster,
     core::{
         backoff::{self, Pause},
+        census::WorkloadKey,
         follow::{Follow, MoveMode},
         held::{Gate, HeldReason},
         journal::{Action, End, Journal, Outcome, Underway},
@@ -21,6 +22,7 @@ use crate::{
     },
     effect::{self, Evicted, Notice, reference},
     index::Tables,
+    tls::install,
 };
 
 /// A refused eviction is tried again after this long; each further refusal doubles it.
@@ -231,6 +233,33 @@ fn milliseconds(us: Option<u64>) -> String {
     us.map_or_else(|| "?".into(), |us| format!("{}.{} ms", us / 1000, us % 1000 / 100))
 }
 
+/// As events name it.
+const fn verb(action: Action) -> &'static str {
+    match action {
+        Action::Evict => "Evict",
+        Action::Restart => "Restart",
+    }
+}
+
+/// What a replacement says of itself that admission missed.
+fn what_to_do(underway: &Underway, database: &str, own_namespace: &str) -> String {
+    let then = match underway.action {
+        Action::Evict => "its workload is moved again by itself, within half an hour".to_owned(),
+        Action::Restart => {
+            let WorkloadKey { namespace, kind, name, .. } = &underway.workload;
+            let kind = kind.to_lowercase();
+            format!("its workload is not restarted again: kubectl -n {namespace} rollout restart {kind}/{name}")
+        }
+    };
+    format!(
+        "it was created without affinity in place of {}, so that nothing drew it nearer to the primary of {database}: \
+         see whether the webhook is up (kubectl -n {own_namespace} get pods) and whether the API server calls it \
+         (kubectl get mutatingwebhookconfiguration {}); then {then}",
+        underway.pod,
+        install::CONFIGURATION
+    )
+}
+
 fn tell_moved(shared: &Shared, database: &str, move_: &Move) {
     let Move { namespace, pod, from, to, .. } = move_;
     let (rtt, to_rtt) = (milliseconds(move_.from_rtt_us), milliseconds(move_.to_rtt_us));
@@ -243,7 +272,7 @@ fn tell_moved(shared: &Shared, database: &str, move_: &Move) {
         about: reference("v1", "Pod", Some(namespace), pod, &move_.uid),
         warning: false,
         reason: "FollowingPrimary",
-        action: if move_.action == Action::Evict { "Evict" } else { "Restart" },
+        action: verb(move_.action),
         note: format!(
             "{from} is {rtt} away from the primary of {database}; there is room on {to} ({to_rtt}) or a node as near"
         ),
@@ -263,15 +292,25 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
             End::Useless { to } => {
                 tracing::warn!(database, pod, workload, from, to, "the replacement is Ready but not nearer");
             }
-            End::Missed { to } => {
+            End::Missed { to, pod: replacement, uid } => {
                 tracing::warn!(
                     database,
                     pod,
                     workload,
                     from,
                     to,
+                    replacement,
                     "the replacement is Ready but not nearer: it was created without affinity; is the webhook up?"
                 );
+                let note = what_to_do(underway, database, &shared.namespace);
+                let namespace = Some(underway.workload.namespace.as_str());
+                shared.notices.send(Notice {
+                    about: reference("v1", "Pod", namespace, replacement, uid),
+                    warning: true,
+                    reason: "AdmissionMissed",
+                    action: verb(underway.action),
+                    note,
+                });
             }
             End::NotCarriedOut => {
                 tracing::warn!(database, pod, workload, "the move was not carried out");
@@ -281,5 +320,35 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
             }
         }
         shared.metrics.ended(database, end.name(), took_s);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_that_admission_missed_says_what_to_do() {
+        let workload =
+            WorkloadKey { kind: "Deployment".into(), namespace: "shop".into(), name: "web".into(), uid: "1".into() };
+        let moved = |action| Underway {
+            action,
+            workload: workload.clone(),
+            pod: "web-1".into(),
+            uid: "2".into(),
+            from: "b1".into(),
+            from_tier: Tier::Far,
+            started: Timestamp::UNIX_EPOCH,
+            pods: 1,
+        };
+        let told = "it was created without affinity in place of web-1, so that nothing drew it nearer to the primary of \
+                    orders: see whether the webhook is up (kubectl -n switchover-system get pods) and whether the API \
+                    server calls it (kubectl get mutatingwebhookconfiguration switchover); then its workload is ";
+        for (action, then) in [
+            (Action::Evict, "moved again by itself, within half an hour"),
+            (Action::Restart, "not restarted again: kubectl -n shop rollout restart deployment/web"),
+        ] {
+            assert_eq!(what_to_do(&moved(action), "orders", "switchover-system"), format!("{told}{then}"));
+        }
     }
 }

@@ -69,8 +69,8 @@ pub enum End {
     Moved { to: String },
     /// The replacement is Ready, but not nearer.
     Useless { to: String },
-    /// The replacement is Ready, but not nearer, because admission missed it: it has no affinity.
-    Missed { to: String },
+    /// The replacement is Ready, but not nearer, because admission missed it (`pod`, of this UID): it has no affinity.
+    Missed { to: String, pod: String, uid: String },
     /// The pod is still there: the move was never carried out.
     NotCarriedOut,
     /// The workload is gone or was scaled down to nothing.
@@ -182,7 +182,7 @@ fn end_of(
     } else if newest.is_drawn_by(node_label) {
         End::Useless { to }
     } else {
-        End::Missed { to }
+        End::Missed { to, pod: newest.name.clone(), uid: newest.uid.clone() }
     })
 }
 

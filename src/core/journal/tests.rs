@@ -49,7 +49,12 @@ fn a_move_ends_when_its_replacement_is_ready() {
             105,
             Some(End::Useless { to: "b1".into() }),
         ),
-        ("nothing drew it nearer", world().pod(new("b1")), 105, Some(End::Missed { to: "b1".into() })),
+        (
+            "nothing drew it nearer",
+            world().pod(new("b1")),
+            105,
+            Some(End::Missed { to: "b1".into(), pod: "new".into(), uid: "uid-new".into() }),
+        ),
         ("one replica is still missing", world().workload("ReplicaSet/web", 2).pod(new("a1")), 105, None),
         ("scaled to nothing", world().workload("ReplicaSet/web", 0).pod(old().terminating()), 105, Some(End::Gone)),
         ("the workload is gone", World::with_nodes("a1=closely b1=far"), 130, Some(End::Gone)),

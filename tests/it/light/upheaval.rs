@@ -168,6 +168,10 @@ fn without_the_webhook_pods_start_as_they_are_and_are_brought_nearer_later() {
         let web = scene.workload(&namespace, "web").says(READY_DELAY, "500ms");
         web.deployment(4).await?;
         assert!(scene.zones(&namespace).await?.contains("dc3"), "without affinity they are spread");
+        until("a replacement that was missed, too, to say so", async || {
+            Ok(scene.told_of(&namespace, "AdmissionMissed").await?.pop())
+        })
+        .await?;
 
         block_in_place(|| scene.world.restore())?;
         eventually("every pod near the primary", "4 in dc1".to_owned(), async || scene.zones(&namespace).await).await
