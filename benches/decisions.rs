@@ -118,6 +118,7 @@ fn planning(criterion: &mut Criterion) {
     let node = |n: usize| workload::Node {
         name: format!("n{n}"),
         uid: format!("uid-n{n}"),
+        labels: tiers[n % 3].label().map(|label| ("switchover".to_owned(), label.to_owned())).into_iter().collect(),
         managed: true,
         ready: true,
         pods: 110,
@@ -166,6 +167,7 @@ fn planning(criterion: &mut Criterion) {
             namespaces: &namespaces,
         },
         tiers: &tiers,
+        node_label: "switchover",
         followers: &followers,
         rules: Rules {
             settle: Duration::from_secs(30),

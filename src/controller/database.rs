@@ -15,12 +15,11 @@ use std::{
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use self::labelling::Labelling;
+use self::labelling::{Labelling, Refusals};
 use super::{Shared, labels, movement, nodes::StillRight, report};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::Discovery},
     core::{
-        backoff::Backoffs,
         held::Gate,
         journal::{Journal, Outcome},
         overwrite::{Overwrites, Overwritten},
@@ -136,7 +135,7 @@ struct Task {
     /// What others did to them, to be told of.
     overwritten: Vec<Overwritten>,
     /// Nodes whose label could not be written, and why.
-    refused: Backoffs<String>,
+    refused: Refusals,
     /// The primary has changed and not every node has its new label yet.
     relabelling: bool,
     /// The primary has changed and not every node's new label was tried yet.
@@ -180,7 +179,7 @@ impl Task {
         let (relabelling, at_once) = (unlabelled.is_some(), unlabelled.is_some_and(|failover| failover.from.is_some()));
         Self {
             journal: report::restored_journal(&status),
-            refused: Backoffs::default(),
+            refused: Refusals::default(),
             relabelling,
             at_once,
             credit: held_since.and_then(|held| Duration::try_from(held).ok()),
@@ -250,6 +249,7 @@ impl Task {
             plan: &decided.plan,
             journal: &self.journal,
             gate,
+            refusing: found.view.known().map(|_| decided.labelling.refusing()),
             emptying: decided.emptying.as_ref(),
         };
         report::update(&mut self.status, &facts, wall);
@@ -351,7 +351,7 @@ impl Task {
         let rtt_us = movement::median_rtt_us(&followers, &self.tiers);
         let (outcomes, plan) = movement::next_wave(&view, &followers, &mut self.journal, &mut self.backoffs);
         drop(followers);
-        let emptying = emptying::decide(&view, &plan, &self.journal);
+        let emptying = emptying::decide(&view, &plan, &self.journal, &waiting);
         if let Some(emptying) = emptying.as_ref().filter(|emptying| emptying.withdraw) {
             emptying::withdraw(emptying, &mut labelling.changes);
             labelling.changes.retain(|node, _| !waiting.contains_key(node));

@@ -16,7 +16,7 @@ use crate::{
         held::{Gate, HeldReason},
         journal::{Action, End, Journal, Outcome, Underway},
         plan::{Follower, Input, Move, Plan, Rules, plan},
-        tier::{NodeTier, Tier, TierMap},
+        tier::{NodeTier, TierMap},
         workload::{Node, Pod},
     },
     effect::{self, Evicted, Notice, reference},
@@ -105,10 +105,7 @@ pub(super) fn other_tiers<'a>(tables: &'a Tables, followed: &[Followed<'a>]) -> 
         };
         maps.entry(*other).or_insert_with(|| {
             let key = object.node_label();
-            let tier = |node: &Node| {
-                let tier = Tier::from_label(node.labels.get(&key).map(String::as_str));
-                (node.name.clone(), NodeTier::labelled(tier, None))
-            };
+            let tier = |node: &Node| (node.name.clone(), NodeTier::labelled(node.labelled(&key), None));
             TierMap { nodes: tables.nodes.values().map(tier).collect(), ..TierMap::default() }
         });
     }
@@ -144,12 +141,14 @@ pub(super) fn next_wave(
     backoffs: &mut Backoffs,
 ) -> (Vec<Outcome>, Plan) {
     let snapshot = view.tables.snapshot();
-    let outcomes = journal.settle(snapshot, view.tiers, &view.object.node_label(), view.wall);
+    let node_label = &view.object.node_label();
+    let outcomes = journal.settle(snapshot, view.tiers, node_label, view.wall);
     learn(backoffs, &outcomes, view.now);
     let backoff = backoffs.current(view.now);
     let plan = plan(&Input {
         snapshot,
         tiers: view.tiers,
+        node_label,
         followers,
         rules: rules(view.object),
         gate: view.gate,

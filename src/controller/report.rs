@@ -44,6 +44,9 @@ const WITNESS: &str = "WitnessSeen";
 /// The condition of databases whose taint evicts.
 pub(super) const EVICTS: &str = "EvictsByTaint";
 
+/// The condition that names nodes whose label is refused, whether that holds the movement or not.
+const LABELS: &str = "LabelsAccepted";
+
 /// A condition's value, before it is compared with what stood there.
 struct Now {
     type_: &'static str,
@@ -62,6 +65,8 @@ pub(super) struct Facts<'a> {
     pub plan: &'a Plan,
     pub journal: &'a Journal,
     pub gate: Option<&'a Gate>,
+    /// The nodes whose label or taint the API server refuses, in words; none of them if it is empty. `None` if nobody looked.
+    pub refusing: Option<String>,
     pub emptying: Option<&'a Emptying>,
 }
 
@@ -247,6 +252,12 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         reason: if standing.seen { "Heard" } else { "NotHeard" },
         message: standing.why.clone(),
     });
+    let labels = facts.refusing.as_ref().map(|refusing| Now {
+        type_: LABELS,
+        holds: refusing.is_empty(),
+        reason: if refusing.is_empty() { "Accepted" } else { "Refused" },
+        message: if refusing.is_empty() { "no node's label or taint is refused".to_owned() } else { refusing.clone() },
+    });
     let emptying = emptying.map(|emptying| Now {
         type_: EVICTS,
         holds: !emptying.withdraw && !emptying.bearing.is_empty(),
@@ -275,7 +286,7 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         },
         Now { type_: "Moving", holds: moving, reason: moving_reason, message: moving_message },
     ];
-    always.into_iter().chain(credentials).chain(witness).chain(emptying).collect()
+    always.into_iter().chain(labels).chain(credentials).chain(witness).chain(emptying).collect()
 }
 
 /// Sets a condition; the time of its last transition changes only with its status (KEP-1623).

@@ -19,7 +19,8 @@ pub enum Gate {
     Frozen(String),
     /// The new primary has not held for long enough; how long that is may have grown.
     Settling { until: Timestamp, grown: Option<Growth> },
-    /// Not every node has its label yet: there may be nowhere to go. Those that can't be labelled are named with the reason.
+    /// Not every node has its label yet: there may be nowhere to go, or replacements may be drawn to where it isn't near. Those
+    /// among them whose label is refused are named with the reason.
     LabelsPending { nodes: usize, refused: Option<String> },
     /// The picture of the cluster may be old.
     Stale(&'static str),
@@ -71,9 +72,14 @@ impl fmt::Display for Gate {
             Self::Settling { until, grown: Some(grown) } => {
                 write!(f, "the primary must hold until {until:.0}: {grown} (spec.movement.settleWindow, settleMax)")
             }
-            Self::LabelsPending { nodes, refused: None } => write!(f, "{nodes} nodes don't have their new label yet"),
-            Self::LabelsPending { nodes, refused: Some(refused) } => {
-                write!(f, "{nodes} nodes don't have their new label yet; the API server refuses it: {refused}")
+            Self::LabelsPending { nodes, refused } => {
+                match nodes {
+                    0 => f.write_str("not every node has a tier yet")?,
+                    1 => f.write_str("one node doesn't have its new label yet")?,
+                    _ => write!(f, "{nodes} nodes don't have their new label yet")?,
+                }
+                let Some(refused) = refused else { return Ok(()) };
+                write!(f, "; the API server refuses it to nodes that look nearer than they are: {refused}")
             }
             Self::Stale(what) => write!(f, "the picture of {what} may be old: its watch doesn't work at the moment"),
             Self::TooFewReadings => f.write_str("fewer than half of the nodes have a fresh reading"),
@@ -265,6 +271,20 @@ impl fmt::Display for HeldReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pending_labels_are_counted_and_refusals_named() {
+        let told = |nodes, refused: Option<&str>| {
+            Gate::LabelsPending { nodes, refused: refused.map(str::to_owned) }.to_string()
+        };
+        assert_eq!(told(0, None), "not every node has a tier yet");
+        assert_eq!(told(2, None), "2 nodes don't have their new label yet");
+        assert_eq!(
+            told(1, Some("n1 (closely, should be far): hands off")),
+            "one node doesn't have its new label yet; the API server refuses it to nodes that look nearer than they are: \
+             n1 (closely, should be far): hands off"
+        );
+    }
 
     #[test]
     fn settling_says_when_it_takes_longer_than_usual() {

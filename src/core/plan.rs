@@ -43,6 +43,8 @@ pub struct Rules {
 pub struct Input<'a> {
     pub snapshot: Snapshot<'a>,
     pub tiers: &'a TierMap,
+    /// The key of the nodes' label: the scheduler goes by that, whatever the tiers are.
+    pub node_label: &'a str,
     pub followers: &'a [Follower<'a>],
     pub rules: Rules,
     /// Why nothing may move, if so.
@@ -348,6 +350,10 @@ impl<'a> Planner<'a> {
         let certain = |node: &str| certain(self.input.tiers, node, self.input.rules, self.input.instant);
         let from_rtt_us = certain(from)?;
         let nearer = |node: &Node| {
+            // It may be refused, or on its way.
+            if node.labelled(self.input.node_label) != Tier::Closely {
+                return Err(Misfit::Label);
+            }
             match certain(&node.name) {
                 Ok(rtt_us) if rtt_us < from_rtt_us => {}
                 Ok(_) => return Err(Misfit::Unforeseeable("it is not nearer")),

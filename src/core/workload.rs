@@ -7,7 +7,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::selector::{Labels, NodeTerm, Selector};
+use super::{
+    selector::{Labels, NodeTerm, Selector},
+    tier::Tier,
+};
 
 /// Amounts of what pods ask for and nodes offer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,6 +94,12 @@ pub struct Node {
 }
 
 impl Node {
+    /// What its label of this key says.
+    #[must_use]
+    pub fn labelled(&self, key: &str) -> Tier {
+        Tier::from_label(self.labels.get(key).map(String::as_str))
+    }
+
     /// Whether pods can be scheduled here at all.
     #[must_use]
     pub const fn has_room_in_principle(&self) -> bool {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::core::{
     journal::Underway,
-    testing::{World, at, pod},
+    testing::{LABEL, World, at, node, pod},
     tier::NodeTier,
 };
 use proptest::prelude::*;
@@ -48,6 +48,7 @@ impl Case {
         plan(&Input {
             snapshot: self.world.snapshot(),
             tiers: &self.world.tiers,
+            node_label: LABEL,
             followers: &followers,
             rules: self.rules,
             gate: self.gate.as_ref(),
@@ -249,6 +250,21 @@ fn nothing_moves_on_a_tier_that_is_in_doubt() {
 }
 
 #[test]
+fn room_counts_only_where_the_label_says_closely() {
+    let other = |label| two_far().node(node("a1").bearing(label));
+    for (label, expected) in [
+        (Some("closely"), "moves: web-1 b1→a1; held: web-2 OneAtATime"),
+        (Some("far"), "moves: ; held: web-1 NoRoom, web-2 NoRoom"),
+        (Some("near"), "moves: ; held: web-1 NoRoom, web-2 NoRoom"),
+        (None, "moves: ; held: web-1 NoRoom, web-2 NoRoom"),
+    ] {
+        assert_eq!(Case::from(other(label)).told(), expected, "{label:?}");
+    }
+    let held = Case::from(other(None)).plan().held.remove(0).reason.to_string();
+    assert_eq!(held, "no closely node takes it: 1: its label doesn't say closely");
+}
+
+#[test]
 fn another_database_is_not_left_farther_behind() {
     let world = two_far();
     let mut other = TierMap::default();
@@ -260,6 +276,7 @@ fn another_database_is_not_left_farther_behind() {
     let plan = plan(&Input {
         snapshot: case.world.snapshot(),
         tiers: &case.world.tiers,
+        node_label: LABEL,
         followers: &followers,
         rules: RULES,
         gate: None,
