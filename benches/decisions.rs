@@ -21,6 +21,7 @@ use switchover::{
         keys,
         plan::{Follower, Input, Rules, plan},
         primary::{Answer, Belief, MemberBody, Observation, PrimaryTracker},
+        restart::MissedRestarts,
         tier::{NodeTier, Tier, TierMap},
         workload::{self, Owner, Phase, Pod, Resources, Snapshot, Workload},
     },
@@ -180,7 +181,8 @@ fn planning(criterion: &mut Criterion) {
         gate: None,
         journal: &Journal::default(),
         backoff: &BTreeMap::new(),
-        restart_mark: "default/2",
+        restart_series: "default/2",
+        missed: &MissedRestarts::default(),
         now: at,
         instant: Instant::now(),
     };

@@ -25,6 +25,7 @@ use crate::{
         overwrite::{Overwrites, Overwritten},
         plan::Plan,
         primary::PrimaryView,
+        restart::{self, MissedRestarts},
         taint::Emptying,
         tier::TierMap,
     },
@@ -144,6 +145,7 @@ struct Task {
     busy: bool,
     journal: Journal,
     backoffs: movement::Backoffs,
+    missed: MissedRestarts,
     /// Since when there has been nothing to move.
     quiet_since: Option<Instant>,
     /// Moves have ended since the movement was last called over.
@@ -194,6 +196,7 @@ impl Task {
             overwritten: Vec::new(),
             busy: true,
             backoffs: movement::Backoffs::default(),
+            missed: MissedRestarts::default(),
             quiet_since: None,
             ended_some: false,
             last_state: None,
@@ -304,9 +307,9 @@ impl Task {
 
     async fn carry_out(&mut self, plan: Plan, view: &PrimaryView) {
         let still_right = self.still_right(view);
-        let mark = restart_mark(&self.name, view.epoch);
+        let series = restart::series(&self.name, view.epoch);
         let (journal, backoffs) = (&mut self.journal, &mut self.backoffs);
-        movement::carry_out(&self.shared, &self.name, plan.moves, journal, backoffs, &mark, still_right).await;
+        movement::carry_out(&self.shared, &self.name, plan.moves, journal, backoffs, &series, still_right).await;
     }
 
     /// Everything that is decided, from one consistent picture.
@@ -335,13 +338,13 @@ impl Task {
             labelling = self.look_at_labels(&tables, &object, &waiting, now);
         }
         let gate = self.gate(&object, &found.view, &labelling, now, wall);
-        let mark = restart_mark(&self.name, found.view.epoch);
+        let series = restart::series(&self.name, found.view.epoch);
         let view = movement::View {
             object: &object,
             tables: &tables,
             tiers: &self.tiers,
             gate: gate.as_ref(),
-            restart_mark: &mark,
+            restart_series: &series,
             now,
             wall,
         };
@@ -349,7 +352,8 @@ impl Task {
         let others = movement::other_tiers(&tables, &followed);
         let followers = movement::followers(&followed, &others);
         let rtt_us = movement::median_rtt_us(&followers, &self.tiers);
-        let (outcomes, plan) = movement::next_wave(&view, &followers, &mut self.journal, &mut self.backoffs);
+        let (outcomes, plan) =
+            movement::next_wave(&view, &followers, &mut self.journal, &mut self.backoffs, &mut self.missed);
         drop(followers);
         let emptying = emptying::decide(&view, &plan, &self.journal, &waiting);
         if let Some(emptying) = emptying.as_ref().filter(|emptying| emptying.withdraw) {
@@ -381,9 +385,4 @@ impl Task {
             }
         }
     }
-}
-
-/// Marks what was restarted for one change of primary.
-fn restart_mark(database: &str, epoch: u64) -> String {
-    format!("{database}/{epoch}")
 }

@@ -16,6 +16,7 @@ use crate::{
         held::{Gate, HeldReason},
         journal::{Action, End, Journal, Outcome, Underway},
         plan::{Follower, Input, Move, Plan, Rules, plan},
+        restart::{MISSED, MissedRestarts},
         tier::{NodeTier, TierMap},
         workload::{Node, Pod},
     },
@@ -25,9 +26,6 @@ use crate::{
 
 /// A refused eviction is tried again after this long; each further refusal doubles it.
 const REFUSED: Pause = Pause { first: Duration::from_secs(2), longest: Duration::from_secs(60) };
-/// A workload whose replacement admission missed is tried again after this long, so that it is moved soon after the
-/// webhook is back, and rarely while it isn't.
-const MISSED: Pause = Pause { first: Duration::from_secs(15), longest: Duration::from_secs(1800) };
 
 /// Pods that the API server refused to evict and workloads whose replacement admission missed, by UID.
 pub(super) type Backoffs = backoff::Backoffs<HeldReason>;
@@ -48,7 +46,7 @@ pub(super) struct View<'a> {
     pub tables: &'a Tables,
     pub tiers: &'a TierMap,
     pub gate: Option<&'a Gate>,
-    pub restart_mark: &'a str,
+    pub restart_series: &'a str,
     pub now: Instant,
     pub wall: Timestamp,
 }
@@ -139,11 +137,13 @@ pub(super) fn next_wave(
     followers: &[Follower<'_>],
     journal: &mut Journal,
     backoffs: &mut Backoffs,
+    missed: &mut MissedRestarts,
 ) -> (Vec<Outcome>, Plan) {
     let snapshot = view.tables.snapshot();
     let node_label = &view.object.node_label();
     let outcomes = journal.settle(snapshot, view.tiers, node_label, view.wall);
     learn(backoffs, &outcomes, view.now);
+    missed.look(snapshot, followers, view.restart_series, node_label, view.now);
     let backoff = backoffs.current(view.now);
     let plan = plan(&Input {
         snapshot,
@@ -154,7 +154,8 @@ pub(super) fn next_wave(
         gate: view.gate,
         journal,
         backoff: &backoff,
-        restart_mark: view.restart_mark,
+        restart_series: view.restart_series,
+        missed,
         now: view.wall,
         instant: view.now,
     });
@@ -182,7 +183,7 @@ pub(super) async fn carry_out(
     moves: Vec<Move>,
     journal: &mut Journal,
     backoffs: &mut Backoffs,
-    restart_mark: &str,
+    restart_series: &str,
     still_right: impl Fn() -> bool,
 ) {
     for move_ in moves {
@@ -195,7 +196,7 @@ pub(super) async fn carry_out(
             journal.underway.retain(|underway| underway.uid != move_.uid);
             continue;
         }
-        let answer = effect::carry_out(&shared.client, &move_, restart_mark).await;
+        let answer = effect::carry_out(&shared.client, &move_, restart_series).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {

@@ -127,8 +127,10 @@ pub enum HeldReason {
     Useless {
         moves: u32,
     },
-    /// Its workload was restarted for this primary before.
-    Restarted,
+    /// Its workload was restarted for this primary before, so many times.
+    Restarted {
+        times: u32,
+    },
     /// Its node has no fresh reading: how far it is from this primary nobody knows.
     NotMeasured,
     /// Its node's tier changed by readings alone, and may change back.
@@ -195,7 +197,7 @@ impl HeldReason {
             Self::SeveralBudgets(_) => "SeveralDisruptionBudgets",
             Self::NoRoom(_) => "NoRoom",
             Self::Useless { .. } => "UselessMoves",
-            Self::Restarted => "RestartedBefore",
+            Self::Restarted { .. } => "RestartedBefore",
             Self::NotMeasured => "NodeNotMeasured",
             Self::TierSettling(_) => "TierSettling",
             Self::Backoff(_) => "Backoff",
@@ -248,12 +250,13 @@ impl fmt::Display for HeldReason {
             }
             Self::NoRoom(summary) => write!(f, "no closely node takes it: {summary}"),
             Self::Useless { moves } => {
-                let times = if *moves == 1 { "once".to_owned() } else { format!("{moves} times") };
-                write!(f, "its workload was moved {times} without reaching a better tier")
+                write!(f, "its workload was moved {} without reaching a better tier", often(*moves))
             }
-            Self::Restarted => f.write_str(
-                "its workload was restarted once for this primary, which brought it no nearer: see whether the webhook is \
+            Self::Restarted { times } => write!(
+                f,
+                "its workload was restarted {} for this primary, which brought it no nearer: see whether the webhook is \
                  up, and restart it yourself",
+                often(*times)
             ),
             Self::NotMeasured => f.write_str("its node has no fresh reading, so nobody knows how far it is"),
             Self::TierSettling(settle) => {
@@ -266,6 +269,10 @@ impl fmt::Display for HeldReason {
             ),
         }
     }
+}
+
+fn often(times: u32) -> String {
+    if times == 1 { "once".to_owned() } else { format!("{times} times") }
 }
 
 #[cfg(test)]

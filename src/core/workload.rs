@@ -182,6 +182,8 @@ pub struct Pod {
     /// Why admission leaves the pod alone, if it does: another scheduler, or Windows. Then nothing says where a
     /// replacement would go.
     pub not_injected: Option<String>,
+    /// Its annotation, from the template that it was made of, that says for which epoch its workload was restarted.
+    pub restarted_for: Option<String>,
     /// A volume that ties the pod to its node or may do so: a claim or a host path, named for people.
     pub pinned_by: Option<String>,
 }

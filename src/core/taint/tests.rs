@@ -4,6 +4,7 @@ use crate::core::{
     follow::MoveMode,
     journal::{Action, Underway},
     plan::{self, plan},
+    restart::MissedRestarts,
     testing::{LABEL as KEY, World, at, node, pod},
     workload::Toleration,
 };
@@ -59,7 +60,8 @@ impl Case {
             gate,
             journal,
             backoff: &BTreeMap::new(),
-            restart_mark: "default/2",
+            restart_series: "default/2",
+            missed: &MissedRestarts::default(),
             now,
             instant,
         });

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::SignedDuration;
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
+use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
+use kube::{Api, ResourceExt};
 use lab::{control_plane::Component, light::READY_DELAY};
 use serde_json::{Value, json};
+use switchover::api::keys;
 use tokio::task::block_in_place;
 
 use super::support::{
@@ -171,5 +172,42 @@ fn without_the_webhook_pods_start_as_they_are_and_are_brought_nearer_later() {
 
         block_in_place(|| scene.world.restore())?;
         eventually("every pod near the primary", "4 in dc1".to_owned(), async || scene.zones(&namespace).await).await
+    });
+}
+
+#[test]
+fn a_restart_that_the_webhook_missed_is_done_once_more_also_by_the_next_leader() {
+    upheaval("restart-again", async |scene| {
+        // Most of the room is far from the next primary, so that chance alone brings nobody near.
+        scene.nodes(&[1], 3).await?;
+        scene.nodes(&[3], 1).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({})).await?;
+        scene.labelled("dc1-1=closely dc1-2=closely dc1-3=closely dc3-1=far").await?;
+        let namespace = scene.namespace("shop", Some(scene.name), json!({})).await?;
+        let web = scene.workload(&namespace, "web").says(keys::MOVE, "restart").says(READY_DELAY, "500ms");
+        web.deployment(4).await?;
+        let rollouts = async || {
+            let deployment = Api::<Deployment>::namespaced(scene.client.clone(), &namespace).get("web").await?;
+            let revision = deployment.annotations()["deployment.kubernetes.io/revision"].clone();
+            let template = deployment.spec.and_then(|spec| spec.template.metadata).unwrap_or_default();
+            let mark = template.annotations.unwrap_or_default().remove(keys::RESTARTED_FOR).unwrap_or_default();
+            anyhow::Ok((revision, mark))
+        };
+
+        scene.world.kill_role(WEBHOOK)?;
+        patroni.switchover("pg3", 2);
+        until("the restart to be missed", async || {
+            let held = scene.status().await?.held;
+            Ok(held.iter().any(|held| held.reason == "AdmissionMissed").then_some(()))
+        })
+        .await?;
+        let first = ("2".to_owned(), "restart-again/2".to_owned());
+        assert_eq!(rollouts().await?, first, "nothing more within the pause");
+        scene.world.kill_role(leader(scene).await?)?;
+        block_in_place(|| scene.world.restore())?;
+        eventually("every pod near pg3", "4 in dc3".to_owned(), async || scene.zones(&namespace).await).await?;
+        assert_eq!(rollouts().await?, ("3".to_owned(), "restart-again/2/2".to_owned()), "one more");
+        Ok(())
     });
 }
