@@ -180,7 +180,7 @@ impl Task {
         let unlabelled = status.failovers.first().filter(|failover| failover.labelled_at.is_none());
         let (relabelling, at_once) = (unlabelled.is_some(), unlabelled.is_some_and(|failover| failover.from.is_some()));
         Self {
-            journal: report::restored_journal(&status),
+            journal: report::restored_journal(&status, Instant::now()),
             refused: Refusals::default(),
             relabelling,
             at_once,
@@ -239,7 +239,7 @@ impl Task {
         self.note_progress(&decided, now, wall);
 
         for move_ in &decided.plan.moves {
-            self.journal.underway.push(movement::entry(move_, wall));
+            self.journal.underway.push(movement::entry(move_, wall, now));
         }
         self.busy = !decided.labelling.changes.is_empty() || !self.journal.underway.is_empty() || self.at_once;
         let gate = decided.gate.as_ref();

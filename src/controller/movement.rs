@@ -163,7 +163,7 @@ pub(super) fn next_wave(
 }
 
 /// The journal's entry of a move that is about to be carried out.
-pub(super) fn entry(move_: &Move, started: Timestamp) -> Underway {
+pub(super) fn entry(move_: &Move, started: Timestamp, since: Instant) -> Underway {
     Underway {
         action: move_.action,
         workload: move_.workload.clone(),
@@ -172,6 +172,7 @@ pub(super) fn entry(move_: &Move, started: Timestamp) -> Underway {
         from: move_.from.clone(),
         from_tier: move_.from_tier,
         started,
+        since,
         pods: move_.pods,
     }
 }

@@ -1,5 +1,7 @@
 //! What the controller knows of one database → the status of its DatabaseCluster.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Client;
@@ -208,8 +210,8 @@ pub(super) fn calm_since(status: &DatabaseClusterStatus) -> Option<Timestamp> {
     Some(since)
 }
 
-/// The journal as the last leader left it.
-pub(super) fn restored_journal(status: &DatabaseClusterStatus) -> Journal {
+/// The journal as the last leader left it. This process waits for its moves from `now` on.
+pub(super) fn restored_journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
     let underway = |moving: &MovingStatus| Underway {
         action: if moving.action == "Restart" { Action::Restart } else { Action::Evict },
         workload: workload_key(&moving.workload),
@@ -218,6 +220,7 @@ pub(super) fn restored_journal(status: &DatabaseClusterStatus) -> Journal {
         from: moving.from.clone(),
         from_tier: Tier::from_label(Some(&moving.from_tier)),
         started: moving.started_at.unwrap_or(Timestamp::UNIX_EPOCH),
+        since: now,
         pods: moving.pods,
     };
     Journal {

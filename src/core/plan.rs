@@ -134,7 +134,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         busy: input.journal.underway.iter().map(|m| m.workload.clone()).collect(),
         free_slots: (input.rules.max_concurrent as usize).saturating_sub(input.journal.underway.len()),
         spent: HashMap::new(),
-        halted: halted(input.journal, input.rules, input.now),
+        halted: halted(input.journal, input.rules, input.now, input.instant),
     };
     let mut plan = Plan::default();
     for (key, follower, node) in &candidates {
@@ -153,8 +153,8 @@ pub fn plan(input: &Input<'_>) -> Plan {
 }
 
 /// The breaker: so many replacements that should have been Ready by now that nothing further is moved.
-pub(super) fn halted(journal: &Journal, rules: Rules, now: Timestamp) -> Option<Gate> {
-    let failed = journal.overdue(rules.replacement_timeout, now);
+pub(super) fn halted(journal: &Journal, rules: Rules, now: Timestamp, instant: Instant) -> Option<Gate> {
+    let failed = journal.overdue(rules.replacement_timeout, now, instant);
     (failed >= rules.halt_after_failures as usize).then_some(Gate::Halted { failed })
 }
 

@@ -178,7 +178,7 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
         bearing: bearing.iter().map(|node| node.name.clone()).collect(),
         ..Emptying::default()
     };
-    let halted = halted(input.journal, input.rules, input.now);
+    let halted = halted(input.journal, input.rules, input.now, input.instant);
     if let Some(gate) = input.gate.or(halted.as_ref()) {
         emptying.withdraw = !matches!(gate, Gate::LabelsPending { .. } | Gate::Stale(_));
         emptying.waits = Some(Waits::Gate(gate.clone()));

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -20,6 +21,13 @@ pub(crate) const LABEL: &str = "switchover";
 
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).unwrap()
+}
+
+/// The same second as [`at`], by the clock that never jumps; from -1000 on.
+pub(crate) fn instant(second: i64) -> Instant {
+    static ZERO: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(1000));
+    let distance = Duration::from_secs(second.unsigned_abs());
+    if second < 0 { *ZERO - distance } else { *ZERO + distance }
 }
 
 pub(crate) fn selector(key: &str, value: &str) -> Selector {

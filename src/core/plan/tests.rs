@@ -1,7 +1,7 @@
 use super::*;
 use crate::core::{
     journal::Underway,
-    testing::{LABEL, World, at, node, pod},
+    testing::{LABEL, World, at, instant, node, pod},
     tier::NodeTier,
 };
 use proptest::prelude::*;
@@ -38,7 +38,7 @@ impl From<World> for Case {
             journal: Journal::default(),
             backoff: BTreeMap::new(),
             missed: MissedRestarts::default(),
-            now: Instant::now(),
+            now: instant(100),
         }
     }
 }
@@ -93,6 +93,7 @@ fn underway(workload: &str, started: i64) -> Underway {
         from: "b1".into(),
         from_tier: Tier::Far,
         started: at(started),
+        since: instant(started),
         pods: 1,
     }
 }
@@ -220,7 +221,7 @@ fn a_restart_moves_the_whole_workload_once() {
 
 #[test]
 fn a_restart_that_admission_missed_is_done_again_after_a_pause_and_not_for_ever() {
-    let began = Instant::now();
+    let began = instant(100);
     let restarted = |mark: &str, drawn: bool| {
         let mut world = two_far().workload("Deployment/web", 2).under("ReplicaSet/web", "web");
         let web = world.workloads.get_mut("Deployment/web").unwrap();
@@ -329,7 +330,7 @@ fn another_database_is_not_left_farther_behind() {
         restart_series: "default/2",
         missed: &MissedRestarts::default(),
         now: at(0),
-        instant: Instant::now(),
+        instant: instant(0),
     });
     assert_eq!(plan.held[0].reason.name(), "NoRoom");
 }

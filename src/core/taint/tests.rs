@@ -5,7 +5,7 @@ use crate::core::{
     journal::{Action, Underway},
     plan::{self, plan},
     restart::MissedRestarts,
-    testing::{LABEL as KEY, World, at, node, pod},
+    testing::{LABEL as KEY, World, at, instant, node, pod},
     workload::Toleration,
 };
 use proptest::prelude::*;
@@ -43,7 +43,7 @@ impl Case {
 
     fn emptying(&self) -> Emptying {
         let (snapshot, tiers) = (self.world.snapshot(), &self.world.tiers);
-        let (gate, journal, now, instant) = (self.gate.as_ref(), &self.journal, at(1000), std::time::Instant::now());
+        let (gate, journal, now, instant) = (self.gate.as_ref(), &self.journal, at(1000), instant(1000));
         let followers: Vec<plan::Follower<'_>> = self
             .world
             .pods
@@ -120,6 +120,7 @@ fn underway(from: &str, started: i64) -> Journal {
         from: from.into(),
         from_tier: Tier::Far,
         started: at(started),
+        since: instant(started),
         pods: 1,
     };
     Journal { underway: vec![underway], ..Journal::default() }

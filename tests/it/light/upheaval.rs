@@ -5,10 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use jiff::SignedDuration;
 use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
-use kube::{Api, ResourceExt};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
 use lab::{control_plane::Component, light::READY_DELAY};
 use serde_json::{Value, json};
-use switchover::api::keys;
+use switchover::api::{database_cluster::MovingStatus, keys};
 use tokio::task::block_in_place;
 
 use super::support::{
@@ -105,6 +108,31 @@ fn both_controllers_die_in_the_middle_of_a_movement() {
         stage.ends_well(scene).await?;
         assert_eq!(stage.witness.seen().evicted.len(), 4, "each pod once");
         Ok(())
+    });
+}
+
+#[test]
+fn a_leader_whose_clock_is_ahead_does_not_take_what_it_finds_for_failures() {
+    upheaval("ahead", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({"movement": {"haltAfterFailures": 1}})).await?;
+        scene.workload(&namespace, "web").says(READY_DELAY, "15s").deployment(2).await?;
+        patroni.switchover("pg3", 2);
+        let moving = until("a pod to be on the move", async || {
+            let moving = scene.status().await?.moving;
+            Ok((!moving.is_empty()).then_some(moving))
+        })
+        .await?;
+        CONTROLLERS.iter().try_for_each(|controller| scene.world.kill_role(controller))?;
+        // As a clock sees it that is an hour ahead.
+        let hour = SignedDuration::from_hours(1);
+        let earlier = moving.into_iter().map(|it| MovingStatus { started_at: it.started_at.map(|at| at - hour), ..it });
+        let status = json!({"status": {"held": [], "moving": earlier.collect::<Vec<_>>()}});
+        scene.databases().patch_status(scene.name, &PatchParams::default(), &Patch::Merge(status)).await?;
+
+        block_in_place(|| scene.world.restore())?;
+        let waits = "web: OneAtATime: another pod of its workload is on the move".to_owned();
+        eventually("the next leader's word", vec![waits], async || scene.held(&namespace).await).await?;
+        eventually("every pod near pg3", "2 in dc3".to_owned(), async || scene.zones(&namespace).await).await
     });
 }
 
