@@ -77,7 +77,7 @@ pub struct Input<'a> {
     /// What the movement does now, and what it leaves where it is.
     pub plan: &'a Plan,
     pub journal: &'a Journal,
-    /// Nodes that the API server refused to change a moment ago, and why.
+    /// Nodes that could not be changed a moment ago, and why.
     pub refused: &'a BTreeMap<String, String>,
     pub now: Timestamp,
     /// The same moment by the clock that never jumps.
@@ -106,7 +106,7 @@ pub enum Waits {
     Gate(Gate),
     /// No closely node takes pods.
     Nowhere,
-    /// The API server refused a moment ago.
+    /// It could not be changed a moment ago.
     Refused { node: String, why: String },
     /// One node after the other.
     Leaving { node: String },
@@ -142,7 +142,7 @@ impl fmt::Display for Waits {
             Self::Gate(gate) => gate.fmt(f),
             Self::Nowhere => f.write_str("no closely node takes pods"),
             Self::Refused { node, why } => {
-                write!(f, "{node} waits: the API server refused its taint a moment ago: {why}")
+                write!(f, "{node} waits: it could not be changed a moment ago: {why}")
             }
             Self::Leaving { node } => write!(f, "pods are still leaving {node}"),
             Self::Moving { node } => write!(f, "{node}: its pods are being moved within their budgets first"),

@@ -182,7 +182,7 @@ fn a_node_that_refuses_the_taint_holds_up_no_other() {
     };
     assert_eq!(refusing(&["b1"]).told(), "b2 next; Refused");
     let waits = refusing(&["b1", "b2"]).emptying().waits.map(|waits| waits.to_string());
-    assert_eq!(waits.as_deref(), Some("b1 waits: the API server refused its taint a moment ago: hands off"));
+    assert_eq!(waits.as_deref(), Some("b1 waits: it could not be changed a moment ago: hands off"));
 }
 
 #[test]
