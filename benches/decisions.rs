@@ -21,6 +21,7 @@ use switchover::{
         keys,
         plan::{Follower, Input, Rules, plan},
         primary::{Answer, Belief, MemberBody, Observation, PrimaryTracker},
+        restart::MissedRestarts,
         tier::{NodeTier, Tier, TierMap},
         workload::{self, Owner, Phase, Pod, Resources, Snapshot, Workload},
     },
@@ -118,6 +119,7 @@ fn planning(criterion: &mut Criterion) {
     let node = |n: usize| workload::Node {
         name: format!("n{n}"),
         uid: format!("uid-n{n}"),
+        labels: tiers[n % 3].label().map(|label| ("switchover".to_owned(), label.to_owned())).into_iter().collect(),
         managed: true,
         ready: true,
         pods: 110,
@@ -166,6 +168,7 @@ fn planning(criterion: &mut Criterion) {
             namespaces: &namespaces,
         },
         tiers: &tiers,
+        node_label: "switchover",
         followers: &followers,
         rules: Rules {
             settle: Duration::from_secs(30),
@@ -178,7 +181,8 @@ fn planning(criterion: &mut Criterion) {
         gate: None,
         journal: &Journal::default(),
         backoff: &BTreeMap::new(),
-        restart_mark: "default/2",
+        restart_series: "default/2",
+        missed: &MissedRestarts::default(),
         now: at,
         instant: Instant::now(),
     };

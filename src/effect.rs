@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, keys},
-    core::{journal::Action, plan::Move, taint::TaintEffect, tier::Tier},
+    core::{journal::Action, plan::Move, restart, taint::TaintEffect, tier::Tier},
 };
 
 /// Time allowed for one call.
@@ -173,10 +173,10 @@ impl Evicted {
 ///
 /// # Errors
 /// No answer: then nobody knows whether it was carried out, and the next look at the cluster tells.
-pub async fn carry_out(client: &Client, move_: &Move, restart_mark: &str) -> Result<Evicted, EffectError> {
+pub async fn carry_out(client: &Client, move_: &Move, restart_series: &str) -> Result<Evicted, EffectError> {
     match move_.action {
         Action::Evict => evict(client, move_).await,
-        Action::Restart => restart(client, move_, restart_mark).await,
+        Action::Restart => restart(client, move_, &restart::mark(restart_series, move_.time)).await,
     }
 }
 

@@ -250,8 +250,10 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
             }
         }
     }
-    if let Some(unseen) = condition(status, "WitnessSeen").filter(|condition| condition.status == "False") {
-        writeln!(out, "  {}: {}", unseen.type_, unseen.message)?;
+    for type_ in ["WitnessSeen", "LabelsAccepted"] {
+        if let Some(bad) = condition(status, type_).filter(|condition| condition.status == "False") {
+            writeln!(out, "  {}: {}", bad.type_, bad.message)?;
+        }
     }
     let tiers = &status.tiers;
     writeln!(

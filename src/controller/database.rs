@@ -15,17 +15,17 @@ use std::{
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use self::labelling::Labelling;
+use self::labelling::{Labelling, Refusals};
 use super::{Shared, labels, movement, nodes::StillRight, report};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::Discovery},
     core::{
-        backoff::Backoffs,
         held::Gate,
         journal::{Journal, Outcome},
         overwrite::{Overwrites, Overwritten},
         plan::Plan,
         primary::PrimaryView,
+        restart::{self, MissedRestarts},
         taint::Emptying,
         tier::TierMap,
     },
@@ -136,7 +136,7 @@ struct Task {
     /// What others did to them, to be told of.
     overwritten: Vec<Overwritten>,
     /// Nodes whose label could not be written, and why.
-    refused: Backoffs<String>,
+    refused: Refusals,
     /// The primary has changed and not every node has its new label yet.
     relabelling: bool,
     /// The primary has changed and not every node's new label was tried yet.
@@ -145,6 +145,7 @@ struct Task {
     busy: bool,
     journal: Journal,
     backoffs: movement::Backoffs,
+    missed: MissedRestarts,
     /// Since when there has been nothing to move.
     quiet_since: Option<Instant>,
     /// Moves have ended since the movement was last called over.
@@ -179,8 +180,8 @@ impl Task {
         let unlabelled = status.failovers.first().filter(|failover| failover.labelled_at.is_none());
         let (relabelling, at_once) = (unlabelled.is_some(), unlabelled.is_some_and(|failover| failover.from.is_some()));
         Self {
-            journal: report::restored_journal(&status),
-            refused: Backoffs::default(),
+            journal: report::restored_journal(&status, Instant::now()),
+            refused: Refusals::default(),
             relabelling,
             at_once,
             credit: held_since.and_then(|held| Duration::try_from(held).ok()),
@@ -195,6 +196,7 @@ impl Task {
             overwritten: Vec::new(),
             busy: true,
             backoffs: movement::Backoffs::default(),
+            missed: MissedRestarts::default(),
             quiet_since: None,
             ended_some: false,
             last_state: None,
@@ -237,7 +239,7 @@ impl Task {
         self.note_progress(&decided, now, wall);
 
         for move_ in &decided.plan.moves {
-            self.journal.underway.push(movement::entry(move_, wall));
+            self.journal.underway.push(movement::entry(move_, wall, now));
         }
         self.busy = !decided.labelling.changes.is_empty() || !self.journal.underway.is_empty() || self.at_once;
         let gate = decided.gate.as_ref();
@@ -250,6 +252,7 @@ impl Task {
             plan: &decided.plan,
             journal: &self.journal,
             gate,
+            refusing: found.view.known().map(|_| decided.labelling.refusing()),
             emptying: decided.emptying.as_ref(),
         };
         report::update(&mut self.status, &facts, wall);
@@ -304,9 +307,9 @@ impl Task {
 
     async fn carry_out(&mut self, plan: Plan, view: &PrimaryView) {
         let still_right = self.still_right(view);
-        let mark = restart_mark(&self.name, view.epoch);
+        let series = restart::series(&self.name, view.epoch);
         let (journal, backoffs) = (&mut self.journal, &mut self.backoffs);
-        movement::carry_out(&self.shared, &self.name, plan.moves, journal, backoffs, &mark, still_right).await;
+        movement::carry_out(&self.shared, &self.name, plan.moves, journal, backoffs, &series, still_right).await;
     }
 
     /// Everything that is decided, from one consistent picture.
@@ -335,13 +338,13 @@ impl Task {
             labelling = self.look_at_labels(&tables, &object, &waiting, now);
         }
         let gate = self.gate(&object, &found.view, &labelling, now, wall);
-        let mark = restart_mark(&self.name, found.view.epoch);
+        let series = restart::series(&self.name, found.view.epoch);
         let view = movement::View {
             object: &object,
             tables: &tables,
             tiers: &self.tiers,
             gate: gate.as_ref(),
-            restart_mark: &mark,
+            restart_series: &series,
             now,
             wall,
         };
@@ -349,9 +352,10 @@ impl Task {
         let others = movement::other_tiers(&tables, &followed);
         let followers = movement::followers(&followed, &others);
         let rtt_us = movement::median_rtt_us(&followers, &self.tiers);
-        let (outcomes, plan) = movement::next_wave(&view, &followers, &mut self.journal, &mut self.backoffs);
+        let (outcomes, plan) =
+            movement::next_wave(&view, &followers, &mut self.journal, &mut self.backoffs, &mut self.missed);
         drop(followers);
-        let emptying = emptying::decide(&view, &plan, &self.journal);
+        let emptying = emptying::decide(&view, &plan, &self.journal, &waiting);
         if let Some(emptying) = emptying.as_ref().filter(|emptying| emptying.withdraw) {
             emptying::withdraw(emptying, &mut labelling.changes);
             labelling.changes.retain(|node, _| !waiting.contains_key(node));
@@ -381,9 +385,4 @@ impl Task {
             }
         }
     }
-}
-
-/// Marks what was restarted for one change of primary.
-fn restart_mark(database: &str, epoch: u64) -> String {
-    format!("{database}/{epoch}")
 }

@@ -51,7 +51,7 @@ pub(super) fn evaluate(
     let key = object.node_label();
     let stale_after = object.spec.tiers.stale_after.0;
     let rtt = |node: &str| primary.and_then(|host| fresh_rtt_us(tables, node, host, stale_after, now));
-    let label = |node: &Node| Tier::from_label(node.labels.get(&key).map(String::as_str));
+    let label = |node: &Node| node.labelled(&key);
     let (managed, left_alone): (Vec<&Node>, Vec<&Node>) = tables.nodes.values().partition(|node| node.managed);
     let measured = managed
         .into_iter()
@@ -122,6 +122,7 @@ pub(super) fn change(seen: &Seen<'_>) -> Option<NodeChange> {
 }
 
 /// Why a change could not be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub why: String,
     /// The API server said so, rather than nothing; and not because somebody else wrote at the same moment.
@@ -129,7 +130,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    fn of(error: &EffectError) -> Self {
+    pub fn of(error: &EffectError) -> Self {
         let answered = matches!(error, EffectError::Api(kube::Error::Api(status)) if status.code != 409);
         Self { why: error.to_string().chars().take(LONGEST_REFUSAL).collect(), answered }
     }

@@ -12,12 +12,12 @@ use crate::{
     api::DatabaseCluster,
     core::{
         backoff::{self, Pause},
-        census::WorkloadKey,
         follow::{Follow, MoveMode},
         held::{Gate, HeldReason},
         journal::{Action, End, Journal, Outcome, Underway},
         plan::{Follower, Input, Move, Plan, Rules, plan},
-        tier::{NodeTier, Tier, TierMap},
+        restart::{MISSED, MissedRestarts},
+        tier::{NodeTier, TierMap},
         workload::{Node, Pod},
     },
     effect::{self, Evicted, Notice, reference},
@@ -27,9 +27,6 @@ use crate::{
 
 /// A refused eviction is tried again after this long; each further refusal doubles it.
 const REFUSED: Pause = Pause { first: Duration::from_secs(2), longest: Duration::from_secs(60) };
-/// A workload whose replacement admission missed is tried again after this long, so that it is moved soon after the
-/// webhook is back, and rarely while it isn't.
-const MISSED: Pause = Pause { first: Duration::from_secs(15), longest: Duration::from_secs(1800) };
 
 /// Pods that the API server refused to evict and workloads whose replacement admission missed, by UID.
 pub(super) type Backoffs = backoff::Backoffs<HeldReason>;
@@ -50,7 +47,7 @@ pub(super) struct View<'a> {
     pub tables: &'a Tables,
     pub tiers: &'a TierMap,
     pub gate: Option<&'a Gate>,
-    pub restart_mark: &'a str,
+    pub restart_series: &'a str,
     pub now: Instant,
     pub wall: Timestamp,
 }
@@ -107,10 +104,7 @@ pub(super) fn other_tiers<'a>(tables: &'a Tables, followed: &[Followed<'a>]) -> 
         };
         maps.entry(*other).or_insert_with(|| {
             let key = object.node_label();
-            let tier = |node: &Node| {
-                let tier = Tier::from_label(node.labels.get(&key).map(String::as_str));
-                (node.name.clone(), NodeTier::labelled(tier, None))
-            };
+            let tier = |node: &Node| (node.name.clone(), NodeTier::labelled(node.labelled(&key), None));
             TierMap { nodes: tables.nodes.values().map(tier).collect(), ..TierMap::default() }
         });
     }
@@ -144,20 +138,25 @@ pub(super) fn next_wave(
     followers: &[Follower<'_>],
     journal: &mut Journal,
     backoffs: &mut Backoffs,
+    missed: &mut MissedRestarts,
 ) -> (Vec<Outcome>, Plan) {
     let snapshot = view.tables.snapshot();
-    let outcomes = journal.settle(snapshot, view.tiers, &view.object.node_label(), view.wall);
+    let node_label = &view.object.node_label();
+    let outcomes = journal.settle(snapshot, view.tiers, node_label, view.wall);
     learn(backoffs, &outcomes, view.now);
+    missed.look(snapshot, followers, view.restart_series, node_label, view.now);
     let backoff = backoffs.current(view.now);
     let plan = plan(&Input {
         snapshot,
         tiers: view.tiers,
+        node_label,
         followers,
         rules: rules(view.object),
         gate: view.gate,
         journal,
         backoff: &backoff,
-        restart_mark: view.restart_mark,
+        restart_series: view.restart_series,
+        missed,
         now: view.wall,
         instant: view.now,
     });
@@ -165,7 +164,7 @@ pub(super) fn next_wave(
 }
 
 /// The journal's entry of a move that is about to be carried out.
-pub(super) fn entry(move_: &Move, started: Timestamp) -> Underway {
+pub(super) fn entry(move_: &Move, started: Timestamp, since: Instant) -> Underway {
     Underway {
         action: move_.action,
         workload: move_.workload.clone(),
@@ -174,6 +173,7 @@ pub(super) fn entry(move_: &Move, started: Timestamp) -> Underway {
         from: move_.from.clone(),
         from_tier: move_.from_tier,
         started,
+        since,
         pods: move_.pods,
     }
 }
@@ -185,7 +185,7 @@ pub(super) async fn carry_out(
     moves: Vec<Move>,
     journal: &mut Journal,
     backoffs: &mut Backoffs,
-    restart_mark: &str,
+    restart_series: &str,
     still_right: impl Fn() -> bool,
 ) {
     for move_ in moves {
@@ -198,7 +198,7 @@ pub(super) async fn carry_out(
             journal.underway.retain(|underway| underway.uid != move_.uid);
             continue;
         }
-        let answer = effect::carry_out(&shared.client, &move_, restart_mark).await;
+        let answer = effect::carry_out(&shared.client, &move_, restart_series).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -244,17 +244,15 @@ const fn verb(action: Action) -> &'static str {
 /// What a replacement says of itself that admission missed.
 fn what_to_do(underway: &Underway, database: &str, own_namespace: &str) -> String {
     let then = match underway.action {
-        Action::Evict => "its workload is moved again by itself, within half an hour".to_owned(),
+        Action::Evict => "moved again by itself, within half an hour",
         Action::Restart => {
-            let WorkloadKey { namespace, kind, name, .. } = &underway.workload;
-            let kind = kind.to_lowercase();
-            format!("its workload is not restarted again: kubectl -n {namespace} rollout restart {kind}/{name}")
+            "restarted again by itself, within half an hour, unless that was done spec.movement.maxUselessMoves times"
         }
     };
     format!(
         "it was created without affinity in place of {}, so that nothing drew it nearer to the primary of {database}: \
          see whether the webhook is up (kubectl -n {own_namespace} get pods) and whether the API server calls it \
-         (kubectl get mutatingwebhookconfiguration {}); then {then}",
+         (kubectl get mutatingwebhookconfiguration {}); then its workload is {then}",
         underway.pod,
         install::CONFIGURATION
     )
@@ -326,6 +324,7 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::{census::WorkloadKey, tier::Tier};
 
     #[test]
     fn a_pod_that_admission_missed_says_what_to_do() {
@@ -339,6 +338,7 @@ mod tests {
             from: "b1".into(),
             from_tier: Tier::Far,
             started: Timestamp::UNIX_EPOCH,
+            since: Instant::now(),
             pods: 1,
         };
         let told = "it was created without affinity in place of web-1, so that nothing drew it nearer to the primary of \
@@ -346,7 +346,10 @@ mod tests {
                     server calls it (kubectl get mutatingwebhookconfiguration switchover); then its workload is ";
         for (action, then) in [
             (Action::Evict, "moved again by itself, within half an hour"),
-            (Action::Restart, "not restarted again: kubectl -n shop rollout restart deployment/web"),
+            (
+                Action::Restart,
+                "restarted again by itself, within half an hour, unless that was done spec.movement.maxUselessMoves times",
+            ),
         ] {
             assert_eq!(what_to_do(&moved(action), "orders", "switchover-system"), format!("{told}{then}"));
         }

@@ -1,5 +1,7 @@
 //! What the controller knows of one database → the status of its DatabaseCluster.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Client;
@@ -47,6 +49,9 @@ const WITNESS: &str = "WitnessSeen";
 /// The condition of databases whose taint evicts.
 pub(super) const EVICTS: &str = "EvictsByTaint";
 
+/// The condition that names nodes whose label is refused, whether that holds the movement or not.
+const LABELS: &str = "LabelsAccepted";
+
 /// A condition's value, before it is compared with what stood there.
 struct Now {
     type_: &'static str,
@@ -65,6 +70,8 @@ pub(super) struct Facts<'a> {
     pub plan: &'a Plan,
     pub journal: &'a Journal,
     pub gate: Option<&'a Gate>,
+    /// The nodes whose label or taint the API server refuses, in words; none of them if it is empty. `None` if nobody looked.
+    pub refusing: Option<String>,
     pub emptying: Option<&'a Emptying>,
 }
 
@@ -206,8 +213,8 @@ pub(super) fn calm_since(status: &DatabaseClusterStatus) -> Option<Timestamp> {
     Some(since)
 }
 
-/// The journal as the last leader left it.
-pub(super) fn restored_journal(status: &DatabaseClusterStatus) -> Journal {
+/// The journal as the last leader left it. This process waits for its moves from `now` on.
+pub(super) fn restored_journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
     let underway = |moving: &MovingStatus| Underway {
         action: if moving.action == "Restart" { Action::Restart } else { Action::Evict },
         workload: workload_key(&moving.workload),
@@ -216,6 +223,7 @@ pub(super) fn restored_journal(status: &DatabaseClusterStatus) -> Journal {
         from: moving.from.clone(),
         from_tier: Tier::from_label(Some(&moving.from_tier)),
         started: moving.started_at.unwrap_or(Timestamp::UNIX_EPOCH),
+        since: now,
         pods: moving.pods,
     };
     Journal {
@@ -250,6 +258,12 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         reason: if standing.seen { "Heard" } else { "NotHeard" },
         message: standing.why.clone(),
     });
+    let labels = facts.refusing.as_ref().map(|refusing| Now {
+        type_: LABELS,
+        holds: refusing.is_empty(),
+        reason: if refusing.is_empty() { "Accepted" } else { "Refused" },
+        message: if refusing.is_empty() { "no node's label or taint is refused".to_owned() } else { refusing.clone() },
+    });
     let emptying = emptying.map(|emptying| Now {
         type_: EVICTS,
         holds: !emptying.withdraw && !emptying.bearing.is_empty(),
@@ -278,7 +292,7 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         },
         Now { type_: "Moving", holds: moving, reason: moving_reason, message: moving_message },
     ];
-    always.into_iter().chain(credentials).chain(witness).chain(emptying).collect()
+    always.into_iter().chain(labels).chain(credentials).chain(witness).chain(emptying).collect()
 }
 
 /// Sets a condition; the time of its last transition changes only with its status (KEP-1623).

@@ -28,6 +28,14 @@ struct Waiting<Why> {
     why: Why,
 }
 
+impl Pause {
+    /// How long the first, second, … wait is.
+    #[must_use]
+    pub fn nth(self, time: u32) -> Duration {
+        self.first.saturating_mul(2u32.saturating_pow(time.saturating_sub(1))).min(self.longest)
+    }
+}
+
 impl<Why> Default for Backoffs<Why> {
     fn default() -> Self {
         Self { waiting: BTreeMap::new() }
@@ -83,6 +91,7 @@ mod tests {
         backoffs.add("n1", "no", PAUSE, now);
         assert_eq!(backoffs.current(now), [("n1".to_owned(), "no")].into());
         assert!(backoffs.current(now + PAUSE.first).is_empty());
+        assert_eq!([0, 1, 2, 3, 4, 5, 99].map(|time| PAUSE.nth(time).as_secs()), [1, 1, 2, 4, 8, 8, 8]);
         now += FORGOTTEN_AFTER + PAUSE.longest;
         backoffs.current(now);
         backoffs.add("n1", "no", PAUSE, now);

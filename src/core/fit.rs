@@ -24,6 +24,8 @@ pub enum Misfit {
     Spread(String),
     AntiAffinity,
     PodAffinity,
+    /// Its label doesn't say closely, by which the scheduler goes.
+    Label,
     /// A rule that we don't evaluate.
     Unforeseeable(&'static str),
 }
@@ -41,6 +43,7 @@ impl std::fmt::Display for Misfit {
             Self::Spread(key) => write!(f, "topology spread over {key} would be violated"),
             Self::AntiAffinity => f.write_str("pod anti-affinity"),
             Self::PodAffinity => f.write_str("pod affinity"),
+            Self::Label => f.write_str("its label doesn't say closely"),
             Self::Unforeseeable(rule) => write!(f, "{rule}, which can't be foreseen"),
         }
     }

@@ -19,7 +19,8 @@ pub enum Gate {
     Frozen(String),
     /// The new primary has not held for long enough; how long that is may have grown.
     Settling { until: Timestamp, grown: Option<Growth> },
-    /// Not every node has its label yet: there may be nowhere to go. Those that can't be labelled are named with the reason.
+    /// Not every node has its label yet: there may be nowhere to go, or replacements may be drawn to where it isn't near. Those
+    /// among them whose label is refused are named with the reason.
     LabelsPending { nodes: usize, refused: Option<String> },
     /// The picture of the cluster may be old.
     Stale(&'static str),
@@ -71,9 +72,14 @@ impl fmt::Display for Gate {
             Self::Settling { until, grown: Some(grown) } => {
                 write!(f, "the primary must hold until {until:.0}: {grown} (spec.movement.settleWindow, settleMax)")
             }
-            Self::LabelsPending { nodes, refused: None } => write!(f, "{nodes} nodes don't have their new label yet"),
-            Self::LabelsPending { nodes, refused: Some(refused) } => {
-                write!(f, "{nodes} nodes don't have their new label yet; the API server refuses it: {refused}")
+            Self::LabelsPending { nodes, refused } => {
+                match nodes {
+                    0 => f.write_str("not every node has a tier yet")?,
+                    1 => f.write_str("one node doesn't have its new label yet")?,
+                    _ => write!(f, "{nodes} nodes don't have their new label yet")?,
+                }
+                let Some(refused) = refused else { return Ok(()) };
+                write!(f, "; the API server refuses it to nodes that look nearer than they are: {refused}")
             }
             Self::Stale(what) => write!(f, "the picture of {what} may be old: its watch doesn't work at the moment"),
             Self::TooFewReadings => f.write_str("fewer than half of the nodes have a fresh reading"),
@@ -121,8 +127,10 @@ pub enum HeldReason {
     Useless {
         moves: u32,
     },
-    /// Its workload was restarted for this primary before.
-    Restarted,
+    /// Its workload was restarted for this primary before, so many times.
+    Restarted {
+        times: u32,
+    },
     /// Its node has no fresh reading: how far it is from this primary nobody knows.
     NotMeasured,
     /// Its node's tier changed by readings alone, and may change back.
@@ -189,7 +197,7 @@ impl HeldReason {
             Self::SeveralBudgets(_) => "SeveralDisruptionBudgets",
             Self::NoRoom(_) => "NoRoom",
             Self::Useless { .. } => "UselessMoves",
-            Self::Restarted => "RestartedBefore",
+            Self::Restarted { .. } => "RestartedBefore",
             Self::NotMeasured => "NodeNotMeasured",
             Self::TierSettling(_) => "TierSettling",
             Self::Backoff(_) => "Backoff",
@@ -242,12 +250,13 @@ impl fmt::Display for HeldReason {
             }
             Self::NoRoom(summary) => write!(f, "no closely node takes it: {summary}"),
             Self::Useless { moves } => {
-                let times = if *moves == 1 { "once".to_owned() } else { format!("{moves} times") };
-                write!(f, "its workload was moved {times} without reaching a better tier")
+                write!(f, "its workload was moved {} without reaching a better tier", often(*moves))
             }
-            Self::Restarted => f.write_str(
-                "its workload was restarted once for this primary, which brought it no nearer: see whether the webhook is \
+            Self::Restarted { times } => write!(
+                f,
+                "its workload was restarted {} for this primary, which brought it no nearer: see whether the webhook is \
                  up, and restart it yourself",
+                often(*times)
             ),
             Self::NotMeasured => f.write_str("its node has no fresh reading, so nobody knows how far it is"),
             Self::TierSettling(settle) => {
@@ -262,9 +271,27 @@ impl fmt::Display for HeldReason {
     }
 }
 
+fn often(times: u32) -> String {
+    if times == 1 { "once".to_owned() } else { format!("{times} times") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pending_labels_are_counted_and_refusals_named() {
+        let told = |nodes, refused: Option<&str>| {
+            Gate::LabelsPending { nodes, refused: refused.map(str::to_owned) }.to_string()
+        };
+        assert_eq!(told(0, None), "not every node has a tier yet");
+        assert_eq!(told(2, None), "2 nodes don't have their new label yet");
+        assert_eq!(
+            told(1, Some("n1 (closely, should be far): hands off")),
+            "one node doesn't have its new label yet; the API server refuses it to nodes that look nearer than they are: \
+             n1 (closely, should be far): hands off"
+        );
+    }
 
     #[test]
     fn settling_says_when_it_takes_longer_than_usual() {

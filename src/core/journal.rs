@@ -1,6 +1,9 @@
 //! The moves that are under way: when each is over, and how it ended.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
@@ -43,6 +46,8 @@ pub struct Underway {
     pub from: String,
     pub from_tier: Tier,
     pub started: Timestamp,
+    /// Since when this process has waited for it: since it began it, or read of it in the status.
+    pub since: Instant,
     /// Number of pods that this moves.
     pub pods: u32,
 }
@@ -52,6 +57,18 @@ impl Underway {
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
         Duration::try_from(now.duration_since(self.started)).unwrap_or_default()
+    }
+
+    /// Whether its replacement should have been Ready by now, which took longer than `timeout` as this process counts.
+    ///
+    /// What another leader began may be older, but that is for two clocks to say, and one of them may be ahead by more than
+    /// `timeout`: then every move that a new leader finds would be a failure, and all movement halt. So it waits itself. Where
+    /// controllers end again and again before they have waited for long, nothing would ever be overdue; therefore a move is so, too,
+    /// that is older by the clocks than they can be apart. Until then it doesn't go unnoticed either: it keeps its place among
+    /// those that may be on the move.
+    #[must_use]
+    pub fn overdue(&self, timeout: Duration, now: Timestamp, instant: Instant) -> bool {
+        instant.saturating_duration_since(self.since) > timeout || self.age(now) > timeout.saturating_add(CLOCKS_APART)
     }
 }
 
@@ -107,6 +124,9 @@ pub struct Journal {
 /// A move whose pod is still untouched after this long was never carried out.
 const UNTOUCHED: Duration = Duration::from_secs(15);
 
+/// Clocks that are used at all aren't farther apart: one that takes its time zone for another one's is wrong by 14 h.
+const CLOCKS_APART: Duration = Duration::from_secs(24 * 3600);
+
 impl Journal {
     /// Ends the moves that are over and returns how they ended. `node_label` is what draws replacements nearer.
     pub fn settle(
@@ -139,8 +159,8 @@ impl Journal {
 
     /// Number of moves whose replacement should have been Ready by now.
     #[must_use]
-    pub fn overdue(&self, timeout: Duration, now: Timestamp) -> usize {
-        self.underway.iter().filter(|move_| move_.age(now) > timeout).count()
+    pub fn overdue(&self, timeout: Duration, now: Timestamp, instant: Instant) -> usize {
+        self.underway.iter().filter(|move_| move_.overdue(timeout, now, instant)).count()
     }
 }
 

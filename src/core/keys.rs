@@ -13,8 +13,8 @@ pub const WEIGHT: &str = "switchover.dev/weight";
 pub const MOVE: &str = "switchover.dev/move";
 /// Annotation that admission writes: what was injected, and for which database epoch.
 pub const INJECTED: &str = "switchover.dev/injected";
-/// Annotation of a workload's pod template: the database and epoch that it was restarted for. Changing it is what
-/// starts the rollout.
+/// Annotation of a workload's pod template, and so of its pods: the database and epoch that it was restarted for, and which
+/// time that was (`core::restart`). Changing it is what starts the rollout.
 pub const RESTARTED_FOR: &str = "switchover.dev/restarted-for";
 /// Node annotation: `"false"` keeps switchover's hands off the node's label and taint.
 pub const MANAGE: &str = "switchover.dev/manage";

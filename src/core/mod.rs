@@ -3,7 +3,8 @@
 //!
 //! In reading order: who is primary ([`primary`]), how far each node is from it ([`rtt`], [`doubt`], [`tier`]) and what
 //! others did to its label ([`overwrite`]), what a pod asks for ([`follow`]), what admission injects ([`affinity`]), what
-//! the movement does ([`workload`], [`fit`], [`plan`]), and when the webhook's certificates are renewed ([`rotation`]).
+//! the movement does ([`workload`], [`fit`], [`plan`], [`restart`]), and when the webhook's certificates are renewed
+//! ([`rotation`]).
 
 pub mod doubt;
 pub mod keys;
@@ -22,6 +23,7 @@ pub mod fit;
 pub mod held;
 pub mod journal;
 pub mod plan;
+pub mod restart;
 pub mod rotation;
 pub mod selector;
 pub mod settle;

@@ -65,6 +65,13 @@ impl Seen<'_> {
         self.labelled() && self.tainted()
     }
 
+    /// The label promises more than is true: it draws replacements to a node that isn't as near. A node without a label draws
+    /// nobody, and a label that is too modest only means less room.
+    #[must_use]
+    pub fn draws_too_much(&self) -> bool {
+        !self.labelled() && Tier::from_label(self.label) < self.wanted.tier
+    }
+
     /// What was done to it, if it was right.
     fn deeds(&self) -> String {
         let mut deeds = Vec::new();

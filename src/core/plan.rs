@@ -13,6 +13,7 @@ use super::{
     follow::MoveMode,
     held::{Gate, HeldReason},
     journal::{Action, Journal},
+    restart::{self, MissedRestarts},
     tier::{Tier, TierMap},
     workload::{DisruptionBudget, Node, Phase, Pod, Snapshot},
 };
@@ -43,6 +44,8 @@ pub struct Rules {
 pub struct Input<'a> {
     pub snapshot: Snapshot<'a>,
     pub tiers: &'a TierMap,
+    /// The key of the nodes' label: the scheduler goes by that, whatever the tiers are.
+    pub node_label: &'a str,
     pub followers: &'a [Follower<'a>],
     pub rules: Rules,
     /// Why nothing may move, if so.
@@ -50,8 +53,10 @@ pub struct Input<'a> {
     pub journal: &'a Journal,
     /// Pods and workloads (by UID) that must wait for a while, and why.
     pub backoff: &'a BTreeMap<String, HeldReason>,
-    /// What [`super::workload::Workload::restarted_for`] says of workloads that were restarted in this epoch.
-    pub restart_mark: &'a str,
+    /// What the marks of workloads begin with that were restarted in this epoch ([`restart::series`]).
+    pub restart_series: &'a str,
+    /// Restarts that admission missed.
+    pub missed: &'a MissedRestarts,
     pub now: Timestamp,
     /// The same moment by the clock that never jumps.
     pub instant: Instant,
@@ -74,6 +79,8 @@ pub struct Move {
     pub to_rtt_us: Option<u64>,
     /// Number of pods that this moves.
     pub pods: u32,
+    /// Of a restart: which one for this primary it is, from 1 on.
+    pub time: u32,
 }
 
 /// One pod that stays, and why.
@@ -127,7 +134,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         busy: input.journal.underway.iter().map(|m| m.workload.clone()).collect(),
         free_slots: (input.rules.max_concurrent as usize).saturating_sub(input.journal.underway.len()),
         spent: HashMap::new(),
-        halted: halted(input.journal, input.rules, input.now),
+        halted: halted(input.journal, input.rules, input.now, input.instant),
     };
     let mut plan = Plan::default();
     for (key, follower, node) in &candidates {
@@ -146,8 +153,8 @@ pub fn plan(input: &Input<'_>) -> Plan {
 }
 
 /// The breaker: so many replacements that should have been Ready by now that nothing further is moved.
-pub(super) fn halted(journal: &Journal, rules: Rules, now: Timestamp) -> Option<Gate> {
-    let failed = journal.overdue(rules.replacement_timeout, now);
+pub(super) fn halted(journal: &Journal, rules: Rules, now: Timestamp, instant: Instant) -> Option<Gate> {
+    let failed = journal.overdue(rules.replacement_timeout, now, instant);
     (failed >= rules.halt_after_failures as usize).then_some(Gate::Halted { failed })
 }
 
@@ -250,6 +257,7 @@ impl<'a> Planner<'a> {
             return Err(HeldReason::OneAtATime);
         }
         self.workload_ready(key, pod)?;
+        let restarts = self.restarts(key, pod)?;
         let action = if follower.mode == MoveMode::Restart { Action::Restart } else { Action::Evict };
         if let Some(why) = [&pod.uid, &key.uid].into_iter().find_map(|uid| self.input.backoff.get(uid)) {
             return Err(why.clone());
@@ -283,6 +291,7 @@ impl<'a> Planner<'a> {
             from_rtt_us: self.input.tiers.rtt_us(node),
             to_rtt_us: self.input.tiers.rtt_us(&target.name),
             pods: u32::try_from(pods).unwrap_or(u32::MAX),
+            time: restarts + 1,
         })
     }
 
@@ -314,12 +323,23 @@ impl<'a> Planner<'a> {
         if !pod.serves() {
             return Err(HeldReason::NotReady);
         }
-        complete(gathering)?;
-        let restarted = self.input.snapshot.workloads.get(&key.uid).and_then(|w| w.restarted_for.as_deref());
-        if restarted == Some(self.input.restart_mark) {
-            return Err(HeldReason::Restarted);
+        complete(gathering)
+    }
+
+    /// How often the pod's workload was restarted for this primary, if it may be moved all the same: admission missed the pod.
+    /// Each pause is twice the one before, and there are as many restarts as there may be useless moves.
+    fn restarts(&self, key: &WorkloadKey, pod: &Pod) -> Result<u32, HeldReason> {
+        let mark = self.input.snapshot.workloads.get(&key.uid).and_then(|w| w.restarted_for.as_deref());
+        let times = restart::times(mark, self.input.restart_series);
+        if times == 0 {
+            return Ok(0);
         }
-        Ok(())
+        let missed = |gathering| restart::missed(gathering, mark, pod, self.input.node_label);
+        if times >= self.input.rules.max_useless_moves || !self.census.get(key).is_some_and(missed) {
+            return Err(HeldReason::Restarted { times });
+        }
+        let due = self.input.missed.due(&key.uid, times, self.input.instant);
+        if due { Ok(times) } else { Err(HeldReason::AdmissionMissed) }
     }
 
     /// The disruption budget that an eviction of the pod spends, if any covers it.
@@ -348,6 +368,10 @@ impl<'a> Planner<'a> {
         let certain = |node: &str| certain(self.input.tiers, node, self.input.rules, self.input.instant);
         let from_rtt_us = certain(from)?;
         let nearer = |node: &Node| {
+            // It may be refused, or on its way.
+            if node.labelled(self.input.node_label) != Tier::Closely {
+                return Err(Misfit::Label);
+            }
             match certain(&node.name) {
                 Ok(rtt_us) if rtt_us < from_rtt_us => {}
                 Ok(_) => return Err(Misfit::Unforeseeable("it is not nearer")),

@@ -2,7 +2,7 @@
 //! for, and nothing else that any movement keeps to.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     time::Instant,
 };
@@ -77,6 +77,8 @@ pub struct Input<'a> {
     /// What the movement does now, and what it leaves where it is.
     pub plan: &'a Plan,
     pub journal: &'a Journal,
+    /// Nodes that could not be changed a moment ago, and why.
+    pub refused: &'a BTreeMap<String, String>,
     pub now: Timestamp,
     /// The same moment by the clock that never jumps.
     pub instant: Instant,
@@ -104,6 +106,8 @@ pub enum Waits {
     Gate(Gate),
     /// No closely node takes pods.
     Nowhere,
+    /// It could not be changed a moment ago.
+    Refused { node: String, why: String },
     /// One node after the other.
     Leaving { node: String },
     /// That the node is far is not certain enough.
@@ -123,6 +127,7 @@ impl Waits {
         match self {
             Self::Gate(gate) => gate.name(),
             Self::Nowhere => "NoCloselyNode",
+            Self::Refused { .. } => "Refused",
             Self::Leaving { .. } => "OneNodeAtATime",
             Self::Moving { .. } => "MovementFirst",
             Self::Pod { reason, .. } | Self::Tier { reason, .. } => reason.name(),
@@ -136,6 +141,9 @@ impl fmt::Display for Waits {
         match self {
             Self::Gate(gate) => gate.fmt(f),
             Self::Nowhere => f.write_str("no closely node takes pods"),
+            Self::Refused { node, why } => {
+                write!(f, "{node} waits: it could not be changed a moment ago: {why}")
+            }
             Self::Leaving { node } => write!(f, "pods are still leaving {node}"),
             Self::Moving { node } => write!(f, "{node}: its pods are being moved within their budgets first"),
             Self::Tier { node, reason } => write!(f, "{node} waits: {reason}"),
@@ -170,13 +178,16 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
         bearing: bearing.iter().map(|node| node.name.clone()).collect(),
         ..Emptying::default()
     };
-    let halted = halted(input.journal, input.rules, input.now);
+    let halted = halted(input.journal, input.rules, input.now, input.instant);
     if let Some(gate) = input.gate.or(halted.as_ref()) {
         emptying.withdraw = !matches!(gate, Gate::LabelsPending { .. } | Gate::Stale(_));
         emptying.waits = Some(Waits::Gate(gate.clone()));
         return emptying;
     }
-    let takes_pods = |node: &Node| node.has_room_in_principle() && input.tiers.tier(&node.name) == Tier::Closely;
+    let takes_pods = |node: &Node| {
+        let closely = input.tiers.tier(&node.name) == Tier::Closely && node.labelled(input.key) == Tier::Closely;
+        closely && node.has_room_in_principle()
+    };
     if !input.snapshot.nodes().any(takes_pods) {
         emptying.withdraw = true;
         emptying.waits = Some(Waits::Nowhere);
@@ -195,6 +206,11 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
     }
     let census = Census::of(input.snapshot, |_| true);
     for node in bare {
+        if let Some(why) = input.refused.get(&node.name) {
+            let waits = || Waits::Refused { node: node.name.clone(), why: why.clone() };
+            emptying.waits = emptying.waits.or_else(|| Some(waits()));
+            continue;
+        }
         let mut pods = ended.remove(node.name.as_str()).unwrap_or_default();
         pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         match may_be_emptied(input, &census, node, &pods) {

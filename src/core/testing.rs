@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -15,8 +16,18 @@ use super::{
     },
 };
 
+/// The key of the nodes' label.
+pub(crate) const LABEL: &str = "switchover";
+
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).unwrap()
+}
+
+/// The same second as [`at`], by the clock that never jumps; from -1000 on.
+pub(crate) fn instant(second: i64) -> Instant {
+    static ZERO: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(1000));
+    let distance = Duration::from_secs(second.unsigned_abs());
+    if second < 0 { *ZERO - distance } else { *ZERO + distance }
 }
 
 pub(crate) fn selector(key: &str, value: &str) -> Selector {
@@ -117,6 +128,12 @@ pub(crate) fn node(name: &str) -> Node {
 }
 
 impl Node {
+    pub(crate) fn bearing(mut self, label: Option<&str>) -> Self {
+        self.labels.remove(LABEL);
+        self.labels.extend(label.map(|label| (LABEL.to_owned(), label.to_owned())));
+        self
+    }
+
     pub(crate) fn tainted(mut self, key: &str, effect: &str) -> Self {
         self.taints.push(Taint { key: key.into(), value: String::new(), effect: effect.into() });
         self
@@ -135,7 +152,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// `"a1=closely b1=far"`
+    /// `"a1=closely b1=far"`, each with its label.
     pub(crate) fn with_nodes(text: &str) -> Self {
         let mut world = Self::default();
         for word in text.split(' ') {
@@ -147,7 +164,7 @@ impl World {
                 Tier::Far => Some(20_000),
                 Tier::Unknown => None,
             };
-            world.nodes.insert(name.into(), node(name).into());
+            world.nodes.insert(name.into(), node(name).bearing(tier.label()).into());
             world.tiers.nodes.insert(name.into(), NodeTier::labelled(tier, rtt_us));
         }
         world

@@ -7,7 +7,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::selector::{Labels, NodeTerm, Selector};
+use super::{
+    selector::{Labels, NodeTerm, Selector},
+    tier::Tier,
+};
 
 /// Amounts of what pods ask for and nodes offer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,6 +94,12 @@ pub struct Node {
 }
 
 impl Node {
+    /// What its label of this key says.
+    #[must_use]
+    pub fn labelled(&self, key: &str) -> Tier {
+        Tier::from_label(self.labels.get(key).map(String::as_str))
+    }
+
     /// Whether pods can be scheduled here at all.
     #[must_use]
     pub const fn has_room_in_principle(&self) -> bool {
@@ -173,6 +182,8 @@ pub struct Pod {
     /// Why admission leaves the pod alone, if it does: another scheduler, or Windows. Then nothing says where a
     /// replacement would go.
     pub not_injected: Option<String>,
+    /// Its annotation, from the template that it was made of, that says for which epoch its workload was restarted.
+    pub restarted_for: Option<String>,
     /// A volume that ties the pod to its node or may do so: a claim or a host path, named for people.
     pub pinned_by: Option<String>,
 }

@@ -101,6 +101,7 @@ pub fn pod(pod: kube::Pod) -> Pod {
         .or_else(|| windows.then(|| "it is a Windows pod".to_owned()));
     let node_affinity = affinity.node_affinity.unwrap_or_default();
     let pinned_by = spec.volumes.as_deref().unwrap_or_default().iter().find_map(pinned_by);
+    let restarted_for = meta.annotations.as_ref().and_then(|a| a.get(keys::RESTARTED_FOR).cloned());
     Pod {
         wishes: wishes(&meta),
         mirror: meta.annotations.as_ref().is_some_and(|a| a.contains_key("kubernetes.io/config.mirror")),
@@ -146,6 +147,7 @@ pub fn pod(pod: kube::Pod) -> Pod {
         anti_affinity: terms(anti_affinity.required_during_scheduling_ignored_during_execution),
         affinity: terms(pod_affinity.required_during_scheduling_ignored_during_execution),
         not_injected,
+        restarted_for,
         pinned_by,
     }
 }

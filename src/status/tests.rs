@@ -6,6 +6,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time}
 fn a_status_reads_well() {
     let now: Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
     let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+    let stands = |type_: &str, status: &str, message: &str| Condition {
+        type_: type_.into(),
+        status: status.into(),
+        reason: "Done".into(),
+        message: message.into(),
+        last_transition_time: Time(now),
+        observed_generation: None,
+    };
     let report = DatabaseReport {
         name: "default".into(),
         node_label: "switchover".into(),
@@ -16,14 +24,10 @@ fn a_status_reads_well() {
             timeline: Some(3),
             since: at("2026-01-01T00:07:30Z"),
             message: Some("pg2 is the primary.".into()),
-            conditions: vec![Condition {
-                type_: "EvictsByTaint".into(),
-                status: "True".into(),
-                reason: "Done".into(),
-                message: "on 2 of 2 far nodes".into(),
-                last_transition_time: Time(now),
-                observed_generation: None,
-            }],
+            conditions: vec![
+                stands("LabelsAccepted", "False", "n8 (closely, should be far): hands off"),
+                stands("EvictsByTaint", "True", "on 2 of 2 far nodes"),
+            ],
             epoch: 2,
             decision: Some(DecisionStatus {
                 member: "pg2".into(),
@@ -75,6 +79,7 @@ default: deleted, and goes when its labels have gone from the nodes; if no contr
 default: primary pg2 (last known; not confirmed now), timeline 3, for 2m30s
   pg2 is the primary.
   decided by ada 2m31s ago: pg2 is the primary
+  LabelsAccepted: n8 (closely, should be far): hands off
 
   nodes (label switchover): 0 closely, 0 intermediate, 0 far, 0 unknown
   WARNING: spec.taint.evictWithoutBudgets: on 2 of 2 far nodes

@@ -77,7 +77,7 @@ pub struct MovementRules {
     pub halt_after_failures: u32,
 
     /// A workload whose pods were moved this often without reaching a better tier is left alone until the primary
-    /// moves again.
+    /// moves again. So is one that was restarted this often (`move: restart`) while the webhook didn't answer.
     #[schemars(range(min = 1, max = 100))]
     pub max_useless_moves: u32,
 }

@@ -80,7 +80,7 @@ pub struct DatabaseClusterStatus {
     /// Number of nodes whose reading is not believed, listed or not.
     pub ignored_total: u32,
 
-    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, CredentialsCurrent, WitnessSeen, EvictsByTaint.
+    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, LabelsAccepted, CredentialsCurrent, WitnessSeen, EvictsByTaint.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 
@@ -241,7 +241,7 @@ pub struct FailoverStatus {
     #[schemars(schema_with = "optional_date_time")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<Timestamp>,
-    /// When the label of every node was right.
+    /// When the label of every node was right, but for nodes whose label the API server refuses and that hold nothing.
     #[schemars(schema_with = "optional_date_time")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labelled_at: Option<Timestamp>,

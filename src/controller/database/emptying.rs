@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::Task;
 use crate::{
-    controller::{movement, report},
+    controller::{labels::Refusal, movement, report},
     core::{
         journal::Journal,
         plan::Plan,
@@ -16,8 +16,14 @@ use crate::{
 };
 
 /// What becomes of the far nodes now; `None` for a database whose taint doesn't evict.
-pub(super) fn decide(view: &movement::View<'_>, plan: &Plan, journal: &Journal) -> Option<Emptying> {
+pub(super) fn decide(
+    view: &movement::View<'_>,
+    plan: &Plan,
+    journal: &Journal,
+    waiting: &BTreeMap<String, Refusal>,
+) -> Option<Emptying> {
     view.object.spec.taint.filter(|rule| rule.effect() == TaintEffect::NoExecute)?;
+    let refused = waiting.iter().map(|(node, refusal)| (node.clone(), refusal.why.clone())).collect();
     Some(taint::emptying(&taint::Input {
         snapshot: view.tables.snapshot(),
         tiers: view.tiers,
@@ -26,6 +32,7 @@ pub(super) fn decide(view: &movement::View<'_>, plan: &Plan, journal: &Journal) 
         gate: view.gate,
         plan,
         journal,
+        refused: &refused,
         now: view.wall,
         instant: view.now,
     }))
@@ -55,12 +62,13 @@ impl Task {
     }
 
     /// Puts the taint that evicts onto a node, unless what led to that has changed.
-    pub(super) async fn empty(&self, node: &str, key: &str, view: &PrimaryView) {
+    pub(super) async fn empty(&mut self, node: &str, key: &str, view: &PrimaryView) {
         // Asked right before the write: others' writes to the node may come first, and it is read.
         let still_right = Arc::new(self.still_right(view));
         match self.shared.nodes.write(node, key, change(TaintEffect::NoExecute), still_right).await {
             Ok(()) => {
                 tracing::info!(database = self.name, node, taint = key, "emptying a far node: NoExecute");
+                self.refused.end(node);
                 let note = format!("{node}: its pods that don't tolerate {key}=far:NoExecute are deleted");
                 self.notice(true, "EmptyingNode", note);
             }
@@ -72,8 +80,10 @@ impl Task {
                 );
             }
             Err(error) => {
+                let refusal = Refusal::of(&error);
                 let error = &*error as &dyn std::error::Error;
                 tracing::warn!(database = self.name, node, error, "could not taint a far node; will try again");
+                self.note_refusal(node, refusal);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Decided, Task};
+use super::{Decided, Task, labelling::Refusals};
 use crate::{
     api::{
         DatabaseClusterStatus,
@@ -12,7 +12,6 @@ use crate::{
     },
     controller::{movement, report},
     core::{
-        backoff::Backoffs,
         journal::Journal,
         keys,
         primary::{PrimaryState, PrimaryView},
@@ -78,7 +77,7 @@ impl Task {
         self.status.failovers.truncate(MOST_FAILOVERS);
         // The first labels of all wait until the agents are up.
         (self.relabelling, self.at_once) = (true, !first);
-        self.refused = Backoffs::default();
+        self.refused = Refusals::default();
         self.credit = None;
         self.journal = Journal::default();
         self.backoffs = movement::Backoffs::default();
@@ -96,7 +95,8 @@ impl Task {
         if failover.labelled_at.is_none() && !self.relabelling {
             failover.labelled_at = Some(wall);
             let took_ms = failover.confirmed_at.map(|at| wall.duration_since(at).as_millis());
-            tracing::info!(database = self.name, took_ms, "every node has its label");
+            let refusing = decided.labelling.lost.len();
+            tracing::info!(database = self.name, took_ms, refusing, "every node has its label that takes one");
         }
         if failover.rtt_before_us.is_none() && failover.labelled_at.is_some() {
             failover.rtt_before_us = decided.rtt_us;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::testing::{World, at, pod};
+use crate::core::testing::{World, at, instant, pod};
 
 const LABEL: &str = "switchover";
 
@@ -18,6 +18,7 @@ fn journal() -> Journal {
         from: "b1".into(),
         from_tier: Tier::Far,
         started: at(100),
+        since: instant(100),
         pods: 1,
     };
     Journal { underway: vec![underway], ..Journal::default() }
@@ -86,9 +87,26 @@ fn a_restart_ends_when_its_pod_has_been_replaced() {
 }
 
 #[test]
-fn a_leader_whose_clock_is_behind_counts_no_move_as_overdue() {
+fn a_move_is_overdue_when_this_process_has_waited_for_it_for_too_long() {
     let timeout = Duration::from_secs(300);
-    assert_eq!([100, 400, 401, -300].map(|second| journal().overdue(timeout, at(second))), [0, 0, 1, 0]);
+    let day = 24 * 3600;
+    // The last leader began it at 100 s, by its own clock.
+    for (what, read, now, by_our_clock, expected) in [
+        ("begun here, in time", 100, 400, 400, 0),
+        ("begun here, too late", 100, 401, 401, 1),
+        ("our clock jumped", 100, 400, 100 + day, 0),
+        ("read a moment ago", 1000, 1010, 1010, 0),
+        ("read, and waited for", 1000, 1301, 1301, 1),
+        ("read by a leader whose clock is ahead", 1000, 1010, 1010 + day / 2, 0),
+        ("who has waited for it", 1000, 1301, 1301 + day / 2, 1),
+        ("read by a leader whose clock is behind", 1000, 1300, -300, 0),
+        ("who has waited for it, too", 1000, 1301, -299, 1),
+        ("no leader lived for long enough, for a day", 1000, 1010, 401 + day, 1),
+    ] {
+        let mut journal = journal();
+        journal.underway[0].since = instant(read);
+        assert_eq!(journal.overdue(timeout, at(by_our_clock), instant(now)), expected, "{what}");
+    }
     assert_eq!(journal().underway[0].age(at(-300)), Duration::ZERO);
 }
 
@@ -112,5 +130,5 @@ fn an_overdue_move_stays_under_way_and_counts_as_failed() {
     let mut journal = journal();
     let world = world().pod(pod("new").on("a1").owned_by("ReplicaSet/web").unready());
     assert!(journal.settle(world.snapshot(), &world.tiers, LABEL, at(500)).is_empty());
-    assert_eq!(journal.overdue(std::time::Duration::from_secs(300), at(500)), 1);
+    assert_eq!(journal.overdue(Duration::from_secs(300), at(500), instant(500)), 1);
 }

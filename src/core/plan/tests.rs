@@ -1,7 +1,7 @@
 use super::*;
 use crate::core::{
     journal::Underway,
-    testing::{World, at, pod},
+    testing::{LABEL, World, at, instant, node, pod},
     tier::NodeTier,
 };
 use proptest::prelude::*;
@@ -24,6 +24,7 @@ struct Case {
     gate: Option<Gate>,
     journal: Journal,
     backoff: BTreeMap<String, HeldReason>,
+    missed: MissedRestarts,
     now: Instant,
 }
 
@@ -36,24 +37,30 @@ impl From<World> for Case {
             gate: None,
             journal: Journal::default(),
             backoff: BTreeMap::new(),
-            now: Instant::now(),
+            missed: MissedRestarts::default(),
+            now: instant(100),
         }
     }
 }
 
 impl Case {
+    fn followers(&self) -> Vec<Follower<'_>> {
+        self.world.pods.values().map(|pod| Follower { pod, mode: self.mode, others: Vec::new() }).collect()
+    }
+
     fn plan(&self) -> Plan {
-        let followers: Vec<Follower<'_>> =
-            self.world.pods.values().map(|pod| Follower { pod, mode: self.mode, others: Vec::new() }).collect();
+        let followers = self.followers();
         plan(&Input {
             snapshot: self.world.snapshot(),
             tiers: &self.world.tiers,
+            node_label: LABEL,
             followers: &followers,
             rules: self.rules,
             gate: self.gate.as_ref(),
             journal: &self.journal,
             backoff: &self.backoff,
-            restart_mark: "default/2",
+            restart_series: "default/2",
+            missed: &self.missed,
             now: at(100),
             instant: self.now,
         })
@@ -86,6 +93,7 @@ fn underway(workload: &str, started: i64) -> Underway {
         from: "b1".into(),
         from_tier: Tier::Far,
         started: at(started),
+        since: instant(started),
         pods: 1,
     }
 }
@@ -212,6 +220,44 @@ fn a_restart_moves_the_whole_workload_once() {
 }
 
 #[test]
+fn a_restart_that_admission_missed_is_done_again_after_a_pause_and_not_for_ever() {
+    let began = instant(100);
+    let restarted = |mark: &str, drawn: bool| {
+        let mut world = two_far().workload("Deployment/web", 2).under("ReplicaSet/web", "web");
+        let web = world.workloads.get_mut("Deployment/web").unwrap();
+        std::sync::Arc::make_mut(web).restarted_for = Some(mark.into());
+        for pod in world.pods.values_mut().map(std::sync::Arc::make_mut) {
+            pod.restarted_for = Some(mark.into());
+            pod.preferred_keys.extend(drawn.then(|| LABEL.to_owned()));
+        }
+        Case { mode: MoveMode::Restart, now: began, ..world.into() }
+    };
+    let later = |mut case: Case, seconds: u64| {
+        let followers = case.followers();
+        let mut missed = MissedRestarts::default();
+        missed.look(case.world.snapshot(), &followers, "default/2", LABEL, began);
+        drop(followers);
+        (case.missed, case.now) = (missed, began + std::time::Duration::from_secs(seconds));
+        let time = case.plan().moves.first().map(|move_| (move_.action, move_.time, move_.pods));
+        (time, case.told())
+    };
+    let held = |reason: &str| (None, format!("moves: ; held: web-1 {reason}, web-2 {reason}"));
+    let again = (Some((Action::Restart, 2, 2)), "moves: web-1 b1→a1; held: web-2 OneAtATime".to_owned());
+    assert_eq!(later(restarted("default/2", false), 14), held("AdmissionMissed"));
+    assert_eq!(later(restarted("default/2", false), 15), again);
+    assert_eq!(later(restarted("default/2", true), 900), held("RestartedBefore"), "drawn, and still far");
+    assert_eq!(later(restarted("default/2/2", false), 900), held("RestartedBefore"), "maxUselessMoves");
+    let mut patient = restarted("default/2/2", false);
+    patient.rules.max_useless_moves = 3;
+    assert_eq!(later(patient, 29), held("AdmissionMissed"));
+    let mut rolling = restarted("default/2", false);
+    rolling.world = rolling.world.workload("ReplicaSet/web-new", 1).under("ReplicaSet/web-new", "web");
+    assert_eq!(later(rolling, 900), held("Rollout"));
+    let case = Case { missed: MissedRestarts::default(), ..restarted("default/2", false) };
+    assert_eq!(case.told(), held("AdmissionMissed").1, "a new leader");
+}
+
+#[test]
 fn nothing_moves_on_a_tier_that_is_in_doubt() {
     let mut case = Case::from(two_far());
     let (now, settle) = (case.now, RULES.settle);
@@ -249,6 +295,21 @@ fn nothing_moves_on_a_tier_that_is_in_doubt() {
 }
 
 #[test]
+fn room_counts_only_where_the_label_says_closely() {
+    let other = |label| two_far().node(node("a1").bearing(label));
+    for (label, expected) in [
+        (Some("closely"), "moves: web-1 b1→a1; held: web-2 OneAtATime"),
+        (Some("far"), "moves: ; held: web-1 NoRoom, web-2 NoRoom"),
+        (Some("near"), "moves: ; held: web-1 NoRoom, web-2 NoRoom"),
+        (None, "moves: ; held: web-1 NoRoom, web-2 NoRoom"),
+    ] {
+        assert_eq!(Case::from(other(label)).told(), expected, "{label:?}");
+    }
+    let held = Case::from(other(None)).plan().held.remove(0).reason.to_string();
+    assert_eq!(held, "no closely node takes it: 1: its label doesn't say closely");
+}
+
+#[test]
 fn another_database_is_not_left_farther_behind() {
     let world = two_far();
     let mut other = TierMap::default();
@@ -260,14 +321,16 @@ fn another_database_is_not_left_farther_behind() {
     let plan = plan(&Input {
         snapshot: case.world.snapshot(),
         tiers: &case.world.tiers,
+        node_label: LABEL,
         followers: &followers,
         rules: RULES,
         gate: None,
         journal: &Journal::default(),
         backoff: &BTreeMap::new(),
-        restart_mark: "default/2",
+        restart_series: "default/2",
+        missed: &MissedRestarts::default(),
         now: at(0),
-        instant: Instant::now(),
+        instant: instant(0),
     });
     assert_eq!(plan.held[0].reason.name(), "NoRoom");
 }

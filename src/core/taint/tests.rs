@@ -4,12 +4,12 @@ use crate::core::{
     follow::MoveMode,
     journal::{Action, Underway},
     plan::{self, plan},
-    testing::{World, at, node, pod},
+    restart::MissedRestarts,
+    testing::{LABEL as KEY, World, at, instant, node, pod},
     workload::Toleration,
 };
 use proptest::prelude::*;
 
-const KEY: &str = "switchover";
 const RULES: Rules = Rules {
     settle: std::time::Duration::from_secs(30),
     max_concurrent: 10,
@@ -26,11 +26,12 @@ struct Case {
     mode: MoveMode,
     gate: Option<Gate>,
     journal: Journal,
+    refused: BTreeMap<String, String>,
 }
 
 impl From<World> for Case {
     fn from(world: World) -> Self {
-        Self { world, mode: MoveMode::Evict, gate: None, journal: Journal::default() }
+        Self { world, mode: MoveMode::Evict, gate: None, journal: Journal::default(), refused: BTreeMap::new() }
     }
 }
 
@@ -42,7 +43,7 @@ impl Case {
 
     fn emptying(&self) -> Emptying {
         let (snapshot, tiers) = (self.world.snapshot(), &self.world.tiers);
-        let (gate, journal, now, instant) = (self.gate.as_ref(), &self.journal, at(1000), std::time::Instant::now());
+        let (gate, journal, now, instant) = (self.gate.as_ref(), &self.journal, at(1000), instant(1000));
         let followers: Vec<plan::Follower<'_>> = self
             .world
             .pods
@@ -53,16 +54,19 @@ impl Case {
         let plan = plan(&plan::Input {
             snapshot,
             tiers,
+            node_label: KEY,
             followers: &followers,
             rules: RULES,
             gate,
             journal,
-            backoff: &std::collections::BTreeMap::new(),
-            restart_mark: "default/2",
+            backoff: &BTreeMap::new(),
+            restart_series: "default/2",
+            missed: &MissedRestarts::default(),
             now,
             instant,
         });
-        emptying(&Input { snapshot, tiers, key: KEY, rules: RULES, gate, plan: &plan, journal, now, instant })
+        let (key, rules, plan, refused) = (KEY, RULES, &plan, &self.refused);
+        emptying(&Input { snapshot, tiers, key, rules, gate, plan, journal, refused, now, instant })
     }
 
     /// `b1 next`, `b1 withdrawn; Paused`, `b2 next; Never`, …
@@ -116,6 +120,7 @@ fn underway(from: &str, started: i64) -> Journal {
         from: from.into(),
         from_tier: Tier::Far,
         started: at(started),
+        since: instant(started),
         pods: 1,
     };
     Journal { underway: vec![underway], ..Journal::default() }
@@ -154,17 +159,30 @@ fn nothing_is_emptied_without_a_node_to_go_to() {
         node.unschedulable = true;
         node
     };
+    let a1 = || node("a1").bearing(Some("closely"));
     let far_only = || bearing(World::with_nodes("b1=far b2=far c1=intermediate d1=unknown"), "b1");
     for (what, world, expected) in [
         ("no closely node", far_only(), "b1 withdrawn; NoCloselyNode"),
-        ("not Ready", bearing(three(), "b1").node(not_ready(node("a1"))), "b1 withdrawn; NoCloselyNode"),
-        ("cordoned", bearing(three(), "b1").node(cordoned(node("a1"))), "b1 withdrawn; NoCloselyNode"),
+        ("not Ready", bearing(three(), "b1").node(not_ready(a1())), "b1 withdrawn; NoCloselyNode"),
+        ("cordoned", bearing(three(), "b1").node(cordoned(a1())), "b1 withdrawn; NoCloselyNode"),
+        ("labelled far", bearing(three(), "b1").node(node("a1").bearing(Some("far"))), "b1 withdrawn; NoCloselyNode"),
         ("Ready", bearing(three(), "b1"), "b2 next"),
         ("all far nodes bear it", bearing(bearing(three(), "b1"), "b2"), "all bear it"),
         ("nothing is far", World::with_nodes("a1=closely"), "all bear it"),
     ] {
         assert_eq!(Case::from(world).told(), expected, "{what}");
     }
+}
+
+#[test]
+fn a_node_that_refuses_the_taint_holds_up_no_other() {
+    let refusing = |nodes: &[&str]| {
+        let refused = nodes.iter().map(|node| ((*node).to_owned(), "hands off".to_owned())).collect();
+        Case { refused, ..Case::from(three()) }
+    };
+    assert_eq!(refusing(&["b1"]).told(), "b2 next; Refused");
+    let waits = refusing(&["b1", "b2"]).emptying().waits.map(|waits| waits.to_string());
+    assert_eq!(waits.as_deref(), Some("b1 waits: it could not be changed a moment ago: hands off"));
 }
 
 #[test]

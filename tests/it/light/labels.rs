@@ -5,11 +5,6 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
-use kube::{
-    Api,
-    api::{DeleteParams, PostParams},
-};
 use serde_json::{Value, json};
 use switchover::api::keys;
 
@@ -48,59 +43,6 @@ fn a_switchover_relabels_every_node_within_seconds() {
         let change = "state=\"Known\" from=\"pg1\" primary=\"pg2\" epoch=2";
         assert_eq!(lines(&[" INFO the primary has changed", change]), 1, "{logged}");
         Ok(())
-    });
-}
-
-/// Somebody's policy that forbids every change of one node, until it is deleted; in force when this returns.
-async fn forbid_changes(scene: &Scene, short: &str) -> Result<()> {
-    let (name, node) = (scene.name, scene.node(short));
-    let policies = Api::<ValidatingAdmissionPolicy>::all(scene.client.clone());
-    let policy = json!({
-        "metadata": {"name": name},
-        "spec": {
-            "matchConstraints": {"resourceRules": [
-                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["nodes"]},
-            ]},
-            "matchConditions": [{"name": "node", "expression": format!("object.metadata.name == '{node}'")}],
-            "validations": [{"expression": "false", "message": "hands off"}],
-        },
-    });
-    policies.create(&PostParams::default(), &serde_json::from_value(policy)?).await?;
-    let bindings = Api::<ValidatingAdmissionPolicyBinding>::all(scene.client.clone());
-    let binding = json!({"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}});
-    bindings.create(&PostParams::default(), &serde_json::from_value(binding)?).await?;
-    let change = json!({"metadata": {"annotations": {"example.com/changed": Timestamp::now().to_string()}}});
-    until("the policy to be in force", async || Ok(scene.patch_node(short, change.clone()).await.err())).await?;
-    Ok(())
-}
-
-#[test]
-fn a_node_whose_label_is_refused_is_named_and_holds_up_no_other() {
-    scene("refusing", async |scene| {
-        scene.nodes(&[1, 2, 3], 1).await?;
-        let patroni = Patroni::start(scene.name).await?;
-        scene.database(&patroni, json!({"movement": {"settle": "0s"}})).await?;
-        scene.labelled(NEAR_PG1).await?;
-        forbid_changes(scene, "dc3-1").await?;
-
-        patroni.switchover("pg3", 2);
-        scene.labelled("dc1-1=far dc2-1=far dc3-1=far").await?;
-        let named =
-            format!("1 nodes don't have their new label yet; the API server refuses it: {}: ", scene.node("dc3-1"));
-        until("the gate to name the node", async || {
-            let moving = scene.condition(scene.name, "Moving").await?;
-            Ok(moving.filter(|(_, reason, message)| {
-                reason == "LabelsPending" && message.starts_with(&named) && message.ends_with("hands off")
-            }))
-        })
-        .await?;
-        Api::<ValidatingAdmissionPolicyBinding>::all(scene.client.clone())
-            .delete(scene.name, &DeleteParams::default())
-            .await?;
-        Api::<ValidatingAdmissionPolicy>::all(scene.client.clone())
-            .delete(scene.name, &DeleteParams::default())
-            .await?;
-        scene.labelled(NEAR_PG3).await
     });
 }
 

@@ -18,6 +18,7 @@ mod many;
 mod movement;
 mod operator;
 mod programs;
+mod refusals;
 mod removal;
 mod rights;
 mod sql;

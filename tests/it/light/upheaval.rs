@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::SignedDuration;
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
+use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
 use lab::{control_plane::Component, light::READY_DELAY};
 use serde_json::{Value, json};
+use switchover::api::{database_cluster::MovingStatus, keys};
 use tokio::task::block_in_place;
 
 use super::support::{
@@ -108,6 +112,34 @@ fn both_controllers_die_in_the_middle_of_a_movement() {
 }
 
 #[test]
+fn a_leader_whose_clock_is_ahead_does_not_take_what_it_finds_for_failures() {
+    upheaval("ahead", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({"movement": {"haltAfterFailures": 1}})).await?;
+        scene.workload(&namespace, "web").says(READY_DELAY, "30s").deployment(2).await?;
+        patroni.switchover("pg3", 2);
+        let moving = until("a pod to be on the move", async || {
+            let moving = scene.status().await?.moving;
+            Ok((!moving.is_empty()).then_some(moving))
+        })
+        .await?;
+        CONTROLLERS.iter().try_for_each(|controller| scene.world.kill_role(controller))?;
+        // As a clock sees it that is an hour ahead.
+        let hour = SignedDuration::from_hours(1);
+        let earlier = moving.into_iter().map(|it| MovingStatus { started_at: it.started_at.map(|at| at - hour), ..it });
+        let status = json!({"status": {"held": [], "moving": earlier.collect::<Vec<_>>()}});
+        scene.databases().patch_status(scene.name, &PatchParams::default(), &Patch::Merge(status)).await?;
+
+        block_in_place(|| scene.world.restore())?;
+        let waits = "web: OneAtATime: another pod of its workload is on the move".to_owned();
+        eventually("the next leader's word", vec![waits], async || scene.held(&namespace).await).await?;
+        eventually("the move that it found to end well", Some(1), async || {
+            Ok(scene.status().await?.failovers.first().map(|failover| failover.moved))
+        })
+        .await
+    });
+}
+
+#[test]
 fn both_controllers_die_while_the_primary_settles() {
     upheaval("settling", async |scene| {
         let settle = SignedDuration::from_secs(8);
@@ -175,5 +207,42 @@ fn without_the_webhook_pods_start_as_they_are_and_are_brought_nearer_later() {
 
         block_in_place(|| scene.world.restore())?;
         eventually("every pod near the primary", "4 in dc1".to_owned(), async || scene.zones(&namespace).await).await
+    });
+}
+
+#[test]
+fn a_restart_that_the_webhook_missed_is_done_once_more_also_by_the_next_leader() {
+    upheaval("restart-again", async |scene| {
+        // Most of the room is far from the next primary, so that chance alone brings nobody near.
+        scene.nodes(&[1], 3).await?;
+        scene.nodes(&[3], 1).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({})).await?;
+        scene.labelled("dc1-1=closely dc1-2=closely dc1-3=closely dc3-1=far").await?;
+        let namespace = scene.namespace("shop", Some(scene.name), json!({})).await?;
+        let web = scene.workload(&namespace, "web").says(keys::MOVE, "restart").says(READY_DELAY, "500ms");
+        web.deployment(4).await?;
+        let rollouts = async || {
+            let deployment = Api::<Deployment>::namespaced(scene.client.clone(), &namespace).get("web").await?;
+            let revision = deployment.annotations()["deployment.kubernetes.io/revision"].clone();
+            let template = deployment.spec.and_then(|spec| spec.template.metadata).unwrap_or_default();
+            let mark = template.annotations.unwrap_or_default().remove(keys::RESTARTED_FOR).unwrap_or_default();
+            anyhow::Ok((revision, mark))
+        };
+
+        scene.world.kill_role(WEBHOOK)?;
+        patroni.switchover("pg3", 2);
+        until("the restart to be missed", async || {
+            let held = scene.status().await?.held;
+            Ok(held.iter().any(|held| held.reason == "AdmissionMissed").then_some(()))
+        })
+        .await?;
+        let first = ("2".to_owned(), "restart-again/2".to_owned());
+        assert_eq!(rollouts().await?, first, "nothing more within the pause");
+        scene.world.kill_role(leader(scene).await?)?;
+        block_in_place(|| scene.world.restore())?;
+        eventually("every pod near pg3", "4 in dc3".to_owned(), async || scene.zones(&namespace).await).await?;
+        assert_eq!(rollouts().await?, ("3".to_owned(), "restart-again/2/2".to_owned()), "one more");
+        Ok(())
     });
 }

@@ -98,14 +98,17 @@ pub fn token_key() -> Result<(String, String)> {
 /// Writes a file that only its owner may read.
 pub fn write_private(path: &Path, text: &str) -> Result<()> {
     use std::io::Write;
-    // A file that is there keeps its mode, so it goes first.
-    let _ = fs::remove_file(path);
+    // A file that is there keeps its mode, and somebody may be about to read it: another one takes its place.
+    let mut next = path.as_os_str().to_owned();
+    next.push(".next");
+    let _ = fs::remove_file(&next);
     fs::OpenOptions::new()
         .create_new(true)
         .write(true)
         .mode(0o600)
-        .open(path)
+        .open(&next)
         .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| fs::rename(&next, path))
         .with_context(|| format!("cannot write {}", path.display()))
 }
 

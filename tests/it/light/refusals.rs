@@ -1,0 +1,101 @@
+//! Nodes whose label the API server refuses, as by the admission policy of another team.
+
+use anyhow::Result;
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use kube::{
+    Api,
+    api::{DeleteParams, PostParams},
+};
+use serde_json::json;
+
+use super::support::{Scene, eventually, scene, stays, until, wait::SEVERAL_TICKS};
+
+/// Somebody's policy that forbids every change of one node, until [`allow_changes`]; in force when this returns.
+async fn forbid_changes(scene: &Scene, short: &str) -> Result<()> {
+    let (name, node) = (scene.name, scene.node(short));
+    let policies = Api::<ValidatingAdmissionPolicy>::all(scene.client.clone());
+    let policy = json!({
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["nodes"]},
+            ]},
+            "matchConditions": [{"name": "node", "expression": format!("object.metadata.name == '{node}'")}],
+            "validations": [{"expression": "false", "message": "hands off"}],
+        },
+    });
+    policies.create(&PostParams::default(), &serde_json::from_value(policy)?).await?;
+    let bindings = Api::<ValidatingAdmissionPolicyBinding>::all(scene.client.clone());
+    let binding = json!({"metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]}});
+    bindings.create(&PostParams::default(), &serde_json::from_value(binding)?).await?;
+    let change = json!({"metadata": {"annotations": {"example.com/changed": Timestamp::now().to_string()}}});
+    until("the policy to be in force", async || Ok(scene.patch_node(short, change.clone()).await.err())).await?;
+    Ok(())
+}
+
+async fn allow_changes(scene: &Scene) -> Result<()> {
+    let params = DeleteParams::default();
+    Api::<ValidatingAdmissionPolicyBinding>::all(scene.client.clone()).delete(scene.name, &params).await?;
+    Api::<ValidatingAdmissionPolicy>::all(scene.client.clone()).delete(scene.name, &params).await?;
+    Ok(())
+}
+
+/// Waits for a condition with this status and reason that tells of one node and ends with the policy's message.
+async fn told(scene: &Scene, type_: &str, reason: &str, of: &str) -> Result<()> {
+    until(type_, async || {
+        let condition = scene.condition(scene.name, type_).await?;
+        Ok(condition.filter(|(status, why, message)| {
+            status == "False" && why == reason && message.contains(of) && message.ends_with("hands off")
+        }))
+    })
+    .await?;
+    Ok(())
+}
+
+#[test]
+fn a_near_node_that_refuses_its_label_is_named_and_holds_nobody_up() {
+    scene("refusing", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        scene.workload(&namespace, "web").deployment(2).await?;
+        assert_eq!(scene.zones(&namespace).await?, "2 in dc1", "born near the primary");
+        forbid_changes(scene, "dc3-1").await?;
+
+        patroni.switchover("pg3", 2);
+        scene.labelled("dc1-1=far dc1-2=far dc3-1=far dc3-2=closely").await?;
+        let near = ["web on dc3-2", "web on dc3-2"].map(str::to_owned).to_vec();
+        eventually("every pod near the primary", near, async || scene.places(&namespace).await).await?;
+        let named = format!("{} (far, should be closely): ", scene.node("dc3-1"));
+        told(scene, "LabelsAccepted", "Refused", &named).await?;
+
+        allow_changes(scene).await?;
+        scene.labelled("dc1-1=far dc1-2=far dc3-1=closely dc3-2=closely").await?;
+        scene.condition_becomes(scene.name, "LabelsAccepted", "True").await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_far_node_that_keeps_the_label_of_a_near_one_holds_everything() {
+    scene("still-near", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        scene.workload(&namespace, "web").deployment(2).await?;
+        let before = scene.places(&namespace).await?;
+        forbid_changes(scene, "dc1-1").await?;
+
+        patroni.switchover("pg3", 2);
+        scene.labelled("dc1-1=closely dc1-2=far dc3-1=closely dc3-2=closely").await?;
+        let named = format!(
+            "one node doesn't have its new label yet; the API server refuses it to nodes that look nearer than they are: \
+             {} (closely, should be far): ",
+            scene.node("dc1-1")
+        );
+        told(scene, "Moving", "LabelsPending", &named).await?;
+        told(scene, "LabelsAccepted", "Refused", "(closely, should be far): ").await?;
+        stays("the pods", SEVERAL_TICKS, before, async || scene.places(&namespace).await).await?;
+
+        allow_changes(scene).await?;
+        scene.labelled("dc1-1=far dc1-2=far dc3-1=closely dc3-2=closely").await?;
+        eventually("every pod near the primary", "2 in dc3".to_owned(), async || scene.zones(&namespace).await).await
+    });
+}
