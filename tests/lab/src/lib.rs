@@ -40,6 +40,7 @@ pub mod requirements;
 pub mod reviews;
 pub mod site;
 pub mod supervisor;
+pub mod table;
 pub mod tools;
 pub mod wan;
 

@@ -1,5 +1,8 @@
 //! What the scenes are made of.
 
+pub mod custom;
+pub mod databases;
+pub mod limits;
 pub mod mariadb;
 pub mod objects;
 pub mod patroni;
@@ -11,6 +14,7 @@ pub mod workloads;
 pub mod world;
 
 pub use self::{
+    databases::Database,
     patroni::{Patroni, Says},
     scene::{Scene, scene, upheaval},
     wait::{eventually, stays, until},

@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::Result;
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Node, Secret},
+    scheduling::v1::PriorityClass,
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
@@ -189,7 +192,7 @@ impl Scene {
 
     /// Waits until the labels are exactly these.
     pub async fn labelled(&self, tiers: &str) -> Result<()> {
-        eventually("the labels of the nodes", tiers.to_owned(), async || self.tiers().await).await
+        self.its_database().labelled(tiers).await
     }
 
     /// Patches a node as the administrator.
@@ -220,6 +223,7 @@ impl Scene {
         }
         Api::<Node>::all(self.client.clone()).delete_collection(&delete, &self.own()).await?;
         Api::<NodeLatency>::all(self.client.clone()).delete_collection(&delete, &self.own()).await?;
+        Api::<PriorityClass>::all(self.client.clone()).delete_collection(&delete, &self.own()).await?;
         let gone = until("the databases to go with their labels", async || {
             Ok(self.databases().list(&self.own()).await?.items.is_empty().then_some(()))
         })
