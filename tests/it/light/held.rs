@@ -4,7 +4,7 @@ use anyhow::Result;
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::support::{Witness, eventually, objects::NEAR_PG1, scene, stays, wait::SEVERAL_TICKS, workloads::cpus};
+use super::support::{SEVERAL_TICKS, Witness, eventually, objects::NEAR_PG1, scene, stays, workloads::cpus};
 
 const NEAR_PG3: &str = "dc1-1=far dc1-2=far dc3-1=closely dc3-2=closely";
 

@@ -12,7 +12,7 @@ use lab::light::READY_DELAY;
 use serde_json::json;
 use switchover::api::keys;
 
-use super::support::{Scene, Witness, eventually, scene, stays, until, wait::SEVERAL_TICKS};
+use super::support::{SEVERAL_TICKS, Scene, Witness, eventually, scene, stays, until};
 
 #[test]
 fn pods_of_a_stateful_set_follow_one_at_a_time_under_the_names_that_they_had() {

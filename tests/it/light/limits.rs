@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lab::light::{DELETE_DELAY, READY_DELAY};
 use serde_json::json;
 
-use super::support::{Witness, eventually, scene, stays, wait::SEVERAL_TICKS, workloads::cpus};
+use super::support::{SEVERAL_TICKS, Witness, eventually, scene, stays, workloads::cpus};
 
 #[test]
 fn where_a_quota_is_full_a_replacement_waits_for_its_pod_to_be_gone_and_all_others_for_it() {

@@ -4,9 +4,7 @@ use anyhow::Result;
 use lab::light::READY_DELAY;
 use serde_json::json;
 
-use super::support::{
-    Database, Patroni, Scene, Witness, eventually, objects::NEAR_PG1, scene, stays, wait::SEVERAL_TICKS,
-};
+use super::support::{Database, Patroni, SEVERAL_TICKS, Scene, Witness, eventually, objects::NEAR_PG1, scene, stays};
 
 const NEAR_PG3: &str = "dc1-1=far dc1-2=far dc3-1=closely dc3-2=closely";
 

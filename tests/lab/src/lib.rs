@@ -38,10 +38,12 @@ pub mod process;
 pub mod reactions;
 pub mod requirements;
 pub mod reviews;
+pub mod scripted;
 pub mod site;
 pub mod supervisor;
 pub mod table;
 pub mod tools;
+pub mod wait;
 pub mod wan;
 
 pub use lab::{Lab, Options};

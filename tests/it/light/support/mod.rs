@@ -5,19 +5,18 @@ pub mod databases;
 pub mod limits;
 pub mod mariadb;
 pub mod objects;
-pub mod patroni;
 pub mod postgres;
 pub mod scene;
-pub mod wait;
 pub mod witness;
 pub mod workloads;
 pub mod world;
 
+pub use lab::scripted::{Patroni, Says};
+pub use lab::wait::{SEVERAL_TICKS, eventually, stays, until};
+
 pub use self::{
     databases::Database,
-    patroni::{Patroni, Says},
     scene::{Scene, scene, upheaval},
-    wait::{eventually, stays, until},
     witness::Witness,
     workloads::Workload,
     world::{World, world},

@@ -16,10 +16,11 @@ use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
+use lab::scripted::host;
 use serde_json::{Value, json};
 use switchover::api::{DatabaseCluster, NodeLatency, keys};
 
-use super::{World, eventually, patroni, until, world, world::NAMESPACE};
+use super::{World, eventually, until, world, world::NAMESPACE};
 
 /// One test's own part of the world.
 pub struct Scene {
@@ -122,7 +123,7 @@ impl Scene {
 
     /// The same, with a heartbeat of another time.
     pub async fn measured_at(&self, short: &str, rtts_us: [u32; 3], heartbeat: jiff::Timestamp) -> Result<()> {
-        let hosts = ["pg1", "pg2", "pg3"].map(|member| patroni::host(self.name, member));
+        let hosts = ["pg1", "pg2", "pg3"].map(|member| host(self.name, member));
         let readings: Vec<(&str, u32)> = hosts.iter().map(String::as_str).zip(rtts_us).collect();
         self.reports(short, &readings, heartbeat).await
     }

@@ -19,6 +19,7 @@ use kube::Api;
 use lab::{
     light::LightBed,
     process::{Place, Process},
+    wait::block_until,
 };
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
@@ -201,14 +202,11 @@ impl World {
     }
 
     pub fn wait_for_webhook(&self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(20);
         let address = format!("127.0.0.1:{}", self.webhook_ports[1]);
-        while !ready(&address) {
+        block_until(Duration::from_secs(20), "the webhook to be ready", || {
             self.roles().values_mut().try_for_each(Process::check)?;
-            ensure!(Instant::now() < deadline, "the webhook is not ready after 20 s");
-            thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+            Ok(ready(&address).then_some(()))
+        })
     }
 
     fn log(&self, role: &str) -> PathBuf {
