@@ -3,12 +3,10 @@
 //!
 //! Each database has a task of its own ([`database`]), so that one whose members hang never delays another.
 
-mod certificates;
 mod database;
 mod labels;
 mod metrics;
 mod movement;
-mod nodes;
 mod opt_in;
 mod removal;
 mod report;
@@ -32,12 +30,15 @@ use tokio_util::sync::CancellationToken;
 pub use self::metrics::ControllerMetrics;
 use crate::{
     api::{DatabaseCluster, witness::WitnessRules},
+    certificates::{install::Rotation, keeper},
+    cluster::{
+        Notice, Notices, database_reference,
+        lease::{self, Leadership, LeaseConfig},
+        nodes::NodeWriter,
+    },
     discover,
-    effect::{Notice, Notices, database_reference},
     index::{Database, Index},
-    lease::{self, Leadership, LeaseConfig},
     serve::{self, Probes},
-    tls::install::Rotation,
 };
 
 /// How the controller runs.
@@ -71,7 +72,7 @@ pub(crate) struct Shared {
     pub namespace: String,
     pub index: Index,
     pub leadership: watch::Receiver<Leadership>,
-    pub nodes: nodes::NodeWriter,
+    pub nodes: NodeWriter,
     pub notices: Notices,
     pub metrics: ControllerMetrics,
     pub discovery_metrics: discover::Metrics,
@@ -100,8 +101,8 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     election.spawn(lease::run(config.lease, client.clone(), leadership_sender, election_over.clone()));
 
     if let Some(rotation) = config.certificates {
-        let metrics = certificates::CertificateMetrics::register(&mut registry);
-        let keeper = certificates::Keeper::new(client.clone(), rotation, leadership.clone(), notices.clone(), metrics);
+        let metrics = keeper::CertificateMetrics::register(&mut registry);
+        let keeper = keeper::Keeper::new(client.clone(), rotation, leadership.clone(), notices.clone(), metrics);
         tasks.spawn(keeper.run());
     }
 
@@ -113,7 +114,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     });
 
     let tick = config.tick;
-    let nodes = nodes::NodeWriter::new(client.clone());
+    let nodes = NodeWriter::new(client.clone());
     let shared = Shared { client, namespace, index, leadership, nodes, notices, metrics, discovery_metrics, tick };
     let shared = Arc::new(shared);
     let mut manager = Manager {

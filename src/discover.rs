@@ -246,5 +246,3 @@ fn described(name: String, answer: Answer) -> MemberAnswer {
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tls_tests;

@@ -25,11 +25,11 @@ use tokio::{sync::watch as channel, task::JoinSet};
 
 use crate::{
     api::{DatabaseCluster, NodeLatency, NodeLatencySpec, keys},
+    cluster::watch::{self, Changed, Health, Table},
     core::{
         follow::DatabaseDefaults,
         workload::{DisruptionBudget, Namespace, Node, Pod, Snapshot, Workload},
     },
-    watch::{self, Changed, Health, Table},
 };
 
 pub use convert::{node, pod};

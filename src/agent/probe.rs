@@ -24,7 +24,7 @@ pub use self::{
     echo::{ProbeError, Sockets},
     metrics::ProbeMetrics,
 };
-use crate::core::rtt::{Method, Summary};
+use crate::core::distance::rtt::{Method, Summary};
 
 /// A host name is resolved anew this often …
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);

@@ -17,8 +17,10 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 
-use super::der::validity;
-use crate::core::rotation::{AuthorityId, Validity};
+use crate::{
+    core::rotation::{AuthorityId, Validity},
+    tls::{self, der::validity},
+};
 
 /// A serving certificate and the authority that signed it.
 #[derive(Clone)]
@@ -165,7 +167,7 @@ pub fn signed_by(chain: &[CertificateDer<'_>], authority: &AuthorityId, service:
         let (leaf, intermediates) = chain.split_first()?;
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(authority.0.as_slice())).ok()?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), super::provider()).build().ok()?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), tls::provider()).build().ok()?;
         let inside = u64::try_from(validity(leaf)?.until.as_second() - 1).ok()?;
         let at = UnixTime::since_unix_epoch(Duration::from_secs(inside));
         verifier.verify_server_cert(leaf, intermediates, &server_name(service, namespace)?, &[], at).ok()

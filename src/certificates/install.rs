@@ -28,14 +28,12 @@ use rustls::{
 };
 use serde_json::json;
 
-use super::{
-    certificate::{self, Authority, Made},
-    der,
-};
+use super::authority::{self, Authority, Made};
 use crate::{
     api::keys::{FIELD_MANAGER, SINCE},
+    cluster::plainly,
     core::rotation::{self, AuthorityId, Bundle, Facts, Serving, Step, Why},
-    effect::plainly,
+    tls::{self, der},
 };
 
 /// The Secret that the webhook's pods mount.
@@ -248,12 +246,12 @@ impl<'a> Cluster<'a> {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(data(secret, "tls.crt")?).collect::<Result<_, _>>().ok()?;
         let key = PrivateKeyDer::from_pem_slice(data(secret, "tls.key")?).ok()?;
         let validity = der::validity(chain.first()?)?;
-        CertifiedKey::from_der(chain.clone(), key, &super::provider()).ok()?;
+        CertifiedKey::from_der(chain.clone(), key, &tls::provider()).ok()?;
         let beside = authorities(data(secret, "ca.crt").unwrap_or_default());
         let present = facts.authority.iter().map(|(id, _)| id);
         let trusted = facts.bundle.iter().flat_map(|bundle| &bundle.authorities);
         let mut known = present.chain(&beside).chain(trusted);
-        let signed_by = known.find(|id| certificate::signed_by(&chain, id, service, namespace)).cloned();
+        let signed_by = known.find(|id| authority::signed_by(&chain, id, service, namespace)).cloned();
         Some(Serving { validity, signed_by, since: since(secret.annotations()) })
     }
 
@@ -376,5 +374,4 @@ fn bundle(authorities: &BTreeSet<AuthorityId>) -> String {
 }
 
 #[cfg(test)]
-#[path = "install/tests.rs"]
 mod tests;

@@ -14,11 +14,8 @@ use prometheus_client::{
 };
 use tokio::sync::watch;
 
-use crate::{
-    effect::{Notice, Notices, reference},
-    lease::Leadership,
-    tls::install::{self, Done, InstallError, Rotation, Standing},
-};
+use super::install::{self, Done, InstallError, Rotation, Standing};
+use crate::cluster::{Notice, Notices, lease::Leadership, reference};
 
 /// Somebody may delete a Secret or apply the webhook's configuration anew: seen after this long at the latest. Three
 /// reads; a watch of single objects would save nothing.
@@ -31,7 +28,7 @@ type NoLabel = [(&'static str, &'static str); 0];
 
 /// What is counted and shown, by the leader.
 #[derive(Debug, Clone, Default)]
-pub(super) struct CertificateMetrics {
+pub(crate) struct CertificateMetrics {
     expiry: Family<OneLabel, Gauge<i64, AtomicI64>>,
     /// A family without labels, so that there may be no series.
     trusted: Family<NoLabel, Gauge>,
@@ -86,7 +83,7 @@ impl CertificateMetrics {
 }
 
 /// The task that keeps the certificates.
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     client: Client,
     rotation: Rotation,
     leadership: watch::Receiver<Leadership>,

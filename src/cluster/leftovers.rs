@@ -12,10 +12,10 @@ use kube::{
 use serde::Serialize;
 use serde_json::json;
 
+use super::{EffectError, bounded};
 use crate::{
     api::{DatabaseCluster, keys},
-    core::tier::Tier,
-    effect::{EffectError, bounded},
+    core::distance::tier::Tier,
 };
 
 /// Nodes of one page of a list.

@@ -20,13 +20,12 @@ use crate::{
     admission::View,
     api::DatabaseClusterStatus,
     cli::{ExplainArgs, Output},
-    cluster::{self, ClusterError, DatabaseError},
+    cluster::{self, ClusterError, DatabaseError, plainly},
     core::{
         affinity::{Operation, Pod, Verdict},
+        distance::tier::Tier,
         follow::{Follow, FollowedDatabase},
-        tier::Tier,
     },
-    effect::plainly,
     webhook::Cache,
 };
 pub use manifest::{ManifestError, Template};

@@ -1,38 +1,32 @@
-//! `switchover pause` and `switchover resume`: what only a person may decide.
+//! `switchover resume`: lets the movement go on, or says who is primary when nobody else can.
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::{
-    Api, Client, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
-};
-use serde::Serialize;
-use serde_json::{Value, json};
+use kube::{Api, Client, ResourceExt, api::PostParams};
+use serde_json::json;
 
+use super::pause::{Done, PauseError, patch, set_paused, show};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, decision::Decision, keys},
-    cli::{Output, PauseArgs, ResumeArgs},
-    cluster::{self, ClusterError, DatabaseError},
-    effect::{EffectError, bounded},
+    cli::ResumeArgs,
+    cluster::{self, ClusterError, DatabaseError, bounded},
 };
 
 /// The controller takes a decision up within this time, if one runs and the member answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// As what these commands write.
-const FIELD_MANAGER: &str = "switchover-cli";
 
 /// Why nothing was decided.
 #[derive(Debug, thiserror::Error)]
-pub enum DecideError {
+pub enum ResumeError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    #[error("can't change the DatabaseCluster {name}")]
-    Change { name: String, source: EffectError },
+    #[error(transparent)]
+    Change(#[from] PauseError),
     #[error("{member} is no member of {name}; there are: {members}")]
     NoSuchMember { member: String, name: String, members: String },
     #[error(
@@ -44,46 +38,18 @@ pub enum DecideError {
     Json(#[from] serde_json::Error),
 }
 
-/// What was done.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Done {
-    database: String,
-    paused: bool,
-    /// The decision that was written, if one was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decision: Option<Decision>,
-    /// Whether the controller has taken it up, and the member was confirmed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    taken: Option<bool>,
-    /// In one sentence.
-    message: String,
-}
-
-/// Stops the movement of one database.
-///
-/// # Errors
-/// No cluster, missing rights, or no such database.
-pub async fn pause(args: &PauseArgs) -> Result<(), DecideError> {
-    let client = cluster::client(args.cluster.context.as_deref()).await?;
-    let name = &args.database;
-    set_paused(&client, name, true).await?;
-    let message = format!("{name} is paused: labels and admission go on, and no pod is moved");
-    show(args.output, Done { database: name.clone(), paused: true, decision: None, taken: None, message })
-}
-
 /// Lets the movement go on, or decides who is primary.
 ///
 /// # Errors
 /// No cluster, missing rights, no such database, no such member, or nothing to decide.
-pub async fn resume(args: &ResumeArgs) -> Result<(), DecideError> {
+pub async fn run(args: &ResumeArgs) -> Result<(), ResumeError> {
     let client = cluster::client(args.cluster.context.as_deref()).await?;
     let name = &args.database;
     let Some(member) = &args.primary else {
         set_paused(&client, name, false).await?;
         let message = format!("{name} is not paused any more");
         let done = Done { database: name.clone(), paused: false, decision: None, taken: None, message };
-        return show(args.output, done);
+        return Ok(show(args.output, &done)?);
     };
     let object = read(&client, name).await?;
     let status = object.status.clone().unwrap_or_default();
@@ -102,25 +68,26 @@ pub async fn resume(args: &ResumeArgs) -> Result<(), DecideError> {
         ),
     };
     let (database, paused, taken) = (name.clone(), object.spec.paused, Some(taken.is_ok()));
-    show(args.output, Done { database, paused, decision: Some(decision), taken, message })
+    show(args.output, &Done { database, paused, decision: Some(decision), taken, message })?;
+    Ok(())
 }
 
 /// A decision is for when nobody else can make it.
-fn check(name: &str, member: &str, status: &DatabaseClusterStatus) -> Result<(), DecideError> {
+fn check(name: &str, member: &str, status: &DatabaseClusterStatus) -> Result<(), ResumeError> {
     if !status.members.iter().any(|known| known.name == member) {
         let members: Vec<&str> = status.members.iter().map(|known| known.name.as_str()).collect();
         let members = if members.is_empty() { "none known yet".into() } else { members.join(", ") };
-        return Err(DecideError::NoSuchMember { member: member.into(), name: name.into(), members });
+        return Err(ResumeError::NoSuchMember { member: member.into(), name: name.into(), members });
     }
     let known = status.conditions.iter().any(|it| it.type_ == "PrimaryKnown" && it.status == "True");
     match status.primary.clone().filter(|_| known) {
-        Some(primary) => Err(DecideError::Known { primary, name: name.into() }),
+        Some(primary) => Err(ResumeError::Known { primary, name: name.into() }),
         None => Ok(()),
     }
 }
 
 /// Waits for what becomes of a decision: the epoch that it led to, or what is believed instead.
-async fn wait(client: &Client, decision: &Decision, name: &str) -> Result<Result<u64, String>, DecideError> {
+async fn wait(client: &Client, decision: &Decision, name: &str) -> Result<Result<u64, String>, ResumeError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let object = read(client, name).await?;
@@ -146,35 +113,8 @@ async fn who(client: &Client) -> String {
     user.unwrap_or_else(|| "somebody whom the API server doesn't name".into())
 }
 
-async fn set_paused(client: &Client, name: &str, paused: bool) -> Result<(), DecideError> {
-    cluster::database(client, name).await?;
-    patch(client, name, json!({ "spec": { "paused": paused } })).await
-}
-
-async fn read(client: &Client, name: &str) -> Result<DatabaseCluster, DecideError> {
+async fn read(client: &Client, name: &str) -> Result<DatabaseCluster, ResumeError> {
     Ok(cluster::typed(cluster::database(client, name).await?)?)
-}
-
-async fn patch(client: &Client, name: &str, patch: Value) -> Result<(), DecideError> {
-    let api: Api<DatabaseCluster> = Api::all(client.clone());
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    match bounded(api.patch(name, &params, &Patch::Merge(patch))).await {
-        Ok(_) => Ok(()),
-        Err(source) => Err(DecideError::Change { name: name.into(), source }),
-    }
-}
-
-fn show(output: Output, done: Done) -> Result<(), DecideError> {
-    match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&done)?),
-        Output::Text => {
-            println!("{}", done.message);
-            if done.paused && done.decision.is_some() {
-                println!("It is paused: switchover resume {} lets pods move.", done.database);
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -20,10 +20,8 @@ use serde::Serialize;
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, NodeLatency, database_cluster::FailoverStatus},
     cli::{Output, StatusArgs},
-    cluster::{self, ClusterError, DatabaseError},
-    core::tier::Tier,
-    effect::{bounded, plainly},
-    lease,
+    cluster::{self, ClusterError, DatabaseError, bounded, lease, plainly},
+    core::distance::tier::Tier,
 };
 
 /// Why the status can't be shown.

@@ -12,11 +12,11 @@ use serde::Serialize;
 use crate::{
     api::keys,
     cli::{Output, UninstallArgs},
-    cluster::{self, ClusterError},
-    effect::{EffectError, bounded},
+    cluster::{
+        self, ClusterError, EffectError, bounded, lease,
+        leftovers::{self, Leftover},
+    },
     index::labelled_with,
-    lease,
-    leftovers::{self, Leftover},
 };
 
 /// Why nothing, or not everything, was removed.

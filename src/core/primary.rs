@@ -10,21 +10,13 @@
 //! ```
 
 mod answer;
-#[cfg(test)]
-mod documented;
 mod judge;
 pub mod mysql;
 mod observer;
 pub mod operator;
 pub mod postgres;
 #[cfg(test)]
-mod properties;
-#[cfg(test)]
-mod split_tests;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod timeless;
 mod tracker;
 
 use std::{collections::BTreeSet, fmt, time::Instant};

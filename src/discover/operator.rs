@@ -32,11 +32,11 @@ use super::{
 };
 use crate::{
     api::discovery::OperatorDiscovery,
+    cluster::watch::{self, Health, Table},
     core::primary::{
         Answer, Observation,
         operator::{self, Lock, MemberPod, Named, PatroniObjects},
     },
-    watch::{self, Health, Table},
 };
 
 /// What a watch brought is believed for this long after it began to fail.

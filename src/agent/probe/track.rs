@@ -1,6 +1,6 @@
 //! One host's windows, and which of them speaks.
 
-use crate::core::rtt::{Method, Summary, Window};
+use crate::core::distance::rtt::{Method, Summary, Window};
 
 /// Fewest samples that say something.
 const LEAST_SAMPLES: usize = 3;

@@ -1,7 +1,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::*;
-use crate::tls::testing::Objects;
+use crate::certificates::testing::Objects;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -49,7 +49,7 @@ impl Keeper {
     fn works(&self) -> bool {
         let chain = [CertificateDer::from_pem_slice(self.objects.file(SECRET, "tls.crt").as_bytes()).unwrap()];
         let trusted = authorities(self.objects.bundle().as_bytes());
-        trusted.iter().any(|id| certificate::signed_by(&chain, id, "switchover-webhook", "switchover-system"))
+        trusted.iter().any(|id| authority::signed_by(&chain, id, "switchover-webhook", "switchover-system"))
     }
 }
 
@@ -95,7 +95,7 @@ async fn certificates_are_renewed_by_the_same_authority_and_authorities_one_afte
 
 #[tokio::test]
 async fn a_certificate_whose_authority_was_thrown_away_is_taken_over() {
-    let made = certificate::generate("switchover-webhook", "switchover-system", 365 * DAY).unwrap();
+    let made = authority::generate("switchover-webhook", "switchover-system", 365 * DAY).unwrap();
     let objects = Objects::with_configuration(&made.ca_pem);
     let base64 = |text: &str| STANDARD.encode(text);
     objects.put(SECRET, json!({

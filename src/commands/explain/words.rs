@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Explanation;
 use crate::{
     api::DatabaseClusterStatus,
-    core::{follow::FollowedDatabase, tier::Tier},
+    core::{distance::tier::Tier, follow::FollowedDatabase},
 };
 
 /// What a mode means for the choice of a node.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 use serde::Serialize;
 
 use crate::{
-    core::settle::Rules,
+    core::movement::settle::Rules,
     discover::recording::{Change, Shown},
 };
 

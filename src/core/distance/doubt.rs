@@ -101,7 +101,7 @@ pub fn doubts(nodes: &BTreeMap<String, Measured>) -> BTreeMap<String, Doubt> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::tier::{Thresholds, Tier, TierMap, tiers};
+    use crate::core::distance::tier::{Thresholds, Tier, TierMap, tiers};
     use proptest::prelude::*;
 
     /// `"300 8000 20000"`: readings in microseconds, of nodes 0, 1 and so on.

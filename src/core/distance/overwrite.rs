@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{taint::TaintEffect, tier::Tier};
+use super::tier::Tier;
+use crate::core::movement::taint::TaintEffect;
 
 /// This often a node is put right at once.
 const AT_ONCE: u32 = 3;

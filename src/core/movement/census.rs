@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::workload::{Pod, Snapshot};
+use crate::core::workload::{Pod, Snapshot};
 
 /// A workload as people name it: the Deployment rather than its ReplicaSet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::workload::{Node, Pod, PodTerm, Resources, Snapshot, Spread};
+use crate::core::workload::{Node, Pod, PodTerm, Resources, Snapshot, Spread};
 
 /// Why a pod doesn't fit a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

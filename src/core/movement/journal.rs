@@ -7,9 +7,9 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{
-    census::{Census, Gathering, WorkloadKey},
-    tier::{Tier, TierMap},
+use super::census::{Census, Gathering, WorkloadKey};
+use crate::core::{
+    distance::tier::{Tier, TierMap},
     workload::Snapshot,
 };
 

@@ -10,11 +10,13 @@ use jiff::Timestamp;
 use super::{
     census::{Census, Gathering, WorkloadKey},
     fit::{Misfit, Room},
-    follow::MoveMode,
     held::{Gate, HeldReason},
     journal::{Action, Journal},
     restart::{self, MissedRestarts},
-    tier::{Tier, TierMap},
+};
+use crate::core::{
+    distance::tier::{Tier, TierMap},
+    follow::MoveMode,
     workload::{DisruptionBudget, Node, Phase, Pod, Snapshot},
 };
 

@@ -10,9 +10,11 @@ use std::{
 };
 
 use super::{
-    backoff::Pause,
     census::{Census, Gathering, workload_of},
     plan::Follower,
+};
+use crate::core::{
+    backoff::Pause,
     workload::{Phase, Pod, Snapshot},
 };
 

@@ -17,7 +17,9 @@ use super::{
     held::{Gate, HeldReason},
     journal::Journal,
     plan::{Held, Plan, Rules, at_rest, certain, complete, halted, replaceable},
-    tier::{Tier, TierMap},
+};
+use crate::core::{
+    distance::tier::{Tier, TierMap},
     workload::{Node, Pod, Snapshot, Taint},
 };
 

@@ -10,16 +10,16 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 
-use super::{
+use super::super::{
     testing::{Reply, Server, error_of, follow_with, known, names, places, until},
     *,
 };
 use crate::{
+    certificates::testing::Objects,
     credentials::{
         Credentials, Pace, Sources, TlsParts,
         tests::{secret, sources},
     },
-    tls::testing::Objects,
 };
 
 const HERE: &str = "127.0.0.1:0";
@@ -128,7 +128,7 @@ async fn wrong_tls_ends_in_a_sentence_that_says_what_to_do() {
 
     let now = Timestamp::now();
     let past = now - Duration::from_secs(20 * 86_400);
-    let issuer = crate::tls::certificate::Authority::generate(Duration::from_secs(40 * 86_400), past).unwrap();
+    let issuer = crate::certificates::authority::Authority::generate(Duration::from_secs(40 * 86_400), past).unwrap();
     let made = issuer.issue("127.0.0.1", "x", Duration::from_secs(86_400), past).unwrap();
     let old = pg1(&pki::Identity { certificate: made.certificate_pem, key: made.key_pem }).await;
     let expired = format!("its certificate expired at {}", (past + Duration::from_secs(86_400)).strftime("%Y-%m-%d"));

@@ -2,8 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::core::{
+    distance::tier::Tier,
     follow::{AffinityMode, Weight},
-    tier::Tier,
 };
 
 fn cache(facts_ttl: Duration) -> Cache {
@@ -142,7 +142,7 @@ async fn a_pod_that_comes_right_after_its_namespace_waits_for_the_watch_to_tell_
     cache.apply_database(cluster("default", "1", spec(), status));
     cache.publish();
     let metrics = WebhookMetrics::register(&mut crate::metrics::registry());
-    let (notices, _told) = crate::effect::Notices::channel();
+    let (notices, _told) = crate::cluster::Notices::channel();
     let handler = super::super::Handler::following(&cache, notices, metrics, &super::super::WebhookConfig::default());
     let ask = || {
         let handler = Arc::clone(&handler);

@@ -15,10 +15,8 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{
-    tests::{Server, review},
-    *,
-};
+use super::super::*;
+use super::{Server, review};
 use crate::tls::{Clients, Reload};
 
 /// Signs clients.

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::*;
+use super::super::*;
 use crate::{
     admission::{Outcome, tests as reviews},
     core::{

@@ -24,8 +24,9 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{tests::review, *};
-use crate::tls::{
+use super::super::*;
+use super::review;
+use crate::certificates::{
     install::{self, AUTHORITY_SECRET, Rotation, SECRET},
     testing::Objects,
 };

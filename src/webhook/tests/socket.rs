@@ -17,11 +17,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{tests::Server, *};
+use super::super::*;
+use super::Server;
 use crate::admission::{self, API_VERSION, Failure};
 
 /// As a real API server sent it, so that everything stands in its own order.
-const REVIEW: &str = include_str!("../../tests/fixtures/reviews/deployment.json");
+const REVIEW: &str = include_str!("../../../tests/fixtures/reviews/deployment.json");
 const UID: &str = "00000000-0000-4000-8000-000000000001";
 
 const HTTP: [&[u8]; 2] = [b"http/1.1", b"h2"];

@@ -43,7 +43,7 @@ use crate::{light::LightBed, pki::Authority};
 mod tidy;
 
 const NAMESPACE: &str = "shop";
-const WORKLOADS: &str = include_str!("../../manifests/reviews.yaml");
+const WORKLOADS: &str = include_str!("../manifests/reviews.yaml");
 
 /// Reviews that are recorded besides the creations that the workloads cause: of what is done to their pods afterwards.
 const CHANGES: [&str; 7] = [

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{
+use super::super::{
     Primary,
     laws::{KEYS, VALUES, World},
 };

@@ -1,8 +1,8 @@
 use super::*;
 use crate::core::{
-    journal::Underway,
+    distance::tier::NodeTier,
+    movement::journal::Underway,
     testing::{LABEL, World, at, instant, node, pod},
-    tier::NodeTier,
 };
 use proptest::prelude::*;
 

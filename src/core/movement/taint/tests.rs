@@ -1,10 +1,12 @@
 use super::*;
 use crate::core::{
-    census::WorkloadKey,
     follow::MoveMode,
-    journal::{Action, Underway},
-    plan::{self, plan},
-    restart::MissedRestarts,
+    movement::{
+        census::WorkloadKey,
+        journal::{Action, Underway},
+        plan::{self, plan},
+        restart::MissedRestarts,
+    },
     testing::{LABEL as KEY, World, at, instant, node, pod},
     workload::Toleration,
 };

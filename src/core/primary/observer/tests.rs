@@ -10,8 +10,7 @@ use proptest::prelude::*;
 use super::Sighting;
 use crate::core::primary::{
     Answer, Belief, Observation, PrimaryTracker, PrimaryView,
-    properties::stories,
-    tests::{belief, look, shown},
+    tests::{belief, look, properties::stories, shown},
 };
 
 const MAX_AGE: Duration = Duration::from_secs(5);

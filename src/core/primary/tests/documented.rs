@@ -2,12 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    Belief, FrozenReason, PrimaryState, PrimaryTracker, PrimaryView,
-    tests::{belief, look},
-};
+use super::super::{Belief, FrozenReason, PrimaryState, PrimaryTracker, PrimaryView};
+use super::{belief, look};
 
-const PAGE: &str = include_str!("../../../docs/how-it-decides.md");
+const PAGE: &str = include_str!("../../../../docs/how-it-decides.md");
 
 /// The rows of the table after this heading, cell by cell, without the marks of Markdown.
 fn rows(heading: &str) -> Vec<Vec<String>> {

@@ -7,7 +7,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{Answer, Belief, MemberBody, Observation, PrimaryState, PrimaryTracker};
+use super::super::{Answer, Belief, MemberBody, Observation, PrimaryState, PrimaryTracker};
 
 const MAX_AGE: Duration = Duration::from_secs(5);
 
@@ -40,7 +40,7 @@ fn answers() -> impl Strategy<Value = Answer> {
 }
 
 /// Which of four members answers what, one after the other.
-pub(super) fn stories() -> impl Strategy<Value = Vec<(usize, Answer)>> {
+pub(in crate::core::primary) fn stories() -> impl Strategy<Value = Vec<(usize, Answer)>> {
     prop::collection::vec((0usize..4, answers()), 1..60)
 }
 
@@ -66,7 +66,7 @@ proptest! {
             prop_assert!(view.calm_since.is_none_or(|since| Some(since) >= view.known_since));
 
             // One change of primary is one epoch, and nothing else is.
-            let name = |v: &super::PrimaryView| v.last.as_ref().map(|p| p.name.clone());
+            let name = |v: &super::super::PrimaryView| v.last.as_ref().map(|p| p.name.clone());
             let changed = name(&view) != name(&before);
             prop_assert_eq!(view.epoch, before.epoch + u64::from(changed));
             prop_assert!(!changed || view.known().is_some(), "only a confirmed primary is a new one");

@@ -1,6 +1,6 @@
 //! Tables of what follows when more than one member may be the primary, or none is that should.
 
-use super::tests::{belief, tell};
+use super::{belief, tell};
 
 #[test]
 fn a_primary_that_may_be_writable_has_not_given_way() {

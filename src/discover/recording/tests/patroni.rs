@@ -1,6 +1,6 @@
 //! Recordings of a real Patroni, with what must be believed line by line.
 
-use super::tests::{replay, verdicts};
+use super::{replay, verdicts};
 use crate::core::primary::PrimaryState::Known;
 
 macro_rules! recording {

@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::{
-    Belief, Primary, PrimaryTracker,
-    tests::{NOBODY, look, tell},
-};
+use super::super::{Belief, Primary, PrimaryTracker};
+use super::{NOBODY, look, tell};
 
 fn known(primary: &str) -> Belief {
-    let belief = super::tests::belief(primary, 0);
+    let belief = super::belief(primary, 0);
     Belief { system_identifier: None, ..belief }
 }
 
