@@ -1,7 +1,5 @@
 //! A split brain is decided by a person, and that goes on record.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use kube::{
     ResourceExt,

@@ -19,7 +19,7 @@ use crate::{
     Lab, Options,
     control::PatroniAction,
     demo::Scene,
-    install::{self, Product},
+    install::Product,
     measured::{load_average, machine, median, write_report, write_section},
     patroni::MemberState,
     wait,
