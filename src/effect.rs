@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, keys},
-    core::{journal::Action, plan::Move, restart, taint::TaintEffect, tier::Tier},
+    core::{journal::Action, overwrite::NodeChange, plan::Move, restart, tier::Tier},
 };
 
 /// Time allowed for one call.
@@ -57,16 +57,6 @@ pub(crate) fn plainly(error: &kube::Error) -> String {
 /// A call with its time limit.
 pub(crate) async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, EffectError> {
     Ok(tokio::time::timeout(TIME_LIMIT, call).await.map_err(|_| EffectError::Timeout)??)
-}
-
-/// What is to change on one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NodeChange {
-    pub tier: Tier,
-    /// The taint that the node is to have, if it is far.
-    pub taint: Option<TaintEffect>,
-    /// The node's taints are not as they should be.
-    pub retaint: bool,
 }
 
 /// Gives a node the labels of its tiers, by key: one for each database. Touches nothing else.

@@ -12,6 +12,7 @@
 pub mod core;
 
 pub mod api;
+pub mod evaluate;
 pub mod index;
 pub mod watch;
 

@@ -11,7 +11,7 @@ mod movement;
 mod nodes;
 mod opt_in;
 mod removal;
-mod report;
+mod status_update;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -335,7 +335,7 @@ impl Manager {
                 running.stop.cancel();
                 let _ = running.task.await;
             }
-            report::write_refusal(&shared.client, &name, &why).await;
+            status_update::write_refusal(&shared.client, &name, &why).await;
         });
         told
     }

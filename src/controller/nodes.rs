@@ -11,8 +11,8 @@ use kube::Client;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
-    core::tier::Tier,
-    effect::{self, EffectError, NodeChange},
+    core::{overwrite::NodeChange, tier::Tier},
+    effect::{self, EffectError},
 };
 
 /// Writes that are under way at the same time.

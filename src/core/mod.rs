@@ -4,10 +4,11 @@
 //! In reading order: who is primary ([`primary`]), how far each node is from it ([`rtt`], [`doubt`], [`tier`]) and what
 //! others did to its label ([`overwrite`]), what a pod asks for ([`follow`]), what admission injects ([`affinity`]), what
 //! the movement does ([`workload`], [`fit`], [`plan`], [`restart`]), and when the webhook's certificates are renewed
-//! ([`rotation`]).
+//! ([`rotation`]). [`moment`] is the word for `now`.
 
 pub mod doubt;
 pub mod keys;
+pub mod moment;
 pub mod overwrite;
 pub mod primary;
 pub mod rtt;
@@ -30,4 +31,5 @@ pub mod settle;
 pub mod taint;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod words;
 pub mod workload;
