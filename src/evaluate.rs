@@ -34,8 +34,10 @@ use crate::{
         database_cluster::{FailoverStatus, MemberStatus},
     },
     core::{
-        held::Gate, journal::Outcome, moment::Moment, overwrite::Overwritten, plan::Plan, primary::PrimaryView, restart,
-        taint::Emptying,
+        distance::overwrite::Overwritten,
+        moment::Moment,
+        movement::{held::Gate, journal::Outcome, plan::Plan, restart, taint::Emptying},
+        primary::PrimaryView,
     },
     index::Tables,
 };

@@ -17,8 +17,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     cli::{LogArgs, LogFormat},
+    cluster::plainly,
     core::moment::Moment,
-    effect::plainly,
     tls,
 };
 

@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Shared, status_update};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::Discovery},
+    cluster,
     credentials::{Access, Pace, Standing},
     discover::{self, DiscoveryState, Source, witness::WitnessAddress},
-    effect,
     evaluate::{Facts, Memory, evaluate},
     index::Tables,
     process,
@@ -33,7 +33,8 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
     let Some(source) = source(&name, &object, &shared) else { return };
     let Some(status) = last_status(&shared, &name, &object, &stop).await else { return };
-    let discovery = discover::spawn(name.clone(), source, status_update::restored(&status), shared.discovery_metrics.clone());
+    let discovery =
+        discover::spawn(name.clone(), source, status_update::restored(&status), shared.discovery_metrics.clone());
     tracing::info!(database = name, primary = status.primary, epoch = status.epoch, "following a database");
     let mut changes = shared.index.changes();
     let mut news = discovery.state.clone();
@@ -68,7 +69,7 @@ async fn last_status(
     stop: &CancellationToken,
 ) -> Option<DatabaseClusterStatus> {
     loop {
-        match effect::read_database(&shared.client, name).await {
+        match cluster::read_database(&shared.client, name).await {
             Ok(now) => return (now.metadata.uid == object.metadata.uid).then(|| now.status.unwrap_or_default()),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;

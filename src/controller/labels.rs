@@ -4,15 +4,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt, stream};
 
-use super::{Shared, nodes::StillRight};
+use super::Shared;
 use crate::{
-    core::{overwrite::NodeChange, tier::TierMap},
-    effect::{self, EffectError},
+    cluster::{self, EffectError, nodes::StillRight},
+    core::distance::{overwrite::NodeChange, tier::TierMap},
     evaluate::Refusal,
 };
 
 /// Label changes of one database that wait to be written at the same time. More than are written at once
-/// ([`NodeWriter`](super::nodes::NodeWriter)), so that those of several databases to one node can go together.
+/// ([`NodeWriter`](crate::cluster::nodes::NodeWriter)), so that those of several databases to one node can go together.
 const CONCURRENT: usize = 256;
 /// Characters of a refusal that are shown.
 const LONGEST_REFUSAL: usize = 200;
@@ -48,7 +48,7 @@ pub(super) async fn apply(
 ) -> Vec<(String, Option<Refusal>)> {
     let still_right = &still_right;
     let mut ends = Vec::new();
-    for wave in effect::in_order(changes) {
+    for wave in cluster::in_order(changes) {
         let tries = stream::iter(wave)
             .map(|(node, change)| async move {
                 if !still_right() {

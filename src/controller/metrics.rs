@@ -7,13 +7,14 @@ use prometheus_client::{
 };
 
 use crate::{
+    cluster::Evicted,
     core::{
-        doubt::Doubt,
-        held::Gate,
-        journal::{Action, End},
-        tier::Tier,
+        distance::{doubt::Doubt, tier::Tier},
+        movement::{
+            held::Gate,
+            journal::{Action, End},
+        },
     },
-    effect::Evicted,
     evaluate::{Decided, Memory},
     index::Index,
 };
@@ -175,7 +176,7 @@ impl ControllerMetrics {
         for pod in &plan.held {
             *held.entry(pod.reason.name()).or_default() += 1;
         }
-        for reason in crate::core::held::HeldReason::NAMES {
+        for reason in crate::core::movement::held::HeldReason::NAMES {
             let labels = DatabaseReason { database: database.into(), reason };
             self.held.get_or_create(&labels).set(count(held.get(reason).copied().unwrap_or(0)));
         }
@@ -214,7 +215,7 @@ impl ControllerMetrics {
         for reason in Doubt::NAMES {
             self.ignored.remove(&DatabaseReason { database: database.into(), reason });
         }
-        for reason in crate::core::held::HeldReason::NAMES {
+        for reason in crate::core::movement::held::HeldReason::NAMES {
             self.held.remove(&DatabaseReason { database: database.into(), reason });
         }
         for reason in Gate::NAMES {

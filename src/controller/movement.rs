@@ -6,13 +6,13 @@ use jiff::Timestamp;
 
 use super::{Shared, metrics::UNANSWERED};
 use crate::{
-    core::{
+    certificates::install,
+    cluster::{self, Evicted, Notice, reference},
+    core::movement::{
         journal::{Action, End, Outcome, Underway},
         plan::Move,
     },
-    effect::{self, Evicted, Notice, reference},
     evaluate::Memory,
-    tls::install,
 };
 
 /// Carries out one wave. `still_right` is asked before each move: leadership, epoch, primary and pause, as they are then.
@@ -34,7 +34,7 @@ pub(super) async fn carry_out(
             memory.forget_move(&move_.uid);
             continue;
         }
-        let answer = effect::carry_out(&shared.client, &move_, restart_series).await;
+        let answer = cluster::carry_out(&shared.client, &move_, restart_series).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -159,7 +159,7 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{census::WorkloadKey, tier::Tier};
+    use crate::core::{distance::tier::Tier, movement::census::WorkloadKey};
 
     #[test]
     fn a_pod_that_admission_missed_says_what_to_do() {

@@ -15,16 +15,16 @@ use crate::{
     },
     cluster,
     core::{
-        census::WorkloadKey,
-        doubt::Doubt,
-        journal::{Action, Underway},
+        distance::{doubt::Doubt, tier::Tier},
+        movement::{
+            census::WorkloadKey,
+            journal::{Action, Underway},
+            taint::Waits,
+        },
         primary::{Belief, Primary, PrimaryState, PrimaryView},
-        taint::Waits,
-        tier::Tier,
     },
     credentials::Standing,
     discover::{Member, Restored, witness::WitnessStanding},
-    effect,
     evaluate::{Decided, Memory},
     process::Failure,
 };
@@ -134,7 +134,7 @@ fn ignored(before: &[IgnoredStatus], (node, doubt): (&String, &Doubt), wall: Tim
     })
 }
 
-fn held(held: &crate::core::plan::Held) -> HeldStatus {
+fn held(held: &crate::core::movement::plan::Held) -> HeldStatus {
     HeldStatus {
         pod: format!("{}/{}", held.namespace, held.pod),
         node: held.node.clone(),
@@ -291,7 +291,7 @@ pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) {
         };
         let refusal = Now { type_: "Accepted", holds: false, reason: "NotAccepted", message: why.to_owned() };
         set(&mut status.conditions, refusal, object.metadata.generation, Timestamp::now());
-        Ok(effect::write_status(client, name, &status).await?)
+        Ok(cluster::write_status(client, name, &status).await?)
     };
     if let Err(error) = write().await {
         let error: &dyn std::error::Error = &*error;

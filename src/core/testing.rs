@@ -9,9 +9,9 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    distance::tier::{NodeTier, Tier, TierMap},
     moment::Moment,
     selector::{Expression, NodeTerm, Operator, Selector},
-    tier::{NodeTier, Tier, TierMap},
     workload::{
         DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Snapshot, Spread, Taint, Workload,
     },

@@ -8,9 +8,9 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    distance::tier::Tier,
     follow::Annotations,
     selector::{Labels, NodeTerm, Selector},
-    tier::Tier,
 };
 
 /// Amounts of what pods ask for and nodes offer.

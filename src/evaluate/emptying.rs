@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{Facts, Memory, Refusal, movement};
 use crate::core::{
-    held::Gate,
+    distance::overwrite::NodeChange,
     moment::Moment,
-    overwrite::NodeChange,
-    plan::Plan,
-    taint::{self, Emptying, TaintEffect},
+    movement::{
+        held::Gate,
+        plan::Plan,
+        taint::{self, Emptying, TaintEffect},
+    },
 };
 
 /// What becomes of the far nodes now; `None` for a database whose taint doesn't evict.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Facts, Labelling, Memory};
-use crate::core::{held::Gate, moment::Moment, primary::PrimaryState, words::listed};
+use crate::core::{moment::Moment, movement::held::Gate, primary::PrimaryState, words::listed};
 
 /// The first reason for moving nothing, if there is one.
 pub(super) fn gate(facts: &Facts<'_>, memory: &Memory, labelling: &Labelling, now: Moment) -> Option<Gate> {
@@ -27,9 +27,7 @@ pub(super) fn gate(facts: &Facts<'_>, memory: &Memory, labelling: &Labelling, no
     if memory.tiers.bounds.is_none() {
         return Some(Gate::TooFewReadings);
     }
-    settling(facts, memory, now)
-        .or_else(|| labels_pending(memory, labelling))
-        .or_else(|| halted(facts, memory, now))
+    settling(facts, memory, now).or_else(|| labels_pending(memory, labelling)).or_else(|| halted(facts, memory, now))
 }
 
 /// The primary has not held for long enough.

@@ -10,9 +10,11 @@ use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, Span, database_cluster::TaintRule},
     core::{
         backoff::{Backoffs, Pause},
-        doubt::Doubt,
-        overwrite::{NodeChange, Overwrites, Overwritten, Seen, Wanted},
-        tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
+        distance::{
+            doubt::Doubt,
+            overwrite::{NodeChange, Overwrites, Overwritten, Seen, Wanted},
+            tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
+        },
         words::listed,
         workload::{Node, Taint},
     },

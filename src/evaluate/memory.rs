@@ -16,15 +16,19 @@ use crate::{
     },
     core::{
         backoff::{Backoffs, Pause},
-        census::WorkloadKey,
-        held::{Gate, HeldReason},
-        journal::{Action, Journal, Outcome, Underway},
+        distance::{
+            overwrite::Overwrites,
+            tier::{Tier, TierMap},
+        },
         moment::Moment,
-        overwrite::Overwrites,
-        plan::Plan,
+        movement::{
+            census::WorkloadKey,
+            held::{Gate, HeldReason},
+            journal::{Action, Journal, Outcome, Underway},
+            plan::Plan,
+            restart::MissedRestarts,
+        },
         primary::PrimaryView,
-        restart::MissedRestarts,
-        tier::{Tier, TierMap},
     },
 };
 

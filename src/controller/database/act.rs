@@ -6,10 +6,14 @@ use std::{sync::Arc, time::Instant};
 use super::Task;
 use crate::{
     api::DatabaseCluster,
-    controller::{labels, movement, nodes::StillRight},
-    core::{overwrite::NodeChange, plan::Move, primary::PrimaryView, restart, taint::TaintEffect},
+    cluster::{EffectError, nodes::StillRight},
+    controller::{labels, movement},
+    core::{
+        distance::overwrite::NodeChange,
+        movement::{plan::Move, restart, taint::TaintEffect},
+        primary::PrimaryView,
+    },
     discover,
-    effect::EffectError,
     evaluate::{Decided, Refusal},
 };
 
@@ -48,7 +52,13 @@ impl Task {
 
     /// Writes the labels and taints that are not as they should be, and removes those of earlier keys once all are. `now` is when
     /// that was decided.
-    pub(super) async fn label(&mut self, object: &DatabaseCluster, decided: &Decided, view: &PrimaryView, now: Instant) {
+    pub(super) async fn label(
+        &mut self,
+        object: &DatabaseCluster,
+        decided: &Decided,
+        view: &PrimaryView,
+        now: Instant,
+    ) {
         let key = object.node_label();
         let changes = &decided.labelling.changes;
         if view.known().is_some() && self.leads() {

@@ -4,16 +4,16 @@ use jiff::Timestamp;
 
 use super::Task;
 use crate::{
+    cluster::{Notice, database_reference},
     controller::{movement, status_update},
     core::{
-        journal::Outcome,
+        distance::overwrite::Overwritten,
         keys,
-        overwrite::Overwritten,
+        movement::journal::Outcome,
         primary::{PrimaryState, PrimaryView},
         words::listed,
     },
     credentials::Standing,
-    effect::{Notice, database_reference},
     evaluate::Decided,
 };
 

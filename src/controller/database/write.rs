@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::Task;
-use crate::{api::DatabaseCluster, controller::status_update, discover::DiscoveryState, effect, evaluate::Decided};
+use crate::{api::DatabaseCluster, cluster, controller::status_update, discover::DiscoveryState, evaluate::Decided};
 
 impl Task {
     /// Brings the status up to date and writes it; true if it stands as it should.
@@ -35,7 +35,7 @@ impl Task {
         if !self.leads() {
             return false;
         }
-        match effect::write_status(&self.shared.client, &self.name, &self.status).await {
+        match cluster::write_status(&self.shared.client, &self.name, &self.status).await {
             Ok(()) => {
                 self.written = Some(self.status.clone());
                 self.shared.metrics.status_written(&self.name, true);
