@@ -1,3 +1,5 @@
+use lab::table::check_rows;
+
 use super::*;
 
 fn defaults(node_label: &str) -> DatabaseDefaults {
@@ -29,7 +31,7 @@ const SILENT: Annotations<'static> = Annotations { follow: None, affinity: None,
 fn the_pod_overrides_the_annotation_which_overrides_the_label() {
     let none = || Err(NotFollowing::OptedOut);
     let missing = || Err(NotFollowing::NoSuchDatabase);
-    for (label, namespace, pod, expected, mistakes) in [
+    let rows = [
         (None, SILENT, SILENT, Err(NotFollowing::NotOptedIn), 0),
         // A pod of a namespace without the label never reaches admission; the movement sees it the same way.
         (None, says("default"), says("default"), Err(NotFollowing::NotOptedIn), 0),
@@ -51,14 +53,15 @@ fn the_pod_overrides_the_annotation_which_overrides_the_label() {
         (Some("default"), SILENT, says("gone,orders"), Ok("orders"), 1),
         (Some("gone"), SILENT, SILENT, missing(), 1),
         (Some("default"), SILENT, says("orders,a,b,c,d,e,f,g,h,i"), Ok("orders"), 8),
-    ] {
+    ];
+    check_rows(rows, |(label, namespace, pod, expected, mistakes)| {
         let follow = resolve(label, namespace, pod);
         let names = follow
             .databases
             .map(|databases| databases.iter().map(|d| d.name.to_string()).collect::<Vec<_>>().join(" "));
         assert_eq!(names, expected.map(str::to_owned), "{label:?} {namespace:?} {pod:?}");
         assert_eq!(follow.mistakes.len(), mistakes, "{label:?} {namespace:?} {pod:?}: {:?}", follow.mistakes);
-    }
+    });
 }
 
 #[test]
@@ -96,7 +99,7 @@ fn a_mistake_is_one_short_printable_line_that_says_what_to_write() {
     let long = "x".repeat(500);
     for value in ["", "soft", "a\nb\"c\u{0}", "ä€🦀".repeat(40).as_str(), &long] {
         for place in [Place::NamespaceLabel, Place::NamespaceAnnotation, Place::PodAnnotation] {
-            for wrong in [
+            let rows = [
                 Wrong::Names,
                 Wrong::NoneWithNames,
                 Wrong::NoSuchDatabase,
@@ -104,11 +107,12 @@ fn a_mistake_is_one_short_printable_line_that_says_what_to_write() {
                 Wrong::Mode,
                 Wrong::Weight,
                 Wrong::Move,
-            ] {
+            ];
+            check_rows(rows, |wrong| {
                 let line = Mistake::new(place, keys::AFFINITY, value, wrong).to_string();
                 assert!(line.chars().count() <= 120, "{} {line}", line.chars().count());
                 assert!(!line.chars().any(char::is_control), "{line:?}");
-            }
+            });
         }
     }
     assert_eq!(

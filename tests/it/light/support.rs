@@ -5,6 +5,7 @@ pub mod databases;
 pub mod limits;
 pub mod mariadb;
 pub mod objects;
+pub mod places;
 pub mod postgres;
 pub mod scene;
 pub mod witness;

@@ -3,7 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::AssertUnwindSafe,
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError},
+    time::Instant,
 };
 
 use anyhow::Result;
@@ -20,7 +21,12 @@ use lab::scripted::host;
 use serde_json::{Value, json};
 use switchover::api::{DatabaseCluster, NodeLatency, keys};
 
-use super::{World, eventually, until, world, world::NAMESPACE};
+use super::{
+    World, eventually,
+    places::Places,
+    until, world,
+    world::{APART, NAMESPACE, world_apart},
+};
 
 /// One test's own part of the world.
 pub struct Scene {
@@ -44,27 +50,30 @@ const fn rtt_us(zone: u8, member: u8) -> u32 {
     }
 }
 
+/// Scenes that play in one world at the same time. More would wait for processors instead of each other.
+static SCENES: LazyLock<Places> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    Places::new(3 * processors)
+});
+static UPHEAVALS: LazyLock<Places> = LazyLock::new(|| Places::new(APART));
+
 /// Plays a scene beside others.
 pub fn scene(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
+    let _place = SCENES.take();
     let world = world();
-    runtime().block_on(async {
-        let _peace = world.peace.read().await;
-        play(name, world, story).await;
-    });
+    runtime().block_on(play(name, world, story));
 }
 
-/// Plays a scene alone: it disturbs everybody. Afterwards every role runs again, whether the story ended well or not.
+/// Plays a scene alone in its world: it would disturb everybody. Afterwards every role runs again, whether the story ended
+/// well or not.
 pub fn upheaval(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
-    let world = world();
-    runtime().block_on(async {
-        let _alone = world.peace.write().await;
-        play(name, world, async |scene: &Scene| {
-            let ended = AssertUnwindSafe(story(scene)).catch_unwind().await;
-            let restored = tokio::task::block_in_place(|| world.restore());
-            ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(restored)
-        })
-        .await;
-    });
+    let place = UPHEAVALS.take();
+    let world = world_apart(place.number);
+    runtime().block_on(play(name, world, async |scene: &Scene| {
+        let ended = AssertUnwindSafe(story(scene)).catch_unwind().await;
+        let restored = tokio::task::block_in_place(|| world.restore());
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(restored)
+    }));
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -78,8 +87,10 @@ async fn play(name: &'static str, world: &'static World, story: impl AsyncFnOnce
     assert!(first, "two scenes are named {name}: each would find the other's nodes");
     let client = world.bed.admin().await.expect("the administrator's client");
     let scene = Scene { name, world, client };
+    let begun = Instant::now();
     let ended = AssertUnwindSafe(story(&scene)).catch_unwind().await;
     let cleared = scene.clear().await;
+    println!("{name} took {:.1} s", begun.elapsed().as_secs_f64());
     let well = matches!(ended, Ok(Ok(())));
     if !well {
         println!("what the product logged of {name}:\n{}", world.logged(name));
