@@ -207,7 +207,7 @@ fn what_cannot_be_read_is_allowed_with_its_uid_where_there_is_one() {
     let first =
         format!(r#"{{"kind":"AdmissionReview","apiVersion":"{API_VERSION}","request":{{"uid":"{UID}","kind":{{"gro"#);
     let failed = |failure| Outcome::Failed(failure);
-    let rows = [
+    check_rows([
         (old.as_bytes(), 400, failed(Failure::Version)),
         (odd_pod.as_bytes(), 200, failed(Failure::Unreadable)),
         (deep.as_bytes(), 200, Outcome::Injected),
@@ -228,8 +228,7 @@ fn what_cannot_be_read_is_allowed_with_its_uid_where_there_is_one() {
             200,
             failed(Failure::Unreadable),
         ),
-    ];
-    check_rows(rows, |(bytes, status, outcome)| {
+    ], |(bytes, status, outcome)| {
         let (answer, body) = ask(bytes);
         assert_eq!((answer.status, answer.outcome), (status, outcome), "{}", String::from_utf8_lossy(&answer.body));
         assert_eq!((&body["response"]["uid"], &body["response"]["allowed"]), (&json!(UID), &json!(true)));

@@ -99,7 +99,7 @@ fn a_mistake_is_one_short_printable_line_that_says_what_to_write() {
     let long = "x".repeat(500);
     for value in ["", "soft", "a\nb\"c\u{0}", "ä€🦀".repeat(40).as_str(), &long] {
         for place in [Place::NamespaceLabel, Place::NamespaceAnnotation, Place::PodAnnotation] {
-            let rows = [
+            for wrong in [
                 Wrong::Names,
                 Wrong::NoneWithNames,
                 Wrong::NoSuchDatabase,
@@ -107,12 +107,11 @@ fn a_mistake_is_one_short_printable_line_that_says_what_to_write() {
                 Wrong::Mode,
                 Wrong::Weight,
                 Wrong::Move,
-            ];
-            check_rows(rows, |wrong| {
+            ] {
                 let line = Mistake::new(place, keys::AFFINITY, value, wrong).to_string();
                 assert!(line.chars().count() <= 120, "{} {line}", line.chars().count());
                 assert!(!line.chars().any(char::is_control), "{line:?}");
-            });
+            }
         }
     }
     assert_eq!(
