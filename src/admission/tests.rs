@@ -207,32 +207,35 @@ fn what_cannot_be_read_is_allowed_with_its_uid_where_there_is_one() {
     let first =
         format!(r#"{{"kind":"AdmissionReview","apiVersion":"{API_VERSION}","request":{{"uid":"{UID}","kind":{{"gro"#);
     let failed = |failure| Outcome::Failed(failure);
-    check_rows([
-        (old.as_bytes(), 400, failed(Failure::Version)),
-        (odd_pod.as_bytes(), 200, failed(Failure::Unreadable)),
-        (deep.as_bytes(), 200, Outcome::Injected),
-        (twice.as_bytes(), 200, failed(Failure::Unreadable)),
-        (first.as_bytes(), 200, failed(Failure::Unreadable)),
-        // serde takes lists for objects; what a patch adds to them would fail the pod's creation.
-        (changed("/request/object/spec", json!([])).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
-        (with_affinity(json!([])).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
-        (with_affinity(json!({"nodeAffinity": []})).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
-        // The uid is the request's, whatever stands before it.
-        (
-            br#"{"apiVersion":1,"uid":"u","request":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002"}}"#,
-            200,
-            failed(Failure::Unreadable),
-        ),
-        (
-            br#"{"apiVersion":1,"x":"uid","request":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002"}}"#,
-            200,
-            failed(Failure::Unreadable),
-        ),
-    ], |(bytes, status, outcome)| {
-        let (answer, body) = ask(bytes);
-        assert_eq!((answer.status, answer.outcome), (status, outcome), "{}", String::from_utf8_lossy(&answer.body));
-        assert_eq!((&body["response"]["uid"], &body["response"]["allowed"]), (&json!(UID), &json!(true)));
-    });
+    check_rows(
+        [
+            (old.as_bytes(), 400, failed(Failure::Version)),
+            (odd_pod.as_bytes(), 200, failed(Failure::Unreadable)),
+            (deep.as_bytes(), 200, Outcome::Injected),
+            (twice.as_bytes(), 200, failed(Failure::Unreadable)),
+            (first.as_bytes(), 200, failed(Failure::Unreadable)),
+            // serde takes lists for objects; what a patch adds to them would fail the pod's creation.
+            (changed("/request/object/spec", json!([])).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
+            (with_affinity(json!([])).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
+            (with_affinity(json!({"nodeAffinity": []})).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
+            // The uid is the request's, whatever stands before it.
+            (
+                br#"{"apiVersion":1,"uid":"u","request":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002"}}"#,
+                200,
+                failed(Failure::Unreadable),
+            ),
+            (
+                br#"{"apiVersion":1,"x":"uid","request":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002"}}"#,
+                200,
+                failed(Failure::Unreadable),
+            ),
+        ],
+        |(bytes, status, outcome)| {
+            let (answer, body) = ask(bytes);
+            assert_eq!((answer.status, answer.outcome), (status, outcome), "{}", String::from_utf8_lossy(&answer.body));
+            assert_eq!((&body["response"]["uid"], &body["response"]["allowed"]), (&json!(UID), &json!(true)));
+        },
+    );
     let (_, body) = ask(old.as_bytes());
     assert_eq!(body["apiVersion"], "admission.k8s.io/v1beta1");
     assert_eq!(body["response"]["status"]["message"], Failure::Version.sentence());

@@ -1,5 +1,7 @@
 //! What is not moved, and the one reason for each.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use jiff::SignedDuration;
 use serde_json::json;
@@ -158,7 +160,7 @@ fn nothing_moves_before_the_primary_has_held_and_each_change_begins_anew_and_tak
         let waiting = ("2 in dc1".to_owned(), vec!["Settling".to_owned(); 2]);
         patroni.switchover("pg3", 2);
         eventually("the first wait", waiting.clone(), settling).await?;
-        stays("the first wait", SEVERAL_TICKS, waiting.clone(), settling).await?;
+        stays("the first wait", Duration::from_secs(2), waiting.clone(), settling).await?;
         // Back before anything was moved, and away again: the time counts from the last change.
         patroni.switchover("pg1", 3);
         scene.labelled(NEAR_PG1).await?;

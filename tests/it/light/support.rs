@@ -17,7 +17,7 @@ pub use lab::wait::{SEVERAL_TICKS, eventually, stays, until};
 
 pub use self::{
     databases::Database,
-    scene::{Scene, scene, upheaval},
+    scene::{Scene, alone, scene, upheaval},
     witness::Witness,
     workloads::Workload,
     world::{World, world},

@@ -38,7 +38,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{light::LightBed, pki::Authority, wait::until_within};
+use crate::{light::{LightBed, add_node}, pki::Authority, wait::until_within};
 
 mod tidy;
 
@@ -80,7 +80,7 @@ async fn play(bed: &LightBed) -> Result<BTreeMap<String, String>> {
     let recorded = Recorded::default();
     let authority = Authority::new()?;
     let url = serve(&authority, Arc::clone(&recorded)).await?;
-    bed.add_node("n1", &[("zone", "dc1")], &[("cpu", "16"), ("memory", "32Gi"), ("pods", "110")]).await?;
+    add_node(&client, "n1", &[("zone", "dc1")], &[("cpu", "16"), ("memory", "32Gi"), ("pods", "110")]).await?;
     let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
     Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), NAMESPACE);

@@ -179,11 +179,11 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: &Script
     let _ = stream.shutdown().await;
 }
 
-/// The request up to the empty line.
+/// The request up to the empty line, or whatever comes first if that is no HTTP.
 async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut request = Vec::new();
     let mut chunk = [0; 1024];
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.first().is_none_or(u8::is_ascii_uppercase) {
         match stream.read(&mut chunk).await {
             Ok(length) if length > 0 => request.extend_from_slice(&chunk[..length]),
             _ => return None,

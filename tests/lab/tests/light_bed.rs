@@ -8,7 +8,7 @@ use k8s_openapi::api::{
     core::v1::{Namespace, Node, Pod, ServiceAccount},
 };
 use kube::api::{Api, ListParams, PostParams};
-use lab::{control_plane::Component, light::LightBed, wait::until};
+use lab::{control_plane::Component, light::{LightBed, add_node}, wait::until};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,7 +19,8 @@ async fn a_deployment_on_fake_nodes_becomes_available_and_survives_an_api_server
     let client = bed.admin().await?;
     for number in 1..=3 {
         let zone = format!("dc{number}");
-        bed.add_node(
+        add_node(
+            &client,
             &format!("n{number}"),
             &[("topology.kubernetes.io/zone", &zone)],
             &[("cpu", "4"), ("memory", "8Gi"), ("pods", "110")],

@@ -17,7 +17,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
-use lab::scripted::host;
+use lab::{light::add_node, scripted::host};
 use serde_json::{Value, json};
 use switchover::api::{DatabaseCluster, NodeLatency, keys};
 
@@ -53,7 +53,7 @@ const fn rtt_us(zone: u8, member: u8) -> u32 {
 /// Scenes that play in one world at the same time. More would wait for processors instead of each other.
 static SCENES: LazyLock<Places> = LazyLock::new(|| {
     let processors = std::thread::available_parallelism().map_or(2, usize::from);
-    Places::new(3 * processors)
+    Places::new(2 * processors)
 });
 static UPHEAVALS: LazyLock<Places> = LazyLock::new(|| Places::new(APART));
 
@@ -68,7 +68,17 @@ pub fn scene(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) 
 /// well or not.
 pub fn upheaval(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
     let place = UPHEAVALS.take();
-    let world = world_apart(place.number);
+    play_apart(name, place.numbers[0], story);
+}
+
+/// The same while no other scene plays anywhere: it needs the machine.
+pub fn alone(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
+    let _places = (UPHEAVALS.take_all(), SCENES.take_all());
+    play_apart(name, 0, story);
+}
+
+fn play_apart(name: &'static str, number: usize, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
+    let world = world_apart(number);
     runtime().block_on(play(name, world, async |scene: &Scene| {
         let ended = AssertUnwindSafe(story(scene)).catch_unwind().await;
         let restored = tokio::task::block_in_place(|| world.restore());
@@ -111,7 +121,7 @@ impl Scene {
                 let node = self.node(&format!("dc{zone}-{number}"));
                 let labels = [(POOL, self.name), ("topology.kubernetes.io/zone", &format!("dc{zone}"))];
                 let capacity = [("cpu", "16"), ("memory", "32Gi"), ("pods", "110")];
-                self.world.bed.add_node(&node, &labels, &capacity).await?;
+                add_node(&self.client, &node, &labels, &capacity).await?;
                 self.measure(&format!("dc{zone}-{number}"), [1, 2, 3].map(|member| rtt_us(*zone, member))).await?;
             }
         }

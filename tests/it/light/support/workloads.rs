@@ -16,7 +16,6 @@ use kube::{
     Api, Resource, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
 };
-use lab::light::DELETE_DELAY;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -190,11 +189,6 @@ impl Workload<'_> {
     pub async fn stateful_set(&self, replicas: u32) -> Result<()> {
         let mut set = self.controlling(replicas);
         set["spec"]["serviceName"] = self.name.into();
-        // kwok deletes by name, and twice if nothing delays it: the second time it would be the pod that has come in its place.
-        let annotations = &mut set["spec"]["template"]["metadata"]["annotations"];
-        if annotations[DELETE_DELAY].is_null() {
-            annotations[DELETE_DELAY] = "300ms".into();
-        }
         let api: Api<StatefulSet> = self.create(set).await?;
         self.replicas_available(replicas, async || {
             Ok(api.get(self.name).await?.status.and_then(|status| status.available_replicas))
