@@ -9,15 +9,12 @@ use std::{
     process::{Command, ExitCode},
 };
 
+use clap::{Args as ClapArgs, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    cli::{LogArgs, LogFormat},
-    cluster::plainly,
-    tls,
-};
+use crate::{cluster::plainly, tls};
 
 /// Say of a request or a watch that failed nothing that isn't said elsewhere.
 const QUIET: [&str; 2] = ["kube_client=off", "kube_runtime=off"];
@@ -32,6 +29,25 @@ pub enum Threads {
     One,
     /// One for each CPU.
     Many,
+}
+
+/// How the process logs.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct LogArgs {
+    /// Log lines for people or for machines
+    #[arg(long, env = "SWITCHOVER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
+    pub log_format: LogFormat,
+
+    /// What to log, as tracing filters: a level, or module=level, separated by commas
+    #[arg(long, env = "SWITCHOVER_LOG", default_value = "info", global = true)]
+    pub log: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
 }
 
 /// Runs a role, or a tool, until it ends. What ended it goes to stderr.

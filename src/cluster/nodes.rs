@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::{EffectError, bounded};
 use crate::{
     api::keys,
-    core::{distance::tier::Tier, movement::taint::TaintEffect},
+    core::distance::{overwrite::TaintEffect, tier::Tier},
 };
 
 /// What is to change on one node.

@@ -15,10 +15,9 @@ use crate::{
     core::{
         distance::{
             doubt::Doubt,
-            overwrite::{Seen, Wanted},
+            overwrite::{Seen, TaintEffect, Wanted},
             tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
         },
-        movement::taint::TaintEffect,
         workload::{Node, Taint},
     },
     index::Tables,

@@ -146,7 +146,7 @@ pub(super) fn next_wave(
     let node_label = &view.object.node_label();
     let outcomes = journal.settle(snapshot, view.tiers, node_label, view.wall);
     learn(backoffs, &outcomes, view.now);
-    missed.look(snapshot, followers, view.restart_series, node_label, view.now);
+    missed.look(snapshot, followers.iter().map(|follower| follower.pod), view.restart_series, node_label, view.now);
     let backoff = backoffs.current(view.now);
     let plan = plan(&Input {
         snapshot,

@@ -7,11 +7,11 @@ use crate::{
     cluster::{EffectError, NodeChange},
     controller::{labels::Refusal, movement, report},
     core::{
-        distance::tier::Tier,
+        distance::{overwrite::TaintEffect, tier::Tier},
         movement::{
             journal::Journal,
             plan::Plan,
-            taint::{self, Emptying, TaintEffect},
+            taint::{self, Emptying},
         },
         primary::PrimaryView,
     },

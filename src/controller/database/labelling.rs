@@ -144,7 +144,7 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{distance::overwrite::Wanted, movement::taint::TaintEffect};
+    use crate::core::distance::overwrite::{TaintEffect, Wanted};
 
     fn seen<'a>(node: &'a str, label: Option<&'a str>, tier: Tier) -> Seen<'a> {
         Seen { node, wanted: Wanted { tier, taint: None }, label, taints: Vec::new() }
