@@ -7,14 +7,16 @@ use std::{
     io::{self, Write},
     os::unix::process::CommandExt,
     process::{Command, ExitCode},
+    time::Instant,
 };
 
 use clap::{Args as ClapArgs, ValueEnum};
+use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::{cluster::plainly, tls};
+use crate::{cluster::plainly, core::moment::Moment, tls};
 
 /// Say of a request or a watch that failed nothing that isn't said elsewhere.
 const QUIET: [&str; 2] = ["kube_client=off", "kube_runtime=off"];
@@ -99,6 +101,12 @@ fn open_log(args: &LogArgs) -> Result<(), Failure> {
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// Now, by both clocks.
+#[must_use]
+pub fn now() -> Moment {
+    Moment { instant: Instant::now(), wall: Timestamp::now() }
 }
 
 /// Cancelled by SIGTERM or SIGINT.
