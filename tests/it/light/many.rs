@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use serde_json::json;
 use switchover::api::keys;
 
-use super::support::{Patroni, Says, Scene, eventually, alone};
+use super::support::{Patroni, Says, Scene, alone, eventually};
 
 const DATABASES: usize = 100;
 /// Of one in so many no member ever answers.

@@ -285,7 +285,8 @@ impl Programs {
 /// name: that of a StatefulSet.
 fn deleting_once(stages: &str) -> Result<String> {
     let deleted = "    - key: '.metadata.deletionTimestamp'\n      operator: 'Exists'\n";
-    let once = "    - key: '.metadata.deletionGracePeriodSeconds == 0'\n      operator: 'NotIn'\n      values: ['true']\n";
+    let once =
+        "    - key: '.metadata.deletionGracePeriodSeconds == 0'\n      operator: 'NotIn'\n      values: ['true']\n";
     let (before, stage) = stages.split_once("name: pod-delete\n").context("kwok's stages have no pod-delete")?;
     ensure!(stage.matches(deleted).count() == 1, "kwok's stage pod-delete has changed its shape");
     Ok(format!("{before}name: pod-delete\n{}", stage.replacen(deleted, &[deleted, once].concat(), 1)))

@@ -38,7 +38,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{light::{LightBed, add_node}, pki::Authority, wait::until_within};
+use crate::{
+    light::{LightBed, add_node},
+    pki::Authority,
+    wait::until_within,
+};
 
 mod tidy;
 

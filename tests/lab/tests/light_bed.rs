@@ -8,7 +8,11 @@ use k8s_openapi::api::{
     core::v1::{Namespace, Node, Pod, ServiceAccount},
 };
 use kube::api::{Api, ListParams, PostParams};
-use lab::{control_plane::Component, light::{LightBed, add_node}, wait::until};
+use lab::{
+    control_plane::Component,
+    light::{LightBed, add_node},
+    wait::until,
+};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
