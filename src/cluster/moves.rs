@@ -18,7 +18,7 @@ use serde_json::json;
 use super::{EffectError, bounded};
 use crate::{
     api::keys,
-    core::movement::{journal::Action, plan::Move, restart},
+    core::movement::{plan::Move, restart, ways::Way},
 };
 
 /// How the API server took an eviction.
@@ -58,9 +58,9 @@ impl Evicted {
 /// # Errors
 /// No answer: then nobody knows whether it was carried out, and the next look at the cluster tells.
 pub async fn carry_out(client: &Client, move_: &Move, restart_series: &str) -> Result<Evicted, EffectError> {
-    match move_.action {
-        Action::Evict => evict(client, move_).await,
-        Action::Restart => restart(client, move_, &restart::mark(restart_series, move_.time)).await,
+    match move_.way {
+        Way::Evict => evict(client, move_).await,
+        Way::Restart => restart(client, move_, &restart::mark(restart_series, move_.time)).await,
     }
 }
 

@@ -13,11 +13,7 @@ use crate::{
             doubt::Doubt,
             tier::{Tier, TierMap},
         },
-        movement::{
-            held::Gate,
-            journal::{Action, End},
-            plan::Plan,
-        },
+        movement::{held::Gate, journal::End, plan::Plan, ways::Way},
     },
     index::Index,
 };
@@ -145,8 +141,8 @@ impl ControllerMetrics {
         counter.inc_by(u64::try_from(nodes).unwrap_or(u64::MAX));
     }
 
-    pub(super) fn moved(&self, database: &str, action: Action, outcome: &'static str) {
-        self.moves.get_or_create(&DatabaseMove { database: database.into(), action: action.name(), outcome }).inc();
+    pub(super) fn moved(&self, database: &str, way: Way, outcome: &'static str) {
+        self.moves.get_or_create(&DatabaseMove { database: database.into(), action: way.name(), outcome }).inc();
     }
 
     pub(super) fn ended(&self, database: &str, outcome: &'static str, took_s: f64) {
@@ -201,8 +197,8 @@ impl ControllerMetrics {
             self.move_ends.remove(&DatabaseOutcome { database: database.into(), outcome });
         }
         for outcome in Evicted::NAMES.into_iter().chain([UNANSWERED]) {
-            for action in Action::ALL {
-                self.moves.remove(&DatabaseMove { database: database.into(), action: action.name(), outcome });
+            for way in Way::ALL {
+                self.moves.remove(&DatabaseMove { database: database.into(), action: way.name(), outcome });
             }
         }
     }
@@ -239,9 +235,9 @@ mod tests {
             metrics.status_written("orders", ok);
         }
         metrics.overwritten("orders", 1);
-        for action in Action::ALL {
+        for way in Way::ALL {
             let outcomes = Evicted::NAMES.into_iter().chain([UNANSWERED]);
-            outcomes.for_each(|outcome| metrics.moved("orders", action, outcome));
+            outcomes.for_each(|outcome| metrics.moved("orders", way, outcome));
         }
         End::NAMES.into_iter().for_each(|end| metrics.ended("orders", end, 1.0));
         let shown = || {

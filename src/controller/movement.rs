@@ -18,9 +18,10 @@ use crate::{
         follow::{Follow, MoveMode},
         movement::{
             held::{Gate, HeldReason},
-            journal::{Action, End, Journal, Outcome, Underway},
+            journal::{End, Journal, Outcome, Underway},
             plan::{Follower, Input, Move, Plan, Rules, plan},
             restart::{MISSED, MissedRestarts},
+            ways::Way,
         },
         workload::{Node, Pod},
     },
@@ -38,6 +39,7 @@ fn learn(backoffs: &mut Backoffs, outcomes: &[Outcome], now: Instant) {
     for Outcome { underway, end } in outcomes {
         match end {
             End::Missed { .. } => backoffs.add(&underway.workload.uid, HeldReason::AdmissionMissed, MISSED, now),
+            End::Unjudged => {}
             _ => backoffs.end(&underway.workload.uid),
         }
     }
@@ -168,7 +170,7 @@ pub(super) fn next_wave(
 /// The journal's entry of a move that is about to be carried out.
 pub(super) fn entry(move_: &Move, started: Timestamp, since: Instant) -> Underway {
     Underway {
-        action: move_.action,
+        way: Ok(move_.way),
         workload: move_.workload.clone(),
         pod: move_.pod.clone(),
         uid: move_.uid.clone(),
@@ -208,7 +210,7 @@ pub(super) async fn carry_out(
                 let error = &error as &dyn std::error::Error;
                 let (namespace, pod) = (&move_.namespace, &move_.pod);
                 tracing::warn!(database, namespace, pod, error, "no answer to an eviction; looking what became of it");
-                shared.metrics.moved(database, move_.action, UNANSWERED);
+                shared.metrics.moved(database, move_.way, UNANSWERED);
                 continue;
             }
         };
@@ -221,7 +223,7 @@ pub(super) async fn carry_out(
             Evicted::Gone => Some("it was gone already".to_owned()),
             Evicted::NoBudget(why) | Evicted::Later(why) | Evicted::Refused(why) => Some(why),
         };
-        shared.metrics.moved(database, move_.action, outcome);
+        shared.metrics.moved(database, move_.way, outcome);
         if let Some(why) = why {
             let (namespace, pod) = (&move_.namespace, &move_.pod);
             tracing::info!(database, namespace, pod, outcome, why, "not moved now");
@@ -235,19 +237,11 @@ fn milliseconds(us: Option<u64>) -> String {
     us.map_or_else(|| "?".into(), |us| format!("{}.{} ms", us / 1000, us % 1000 / 100))
 }
 
-/// As events name it.
-const fn verb(action: Action) -> &'static str {
-    match action {
-        Action::Evict => "Evict",
-        Action::Restart => "Restart",
-    }
-}
-
 /// What a replacement says of itself that admission missed.
-fn what_to_do(underway: &Underway, database: &str, own_namespace: &str) -> String {
-    let then = match underway.action {
-        Action::Evict => "moved again by itself, within half an hour",
-        Action::Restart => {
+fn what_to_do(way: Way, pod: &str, database: &str, own_namespace: &str) -> String {
+    let then = match way {
+        Way::Evict => "moved again by itself, within half an hour",
+        Way::Restart => {
             "restarted again by itself, within half an hour, unless that was done spec.movement.maxUselessMoves times"
         }
     };
@@ -255,7 +249,7 @@ fn what_to_do(underway: &Underway, database: &str, own_namespace: &str) -> Strin
         "it was created without affinity in place of {}, so that nothing drew it nearer to the primary of {database}: \
          see whether the webhook is up (kubectl -n {own_namespace} get pods) and whether the API server calls it \
          (kubectl get mutatingwebhookconfiguration {}); then its workload is {then}",
-        underway.pod,
+        pod,
         install::CONFIGURATION
     )
 }
@@ -263,16 +257,16 @@ fn what_to_do(underway: &Underway, database: &str, own_namespace: &str) -> Strin
 fn tell_moved(shared: &Shared, database: &str, move_: &Move) {
     let Move { namespace, pod, from, to, .. } = move_;
     let (rtt, to_rtt) = (milliseconds(move_.from_rtt_us), milliseconds(move_.to_rtt_us));
-    let action = match move_.action {
-        Action::Evict => "evicted",
-        Action::Restart => "restarted the workload of",
+    let moved = match move_.way {
+        Way::Evict => "evicted",
+        Way::Restart => "restarted the workload of",
     };
-    tracing::info!(database, namespace, pod, from, rtt, to, to_rtt, "{action} a pod on a far node");
+    tracing::info!(database, namespace, pod, from, rtt, to, to_rtt, "{moved} a pod on a far node");
     shared.notices.send(Notice {
         about: reference("v1", "Pod", Some(namespace), pod, &move_.uid),
         warning: false,
         reason: "FollowingPrimary",
-        action: verb(move_.action),
+        action: move_.way.event(),
         note: format!(
             "{from} is {rtt} away from the primary of {database}; there is room on {to} ({to_rtt}) or a node as near"
         ),
@@ -292,7 +286,7 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
             End::Useless { to } => {
                 tracing::warn!(database, pod, workload, from, to, "the replacement is Ready but not nearer");
             }
-            End::Missed { to, pod: replacement, uid } => {
+            End::Missed { way, to, pod: replacement, uid } => {
                 tracing::warn!(
                     database,
                     pod,
@@ -302,13 +296,13 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
                     replacement,
                     "the replacement is Ready but not nearer: it was created without affinity; is the webhook up?"
                 );
-                let note = what_to_do(underway, database, &shared.namespace);
+                let note = what_to_do(*way, pod, database, &shared.namespace);
                 let namespace = Some(underway.workload.namespace.as_str());
                 shared.notices.send(Notice {
                     about: reference("v1", "Pod", namespace, replacement, uid),
                     warning: true,
                     reason: "AdmissionMissed",
-                    action: verb(underway.action),
+                    action: way.event(),
                     note,
                 });
             }
@@ -318,6 +312,9 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
             End::Gone => {
                 tracing::info!(database, pod, workload, "the workload is gone");
             }
+            End::Unjudged => {
+                tracing::info!(database, pod, workload, "a move that a newer version began is over");
+            }
         }
         shared.metrics.ended(database, end.name(), took_s);
     }
@@ -326,34 +323,20 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{distance::tier::Tier, movement::census::WorkloadKey};
 
     #[test]
     fn a_pod_that_admission_missed_says_what_to_do() {
-        let workload =
-            WorkloadKey { kind: "Deployment".into(), namespace: "shop".into(), name: "web".into(), uid: "1".into() };
-        let moved = |action| Underway {
-            action,
-            workload: workload.clone(),
-            pod: "web-1".into(),
-            uid: "2".into(),
-            from: "b1".into(),
-            from_tier: Tier::Far,
-            started: Timestamp::UNIX_EPOCH,
-            since: Instant::now(),
-            pods: 1,
-        };
         let told = "it was created without affinity in place of web-1, so that nothing drew it nearer to the primary of \
                     orders: see whether the webhook is up (kubectl -n switchover-system get pods) and whether the API \
                     server calls it (kubectl get mutatingwebhookconfiguration switchover); then its workload is ";
-        for (action, then) in [
-            (Action::Evict, "moved again by itself, within half an hour"),
+        for (way, then) in [
+            (Way::Evict, "moved again by itself, within half an hour"),
             (
-                Action::Restart,
+                Way::Restart,
                 "restarted again by itself, within half an hour, unless that was done spec.movement.maxUselessMoves times",
             ),
         ] {
-            assert_eq!(what_to_do(&moved(action), "orders", "switchover-system"), format!("{told}{then}"));
+            assert_eq!(what_to_do(way, "web-1", "orders", "switchover-system"), format!("{told}{then}"));
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
         movement::{
             census::WorkloadKey,
             held::Gate,
-            journal::{Action, Journal, Underway},
+            journal::{Journal, Underway},
             plan::Plan,
             taint::{Emptying, Waits},
         },
@@ -107,7 +107,7 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     status.ignored_total = u32::try_from(tiers.doubts.len()).unwrap_or(u32::MAX);
     status.held = plan.held.iter().take(MOST_HELD).map(held).collect();
     status.held_total = u32::try_from(plan.held.len()).unwrap_or(u32::MAX);
-    status.moving = journal.underway.iter().map(moving).collect();
+    status.moving = journal.underway.iter().map(|underway| moving(underway, &status.moving)).collect();
     let useless = journal.useless.iter().take(MOST_USELESS);
     status.useless = useless.map(|(key, moves)| UselessStatus { workload: workload(key), moves: *moves }).collect();
     for (type_, concerns) in [
@@ -164,16 +164,21 @@ fn workload_key(status: &WorkloadStatus) -> WorkloadKey {
     }
 }
 
-fn moving(underway: &Underway) -> MovingStatus {
+fn moving(underway: &Underway, before: &[MovingStatus]) -> MovingStatus {
+    let action = match &underway.way {
+        Ok(way) => way.event(),
+        // As it was written by who knows it.
+        Err(unknown) => match before.iter().find(|moving| moving.uid == underway.uid && moving.action == unknown.0) {
+            Some(moving) => return moving.clone(),
+            None => &unknown.0,
+        },
+    };
     MovingStatus {
         pod: format!("{}/{}", underway.workload.namespace, underway.pod),
         uid: underway.uid.clone(),
         from: underway.from.clone(),
         from_tier: underway.from_tier.label().unwrap_or_default().into(),
-        action: match underway.action {
-            Action::Evict => "Evict".into(),
-            Action::Restart => "Restart".into(),
-        },
+        action: action.into(),
         workload: workload(&underway.workload),
         pods: underway.pods,
         started_at: Some(underway.started),
@@ -219,7 +224,7 @@ pub(super) fn calm_since(status: &DatabaseClusterStatus) -> Option<Timestamp> {
 /// The journal as the last leader left it. This process waits for its moves from `now` on.
 pub(super) fn restored_journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
     let underway = |moving: &MovingStatus| Underway {
-        action: if moving.action == "Restart" { Action::Restart } else { Action::Evict },
+        way: moving.action.parse(),
         workload: workload_key(&moving.workload),
         pod: moving.pod.rsplit('/').next().unwrap_or_default().to_owned(),
         uid: moving.uid.clone(),

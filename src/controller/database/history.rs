@@ -14,7 +14,6 @@ use crate::{
     controller::{movement, report},
     core::{
         keys,
-        movement::journal::Journal,
         primary::{PrimaryState, PrimaryView},
     },
     credentials::Standing,
@@ -79,7 +78,7 @@ impl Task {
         (self.relabelling, self.at_once) = (true, !first);
         self.refused = Refusals::default();
         self.credit = None;
-        self.journal = Journal::default();
+        self.journal.begin_anew();
         self.backoffs = movement::Backoffs::default();
     }
 

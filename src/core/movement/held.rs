@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 
-use super::settle::Growth;
+use super::{settle::Growth, ways::UnknownWay};
 
 /// Why nothing at all is moved for a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +117,11 @@ pub enum HeldReason {
     },
     /// Another pod of the workload is on the move.
     OneAtATime,
+    /// A newer version moves its workload, by a way that this one doesn't know.
+    UnknownWay {
+        way: UnknownWay,
+        pod: String,
+    },
     /// Everything that may be on the move already is.
     Concurrency {
         limit: u32,
@@ -143,7 +148,7 @@ pub enum HeldReason {
 
 impl HeldReason {
     /// Every [`HeldReason::name`].
-    pub const NAMES: [&'static str; 30] = [
+    pub const NAMES: [&'static str; 31] = [
         "Paused",
         "PrimaryNotConfirmed",
         "SplitBrain",
@@ -164,6 +169,7 @@ impl HeldReason {
         "Rollout",
         "WorkloadNotWhole",
         "OneAtATime",
+        "UnknownWay",
         "Concurrency",
         "NoDisruptionBudget",
         "SeveralDisruptionBudgets",
@@ -192,6 +198,7 @@ impl HeldReason {
             Self::Rollout => "Rollout",
             Self::NotWhole { .. } => "WorkloadNotWhole",
             Self::OneAtATime => "OneAtATime",
+            Self::UnknownWay { .. } => "UnknownWay",
             Self::Concurrency { .. } => "Concurrency",
             Self::NoBudget(_) => "NoDisruptionBudget",
             Self::SeveralBudgets(_) => "SeveralDisruptionBudgets",
@@ -214,6 +221,7 @@ impl HeldReason {
                 | Self::Rollout
                 | Self::NotWhole { .. }
                 | Self::OneAtATime
+                | Self::UnknownWay { .. }
                 | Self::Concurrency { .. }
                 | Self::Backoff(_)
                 | Self::AdmissionMissed
@@ -241,6 +249,11 @@ impl fmt::Display for HeldReason {
                 write!(f, "only {serving} of {desired} replicas of its workload are Ready")
             }
             Self::OneAtATime => f.write_str("another pod of its workload is on the move"),
+            Self::UnknownWay { way, pod } => write!(
+                f,
+                "a newer version of switchover began to move its workload by a way that this one doesn't know ({way}): it \
+                 is left alone until the pod {pod} has gone and the workload is whole"
+            ),
             Self::Concurrency { limit } => {
                 write!(f, "{limit} pods are on the move already (spec.movement.maxConcurrent)")
             }
