@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use strum::{IntoStaticStr, VariantNames};
 
 use super::{
     census::{Census, Gathering, WorkloadKey},
@@ -62,7 +63,8 @@ pub struct Outcome {
 }
 
 /// The ways in which a move ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum End {
     /// The replacement is Ready on a better tier.
     Moved { to: String },
@@ -73,6 +75,7 @@ pub enum End {
     /// The pod is still there: the move was never carried out.
     NotCarriedOut,
     /// The workload is gone or was scaled down to nothing.
+    #[strum(serialize = "workload_gone")]
     Gone,
     /// The pod is gone and its workload whole, by a way that this version doesn't know: so it can't say what the move brought.
     Unjudged,
@@ -80,19 +83,12 @@ pub enum End {
 
 impl End {
     /// Every [`End::name`].
-    pub const NAMES: [&'static str; 6] = ["moved", "useless", "missed", "not_carried_out", "workload_gone", "unjudged"];
+    pub const NAMES: &'static [&'static str] = Self::VARIANTS;
 
     /// In one word, for metrics.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Moved { .. } => "moved",
-            Self::Useless { .. } => "useless",
-            Self::Missed { .. } => "missed",
-            Self::NotCarriedOut => "not_carried_out",
-            Self::Gone => "workload_gone",
-            Self::Unjudged => "unjudged",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
 }
 

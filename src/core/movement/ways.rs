@@ -2,10 +2,12 @@
 
 use std::{fmt, str::FromStr};
 
+use strum::VariantArray;
+
 use crate::core::follow::MoveMode;
 
 /// How a pod is moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum Way {
     /// Evict this pod.
     Evict,
@@ -14,7 +16,7 @@ pub enum Way {
 }
 
 impl Way {
-    pub const ALL: [Self; 2] = [Self::Evict, Self::Restart];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The way that somebody asks for; `None`: not at all.
     #[must_use]
@@ -60,7 +62,7 @@ impl FromStr for Way {
 
     /// Reads what [`Way::event`] says, and takes nothing else for it.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|way| way.event() == text).ok_or_else(|| UnknownWay(text.to_owned()))
+        Self::ALL.iter().copied().find(|way| way.event() == text).ok_or_else(|| UnknownWay(text.to_owned()))
     }
 }
 
@@ -70,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_way_is_read_as_it_is_written_and_no_other_one_is_taken_for_it() {
-        for way in Way::ALL {
+        for &way in Way::ALL {
             assert_eq!(way.event().parse(), Ok(way));
         }
         for other in ["Surge", "evict", "", "Evict "] {
@@ -80,8 +82,8 @@ mod tests {
 
     #[test]
     fn each_way_keeps_its_names() {
-        assert_eq!(Way::ALL.map(Way::name), ["evict", "restart"]);
-        assert_eq!(Way::ALL.map(Way::event), ["Evict", "Restart"]);
+        let names: Vec<_> = Way::ALL.iter().map(|way| (way.name(), way.event())).collect();
+        assert_eq!(names, [("evict", "Evict"), ("restart", "Restart")]);
         for mode in [MoveMode::Evict, MoveMode::Restart] {
             assert_eq!(Way::of(mode).map(Way::name), Some(mode.as_str()), "as people write it");
         }

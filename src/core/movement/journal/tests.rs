@@ -191,3 +191,9 @@ fn another_primary_ends_every_move_but_those_by_an_unknown_way() {
     both.begin_anew();
     assert_eq!(both, unknown());
 }
+
+#[test]
+fn metrics_know_these_ends() {
+    assert_eq!(End::NAMES, ["moved", "useless", "missed", "not_carried_out", "workload_gone", "unjudged"]);
+    assert_eq!((End::NotCarriedOut.name(), End::Gone.name()), ("not_carried_out", "workload_gone"));
+}
