@@ -2,8 +2,8 @@
 //! no logging; whoever calls them does the reading before and the acting after.
 //!
 //! In reading order: who is primary ([`primary`]), how far each node is from it ([`distance`]), what a pod asks for
-//! ([`follow`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), and when the
-//! webhook's certificates are renewed ([`rotation`]). [`keys`], [`selector`] and [`backoff`] serve them all.
+//! ([`follow`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), who leads
+//! ([`lease`]), and when the webhook's certificates are renewed ([`rotation`]). [`keys`], [`selector`] and [`backoff`] serve them all.
 
 pub mod primary;
 
@@ -15,6 +15,7 @@ pub mod follow;
 pub mod movement;
 pub mod workload;
 
+pub mod lease;
 pub mod rotation;
 
 pub mod backoff;
