@@ -9,12 +9,19 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Why a call did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum EffectError {
-    #[error("the API server did not answer within {} s", TIME_LIMIT.as_secs())]
-    Timeout,
+    #[error("the API server did not answer within {} s", .0.as_secs_f64())]
+    Timeout(Duration),
     #[error("not written after all: leadership, primary or spec changed meanwhile")]
     Outdated,
     #[error("{}", plainly(.0))]
     Api(#[from] kube::Error),
+}
+
+impl EffectError {
+    /// Somebody else wrote meanwhile.
+    pub(crate) fn conflicts(&self) -> bool {
+        matches!(self, Self::Api(kube::Error::Api(status)) if status.code == 409)
+    }
 }
 
 /// What the API server says, without the rest of its answer.
@@ -30,5 +37,13 @@ pub(crate) fn plainly(error: &kube::Error) -> String {
 
 /// A call with its time limit.
 pub(crate) async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, EffectError> {
-    Ok(tokio::time::timeout(TIME_LIMIT, call).await.map_err(|_| EffectError::Timeout)??)
+    bounded_by(TIME_LIMIT, call).await
+}
+
+/// A call with a time limit of its own.
+pub(crate) async fn bounded_by<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, EffectError> {
+    Ok(tokio::time::timeout(limit, call).await.map_err(|_| EffectError::Timeout(limit))??)
 }
