@@ -1,7 +1,9 @@
 use crate::{
     core::{
-        distance::{overwrite::NodeChange, tier::Tier},
-        movement::taint::TaintEffect,
+        distance::{
+            overwrite::{NodeChange, TaintEffect},
+            tier::Tier,
+        },
         testing::{World, instant, node, pod},
     },
     evaluate::{Refusal, testing::Stage},
