@@ -1,7 +1,10 @@
 //! One call to the API server: bounded in time and tried once. Its answer says what happened; the caller decides what to
 //! do about it.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
+
+use kube::{Api, api::ListParams};
+use serde::de::DeserializeOwned;
 
 /// Time allowed for one call.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -32,6 +35,28 @@ pub(crate) fn plainly(error: &kube::Error) -> String {
         }
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
+    }
+}
+
+/// Objects of one page of a list.
+const PAGE: u32 = 500;
+
+/// Lists everything, page by page, and hands each object over. Every page has the time limit of one call.
+///
+/// # Errors
+/// No answer, or a refusal; also when the list takes so long that the API server has forgotten where it began (410).
+pub async fn list<K>(api: &Api<K>, mut each: impl FnMut(K)) -> Result<(), EffectError>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let listed = bounded(api.list(&page)).await?;
+        listed.items.into_iter().for_each(&mut each);
+        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(()),
+        }
     }
 }
 
