@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     cli::{LogArgs, LogFormat},
-    effect::plainly,
+    cluster::plainly,
     tls,
 };
 

@@ -16,22 +16,26 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use self::labelling::{Labelling, Refusals};
-use super::{Shared, labels, movement, nodes::StillRight, report};
+use super::{Shared, labels, movement, report};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::Discovery},
+    cluster::{self, nodes::StillRight},
     core::{
-        held::Gate,
-        journal::{Journal, Outcome},
-        overwrite::{Overwrites, Overwritten},
-        plan::Plan,
+        distance::{
+            overwrite::{Overwrites, Overwritten},
+            tier::TierMap,
+        },
+        movement::{
+            held::Gate,
+            journal::{Journal, Outcome},
+            plan::Plan,
+            restart::{self, MissedRestarts},
+            taint::Emptying,
+        },
         primary::PrimaryView,
-        restart::{self, MissedRestarts},
-        taint::Emptying,
-        tier::TierMap,
     },
     credentials::{Access, Pace, Standing},
     discover::{self, DiscoveryState, Source, witness::WitnessAddress},
-    effect,
 };
 
 /// Pause between two evaluations while there is something to do, so that a burst of changes costs one. When there is
@@ -77,7 +81,7 @@ async fn last_status(
     stop: &CancellationToken,
 ) -> Option<DatabaseClusterStatus> {
     loop {
-        match effect::read_database(&shared.client, name).await {
+        match cluster::read_database(&shared.client, name).await {
             Ok(now) => return (now.metadata.uid == object.metadata.uid).then(|| now.status.unwrap_or_default()),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
@@ -371,7 +375,7 @@ impl Task {
         if !self.leads() {
             return false;
         }
-        match effect::write_status(&self.shared.client, &self.name, &self.status).await {
+        match cluster::write_status(&self.shared.client, &self.name, &self.status).await {
             Ok(()) => {
                 self.written = Some(self.status.clone());
                 self.shared.metrics.status_written(&self.name, true);

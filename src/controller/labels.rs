@@ -8,17 +8,19 @@ use std::{
 
 use futures::{StreamExt, stream};
 
-use super::{Shared, nodes::StillRight};
+use super::Shared;
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::TaintRule},
+    cluster::{self, EffectError, NodeChange, nodes::StillRight},
     core::{
-        doubt::Doubt,
-        overwrite::{Seen, Wanted},
-        taint::TaintEffect,
-        tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
+        distance::{
+            doubt::Doubt,
+            overwrite::{Seen, Wanted},
+            tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
+        },
+        movement::taint::TaintEffect,
         workload::{Node, Taint},
     },
-    effect::{self, EffectError, NodeChange},
     index::Tables,
 };
 
@@ -156,7 +158,7 @@ pub(super) async fn apply(
 ) -> Vec<(String, Option<Refusal>)> {
     let still_right = &still_right;
     let mut ends = Vec::new();
-    for wave in effect::in_order(changes) {
+    for wave in cluster::in_order(changes) {
         let tries = stream::iter(wave)
             .map(|(node, change)| async move {
                 if !still_right() {

@@ -7,14 +7,18 @@ use prometheus_client::{
 };
 
 use crate::{
+    cluster::Evicted,
     core::{
-        doubt::Doubt,
-        held::Gate,
-        journal::{Action, End},
-        plan::Plan,
-        tier::{Tier, TierMap},
+        distance::{
+            doubt::Doubt,
+            tier::{Tier, TierMap},
+        },
+        movement::{
+            held::Gate,
+            journal::{Action, End},
+            plan::Plan,
+        },
     },
-    effect::Evicted,
     index::Index,
 };
 
@@ -173,7 +177,7 @@ impl ControllerMetrics {
         for pod in &plan.held {
             *held.entry(pod.reason.name()).or_default() += 1;
         }
-        for reason in crate::core::held::HeldReason::NAMES {
+        for reason in crate::core::movement::held::HeldReason::NAMES {
             let labels = DatabaseReason { database: database.into(), reason };
             self.held.get_or_create(&labels).set(count(held.get(reason).copied().unwrap_or(0)));
         }
@@ -212,7 +216,7 @@ impl ControllerMetrics {
         for reason in Doubt::NAMES {
             self.ignored.remove(&DatabaseReason { database: database.into(), reason });
         }
-        for reason in crate::core::held::HeldReason::NAMES {
+        for reason in crate::core::movement::held::HeldReason::NAMES {
             self.held.remove(&DatabaseReason { database: database.into(), reason });
         }
         for reason in Gate::NAMES {

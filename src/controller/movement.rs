@@ -10,19 +10,21 @@ use jiff::Timestamp;
 use super::{Shared, metrics::UNANSWERED};
 use crate::{
     api::DatabaseCluster,
+    certificates::install,
+    cluster::{self, Evicted, Notice, reference},
     core::{
         backoff::{self, Pause},
+        distance::tier::{NodeTier, TierMap},
         follow::{Follow, MoveMode},
-        held::{Gate, HeldReason},
-        journal::{Action, End, Journal, Outcome, Underway},
-        plan::{Follower, Input, Move, Plan, Rules, plan},
-        restart::{MISSED, MissedRestarts},
-        tier::{NodeTier, TierMap},
+        movement::{
+            held::{Gate, HeldReason},
+            journal::{Action, End, Journal, Outcome, Underway},
+            plan::{Follower, Input, Move, Plan, Rules, plan},
+            restart::{MISSED, MissedRestarts},
+        },
         workload::{Node, Pod},
     },
-    effect::{self, Evicted, Notice, reference},
     index::Tables,
-    tls::install,
 };
 
 /// A refused eviction is tried again after this long; each further refusal doubles it.
@@ -198,7 +200,7 @@ pub(super) async fn carry_out(
             journal.underway.retain(|underway| underway.uid != move_.uid);
             continue;
         }
-        let answer = effect::carry_out(&shared.client, &move_, restart_series).await;
+        let answer = cluster::carry_out(&shared.client, &move_, restart_series).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -324,7 +326,7 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{census::WorkloadKey, tier::Tier};
+    use crate::core::{distance::tier::Tier, movement::census::WorkloadKey};
 
     #[test]
     fn a_pod_that_admission_missed_says_what_to_do() {

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::Shared;
 use crate::{
+    cluster::{Notice, Notices, reference},
     core::follow::{Annotations, Follow},
-    effect::{Notice, Notices, reference},
 };
 
 /// What was told already, by namespace.
@@ -72,7 +72,7 @@ pub(super) fn annotations(wishes: &crate::core::workload::Wishes) -> Annotations
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::effect::QUEUE;
+    use crate::cluster::QUEUE;
 
     #[test]
     fn what_was_dropped_is_told_again_and_what_was_queued_is_not() {

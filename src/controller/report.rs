@@ -17,18 +17,21 @@ use crate::{
     },
     cluster,
     core::{
-        census::WorkloadKey,
-        doubt::Doubt,
-        held::Gate,
-        journal::{Action, Journal, Underway},
-        plan::Plan,
+        distance::{
+            doubt::Doubt,
+            tier::{Tier, TierMap},
+        },
+        movement::{
+            census::WorkloadKey,
+            held::Gate,
+            journal::{Action, Journal, Underway},
+            plan::Plan,
+            taint::{Emptying, Waits},
+        },
         primary::{Belief, Primary, PrimaryState, PrimaryView},
-        taint::{Emptying, Waits},
-        tier::{Tier, TierMap},
     },
     credentials::Standing,
     discover::{Member, Restored, witness::WitnessStanding},
-    effect,
     process::Failure,
 };
 
@@ -134,7 +137,7 @@ fn ignored(before: &[IgnoredStatus], (node, doubt): (&String, &Doubt), wall: Tim
     })
 }
 
-fn held(held: &crate::core::plan::Held) -> HeldStatus {
+fn held(held: &crate::core::movement::plan::Held) -> HeldStatus {
     HeldStatus {
         pod: format!("{}/{}", held.namespace, held.pod),
         node: held.node.clone(),
@@ -333,7 +336,7 @@ pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) {
         };
         let refusal = Now { type_: "Accepted", holds: false, reason: "NotAccepted", message: why.to_owned() };
         set(&mut status.conditions, refusal, object.metadata.generation, Timestamp::now());
-        Ok(effect::write_status(client, name, &status).await?)
+        Ok(cluster::write_status(client, name, &status).await?)
     };
     if let Err(error) = write().await {
         let error: &dyn std::error::Error = &*error;

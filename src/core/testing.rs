@@ -9,8 +9,8 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    distance::tier::{NodeTier, Tier, TierMap},
     selector::{Expression, NodeTerm, Operator, Selector},
-    tier::{NodeTier, Tier, TierMap},
     workload::{
         DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Snapshot, Spread, Taint, Workload,
     },

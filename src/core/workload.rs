@@ -8,8 +8,8 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    distance::tier::Tier,
     selector::{Labels, NodeTerm, Selector},
-    tier::Tier,
 };
 
 /// Amounts of what pods ask for and nodes offer.

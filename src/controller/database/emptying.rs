@@ -4,15 +4,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::Task;
 use crate::{
+    cluster::{EffectError, NodeChange},
     controller::{labels::Refusal, movement, report},
     core::{
-        journal::Journal,
-        plan::Plan,
+        distance::tier::Tier,
+        movement::{
+            journal::Journal,
+            plan::Plan,
+            taint::{self, Emptying, TaintEffect},
+        },
         primary::PrimaryView,
-        taint::{self, Emptying, TaintEffect},
-        tier::Tier,
     },
-    effect::{EffectError, NodeChange},
 };
 
 /// What becomes of the far nodes now; `None` for a database whose taint doesn't evict.

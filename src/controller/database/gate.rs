@@ -8,7 +8,7 @@ use super::{Task, history::listed, labelling::Labelling};
 use crate::{
     api::DatabaseCluster,
     core::{
-        held::Gate,
+        movement::held::Gate,
         primary::{PrimaryState, PrimaryView},
     },
 };

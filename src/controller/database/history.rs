@@ -10,15 +10,15 @@ use crate::{
         DatabaseClusterStatus,
         database_cluster::{FailoverStatus, MemberStatus},
     },
+    cluster::{Notice, database_reference},
     controller::{movement, report},
     core::{
-        journal::Journal,
         keys,
+        movement::journal::Journal,
         primary::{PrimaryState, PrimaryView},
     },
     credentials::Standing,
     discover::{DiscoveryState, Member},
-    effect::{Notice, database_reference},
 };
 
 /// Changes of primary that status remembers.

@@ -9,14 +9,16 @@ use std::{
 use super::{Task, history::listed};
 use crate::{
     api::DatabaseCluster,
+    cluster::NodeChange,
     controller::labels::{self, Refusal},
     core::{
         backoff::{Backoffs, Pause},
-        overwrite::{Overwrites, Seen},
+        distance::{
+            overwrite::{Overwrites, Seen},
+            tier::{NodeTier, Tier},
+        },
         primary::PrimaryView,
-        tier::{NodeTier, Tier},
     },
-    effect::NodeChange,
     index::Tables,
 };
 
@@ -142,7 +144,7 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{overwrite::Wanted, taint::TaintEffect};
+    use crate::core::{distance::overwrite::Wanted, movement::taint::TaintEffect};
 
     fn seen<'a>(node: &'a str, label: Option<&'a str>, tier: Tier) -> Seen<'a> {
         Seen { node, wanted: Wanted { tier, taint: None }, label, taints: Vec::new() }

@@ -10,8 +10,7 @@ use kube::Client;
 use super::Task;
 use crate::{
     api::{DatabaseCluster, keys},
-    effect::EffectError,
-    leftovers,
+    cluster::{EffectError, leftovers},
 };
 
 /// Pause between two tries to set the finalizer, or to remove labels of an earlier key.
