@@ -46,7 +46,10 @@ fn grow(tree: &mut Tree, files: &Files, place: Place, test: bool) {
     let product = product(&all);
     let in_product: BTreeSet<String> = declarations(&product).into_iter().map(|child| child.name).collect();
     for child in declarations(&all) {
-        let within = join(&place.below, &child.inline.join("/"));
+        let within = child.inline.iter().fold(place.below.clone(), |within, (name, path)| match path {
+            Some(path) => join(folder(&place.file), path),
+            None => join(&within, name),
+        });
         let places = [format!("{}.rs", child.name), format!("{}/mod.rs", child.name)].map(|path| join(&within, &path));
         let usual = places.iter().position(|path| files.has(path));
         let (file, below) = match &child.path {
@@ -66,7 +69,8 @@ fn grow(tree: &mut Tree, files: &Files, place: Place, test: bool) {
             }
         };
         let test = test || !in_product.contains(&child.name);
-        let name = [&place.name[..], &child.inline, &[child.name.clone()]].concat();
+        let inline: Vec<String> = child.inline.into_iter().map(|(name, _)| name).collect();
+        let name = [&place.name[..], &inline, &[child.name]].concat();
         grow(tree, files, Place { name, file, below }, test);
     }
     tree.modules.push(Module { name: place.name, file: place.file, product, test });
@@ -75,7 +79,8 @@ fn grow(tree: &mut Tree, files: &Files, place: Place, test: bool) {
 /// `mod name;`, with what its attribute says of its path.
 struct Declaration {
     name: String,
-    inline: Vec<String>,
+    /// The inline modules around it, each with its path.
+    inline: Vec<(String, Option<String>)>,
     path: Option<String>,
     line: usize,
 }
@@ -83,11 +88,11 @@ struct Declaration {
 fn declarations(tokens: &[Token]) -> Vec<Declaration> {
     let mut found = Vec::new();
     // The inline modules around this token, with the token that closes each.
-    let mut inline: Vec<(String, usize)> = Vec::new();
+    let mut inline: Vec<(String, Option<String>, usize)> = Vec::new();
     let mut path = None;
     let mut at = 0;
     while at < tokens.len() {
-        inline.retain(|(_, end)| at <= *end);
+        inline.retain(|(_, _, end)| at <= *end);
         if let Some((end, _)) = attribute(tokens, at) {
             if tokens[at + 2].word() == Some("path") {
                 path = tokens[at..end].iter().find_map(Token::text).map(str::to_owned);
@@ -99,10 +104,10 @@ fn declarations(tokens: &[Token]) -> Vec<Declaration> {
         if let (Some("mod"), Some(name)) = (tokens[at].word(), name) {
             let name = name.to_owned();
             if tokens.get(at + 2).is_some_and(|token| token.is(';')) {
-                let inline = inline.iter().map(|(name, _)| name.clone()).collect();
+                let inline = inline.iter().map(|(name, path, _)| (name.clone(), path.clone())).collect();
                 found.push(Declaration { name, inline, path: path.take(), line: tokens[at].line });
             } else if let Some(end) = closing(tokens, at + 2) {
-                inline.push((name, end));
+                inline.push((name, path.take(), end));
             }
         }
         if tokens[at].is(';') || tokens[at].is('{') {
@@ -228,7 +233,8 @@ mod tests {
             ("src/elsewhere.rs", ""),
             ("src/c.rs", "// mod lib;"),
             ("src/bin/tool.rs", ""),
-            ("tests/it/main.rs", "mod deep;"),
+            ("tests/it/main.rs", "mod deep; #[path = \"../borrowed\"] mod near { mod by; }"),
+            ("tests/borrowed/by.rs", ""),
             ("tests/it/deep/mod.rs", "mod deeper;"),
             ("tests/it/deep/deeper.rs", ""),
             ("tests/it/lost.rs", ""),

@@ -180,7 +180,7 @@ pub fn circles(files: &Files) -> Vec<String> {
             if let Some(circle) = back_to(arrows, start) {
                 let least = (0..circle.len()).min_by_key(|at| circle[*at]).unwrap_or_default();
                 let turned: Vec<&str> = circle[least..].iter().chain(&circle[..=least]).copied().collect();
-                let place = parent.iter().map(|name| format!("{name}::")).collect::<String>();
+                let place = if parent.is_empty() { "src".to_owned() } else { parent.join("::") };
                 findings.insert(format!("{place}: {}", turned.join(" → ")));
             }
         }
@@ -320,7 +320,7 @@ mod tests {
             ("src/b.rs", "use crate::c::d;"),
             ("src/c.rs", "fn d() -> crate::a::x::E {} #[cfg(test)] mod tests { use crate::b; }"),
         ]);
-        assert_eq!(circles(&files), [": a → b → c → a", "a::: x → y → x"]);
+        assert_eq!(circles(&files), ["a: x → y → x", "src: a → b → c → a"]);
     }
 
     #[test]
