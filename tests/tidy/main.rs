@@ -5,6 +5,7 @@ mod files;
 mod links;
 mod manifests;
 mod modules;
+mod reference;
 mod rooms;
 mod shape;
 mod tokens;
@@ -48,6 +49,11 @@ fn decisions_know_no_clock_client_chance_or_log() {
 #[test]
 fn every_link_leads_somewhere() {
     nothing_in(&links::findings(&FILES));
+}
+
+#[test]
+fn every_metric_is_documented() {
+    nothing_in(&reference::metrics(&FILES));
 }
 
 #[test]
