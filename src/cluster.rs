@@ -19,5 +19,5 @@ pub use self::{
     databases::{DatabaseError, database, databases, missing, read_database, remove_annotation, typed, write_status},
     events::{Notice, Notices, database_reference, reference},
     moves::{Evicted, carry_out},
-    nodes::{NodeChange, in_order, label_node, taint_node},
+    nodes::{in_order, label_node, taint_node},
 };

@@ -9,7 +9,7 @@ mod metrics;
 mod movement;
 mod opt_in;
 mod removal;
-mod report;
+mod status_update;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -336,7 +336,7 @@ impl Manager {
                 running.stop.cancel();
                 let _ = running.task.await;
             }
-            report::write_refusal(&shared.client, &name, &why).await;
+            status_update::write_refusal(&shared.client, &name, &why).await;
         });
         told
     }

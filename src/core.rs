@@ -3,7 +3,8 @@
 //!
 //! In reading order: who is primary ([`primary`]), how far each node is from it ([`distance`]), what a pod asks for
 //! ([`follow`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), and when the
-//! webhook's certificates are renewed ([`rotation`]). [`keys`], [`selector`] and [`backoff`] serve them all.
+//! webhook's certificates are renewed ([`rotation`]). [`moment`], [`words`], [`keys`], [`selector`] and [`backoff`]
+//! serve them all.
 
 pub mod primary;
 
@@ -19,6 +20,8 @@ pub mod rotation;
 
 pub mod backoff;
 pub mod keys;
+pub mod moment;
 pub mod selector;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod words;

@@ -13,6 +13,7 @@ pub mod core;
 
 pub mod api;
 pub mod cluster;
+pub mod evaluate;
 pub mod index;
 
 pub mod credentials;

@@ -7,8 +7,10 @@ use std::{
     io::{self, Write},
     os::unix::process::CommandExt,
     process::{Command, ExitCode},
+    time::Instant,
 };
 
+use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -16,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     cli::{LogArgs, LogFormat},
     cluster::plainly,
+    core::moment::Moment,
     tls,
 };
 
@@ -83,6 +86,12 @@ fn open_log(args: &LogArgs) -> Result<(), Failure> {
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// Now, by both clocks.
+#[must_use]
+pub fn now() -> Moment {
+    Moment { instant: Instant::now(), wall: Timestamp::now() }
 }
 
 /// Cancelled by SIGTERM or SIGINT.

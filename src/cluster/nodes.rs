@@ -1,6 +1,6 @@
-//! Labels and taints of nodes: one change, and the one writer of all databases. One write at a time goes to each node, and takes along the labels that others want there: when a
-//! data centre is lost every database in it fails over at once, and their writes to the same nodes would only hold each
-//! other up (the API server tries a write again that met another one, a few times).
+//! Labels and taints of nodes: one change, and the one writer of all databases. One write at a time goes to each node, and takes
+//! along the labels that others want there: when a data centre is lost every database in it fails over at once, and their
+//! writes to the same nodes would only hold each other up (the API server tries a write again that met another one, a few times).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,18 +18,8 @@ use tokio::sync::{Semaphore, oneshot};
 use super::{EffectError, bounded};
 use crate::{
     api::keys,
-    core::{distance::tier::Tier, movement::taint::TaintEffect},
+    core::distance::{overwrite::NodeChange, tier::Tier},
 };
-
-/// What is to change on one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NodeChange {
-    pub tier: Tier,
-    /// The taint that the node is to have, if it is far.
-    pub taint: Option<TaintEffect>,
-    /// The node's taints are not as they should be.
-    pub retaint: bool,
-}
 
 /// Gives a node the labels of its tiers, by key: one for each database. Touches nothing else.
 ///

@@ -20,7 +20,7 @@ impl OptIns {
         let tables = shared.index.read();
         let mut mistaken = HashMap::new();
         for namespace in tables.namespaces.values().filter(|namespace| namespace.follow.is_some()) {
-            let says = annotations(&namespace.wishes);
+            let says = namespace.wishes.says();
             let follow = Follow::resolve(namespace.follow.as_deref(), &says, &Annotations::default(), |name| {
                 tables.defaults(name)
             });
@@ -56,16 +56,6 @@ impl OptIns {
             })
         });
         self.told = mistaken;
-    }
-}
-
-/// The same words in the form that [`Follow::resolve`] reads.
-pub(super) fn annotations(wishes: &crate::core::workload::Wishes) -> Annotations<'_> {
-    Annotations {
-        follow: wishes.follow.as_deref(),
-        affinity: wishes.affinity.as_deref(),
-        weight: wishes.weight.as_deref(),
-        move_: wishes.movement.as_deref(),
     }
 }
 

@@ -66,6 +66,15 @@ impl Seen<'_> {
         self.labelled() && self.tainted()
     }
 
+    /// What differs, if anything does. A taint that evicts is not put on by this.
+    #[must_use]
+    pub fn change(&self) -> Option<NodeChange> {
+        let Wanted { tier, taint } = self.wanted;
+        let retaint = !self.tainted();
+        let change = NodeChange { tier, taint: taint.map(TaintEffect::without_eviction), retaint };
+        (retaint || !self.labelled()).then_some(change)
+    }
+
     /// The label promises more than is true: it draws replacements to a node that isn't as near. A node without a label draws
     /// nobody, and a label that is too modest only means less room.
     #[must_use]
@@ -92,6 +101,24 @@ impl Seen<'_> {
             });
         }
         deeds.join(", ")
+    }
+}
+
+/// What is to change on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeChange {
+    pub tier: Tier,
+    /// The taint that the node is to have, if it is far.
+    pub taint: Option<TaintEffect>,
+    /// The node's taints are not as they should be.
+    pub retaint: bool,
+}
+
+impl NodeChange {
+    /// A far node is to bear this taint.
+    #[must_use]
+    pub const fn taint_far(effect: TaintEffect) -> Self {
+        Self { tier: Tier::Far, taint: Some(effect), retaint: true }
     }
 }
 

@@ -7,9 +7,13 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::census::{Census, Gathering, WorkloadKey};
+use super::{
+    census::{Census, Gathering, WorkloadKey},
+    held::Gate,
+};
 use crate::core::{
     distance::tier::{Tier, TierMap},
+    moment::Moment,
     workload::Snapshot,
 };
 
@@ -67,8 +71,9 @@ impl Underway {
     /// that is older by the clocks than they can be apart. Until then it doesn't go unnoticed either: it keeps its place among
     /// those that may be on the move.
     #[must_use]
-    pub fn overdue(&self, timeout: Duration, now: Timestamp, instant: Instant) -> bool {
-        instant.saturating_duration_since(self.since) > timeout || self.age(now) > timeout.saturating_add(CLOCKS_APART)
+    pub fn overdue(&self, timeout: Duration, now: Moment) -> bool {
+        now.instant.saturating_duration_since(self.since) > timeout
+            || self.age(now.wall) > timeout.saturating_add(CLOCKS_APART)
     }
 }
 
@@ -159,8 +164,15 @@ impl Journal {
 
     /// Number of moves whose replacement should have been Ready by now.
     #[must_use]
-    pub fn overdue(&self, timeout: Duration, now: Timestamp, instant: Instant) -> usize {
-        self.underway.iter().filter(|move_| move_.overdue(timeout, now, instant)).count()
+    pub fn overdue(&self, timeout: Duration, now: Moment) -> usize {
+        self.underway.iter().filter(|move_| move_.overdue(timeout, now)).count()
+    }
+
+    /// The breaker: so many replacements should have been Ready by now (`timeout` each) that nothing further is moved.
+    #[must_use]
+    pub fn halted(&self, timeout: Duration, after_failures: u32, now: Moment) -> Option<Gate> {
+        let failed = self.overdue(timeout, now);
+        (failed >= after_failures as usize).then_some(Gate::Halted { failed })
     }
 }
 

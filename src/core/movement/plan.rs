@@ -1,11 +1,6 @@
 //! What to move now, and why the rest stays.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    time::Instant,
-};
-
-use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     census::{Census, Gathering, WorkloadKey},
@@ -17,6 +12,7 @@ use super::{
 use crate::core::{
     distance::tier::{Tier, TierMap},
     follow::MoveMode,
+    moment::Moment,
     workload::{DisruptionBudget, Node, Phase, Pod, Snapshot},
 };
 
@@ -59,9 +55,7 @@ pub struct Input<'a> {
     pub restart_series: &'a str,
     /// Restarts that admission missed.
     pub missed: &'a MissedRestarts,
-    pub now: Timestamp,
-    /// The same moment by the clock that never jumps.
-    pub instant: Instant,
+    pub now: Moment,
 }
 
 /// One pod to move.
@@ -136,7 +130,6 @@ pub fn plan(input: &Input<'_>) -> Plan {
         busy: input.journal.underway.iter().map(|m| m.workload.clone()).collect(),
         free_slots: (input.rules.max_concurrent as usize).saturating_sub(input.journal.underway.len()),
         spent: HashMap::new(),
-        halted: halted(input.journal, input.rules, input.now, input.instant),
     };
     let mut plan = Plan::default();
     for (key, follower, node) in &candidates {
@@ -152,12 +145,6 @@ pub fn plan(input: &Input<'_>) -> Plan {
         }
     }
     plan
-}
-
-/// The breaker: so many replacements that should have been Ready by now that nothing further is moved.
-pub(super) fn halted(journal: &Journal, rules: Rules, now: Timestamp, instant: Instant) -> Option<Gate> {
-    let failed = journal.overdue(rules.replacement_timeout, now, instant);
-    (failed >= rules.halt_after_failures as usize).then_some(Gate::Halted { failed })
 }
 
 /// What makes it unsafe to end a pod, wherever a replacement would go.
@@ -200,10 +187,10 @@ pub(super) fn complete(gathering: &Gathering<'_>) -> Result<(), HeldReason> {
 ///
 /// # Errors
 /// Why pods are not moved by that tier.
-pub(super) fn certain(tiers: &TierMap, node: &str, rules: Rules, now: Instant) -> Result<u64, HeldReason> {
+pub(super) fn certain(tiers: &TierMap, node: &str, rules: Rules, now: Moment) -> Result<u64, HeldReason> {
     let tier = tiers.nodes.get(node).ok_or(HeldReason::NotMeasured)?;
     let rtt_us = tier.rtt_us.ok_or(HeldReason::NotMeasured)?;
-    if tier.settled(rules.settle, now) { Ok(rtt_us) } else { Err(HeldReason::TierSettling(rules.settle)) }
+    if tier.settled(rules.settle, now.instant) { Ok(rtt_us) } else { Err(HeldReason::TierSettling(rules.settle)) }
 }
 
 /// The node of a follower that sits where it should not.
@@ -238,7 +225,6 @@ struct Planner<'a> {
     free_slots: usize,
     /// Evictions planned per disruption budget (by UID).
     spent: HashMap<&'a str, u32>,
-    halted: Option<Gate>,
 }
 
 impl<'a> Planner<'a> {
@@ -251,10 +237,10 @@ impl<'a> Planner<'a> {
     ) -> Result<Move, HeldReason> {
         let pod = follower.pod;
         let key = self.movable(key, follower)?;
-        if let Some(gate) = self.input.gate.or(self.halted.as_ref()) {
+        if let Some(gate) = self.input.gate {
             return Err(HeldReason::Gate(gate.clone()));
         }
-        certain(self.input.tiers, node, self.input.rules, self.input.instant)?;
+        certain(self.input.tiers, node, self.input.rules, self.input.now)?;
         if self.busy.contains(key) {
             return Err(HeldReason::OneAtATime);
         }
@@ -340,7 +326,7 @@ impl<'a> Planner<'a> {
         if times >= self.input.rules.max_useless_moves || !self.census.get(key).is_some_and(missed) {
             return Err(HeldReason::Restarted { times });
         }
-        let due = self.input.missed.due(&key.uid, times, self.input.instant);
+        let due = self.input.missed.due(&key.uid, times, self.input.now.instant);
         if due { Ok(times) } else { Err(HeldReason::AdmissionMissed) }
     }
 
@@ -367,7 +353,7 @@ impl<'a> Planner<'a> {
         if self.targets.is_empty() {
             return Err(HeldReason::NoRoom("there is none".into()));
         }
-        let certain = |node: &str| certain(self.input.tiers, node, self.input.rules, self.input.instant);
+        let certain = |node: &str| certain(self.input.tiers, node, self.input.rules, self.input.now);
         let from_rtt_us = certain(from)?;
         let nearer = |node: &Node| {
             // It may be refused, or on its way.

@@ -4,10 +4,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    time::Instant,
 };
 
-use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +14,11 @@ use super::{
     fit::Room,
     held::{Gate, HeldReason},
     journal::Journal,
-    plan::{Held, Plan, Rules, at_rest, certain, complete, halted, replaceable},
+    plan::{Held, Plan, Rules, at_rest, certain, complete, replaceable},
 };
 use crate::core::{
     distance::tier::{Tier, TierMap},
+    moment::Moment,
     workload::{Node, Pod, Snapshot, Taint},
 };
 
@@ -81,9 +80,7 @@ pub struct Input<'a> {
     pub journal: &'a Journal,
     /// Nodes that could not be changed a moment ago, and why.
     pub refused: &'a BTreeMap<String, String>,
-    pub now: Timestamp,
-    /// The same moment by the clock that never jumps.
-    pub instant: Instant,
+    pub now: Moment,
 }
 
 /// How far nodes are emptied.
@@ -180,8 +177,7 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
         bearing: bearing.iter().map(|node| node.name.clone()).collect(),
         ..Emptying::default()
     };
-    let halted = halted(input.journal, input.rules, input.now, input.instant);
-    if let Some(gate) = input.gate.or(halted.as_ref()) {
+    if let Some(gate) = input.gate {
         emptying.withdraw = !matches!(gate, Gate::LabelsPending { .. } | Gate::Stale(_));
         emptying.waits = Some(Waits::Gate(gate.clone()));
         return emptying;
@@ -229,7 +225,7 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
 /// Whether all of `pods` can be ended at once: the movement has nothing left to do on their node, each has a workload that
 /// replaces it and lacks nobody, and there is room for all of them together.
 fn may_be_emptied<'a>(input: &Input<'a>, census: &Census<'a>, node: &Node, pods: &[&'a Pod]) -> Result<(), Waits> {
-    certain(input.tiers, &node.name, input.rules, input.instant)
+    certain(input.tiers, &node.name, input.rules, input.now)
         .map_err(|reason| Waits::Tier { node: node.name.clone(), reason })?;
     let of_node = |from: &String| *from == node.name;
     let waits = |pod: String, reason: HeldReason| Waits::Pod { node: node.name.clone(), pod, reason };

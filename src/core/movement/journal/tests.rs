@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::testing::{World, at, instant, pod};
+use crate::core::testing::{World, at, instant, moment, pod};
 
 const LABEL: &str = "switchover";
 
@@ -105,7 +105,11 @@ fn a_move_is_overdue_when_this_process_has_waited_for_it_for_too_long() {
     ] {
         let mut journal = journal();
         journal.underway[0].since = instant(read);
-        assert_eq!(journal.overdue(timeout, at(by_our_clock), instant(now)), expected, "{what}");
+        assert_eq!(
+            journal.overdue(timeout, Moment { instant: instant(now), wall: at(by_our_clock) }),
+            expected,
+            "{what}"
+        );
     }
     assert_eq!(journal().underway[0].age(at(-300)), Duration::ZERO);
 }
@@ -130,5 +134,5 @@ fn an_overdue_move_stays_under_way_and_counts_as_failed() {
     let mut journal = journal();
     let world = world().pod(pod("new").on("a1").owned_by("ReplicaSet/web").unready());
     assert!(journal.settle(world.snapshot(), &world.tiers, LABEL, at(500)).is_empty());
-    assert_eq!(journal.overdue(Duration::from_secs(300), at(500), instant(500)), 1);
+    assert_eq!(journal.overdue(Duration::from_secs(300), moment(500)), 1);
 }

@@ -1,8 +1,10 @@
+use std::time::Instant;
+
 use super::*;
 use crate::core::{
     distance::tier::NodeTier,
     movement::journal::Underway,
-    testing::{LABEL, World, at, instant, node, pod},
+    testing::{LABEL, World, at, instant, moment, node, pod},
 };
 use proptest::prelude::*;
 
@@ -50,19 +52,21 @@ impl Case {
 
     fn plan(&self) -> Plan {
         let followers = self.followers();
+        let (timeout, failures) = (self.rules.replacement_timeout, self.rules.halt_after_failures);
+        let now = Moment { instant: self.now, wall: at(100) };
+        let gate = self.gate.clone().or_else(|| self.journal.halted(timeout, failures, now));
         plan(&Input {
             snapshot: self.world.snapshot(),
             tiers: &self.world.tiers,
             node_label: LABEL,
             followers: &followers,
             rules: self.rules,
-            gate: self.gate.as_ref(),
+            gate: gate.as_ref(),
             journal: &self.journal,
             backoff: &self.backoff,
             restart_series: "default/2",
             missed: &self.missed,
-            now: at(100),
-            instant: self.now,
+            now,
         })
     }
 
@@ -329,8 +333,7 @@ fn another_database_is_not_left_farther_behind() {
         backoff: &BTreeMap::new(),
         restart_series: "default/2",
         missed: &MissedRestarts::default(),
-        now: at(0),
-        instant: instant(0),
+        now: moment(0),
     });
     assert_eq!(plan.held[0].reason.name(), "NoRoom");
 }

@@ -7,7 +7,7 @@ use crate::core::{
         plan::{self, plan},
         restart::MissedRestarts,
     },
-    testing::{LABEL as KEY, World, at, instant, node, pod},
+    testing::{LABEL as KEY, World, at, instant, moment, node, pod},
     workload::Toleration,
 };
 use proptest::prelude::*;
@@ -45,7 +45,10 @@ impl Case {
 
     fn emptying(&self) -> Emptying {
         let (snapshot, tiers) = (self.world.snapshot(), &self.world.tiers);
-        let (gate, journal, now, instant) = (self.gate.as_ref(), &self.journal, at(1000), instant(1000));
+        let (journal, now) = (&self.journal, moment(1000));
+        let halted = || journal.halted(RULES.replacement_timeout, RULES.halt_after_failures, now);
+        let gate = self.gate.clone().or_else(halted);
+        let gate = gate.as_ref();
         let followers: Vec<plan::Follower<'_>> = self
             .world
             .pods
@@ -65,10 +68,9 @@ impl Case {
             restart_series: "default/2",
             missed: &MissedRestarts::default(),
             now,
-            instant,
         });
         let (key, rules, plan, refused) = (KEY, RULES, &plan, &self.refused);
-        emptying(&Input { snapshot, tiers, key, rules, gate, plan, journal, refused, now, instant })
+        emptying(&Input { snapshot, tiers, key, rules, gate, plan, journal, refused, now })
     }
 
     /// `b1 next`, `b1 withdrawn; Paused`, `b2 next; Never`, …

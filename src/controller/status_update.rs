@@ -1,7 +1,5 @@
 //! What the controller knows of one database → the status of its DatabaseCluster.
 
-use std::time::Instant;
-
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Client;
@@ -17,21 +15,17 @@ use crate::{
     },
     cluster,
     core::{
-        distance::{
-            doubt::Doubt,
-            tier::{Tier, TierMap},
-        },
+        distance::{doubt::Doubt, tier::Tier},
         movement::{
             census::WorkloadKey,
-            held::Gate,
-            journal::{Action, Journal, Underway},
-            plan::Plan,
-            taint::{Emptying, Waits},
+            journal::{Action, Underway},
+            taint::Waits,
         },
         primary::{Belief, Primary, PrimaryState, PrimaryView},
     },
     credentials::Standing,
     discover::{Member, Restored, witness::WitnessStanding},
+    evaluate::{Decided, Memory},
     process::Failure,
 };
 
@@ -69,13 +63,15 @@ pub(super) struct Facts<'a> {
     pub view: &'a PrimaryView,
     pub credentials: Option<&'a Standing>,
     pub witness: Option<&'a WitnessStanding>,
-    pub tiers: &'a TierMap,
-    pub plan: &'a Plan,
-    pub journal: &'a Journal,
-    pub gate: Option<&'a Gate>,
+    pub memory: &'a Memory,
+    pub decided: &'a Decided,
+}
+
+impl Facts<'_> {
     /// The nodes whose label or taint the API server refuses, in words; none of them if it is empty. `None` if nobody looked.
-    pub refusing: Option<String>,
-    pub emptying: Option<&'a Emptying>,
+    fn refusing(&self) -> Option<String> {
+        self.view.known().map(|_| self.decided.labelling.refusing())
+    }
 }
 
 /// What [`restored`] goes on from. It is written as a whole or not at all: an epoch without its primary would be counted twice.
@@ -91,7 +87,8 @@ pub(super) fn believe(status: &mut DatabaseClusterStatus, view: &PrimaryView) {
 
 /// Brings `status` up to date.
 pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall: Timestamp) {
-    let Facts { object, view, tiers, plan, journal, .. } = facts;
+    let Facts { object, view, memory: Memory { tiers, journal, .. }, decided: Decided { plan, emptying, .. }, .. } =
+        facts;
     status.observed_generation = object.metadata.generation;
     believe(status, view);
     status.message = Some(line(&view.why));
@@ -113,7 +110,7 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     for (type_, concerns) in [
         (CREDENTIALS, facts.credentials.is_some()),
         (WITNESS, object.spec.witness.is_some()),
-        (EVICTS, facts.emptying.is_some()),
+        (EVICTS, emptying.is_some()),
     ] {
         status.conditions.retain(|condition| concerns || condition.type_ != type_);
     }
@@ -155,15 +152,6 @@ fn workload(key: &WorkloadKey) -> WorkloadStatus {
     }
 }
 
-fn workload_key(status: &WorkloadStatus) -> WorkloadKey {
-    WorkloadKey {
-        kind: status.kind.clone(),
-        namespace: status.namespace.clone(),
-        name: status.name.clone(),
-        uid: status.uid.clone(),
-    }
-}
-
 fn moving(underway: &Underway) -> MovingStatus {
     MovingStatus {
         pod: format!("{}/{}", underway.workload.namespace, underway.pod),
@@ -202,42 +190,9 @@ pub(super) fn restored(status: &DatabaseClusterStatus) -> Restored {
     }
 }
 
-/// Since when the primary has held with nothing frozen, as far as the last leader knew.
-pub(super) fn calm_since(status: &DatabaseClusterStatus) -> Option<Timestamp> {
-    let mut since = status.since?;
-    for (type_, calm) in [("PrimaryKnown", "True"), ("Frozen", "False")] {
-        if let Some(condition) = status.conditions.iter().find(|condition| condition.type_ == type_) {
-            if condition.status != calm {
-                return None;
-            }
-            since = since.max(condition.last_transition_time.0);
-        }
-    }
-    Some(since)
-}
-
-/// The journal as the last leader left it. This process waits for its moves from `now` on.
-pub(super) fn restored_journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
-    let underway = |moving: &MovingStatus| Underway {
-        action: if moving.action == "Restart" { Action::Restart } else { Action::Evict },
-        workload: workload_key(&moving.workload),
-        pod: moving.pod.rsplit('/').next().unwrap_or_default().to_owned(),
-        uid: moving.uid.clone(),
-        from: moving.from.clone(),
-        from_tier: Tier::from_label(Some(&moving.from_tier)),
-        started: moving.started_at.unwrap_or(Timestamp::UNIX_EPOCH),
-        since: now,
-        pods: moving.pods,
-    };
-    Journal {
-        underway: status.moving.iter().map(underway).collect(),
-        moved: status.failovers.first().filter(|f| f.epoch == status.epoch).map_or(0, |failover| failover.moved),
-        useless: status.useless.iter().map(|useless| (workload_key(&useless.workload), useless.moves)).collect(),
-    }
-}
-
 fn conditions(facts: &Facts<'_>) -> Vec<Now> {
-    let Facts { view, credentials, witness, plan, journal, gate, emptying, .. } = facts;
+    let Facts { view, credentials, witness, memory: Memory { journal, .. }, .. } = facts;
+    let Decided { plan, gate, emptying, .. } = facts.decided;
     let split = matches!(view.state, PrimaryState::SplitBrain(_));
     let frozen = view.why_frozen();
     let moving = !journal.underway.is_empty();
@@ -261,13 +216,13 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         reason: if standing.seen { "Heard" } else { "NotHeard" },
         message: standing.why.clone(),
     });
-    let labels = facts.refusing.as_ref().map(|refusing| Now {
+    let labels = facts.refusing().map(|refusing| Now {
         type_: LABELS,
         holds: refusing.is_empty(),
         reason: if refusing.is_empty() { "Accepted" } else { "Refused" },
         message: if refusing.is_empty() { "no node's label or taint is refused".to_owned() } else { refusing.clone() },
     });
-    let emptying = emptying.map(|emptying| Now {
+    let emptying = emptying.as_ref().map(|emptying| Now {
         type_: EVICTS,
         holds: !emptying.withdraw && !emptying.bearing.is_empty(),
         reason: emptying.waits.as_ref().map_or("Done", Waits::name),

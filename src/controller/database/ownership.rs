@@ -31,10 +31,10 @@ impl Task {
             self.write_status().await;
         }
         let answered = object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == keys::FINALIZER);
-        if answered || self.tidied.is_some_and(|at| now.duration_since(at) < TIDY_PAUSE) {
+        if answered || self.finalizer_tried.is_some_and(|at| now.duration_since(at) < TIDY_PAUSE) {
             return;
         }
-        self.tidied = Some(now);
+        self.finalizer_tried = Some(now);
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
         if let Err(error) = leftovers::add_finalizer(&self.shared.client, &self.name, uid).await {
             let error = &error as &dyn std::error::Error;
