@@ -19,6 +19,9 @@ pub fn findings(files: &Files) -> Vec<String> {
                 findings.push(format!("{page}:{line}: {what}"));
             }
         }
+        for (line, target) in loops(text).filter(|(_, target)| !makes(files, target)) {
+            findings.push(format!("{page}:{line}: the Makefile has no {target}"));
+        }
         // What was decided or changed once is told as it was then.
         if page != "CHANGELOG.md" && !page.starts_with("docs/decisions/") {
             for (line, name) in names(text) {
@@ -85,6 +88,29 @@ fn names(text: &str) -> Vec<(usize, String)> {
     found
 }
 
+/// What pages say to make, in code or between backticks.
+fn loops(text: &str) -> impl Iterator<Item = (usize, String)> {
+    text.lines().enumerate().flat_map(|(at, line)| {
+        let code = line.starts_with("    ") || line.starts_with("make ");
+        let whole = code.then_some(line.trim_start());
+        let marked = line.split('`').skip(1).step_by(2);
+        let commands = whole.into_iter().chain(marked).filter_map(|it| it.strip_prefix("make "));
+        let targets: Vec<String> = commands
+            .filter_map(|it| it.split([' ', ',', ';']).find(|word| !word.contains('=')))
+            .map(str::to_owned)
+            .collect();
+        targets.into_iter().map(move |target| (at + 1, target))
+    })
+}
+
+/// Whether the Makefile has this target, or one by a pattern.
+fn makes(files: &Files, target: &str) -> bool {
+    let makefile = files.text("Makefile").unwrap_or_default();
+    let rule = |line: &str| line.split_once(':').is_some_and(|(targets, _)| targets.split(' ').any(|it| it == target));
+    makefile.lines().any(rule)
+        || target.starts_with("fuzz-") && files.has(&format!("fuzz/fuzz_targets/{}.rs", &target[5..]))
+}
+
 /// What GitHub makes of a page's headings.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
@@ -147,12 +173,23 @@ mod tests {
     #[test]
     fn files_that_pages_name_are_there() {
         let files = Files::from([
-            ("docs/a.md", "`core/held.rs`, `core/gone.rs`, `b/c.md`, `held.rs`, `<name>/x.rs`, `make x`\n"),
+            ("docs/a.md", "`core/held.rs`, `core/gone.rs`, `b/c.md`, `held.rs`, `<name>/x.rs`\n"),
             ("docs/b/c.md", ""),
             ("docs/decisions/d.md", "`core/gone.rs`"),
             ("src/core/held.rs", ""),
         ]);
         assert_eq!(findings(&files), ["docs/a.md:1: there is no core/gone.rs"]);
+    }
+
+    #[test]
+    fn what_pages_say_to_make_is_there() {
+        let page = "`make quick`, `make KEEP=1 demo`, `make gone`\n    make fuzz-a X=1\n    make fuzz-b   # text\nwe make none\n";
+        let files = Files::from([
+            ("a.md", page),
+            ("Makefile", "help:\nquick demo: lint\n\techo gone\n"),
+            ("fuzz/fuzz_targets/a.rs", ""),
+        ]);
+        assert_eq!(findings(&files), ["a.md:1: the Makefile has no gone", "a.md:3: the Makefile has no fuzz-b"]);
     }
 
     #[test]
