@@ -56,8 +56,9 @@ test-unit: test-build
 	$(call begin,unit tests and rules of the house)
 	cargo test --workspace --locked --lib --bins --test tidy
 
-# What Kubernetes alone decides: a real control plane with fake nodes. The scenes mostly wait: many run side by side.
-LIGHT_SCENES := 6
+# What Kubernetes alone decides: a real control plane with fake nodes. The scenes mostly wait; those that disturb
+# everybody run alone, and are most of the time.
+LIGHT_SCENES := 4
 test-light: needs-light test-tools
 	$(call begin,light bed)
 	cargo test --workspace --locked --test light_bed
