@@ -128,7 +128,7 @@ lint:
 
 docs:
 	$(call begin,documents)
-	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --document-private-items
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --workspace --no-deps --locked --document-private-items
 
 deny:
 	cargo deny --all-features check bans licenses sources

@@ -67,6 +67,11 @@ fn every_dependency_is_used() {
 }
 
 #[test]
+fn every_public_item_says_what_it_is() {
+    nothing_in(&shape::undocumented(&FILES));
+}
+
+#[test]
 fn nothing_is_left_over() {
     nothing_in(&shape::leftovers(&FILES));
 }

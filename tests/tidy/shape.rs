@@ -1,6 +1,10 @@
 //! How long files are, what must not be left in them, and what two files must say alike.
 
-use crate::{files::Files, tokens::tokens};
+use crate::{
+    files::Files,
+    modules::{roots, tree},
+    tokens::tokens,
+};
 
 /// Lines of a Rust file, at most: what is longer is split by noun.
 const MOST_LINES: usize = 450;
@@ -46,6 +50,47 @@ pub fn leftovers(files: &Files) -> Vec<String> {
     findings
 }
 
+/// Public items of modules without a word on what they are. Fields, variants and methods may speak for themselves, which the
+/// compiler's own lint wouldn't let them.
+pub fn undocumented(files: &Files) -> Vec<String> {
+    let mut findings = Vec::new();
+    for root in roots(files).iter().filter(|root| root.ends_with("src/lib.rs")) {
+        for module in tree(files, root).modules.iter().filter(|module| !module.test) {
+            let text = files.text(&module.file).unwrap_or_default();
+            let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            let lines: Vec<&str> = product.lines().collect();
+            let bare = (0..lines.len()).filter(|at| is_public_item(lines[*at]) && !is_documented(&lines[..*at]));
+            findings.extend(bare.map(|at| format!("{}:{}: what is it? {}", module.file, at + 1, lines[at])));
+        }
+    }
+    findings.sort();
+    findings
+}
+
+fn is_public_item(line: &str) -> bool {
+    const ITEMS: [&str; 9] = ["async", "const", "enum", "fn", "static", "struct", "trait", "type", "unsafe"];
+    let word = line.strip_prefix("pub ").and_then(|rest| rest.split(' ').next());
+    word.is_some_and(|word| ITEMS.contains(&word))
+}
+
+/// Whether what stands above an item's first line ends in its documentation; attributes may stand between.
+fn is_documented(above: &[&str]) -> bool {
+    let mut above = above.iter().rev();
+    while let Some(line) = above.next() {
+        // What people type is told by `--help`, whose words a documented struct would replace.
+        let typed = line.starts_with("#[derive(") && line.contains("Args");
+        if line.starts_with("///") || typed {
+            return true;
+        }
+        // An attribute of several lines is walked up to its first.
+        let closes = line.ends_with(']') && !line.starts_with('#') && above.any(|line| line.starts_with("#["));
+        if !closes && !line.starts_with("#[") {
+            return false;
+        }
+    }
+    false
+}
+
 /// Cargo.toml promises the compiler that rust-toolchain.toml builds with, because no other one is tried.
 pub fn compiler(files: &Files) -> Vec<String> {
     let says = |path: &str, key: &str| {
@@ -81,6 +126,26 @@ mod tests {
         assert_eq!(
             leftovers(&Files::from([("a.rs", rust)])),
             ["a.rs:1: allow: write expect", "a.rs:2: allow: write expect", "a.rs:2: dbg!", "a.rs:3: todo!"]
+        );
+    }
+
+    #[test]
+    fn public_items_without_a_word_are_found() {
+        let rust = "/// A.\n#[derive(\n    B,\n)]\n#[must_use]\npub struct C {\n    pub d: u8,\n}\nimpl C {\n    #[must_use]\n    pub fn e() {}\n\n\
+                    /// F.\n    pub const fn f() {}\n}\npub(crate) fn g() {}\npub mod h;\n// No word for users.\npub enum I {}\npub fn k() {}\n\
+                    #[cfg(test)]\nmod tests {\n    pub fn j() {}\n}\n";
+        let files = Files::from([
+            ("Cargo.toml", ""),
+            ("src/lib.rs", rust),
+            ("src/h.rs", "pub type K = u8;\n#[derive(Debug, clap::Args)]\npub struct L;"),
+        ]);
+        assert_eq!(
+            undocumented(&files),
+            [
+                "src/h.rs:1: what is it? pub type K = u8;",
+                "src/lib.rs:19: what is it? pub enum I {}",
+                "src/lib.rs:20: what is it? pub fn k() {}",
+            ]
         );
     }
 
