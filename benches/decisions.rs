@@ -16,13 +16,15 @@ use switchover::{
     admission::{self, View},
     core::{
         affinity::{self, Database, Namespace, Node, TierSummary},
+        distance::tier::{NodeTier, Tier, TierMap},
         follow::{AffinityMode, DatabaseDefaults, MoveMode, Weight},
-        journal::Journal,
         keys,
-        plan::{Follower, Input, Rules, plan},
+        movement::{
+            journal::Journal,
+            plan::{Follower, Input, Rules, plan},
+            restart::MissedRestarts,
+        },
         primary::{Answer, Belief, MemberBody, Observation, PrimaryTracker},
-        restart::MissedRestarts,
-        tier::{NodeTier, Tier, TierMap},
         workload::{self, Owner, Phase, Pod, Resources, Snapshot, Workload},
     },
 };

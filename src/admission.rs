@@ -408,5 +408,4 @@ fn find_text<'a>(bytes: &'a [u8], key: &str) -> Option<&'a str> {
 }
 
 #[cfg(test)]
-#[path = "admission/tests.rs"]
 pub(crate) mod tests;

@@ -5,6 +5,7 @@
 //! ```
 //! All members are measured, not only the primary: after a failover the distances to the new one are known already.
 
+pub mod probe;
 mod schedule;
 mod targets;
 #[cfg(test)]
@@ -26,15 +27,15 @@ use kube::{
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::probe::{ProbeConfig, ProbeError, ProbeMetrics, Sockets, Target};
 use crate::{
     api::{
         DatabaseCluster,
         node_latency::{LONGEST_HOST, MOST_READINGS},
     },
-    core::rtt::Deadband,
-    probe::{self, ProbeConfig, ProbeError, ProbeMetrics, Sockets, Target},
+    cluster::watch::{Changed, Health, Table},
+    core::distance::rtt::Deadband,
     serve::{self, Probes, ServeError},
-    watch::{Changed, Health, Table},
 };
 
 /// The program that is the agent and nothing else.
@@ -138,7 +139,7 @@ async fn follow_databases(
     let mut table: Table<String, BTreeSet<Target>> = Table::default();
     let mut left_out = Vec::new();
     let health = Health::new("DatabaseCluster");
-    crate::watch::follow_dynamic(databases, watcher::Config::default(), health, |event| {
+    crate::cluster::watch::follow_dynamic(databases, watcher::Config::default(), health, |event| {
         if table.apply(event, of_interest) == Changed::Nothing {
             return;
         }

@@ -12,34 +12,26 @@
 pub mod core;
 
 pub mod api;
+pub mod cluster;
+pub mod evaluate;
 pub mod index;
-pub mod watch;
 
 pub mod credentials;
 pub mod discover;
 
 pub mod admission;
+pub mod certificates;
 pub mod serve;
 pub mod tls;
 pub mod webhook;
 
 pub mod controller;
-pub mod effect;
-pub mod lease;
-pub mod leftovers;
 
 pub mod agent;
-pub mod probe;
 
 pub mod witness;
 
 pub mod cli;
-pub mod cluster;
-pub mod decide;
-pub mod explain;
+pub mod commands;
 pub mod metrics;
 pub mod process;
-pub mod record;
-pub mod replay;
-pub mod status;
-pub mod uninstall;

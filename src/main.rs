@@ -1,15 +1,17 @@
 //! Dispatch only: what was typed goes to the role or tool that does it.
 #![forbid(unsafe_code)]
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser;
 use switchover::{
-    agent, api,
-    cli::{Args, Command, Manifest},
-    cluster, controller, decide, explain,
+    agent,
+    cli::{Args, Command},
+    cluster,
+    commands::{certs, crds, explain, pause, record, replay, resume, status, uninstall},
+    controller,
     process::{self, Failure, Threads, until_terminated},
-    record, replay, status, uninstall, webhook, witness,
+    webhook, witness,
 };
 
 fn main() -> ExitCode {
@@ -38,10 +40,10 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&args).await?,
         Command::Record(args) => record::run(&args, until_terminated()?).await?,
         Command::Replay(args) => replay::run(&args)?,
-        Command::Crds(args) => print_definitions(args.output)?,
-        Command::Certs(args) => cluster::certificates(&args).await?,
-        Command::Pause(args) => decide::pause(&args).await?,
-        Command::Resume(args) => decide::resume(&args).await?,
+        Command::Crds(args) => crds::run(&args)?,
+        Command::Certs(args) => certs::run(&args).await?,
+        Command::Pause(args) => pause::run(&args).await?,
+        Command::Resume(args) => resume::run(&args).await?,
         Command::Uninstall(args) => uninstall::run(&args).await?,
         Command::Controller(args) => {
             controller::run(args.config(), cluster::attentive_client().await?, until_terminated()?).await?;
@@ -51,20 +53,6 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         }
         Command::Witness(args) => witness::run(args.config()?, until_terminated()?).await?,
         Command::Agent(args) => agent::run(args.config(), cluster::client(None).await?, until_terminated()?).await?,
-    }
-    Ok(())
-}
-
-fn print_definitions(output: Manifest) -> Result<(), Failure> {
-    let definitions = api::custom_resource_definitions();
-    let mut out = std::io::stdout().lock();
-    match output {
-        Manifest::Yaml => out.write_all(api::definitions_as_yaml()?.as_bytes())?,
-        Manifest::Json => {
-            let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": definitions });
-            serde_json::to_writer_pretty(&mut out, &list)?;
-            writeln!(out)?;
-        }
     }
     Ok(())
 }

@@ -7,15 +7,18 @@ use std::{
     io::{self, Write},
     os::unix::process::CommandExt,
     process::{Command, ExitCode},
+    time::Instant,
 };
 
+use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     cli::{LogArgs, LogFormat},
-    effect::plainly,
+    cluster::plainly,
+    core::moment::Moment,
     tls,
 };
 
@@ -83,6 +86,12 @@ fn open_log(args: &LogArgs) -> Result<(), Failure> {
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// Now, by both clocks.
+#[must_use]
+pub fn now() -> Moment {
+    Moment { instant: Instant::now(), wall: Timestamp::now() }
 }
 
 /// Cancelled by SIGTERM or SIGINT.

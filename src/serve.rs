@@ -205,5 +205,4 @@ async fn handle(context: connection::Context<impl Respond>, stream: TcpStream, p
 }
 
 #[cfg(test)]
-#[path = "serve/tests.rs"]
 mod tests;

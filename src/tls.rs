@@ -1,15 +1,11 @@
-//! TLS: what is served and to whom, whom we believe, and the webhook's own authority.
+//! TLS: what is served and to whom, whom we believe.
 
-pub mod certificate;
 pub mod clients;
 pub mod der;
-pub mod install;
 pub mod outgoing;
 mod reloaded;
 mod serving;
 mod signatures;
-#[cfg(test)]
-pub(crate) mod testing;
 
 use std::{io, path::PathBuf, sync::Arc};
 

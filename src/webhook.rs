@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{cache::Cache, handler::Handler, metrics::WebhookMetrics};
 use crate::{
-    effect::Notices,
+    cluster::Notices,
     serve::{self, ConnectionMetrics, Limits, Probes, ServeError},
     tls::{self, ServerFiles, TlsError},
 };
@@ -148,17 +148,4 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
 }
 
 #[cfg(test)]
-#[path = "webhook/client_tests.rs"]
-mod client_tests;
-#[cfg(test)]
-#[path = "webhook/recorded_tests.rs"]
-mod recorded_tests;
-#[cfg(test)]
-#[path = "webhook/rotation_tests.rs"]
-mod rotation_tests;
-#[cfg(test)]
-#[path = "webhook/socket_tests.rs"]
-mod socket_tests;
-#[cfg(test)]
-#[path = "webhook/tests.rs"]
 mod tests;

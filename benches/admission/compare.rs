@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lab::measured::median;
 use serde_json::Value;
-use switchover::{admission, tls::certificate};
+use switchover::{admission, certificates::authority};
 
 use crate::{
     allocations,
@@ -101,7 +101,7 @@ impl Bench {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
         let certificates = directory.join("certificates");
         fs::create_dir_all(&certificates).with_context(|| certificates.display().to_string())?;
-        let made = certificate::generate("switchover-webhook", "switchover-system", Duration::from_secs(864_000))?;
+        let made = authority::generate("switchover-webhook", "switchover-system", Duration::from_secs(864_000))?;
         fs::write(certificates.join("tls.crt"), &made.certificate_pem)?;
         fs::write(certificates.join("tls.key"), &made.key_pem)?;
         let authority = certificates.join("ca.crt");

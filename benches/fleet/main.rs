@@ -1,9 +1,11 @@
 //! `make bench-fleet`: how long the labels of 5,000 nodes take after the primary has moved, on a real control plane whose
 //! nodes are only objects, with readings as agents would write them; and what it costs the API server.
 
-#[path = "../../tests/it/light/support/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the scenes use the rest")]
-mod support;
+#[path = "../../tests/it/light"]
+mod light {
+    #[expect(dead_code, unused_imports, reason = "the scenes use the rest")]
+    pub mod support;
+}
 
 mod requests;
 
@@ -30,11 +32,11 @@ use serde_json::{Map, Value, json};
 use switchover::api::{DatabaseCluster, NodeLatency, keys};
 
 use self::{
-    requests::Requests,
-    support::{
+    light::support::{
         Patroni, World, patroni, world,
         world::{CONTROLLERS, WEBHOOK},
     },
+    requests::Requests,
 };
 
 #[derive(Parser)]

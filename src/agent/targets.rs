@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    agent::probe::Target,
     api::{
         DatabaseCluster,
         database_cluster::Discovery,
@@ -10,7 +11,6 @@ use crate::{
         node_latency::{LONGEST_HOST, MOST_READINGS},
     },
     discover::patroni,
-    probe::Target,
 };
 
 /// Where PostgreSQL listens unless it says otherwise.

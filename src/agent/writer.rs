@@ -21,15 +21,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{AgentConfig, schedule::Schedule};
 use crate::{
+    agent::probe::Readings,
     api::{
         NodeLatency, NodeLatencySpec,
         node_latency::{Method, Reading},
     },
-    core::{
+    core::distance::{
         doubt::POSSIBLE_US,
         rtt::{self, Summary, worth_writing},
     },
-    probe::Readings,
 };
 
 const FIELD_MANAGER: &str = "switchover-agent";

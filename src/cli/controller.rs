@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, ValueEnum};
 
 use super::{HealthArgs, host_name, seconds};
-use crate::{api::Span, controller::ControllerConfig, lease::LeaseConfig, tls::install::Rotation};
+use crate::{api::Span, certificates::install::Rotation, cluster::lease::LeaseConfig, controller::ControllerConfig};
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ControllerArgs {
@@ -17,7 +17,7 @@ pub struct ControllerArgs {
     pub lease_namespace: String,
 
     /// Name of the Lease
-    #[arg(long, env = "SWITCHOVER_LEASE_NAME", default_value = crate::lease::NAME)]
+    #[arg(long, env = "SWITCHOVER_LEASE_NAME", default_value = crate::cluster::lease::NAME)]
     pub lease_name: String,
 
     /// Who this replica is in the Lease (default: the host name, which is the pod's name)

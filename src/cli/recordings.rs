@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 
 use super::{ClusterArgs, Output, base_url, between, seconds};
-use crate::{api::Span, core::settle::Rules, credentials::Files};
+use crate::{api::Span, core::movement::settle::Rules, credentials::Files};
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct RecordArgs {

@@ -1,16 +1,16 @@
-//! The DatabaseClusters of a cluster, for tools that ask once. They are read untyped: one that can't be read hides no other.
+//! The DatabaseClusters of a cluster: for tools that ask once they are read untyped, so that one that can't be read hides no
+//! other; and the status, which the leader writes.
 
 use kube::{
     Api, Client, ResourceExt,
-    api::ListParams,
+    api::{ListParams, Patch, PatchParams},
     core::{DynamicObject, dynamic::ParseDynamicObjectError},
     discovery::ApiResource,
 };
+use serde_json::json;
 
-use crate::{
-    api::DatabaseCluster,
-    effect::{EffectError, bounded},
-};
+use super::{EffectError, bounded};
+use crate::api::{DatabaseCluster, DatabaseClusterStatus, keys};
 
 /// Why a DatabaseCluster can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -61,4 +61,42 @@ pub fn missing(name: &str, existing: &[DynamicObject]) -> DatabaseError {
 pub fn typed(database: DynamicObject) -> Result<DatabaseCluster, DatabaseError> {
     let name = database.name_any();
     database.try_parse().map_err(|source| DatabaseError::Unreadable { name, source })
+}
+
+/// Reads a DatabaseCluster as it is now.
+///
+/// # Errors
+/// No answer, or a refusal.
+pub async fn read_database(client: &Client, name: &str) -> Result<DatabaseCluster, EffectError> {
+    bounded(Api::all(client.clone()).get(name)).await
+}
+
+/// Removes an annotation of a DatabaseCluster if it still has this value.
+///
+/// # Errors
+/// No answer, or a refusal; also when the object changed at the same moment (409): try again.
+pub async fn remove_annotation(client: &Client, name: &str, key: &str, value: &str) -> Result<(), EffectError> {
+    let api: Api<DatabaseCluster> = Api::all(client.clone());
+    let current = bounded(api.get_metadata(name)).await?.metadata;
+    if current.annotations.as_ref().and_then(|annotations| annotations.get(key)).is_none_or(|now| now != value) {
+        return Ok(());
+    }
+    let metadata = json!({ "resourceVersion": current.resource_version, "annotations": { key: null } });
+    let params = PatchParams { field_manager: Some(keys::FIELD_MANAGER.into()), ..PatchParams::default() };
+    bounded(api.patch(name, &params, &Patch::Merge(json!({ "metadata": metadata })))).await.map(|_| ())
+}
+
+/// Writes the whole status of a DatabaseCluster. Server-side apply: what is not in `status` any more is removed.
+///
+/// # Errors
+/// No answer, or a refusal.
+pub async fn write_status(client: &Client, name: &str, status: &DatabaseClusterStatus) -> Result<(), EffectError> {
+    let api: Api<DatabaseCluster> = Api::all(client.clone());
+    let patch = json!({
+        "apiVersion": format!("{}/{}", crate::api::GROUP, crate::api::VERSION),
+        "kind": "DatabaseCluster",
+        "status": status,
+    });
+    let params = PatchParams::apply(keys::FIELD_MANAGER).force();
+    bounded(api.patch_status(name, &params, &Patch::Apply(patch))).await.map(|_| ())
 }

@@ -7,14 +7,15 @@ use prometheus_client::{
 };
 
 use crate::{
+    cluster::Evicted,
     core::{
-        doubt::Doubt,
-        held::Gate,
-        journal::{Action, End},
-        plan::Plan,
-        tier::{Tier, TierMap},
+        distance::{doubt::Doubt, tier::Tier},
+        movement::{
+            held::Gate,
+            journal::{Action, End},
+        },
     },
-    effect::Evicted,
+    evaluate::{Decided, Memory},
     index::Index,
 };
 
@@ -156,7 +157,9 @@ impl ControllerMetrics {
     }
 
     /// Shows where one database stands.
-    pub(super) fn observe(&self, database: &str, tiers: &TierMap, plan: &Plan, moving: usize, gate: Option<&Gate>) {
+    pub(super) fn observe(&self, database: &str, memory: &Memory, decided: &Decided) {
+        let Memory { tiers, journal, .. } = memory;
+        let Decided { plan, gate, .. } = decided;
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         for tier in [Tier::Closely, Tier::Intermediate, Tier::Far, Tier::Unknown] {
             let labels = DatabaseTier { database: database.into(), tier: tier.label().unwrap_or("unknown") };
@@ -167,19 +170,19 @@ impl ControllerMetrics {
             let nodes = tiers.doubts.values().filter(|doubt| doubt.name() == reason).count();
             self.ignored.get_or_create(&labels).set(count(nodes));
         }
-        self.moving.get_or_create(&DatabaseOnly { database: database.into() }).set(count(moving));
+        self.moving.get_or_create(&DatabaseOnly { database: database.into() }).set(count(journal.underway.len()));
         // Reasons that don't hold any more go, rather than stay at their last value.
         let mut held = std::collections::BTreeMap::<&'static str, usize>::new();
         for pod in &plan.held {
             *held.entry(pod.reason.name()).or_default() += 1;
         }
-        for reason in crate::core::held::HeldReason::NAMES {
+        for reason in crate::core::movement::held::HeldReason::NAMES {
             let labels = DatabaseReason { database: database.into(), reason };
             self.held.get_or_create(&labels).set(count(held.get(reason).copied().unwrap_or(0)));
         }
         for reason in Gate::NAMES {
             let labels = DatabaseReason { database: database.into(), reason };
-            self.gate.get_or_create(&labels).set(i64::from(gate.is_some_and(|gate| gate.name() == reason)));
+            self.gate.get_or_create(&labels).set(i64::from(gate.as_ref().is_some_and(|gate| gate.name() == reason)));
         }
     }
 
@@ -212,7 +215,7 @@ impl ControllerMetrics {
         for reason in Doubt::NAMES {
             self.ignored.remove(&DatabaseReason { database: database.into(), reason });
         }
-        for reason in crate::core::held::HeldReason::NAMES {
+        for reason in crate::core::movement::held::HeldReason::NAMES {
             self.held.remove(&DatabaseReason { database: database.into(), reason });
         }
         for reason in Gate::NAMES {
@@ -229,7 +232,7 @@ mod tests {
     fn nothing_is_left_of_a_database_that_is_gone() {
         let mut registry = crate::metrics::registry();
         let metrics = ControllerMetrics::new(&mut registry);
-        metrics.observe("orders", &TierMap::default(), &Plan::default(), 0, None);
+        metrics.observe("orders", &Memory::default(), &Decided::default());
         for ok in [true, false] {
             metrics.labelled("orders", ok);
             metrics.status_written("orders", ok);

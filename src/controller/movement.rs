@@ -1,190 +1,26 @@
-//! Snapshot → plan → effects, for one database.
+//! Moves are carried out, and their ends told.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::{Shared, metrics::UNANSWERED};
 use crate::{
-    api::DatabaseCluster,
-    core::{
-        backoff::{self, Pause},
-        follow::{Follow, MoveMode},
-        held::{Gate, HeldReason},
-        journal::{Action, End, Journal, Outcome, Underway},
-        plan::{Follower, Input, Move, Plan, Rules, plan},
-        restart::{MISSED, MissedRestarts},
-        tier::{NodeTier, TierMap},
-        workload::{Node, Pod},
+    certificates::install,
+    cluster::{self, Evicted, Notice, reference},
+    core::movement::{
+        journal::{Action, End, Outcome, Underway},
+        plan::Move,
     },
-    effect::{self, Evicted, Notice, reference},
-    index::Tables,
-    tls::install,
+    evaluate::Memory,
 };
-
-/// A refused eviction is tried again after this long; each further refusal doubles it.
-const REFUSED: Pause = Pause { first: Duration::from_secs(2), longest: Duration::from_secs(60) };
-
-/// Pods that the API server refused to evict and workloads whose replacement admission missed, by UID.
-pub(super) type Backoffs = backoff::Backoffs<HeldReason>;
-
-/// Takes note of what moves that are over say of the next ones.
-fn learn(backoffs: &mut Backoffs, outcomes: &[Outcome], now: Instant) {
-    for Outcome { underway, end } in outcomes {
-        match end {
-            End::Missed { .. } => backoffs.add(&underway.workload.uid, HeldReason::AdmissionMissed, MISSED, now),
-            _ => backoffs.end(&underway.workload.uid),
-        }
-    }
-}
-
-/// What a database's movement looks at.
-pub(super) struct View<'a> {
-    pub object: &'a DatabaseCluster,
-    pub tables: &'a Tables,
-    pub tiers: &'a TierMap,
-    pub gate: Option<&'a Gate>,
-    pub restart_series: &'a str,
-    pub now: Instant,
-    pub wall: Timestamp,
-}
-
-pub(super) fn rules(object: &DatabaseCluster) -> Rules {
-    let movement = &object.spec.movement;
-    Rules {
-        settle: movement.settle.0,
-        max_concurrent: movement.max_concurrent,
-        include_intermediate: movement.include_intermediate,
-        replacement_timeout: movement.replacement_timeout.0,
-        halt_after_failures: movement.halt_after_failures,
-        max_useless_moves: movement.max_useless_moves,
-    }
-}
-
-/// A pod that follows the database.
-pub(super) struct Followed<'a> {
-    pod: &'a Pod,
-    mode: MoveMode,
-    /// The other databases that it follows.
-    others: Vec<&'a str>,
-}
-
-/// The pods that follow the database, with how each may be moved.
-pub(super) fn followed<'a>(view: &View<'a>) -> Vec<Followed<'a>> {
-    let name = view.object.metadata.name.as_deref().unwrap_or_default();
-    let followed = |pod: &'a Pod| {
-        let namespace = view.tables.namespaces.get(&pod.namespace)?;
-        namespace.follow.as_ref()?;
-        let follow = Follow::resolve(
-            namespace.follow.as_deref(),
-            &super::opt_in::annotations(&namespace.wishes),
-            &super::opt_in::annotations(&pod.wishes),
-            |database| view.tables.defaults(database),
-        );
-        let databases = follow.databases.ok()?;
-        let mine = databases.iter().find(|followed| &*followed.name == name)?;
-        // Following a namespace that is going away is nothing to move for.
-        let mode = if namespace.terminating { MoveMode::Never } else { mine.move_mode };
-        let others = databases.iter().filter(|followed| &*followed.name != name);
-        let others = others.filter_map(|followed| Some(view.tables.databases.get(&*followed.name)?.name.as_str()));
-        Some(Followed { pod, mode, others: others.collect() })
-    };
-    view.tables.pods.values().filter_map(followed).collect()
-}
-
-/// How far the labels of the other databases that they follow say each node is, by database.
-pub(super) fn other_tiers<'a>(tables: &'a Tables, followed: &[Followed<'a>]) -> HashMap<&'a str, TierMap> {
-    let mut maps = HashMap::new();
-    for other in followed.iter().flat_map(|followed| &followed.others) {
-        let Some(object) = tables.databases.get(*other).and_then(|database| database.object.as_ref().ok()) else {
-            continue;
-        };
-        maps.entry(*other).or_insert_with(|| {
-            let key = object.node_label();
-            let tier = |node: &Node| (node.name.clone(), NodeTier::labelled(node.labelled(&key), None));
-            TierMap { nodes: tables.nodes.values().map(tier).collect(), ..TierMap::default() }
-        });
-    }
-    maps
-}
-
-/// The same pods, as plans are made of them.
-pub(super) fn followers<'a>(followed: &[Followed<'a>], others: &'a HashMap<&'a str, TierMap>) -> Vec<Follower<'a>> {
-    let follower = |it: &Followed<'a>| Follower {
-        pod: it.pod,
-        mode: it.mode,
-        others: it.others.iter().filter_map(|other| others.get(other)).collect(),
-    };
-    followed.iter().map(follower).collect()
-}
-
-/// The median round-trip time from the followers' nodes to the primary, in microseconds.
-pub(super) fn median_rtt_us(followers: &[Follower<'_>], tiers: &TierMap) -> Option<u64> {
-    let mut rtts: Vec<u64> = followers
-        .iter()
-        .filter(|follower| follower.pod.serves())
-        .filter_map(|follower| tiers.rtt_us(follower.pod.node.as_deref()?))
-        .collect();
-    rtts.sort_unstable();
-    rtts.get(rtts.len() / 2).copied()
-}
-
-/// Ends what is over, then plans the next wave.
-pub(super) fn next_wave(
-    view: &View<'_>,
-    followers: &[Follower<'_>],
-    journal: &mut Journal,
-    backoffs: &mut Backoffs,
-    missed: &mut MissedRestarts,
-) -> (Vec<Outcome>, Plan) {
-    let snapshot = view.tables.snapshot();
-    let node_label = &view.object.node_label();
-    let outcomes = journal.settle(snapshot, view.tiers, node_label, view.wall);
-    learn(backoffs, &outcomes, view.now);
-    missed.look(snapshot, followers, view.restart_series, node_label, view.now);
-    let backoff = backoffs.current(view.now);
-    let plan = plan(&Input {
-        snapshot,
-        tiers: view.tiers,
-        node_label,
-        followers,
-        rules: rules(view.object),
-        gate: view.gate,
-        journal,
-        backoff: &backoff,
-        restart_series: view.restart_series,
-        missed,
-        now: view.wall,
-        instant: view.now,
-    });
-    (outcomes, plan)
-}
-
-/// The journal's entry of a move that is about to be carried out.
-pub(super) fn entry(move_: &Move, started: Timestamp, since: Instant) -> Underway {
-    Underway {
-        action: move_.action,
-        workload: move_.workload.clone(),
-        pod: move_.pod.clone(),
-        uid: move_.uid.clone(),
-        from: move_.from.clone(),
-        from_tier: move_.from_tier,
-        started,
-        since,
-        pods: move_.pods,
-    }
-}
 
 /// Carries out one wave. `still_right` is asked before each move: leadership, epoch, primary and pause, as they are then.
 pub(super) async fn carry_out(
     shared: &Shared,
     database: &str,
     moves: Vec<Move>,
-    journal: &mut Journal,
-    backoffs: &mut Backoffs,
+    memory: &mut Memory,
     restart_series: &str,
     still_right: impl Fn() -> bool,
 ) {
@@ -195,10 +31,10 @@ pub(super) async fn carry_out(
                 pod = move_.pod,
                 "not moved after all: leadership, primary or spec changed meanwhile"
             );
-            journal.underway.retain(|underway| underway.uid != move_.uid);
+            memory.forget_move(&move_.uid);
             continue;
         }
-        let answer = effect::carry_out(&shared.client, &move_, restart_series).await;
+        let answer = cluster::carry_out(&shared.client, &move_, restart_series).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -223,8 +59,7 @@ pub(super) async fn carry_out(
         if let Some(why) = why {
             let (namespace, pod) = (&move_.namespace, &move_.pod);
             tracing::info!(database, namespace, pod, outcome, why, "not moved now");
-            journal.underway.retain(|underway| underway.uid != move_.uid);
-            backoffs.add(&move_.uid, HeldReason::Backoff(why), REFUSED, Instant::now());
+            memory.note_refused_move(&move_.uid, why, Instant::now());
         }
     }
 }
@@ -324,7 +159,7 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{census::WorkloadKey, tier::Tier};
+    use crate::core::{distance::tier::Tier, movement::census::WorkloadKey};
 
     #[test]
     fn a_pod_that_admission_missed_says_what_to_do() {

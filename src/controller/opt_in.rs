@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::Shared;
 use crate::{
+    cluster::{Notice, Notices, reference},
     core::follow::{Annotations, Follow},
-    effect::{Notice, Notices, reference},
 };
 
 /// What was told already, by namespace.
@@ -20,7 +20,7 @@ impl OptIns {
         let tables = shared.index.read();
         let mut mistaken = HashMap::new();
         for namespace in tables.namespaces.values().filter(|namespace| namespace.follow.is_some()) {
-            let says = annotations(&namespace.wishes);
+            let says = namespace.wishes.says();
             let follow = Follow::resolve(namespace.follow.as_deref(), &says, &Annotations::default(), |name| {
                 tables.defaults(name)
             });
@@ -59,20 +59,10 @@ impl OptIns {
     }
 }
 
-/// The same words in the form that [`Follow::resolve`] reads.
-pub(super) fn annotations(wishes: &crate::core::workload::Wishes) -> Annotations<'_> {
-    Annotations {
-        follow: wishes.follow.as_deref(),
-        affinity: wishes.affinity.as_deref(),
-        weight: wishes.weight.as_deref(),
-        move_: wishes.movement.as_deref(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::effect::QUEUE;
+    use crate::cluster::QUEUE;
 
     #[test]
     fn what_was_dropped_is_told_again_and_what_was_queued_is_not() {

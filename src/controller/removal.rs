@@ -12,9 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::{
-    effect::{EffectError, Notice, database_reference},
+    cluster::{EffectError, Notice, database_reference, leftovers},
     index::Database,
-    leftovers,
 };
 
 /// Pause before what failed is tried again.

@@ -17,8 +17,8 @@ use self::{
     pod::Spec,
 };
 use crate::core::{
+    distance::tier::Tier,
     follow::{AffinityMode, Annotations, DatabaseDefaults, Follow, FollowedDatabase, Mistake, NotFollowing},
-    tier::Tier,
 };
 
 /// What a namespace says.
@@ -387,12 +387,7 @@ impl<'f> Wishes<'f> {
 }
 
 #[cfg(test)]
-#[path = "affinity/tests.rs"]
 mod tests;
 
 #[cfg(any(test, fuzzing))]
 pub mod laws;
-
-#[cfg(test)]
-#[path = "affinity/properties.rs"]
-mod properties;

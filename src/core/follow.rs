@@ -370,5 +370,4 @@ fn said<T>(
 }
 
 #[cfg(test)]
-#[path = "follow_tests.rs"]
 mod tests;

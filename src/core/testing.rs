@@ -9,8 +9,9 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    distance::tier::{NodeTier, Tier, TierMap},
+    moment::Moment,
     selector::{Expression, NodeTerm, Operator, Selector},
-    tier::{NodeTier, Tier, TierMap},
     workload::{
         DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Snapshot, Spread, Taint, Workload,
     },
@@ -28,6 +29,11 @@ pub(crate) fn instant(second: i64) -> Instant {
     static ZERO: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(1000));
     let distance = Duration::from_secs(second.unsigned_abs());
     if second < 0 { *ZERO - distance } else { *ZERO + distance }
+}
+
+/// The same second by both clocks.
+pub(crate) fn moment(second: i64) -> Moment {
+    Moment { instant: instant(second), wall: at(second) }
 }
 
 pub(crate) fn selector(key: &str, value: &str) -> Selector {

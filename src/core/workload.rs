@@ -8,8 +8,9 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    distance::tier::Tier,
+    follow::Annotations,
     selector::{Labels, NodeTerm, Selector},
-    tier::Tier,
 };
 
 /// Amounts of what pods ask for and nodes offer.
@@ -132,6 +133,19 @@ pub struct Wishes {
     pub affinity: Option<String>,
     pub weight: Option<String>,
     pub movement: Option<String>,
+}
+
+impl Wishes {
+    /// The same in the form that [`Follow::resolve`](super::follow::Follow::resolve) reads.
+    #[must_use]
+    pub fn says(&self) -> Annotations<'_> {
+        Annotations {
+            follow: self.follow.as_deref(),
+            affinity: self.affinity.as_deref(),
+            weight: self.weight.as_deref(),
+            move_: self.movement.as_deref(),
+        }
+    }
 }
 
 /// A topology spread constraint with `whenUnsatisfiable: DoNotSchedule`.

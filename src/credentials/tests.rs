@@ -7,7 +7,7 @@ use lab::pki;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::tls::testing::Objects;
+use crate::certificates::testing::Objects;
 
 const NAMESPACE: &str = "switchover-system";
 
@@ -213,7 +213,8 @@ async fn what_the_api_server_says_is_told_in_words() {
 #[test]
 fn the_end_of_a_client_certificate_is_known() {
     let now = Timestamp::now();
-    let authority = tls::certificate::Authority::generate(std::time::Duration::from_secs(86_400), now).unwrap();
+    let authority =
+        crate::certificates::authority::Authority::generate(std::time::Duration::from_secs(86_400), now).unwrap();
     let made = authority.issue("x", "y", std::time::Duration::from_secs(3600), now).unwrap();
     let credentials = of_secrets(&[("tls.crt", &made.certificate_pem), ("tls.key", &made.key_pem)], &[]).unwrap();
     let left = credentials.expires().unwrap().duration_since(now).as_secs();

@@ -18,8 +18,8 @@ use super::{
     patroni::{PatroniError, Raw},
 };
 use crate::{
+    cluster::watch::cause,
     credentials::{Access, Credentials, CredentialsError, Standing},
-    watch::cause,
 };
 
 /// Largest body that is read, in bytes. `/cluster` of a hundred members has about 40 kB.

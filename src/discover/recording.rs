@@ -346,6 +346,4 @@ fn text_of(body: &RawValue) -> String {
 }
 
 #[cfg(test)]
-mod patroni_tests;
-#[cfg(test)]
 pub(crate) mod tests;

@@ -1,5 +1,7 @@
 //! Discovery against small servers that answer as Patroni does.
 
+mod tls;
+
 use std::sync::atomic::Ordering;
 
 use super::{

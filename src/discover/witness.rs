@@ -271,5 +271,4 @@ async fn get(http: Result<Http, String>, url: &str, timeout: Duration) -> Result
 }
 
 #[cfg(test)]
-#[path = "witness_tests.rs"]
 mod tests;

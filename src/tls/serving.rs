@@ -170,14 +170,14 @@ pub fn server_config(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::certificate;
+    use crate::certificates::authority;
 
     #[test]
     fn a_certificate_is_taken_when_it_is_there_and_a_broken_one_never_replaces_it() {
         let directory = std::env::temp_dir().join(format!("switchover-tls-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let (certificate_file, key_file) = (directory.join("tls.crt"), directory.join("tls.key"));
-        let write = |made: &certificate::Made| {
+        let write = |made: &authority::Made| {
             std::fs::write(&certificate_file, &made.certificate_pem).unwrap();
             std::fs::write(&key_file, &made.key_pem).unwrap();
         };
@@ -186,7 +186,7 @@ mod tests {
 
         let make = |days: u64| {
             let lifetime = Duration::from_secs(days * 86_400);
-            certificate::generate("switchover-webhook", "switchover-system", lifetime).unwrap()
+            authority::generate("switchover-webhook", "switchover-system", lifetime).unwrap()
         };
         let (first, second) = (make(10), make(20));
         write(&first);

@@ -27,12 +27,12 @@ use super::WebhookMetrics;
 use crate::{
     admission::View,
     api::{DatabaseCluster, keys},
+    cluster::watch::{self, Changed, Health, Table},
     core::{
         affinity::{Database, Namespace, Node, Primary, TierSummary},
         follow::DatabaseDefaults,
     },
     serve::Check,
-    watch::{self, Changed, Health, Table},
 };
 
 const NAMESPACE: &str = "Namespace";
@@ -345,5 +345,4 @@ fn node(object: KubeNode) -> (String, Option<Arc<Node>>) {
 }
 
 #[cfg(test)]
-#[path = "cache_tests.rs"]
 mod tests;

@@ -11,8 +11,8 @@ use std::{
 use super::WebhookMetrics;
 use crate::{
     admission::Subject,
+    cluster::{Notice, Notices, reference},
     core::follow::Mistake,
-    effect::{Notice, Notices, reference},
 };
 
 /// Events of one replica in each [`WINDOW`]: whoever rolls out a wrong value everywhere must not fill etcd with it.
@@ -84,8 +84,8 @@ mod tests {
     use super::*;
     use crate::{
         admission::{self, tests as reviews},
+        cluster::QUEUE,
         core::follow::{Place, Wrong},
-        effect::QUEUE,
         webhook::{Cache, Handler, WebhookConfig},
     };
 

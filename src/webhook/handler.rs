@@ -21,11 +21,11 @@ use tokio::sync::{Semaphore, watch};
 use super::{Cache, WebhookConfig, WebhookMetrics, events::Events};
 use crate::{
     admission::{self, Answer, Failure, Outcome, View},
+    cluster::Notices,
     core::{
         affinity::{SkipReason, Warning},
         follow::{NotFollowing, Place},
     },
-    effect::Notices,
     serve::Respond,
 };
 

@@ -1,5 +1,10 @@
 //! The whole way of a request: TLS, HTTP/1.1 and HTTP/2, the handler, the answer.
 
+mod client;
+mod recorded;
+mod rotation;
+mod socket;
+
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -20,7 +25,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::*;
 use crate::{
     admission::{self, tests as reviews},
-    tls::{CertificateFiles, Clients, certificate},
+    certificates::authority,
+    tls::{CertificateFiles, Clients},
 };
 
 pub(super) struct Server {
@@ -105,8 +111,8 @@ impl Server {
     }
 }
 
-fn write_certificate(directory: &std::path::Path) -> certificate::Made {
-    let made = certificate::generate("switchover-webhook", "switchover-system", Duration::from_secs(864_000)).unwrap();
+fn write_certificate(directory: &std::path::Path) -> authority::Made {
+    let made = authority::generate("switchover-webhook", "switchover-system", Duration::from_secs(864_000)).unwrap();
     std::fs::write(directory.join("tls.crt"), &made.certificate_pem).unwrap();
     std::fs::write(directory.join("tls.key"), &made.key_pem).unwrap();
     made

@@ -101,8 +101,8 @@ impl Default for MovementRules {
 impl MovementRules {
     /// How settle grows.
     #[must_use]
-    pub fn settle_rules(&self) -> crate::core::settle::Rules {
+    pub fn settle_rules(&self) -> crate::core::movement::settle::Rules {
         let max = self.settle_max.map(|max| max.0);
-        crate::core::settle::Rules { settle: self.settle.0, window: self.settle_window.0, max }
+        crate::core::movement::settle::Rules { settle: self.settle.0, window: self.settle_window.0, max }
     }
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rule;
-pub use crate::core::taint::TaintEffect;
+pub use crate::core::movement::taint::TaintEffect;
 
 /// A taint on far nodes.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use super::Task;
 use crate::{
     api::{DatabaseCluster, database_cluster::DecisionStatus, decision::Decision, keys},
+    cluster,
     core::primary::PrimaryView,
     discover::DiscoveryState,
-    effect,
 };
 
 /// Characters of a person's name that go on record.
@@ -114,7 +114,7 @@ impl Task {
     }
 
     pub(super) async fn remove_decision(&self, text: &str) {
-        if let Err(error) = effect::remove_annotation(&self.shared.client, &self.name, keys::DECISION, text).await {
+        if let Err(error) = cluster::remove_annotation(&self.shared.client, &self.name, keys::DECISION, text).await {
             let error = &error as &dyn std::error::Error;
             tracing::debug!(database = self.name, error, "could not remove the decision that is over; will try again");
         }

@@ -11,7 +11,7 @@ use super::{
     pod::{Metadata, NodeAffinity, PreferredTerm, Requirement, Spec, Term},
     rules,
 };
-use crate::core::{follow::FollowedDatabase, tier::Tier};
+use crate::core::{distance::tier::Tier, follow::FollowedDatabase};
 
 /// One `add`.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]

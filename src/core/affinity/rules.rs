@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use super::pod::{Requirement, Spec, Term};
-use crate::core::tier::Tier;
+use crate::core::distance::tier::Tier;
 
 /// What admission knows of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]

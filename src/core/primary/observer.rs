@@ -90,5 +90,4 @@ fn alone(seen: &BTreeMap<String, (String, &Sighting)>) -> String {
 }
 
 #[cfg(test)]
-#[path = "observer_tests.rs"]
 mod tests;

@@ -1,5 +1,10 @@
 //! Tables of what must follow from which answers.
 
+mod documented;
+pub(super) mod properties;
+mod split;
+mod timeless;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},

@@ -1,5 +1,7 @@
 //! What may stand in recordings.
 
+mod patroni;
+
 use super::*;
 use crate::core::primary::PrimaryState::{Degraded, Known, Promoting, SplitBrain, Unknown};
 

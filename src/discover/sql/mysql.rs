@@ -8,13 +8,13 @@ use mysql_async::{ClientIdentity, Conn, DriverError, Error, OptsBuilder, Row, Ss
 use super::session::{Login, SqlError};
 use crate::{
     api::discovery::SqlEngine,
+    cluster::watch::cause,
     core::primary::{
         Sight,
         mysql::{Group, GroupMember, VARIABLES, Variables},
     },
     credentials::{Credentials, CredentialsError},
     discover::http::find,
-    watch::cause,
 };
 
 const MEMBERS: &str = "SELECT MEMBER_ID, MEMBER_STATE, MEMBER_ROLE FROM performance_schema.replication_group_members";

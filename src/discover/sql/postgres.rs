@@ -8,9 +8,9 @@ use super::{
     tls::MakeTls,
 };
 use crate::{
+    cluster::watch::cause,
     core::primary::{Sight, postgres::ServerRow},
     discover::http::find,
-    watch::cause,
 };
 
 /// In recovery there is no log to write to, so that asking for its file would be an error.

@@ -1,0 +1,7 @@
+//! The webhook's certificates: made here, kept in the cluster by the leader or by `switchover certs --apply`.
+
+pub mod authority;
+pub mod install;
+pub mod keeper;
+#[cfg(test)]
+pub(crate) mod testing;

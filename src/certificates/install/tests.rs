@@ -1,0 +1,155 @@
+use std::cell::{Cell, RefCell};
+
+use super::*;
+use crate::certificates::testing::Objects;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn rotation() -> Rotation {
+    Rotation {
+        service: "switchover-webhook".to_owned(),
+        namespace: "switchover-system".to_owned(),
+        lifetime: 90 * DAY,
+        authority_lifetime: 730 * DAY,
+    }
+}
+
+/// Whoever keeps the certificates, at a time of the story.
+struct Keeper {
+    objects: Objects,
+    now: Cell<Timestamp>,
+}
+
+impl Keeper {
+    fn new(objects: Objects) -> Self {
+        crate::tls::install_provider();
+        Self { objects, now: Cell::new(Timestamp::now()) }
+    }
+
+    fn later(&self, span: Duration) {
+        self.now.set(self.now.get() + span);
+    }
+
+    /// One pass: what was done, and what is waited for then.
+    async fn pass(&self) -> (Vec<&'static str>, Why) {
+        let done = RefCell::new(Vec::new());
+        let tell = |what| {
+            done.borrow_mut().push(match what {
+                Done::MadeAuthority { .. } => "authority",
+                Done::Trusted { authorities: 1 } => "trusts one",
+                Done::Trusted { .. } => "trusts two",
+                Done::Issued { .. } => "issued",
+            });
+        };
+        let standing = pass(&self.objects.client(), &rotation(), || self.now.get(), || true, tell).await.unwrap();
+        (done.into_inner(), standing.unwrap().why)
+    }
+
+    /// The API server would call the webhook.
+    fn works(&self) -> bool {
+        let chain = [CertificateDer::from_pem_slice(self.objects.file(SECRET, "tls.crt").as_bytes()).unwrap()];
+        let trusted = authorities(self.objects.bundle().as_bytes());
+        trusted.iter().any(|id| authority::signed_by(&chain, id, "switchover-webhook", "switchover-system"))
+    }
+}
+
+const MINUTES: Duration = Duration::from_secs(11 * 60);
+
+#[tokio::test]
+async fn everything_is_made_at_once_where_nothing_is() {
+    let keeper = Keeper::new(Objects::with_configuration("\n"));
+    assert_eq!(keeper.pass().await, (vec!["authority", "trusts one", "issued"], Why::Renewal));
+    assert!(keeper.works());
+    assert_eq!(keeper.objects.file(SECRET, "ca.crt"), keeper.objects.file(AUTHORITY_SECRET, "tls.crt"));
+    assert_eq!(keeper.objects.get(SECRET)["type"], "kubernetes.io/tls");
+    assert_eq!(keeper.pass().await, (vec![], Why::Renewal));
+}
+
+#[tokio::test]
+async fn a_certificate_is_there_before_the_webhooks_configuration() {
+    let keeper = Keeper::new(Objects::default());
+    assert_eq!(keeper.pass().await, (vec!["authority", "issued"], Why::Renewal));
+    keeper.objects.put("switchover", Objects::with_configuration("").get("switchover"));
+    assert_eq!(keeper.pass().await, (vec!["trusts one"], Why::Renewal));
+    assert!(keeper.works());
+}
+
+#[tokio::test]
+async fn certificates_are_renewed_by_the_same_authority_and_authorities_one_after_the_other() {
+    let keeper = Keeper::new(Objects::with_configuration(""));
+    keeper.pass().await;
+    for _ in 0..8 {
+        keeper.later(60 * DAY);
+        assert_eq!(keeper.pass().await, (vec!["issued"], Why::Renewal));
+    }
+    keeper.later(7 * DAY);
+    assert_eq!(keeper.pass().await, (vec!["authority", "trusts two"], Why::NewAuthority));
+    assert_eq!(keeper.pass().await, (vec![], Why::NewAuthority));
+    keeper.later(MINUTES);
+    assert_eq!(keeper.pass().await, (vec!["issued"], Why::NewCertificate));
+    assert!(keeper.works());
+    keeper.later(MINUTES);
+    assert_eq!(keeper.pass().await, (vec!["trusts one"], Why::Renewal));
+    assert!(keeper.works());
+}
+
+#[tokio::test]
+async fn a_certificate_whose_authority_was_thrown_away_is_taken_over() {
+    let made = authority::generate("switchover-webhook", "switchover-system", 365 * DAY).unwrap();
+    let objects = Objects::with_configuration(&made.ca_pem);
+    let base64 = |text: &str| STANDARD.encode(text);
+    objects.put(SECRET, json!({
+        "metadata": {"name": SECRET},
+        "type": "Opaque",
+        "data": {"ca.crt": base64(&made.ca_pem), "tls.crt": base64(&made.certificate_pem), "tls.key": base64(&made.key_pem)},
+    }));
+    let keeper = Keeper::new(objects);
+    assert_eq!(keeper.pass().await, (vec!["authority", "trusts two"], Why::NewAuthority));
+    assert_eq!(keeper.objects.file(SECRET, "tls.crt"), made.certificate_pem);
+    keeper.later(MINUTES);
+    assert_eq!(keeper.pass().await, (vec!["issued"], Why::NewCertificate));
+    assert!(keeper.works());
+    assert_eq!(keeper.objects.get(SECRET)["type"], "Opaque", "a type can't be changed");
+    keeper.later(MINUTES);
+    assert_eq!(keeper.pass().await, (vec!["trusts one"], Why::Renewal));
+    assert!(keeper.works());
+}
+
+#[tokio::test]
+async fn whatever_is_damaged_is_mended() {
+    let keeper = Keeper::new(Objects::with_configuration(""));
+    keeper.pass().await;
+    keeper.objects.remove(SECRET);
+    assert_eq!(keeper.pass().await, (vec!["issued"], Why::Renewal));
+    keeper.objects.change(SECRET, |secret| secret["data"]["tls.key"] = STANDARD.encode("rubbish").into());
+    assert_eq!(keeper.pass().await, (vec!["issued"], Why::Renewal));
+    keeper.objects.put("switchover", Objects::with_configuration("rubbish").get("switchover"));
+    assert_eq!(keeper.pass().await, (vec!["trusts one"], Why::Renewal));
+    assert!(keeper.works());
+    keeper.objects.remove(AUTHORITY_SECRET);
+    assert_eq!(keeper.pass().await, (vec!["authority", "trusts two"], Why::NewAuthority));
+    assert!(keeper.works());
+}
+
+#[tokio::test]
+async fn what_cert_manager_keeps_is_left_alone() {
+    for (object, annotation) in
+        [(SECRET, "cert-manager.io/certificate-name"), ("switchover", "cert-manager.io/inject-ca-from")]
+    {
+        let keeper = Keeper::new(Objects::with_configuration(""));
+        keeper.pass().await;
+        keeper.objects.change(object, |object| object["metadata"]["annotations"][annotation] = "x".into());
+        keeper.later(60 * DAY);
+        let before = keeper.objects.get(SECRET);
+        let refused = pass(&keeper.objects.client(), &rotation(), || keeper.now.get(), || true, |_| {}).await;
+        assert!(matches!(refused, Err(InstallError::CertManager { .. })), "{refused:?}");
+        assert_eq!(keeper.objects.get(SECRET), before);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_written_without_leadership() {
+    let keeper = Keeper::new(Objects::with_configuration(""));
+    let standing = pass(&keeper.objects.client(), &rotation(), || keeper.now.get(), || false, |_| {}).await.unwrap();
+    assert_eq!((standing, keeper.objects.get(AUTHORITY_SECRET)), (None, serde_json::Value::Null));
+}

@@ -1,0 +1,132 @@
+//! Carries out one move: an eviction, or a restart.
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::Pod,
+        policy::v1::Eviction,
+    },
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions, Status},
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+
+use super::{EffectError, bounded};
+use crate::{
+    api::keys,
+    core::movement::{journal::Action, plan::Move, restart},
+};
+
+/// How the API server took an eviction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Evicted {
+    /// The pod is on its way out.
+    Accepted,
+    /// It was gone already, or another pod bears its name now.
+    Gone,
+    /// A disruption budget allows none now.
+    NoBudget(String),
+    /// Not now: throttled, a conflict, or an API server in trouble.
+    Later(String),
+    /// Not at all, as things are: more than one budget, a terminating namespace, missing rights.
+    Refused(String),
+}
+
+impl Evicted {
+    /// Every [`Evicted::name`].
+    pub const NAMES: [&'static str; 5] = ["accepted", "gone", "no_budget", "later", "refused"];
+
+    /// In one word, for metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Gone => "gone",
+            Self::NoBudget(_) => "no_budget",
+            Self::Later(_) => "later",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// Carries out one move.
+///
+/// # Errors
+/// No answer: then nobody knows whether it was carried out, and the next look at the cluster tells.
+pub async fn carry_out(client: &Client, move_: &Move, restart_series: &str) -> Result<Evicted, EffectError> {
+    match move_.action {
+        Action::Evict => evict(client, move_).await,
+        Action::Restart => restart(client, move_, &restart::mark(restart_series, move_.time)).await,
+    }
+}
+
+/// Evicts one pod, and only the one with this UID (policy/v1 Eviction).
+///
+/// `Api::evict` is not used: kube 5.0.0 serialises its options under a name that the API server ignores, so that the
+/// UID precondition would be lost.
+async fn evict(client: &Client, move_: &Move) -> Result<Evicted, EffectError> {
+    let eviction = Eviction {
+        metadata: ObjectMeta {
+            name: Some(move_.pod.clone()),
+            namespace: Some(move_.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        delete_options: Some(DeleteOptions {
+            preconditions: Some(Preconditions { uid: Some(move_.uid.clone()), resource_version: None }),
+            ..DeleteOptions::default()
+        }),
+    };
+    let api: Api<Pod> = Api::namespaced(client.clone(), &move_.namespace);
+    let answer =
+        bounded(api.create_subresource::<_, Status>("eviction", &move_.pod, &PostParams::default(), &eviction)).await;
+    match answer {
+        // A pod under several budgets is answered 201 with a failure inside.
+        Ok(status) if status.status.as_deref() == Some("Failure") => {
+            Ok(Evicted::Refused(status.message.unwrap_or_default()))
+        }
+        Ok(_) => Ok(Evicted::Accepted),
+        Err(EffectError::Api(kube::Error::Api(status))) => Ok(refusal(&status)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a refusal by its status code and causes, never by its text.
+fn refusal(status: &kube::core::Status) -> Evicted {
+    let message = status.message.clone();
+    let by_budget = status
+        .details
+        .as_ref()
+        .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "DisruptionBudget"));
+    match status.code {
+        404 | 409 => Evicted::Gone,
+        429 if by_budget => Evicted::NoBudget(message),
+        429 | 500..=599 => Evicted::Later(message),
+        _ => Evicted::Refused(message),
+    }
+}
+
+/// Restarts a workload as `kubectl rollout restart` does, with an annotation of its own that says why.
+async fn restart(client: &Client, move_: &Move, mark: &str) -> Result<Evicted, EffectError> {
+    let patch = json!({ "spec": { "template": { "metadata": { "annotations": {
+        keys::RESTARTED_FOR: mark,
+        "kubectl.kubernetes.io/restartedAt": Timestamp::now().to_string(),
+    } } } } });
+    let params = PatchParams { field_manager: Some(keys::FIELD_MANAGER.into()), ..PatchParams::default() };
+    let (namespace, name) = (&move_.workload.namespace, &move_.workload.name);
+    let answer = if move_.workload.kind == "StatefulSet" {
+        let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
+        bounded(api.patch(name, &params, &Patch::Strategic(patch))).await.map(|_| ())
+    } else {
+        let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+        bounded(api.patch(name, &params, &Patch::Strategic(patch))).await.map(|_| ())
+    };
+    match answer {
+        Ok(()) => Ok(Evicted::Accepted),
+        Err(EffectError::Api(kube::Error::Api(status))) => Ok(refusal(&status)),
+        Err(error) => Err(error),
+    }
+}

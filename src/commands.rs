@@ -1,0 +1,11 @@
+//! What people run and what ends by itself: one file for each command.
+
+pub mod certs;
+pub mod crds;
+pub mod explain;
+pub mod pause;
+pub mod record;
+pub mod replay;
+pub mod resume;
+pub mod status;
+pub mod uninstall;

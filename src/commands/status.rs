@@ -1,0 +1,392 @@
+//! `switchover status`: what switchover knows and does, for people and for scripts.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{
+    coordination::v1::{Lease, LeaseSpec},
+    core::v1::Node,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::ListParams,
+    core::{DynamicObject, PartialObjectMeta},
+};
+use serde::Serialize;
+
+use crate::{
+    api::{DatabaseCluster, DatabaseClusterStatus, NodeLatency, database_cluster::FailoverStatus},
+    cli::{Output, StatusArgs},
+    cluster::{self, ClusterError, DatabaseError, bounded, lease, plainly},
+    core::distance::tier::Tier,
+};
+
+/// Why the status can't be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error("can't read {what}: {}", plainly(source))]
+    Read { what: &'static str, source: Box<kube::Error> },
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// One database, as shown.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseReport {
+    pub name: String,
+    pub node_label: String,
+    pub paused: bool,
+    /// Deleted, and waiting for its labels to be removed from the nodes.
+    pub deleted: bool,
+    pub status: DatabaseClusterStatus,
+    pub nodes: Vec<NodeReport>,
+    /// Why the object itself can't be read, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One node, as shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeReport {
+    pub name: String,
+    pub tier: Tier,
+    /// Last median to the primary in microseconds.
+    pub rtt_us: Option<u32>,
+    pub loss_percent: Option<u8>,
+    pub jitter_us: Option<u32>,
+    /// When the agent last wrote.
+    pub heartbeat: Option<Timestamp>,
+}
+
+/// Whether somebody keeps current what is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ControllerReport {
+    /// Who leads, or did last.
+    pub leader: Option<String>,
+    /// For how long its Lease has not been renewed, in seconds, by this machine's clock and the leader's.
+    pub silent_s: Option<i64>,
+    /// It renews its Lease.
+    pub runs: bool,
+}
+
+impl ControllerReport {
+    fn of(lease: Option<&LeaseSpec>, now: Timestamp) -> Self {
+        let Some(lease) = lease else { return Self { leader: None, silent_s: None, runs: false } };
+        let silent_s = lease.renew_time.as_ref().map(|at| now.duration_since(at.0).as_secs());
+        // Clocks differ a little, and a Lease that ran out a moment ago is another replica's in another one.
+        let patience = 2 * i64::from(lease.lease_duration_seconds.unwrap_or(10)) + CLOCKS_DIFFER_S;
+        let leader = lease.holder_identity.clone().filter(|holder| !holder.is_empty());
+        let runs = leader.is_some() && silent_s.is_some_and(|silent_s| silent_s <= patience);
+        Self { leader, silent_s, runs }
+    }
+
+    /// Above everything else, for whoever is in a hurry.
+    fn warning(&self) -> Option<String> {
+        if self.runs {
+            return None;
+        }
+        let why = match (&self.leader, self.silent_s) {
+            (Some(leader), Some(silent_s)) => format!("{leader} has not renewed its Lease for {silent_s} s"),
+            (None, Some(silent_s)) => format!("the Lease was given back {silent_s} s ago"),
+            _ => "nobody has ever taken the Lease".to_owned(),
+        };
+        Some(format!("NO CONTROLLER RUNS ({why}): what follows is as the last one left it."))
+    }
+}
+
+/// By how much the clocks of two machines may differ, in seconds.
+const CLOCKS_DIFFER_S: i64 = 10;
+
+/// `None` if that can't be found out: whoever may read the status may not be allowed to read Leases.
+async fn controller(client: &Client, namespace: &str) -> Option<ControllerReport> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let lease = bounded(api.get_opt(lease::NAME)).await.ok()?;
+    Some(ControllerReport::of(lease.and_then(|lease| lease.spec).as_ref(), Timestamp::now()))
+}
+
+/// Prints the status.
+///
+/// # Errors
+/// No cluster, missing rights, or no such database.
+pub async fn run(args: &StatusArgs) -> Result<(), StatusError> {
+    let client = cluster::client(args.cluster.context.as_deref()).await?;
+    let reports = collect(&client, args.database.as_deref()).await?;
+    let controller = controller(&client, &args.namespace).await;
+    match args.output {
+        Output::Json => {
+            let shown = serde_json::json!({ "controller": controller, "databases": reports });
+            println!("{}", serde_json::to_string_pretty(&shown)?);
+        }
+        Output::Text if reports.is_empty() => {
+            println!("There is no DatabaseCluster. Write one: kubectl explain databasecluster.spec");
+        }
+        Output::Text => {
+            if let Some(warning) = controller.as_ref().and_then(ControllerReport::warning) {
+                println!("{warning}\n");
+            }
+            let texts: Vec<String> = reports.iter().map(|report| text(report, Timestamp::now())).collect();
+            print!("{}", texts.join("\n"));
+        }
+    }
+    Ok(())
+}
+
+async fn collect(client: &Client, only: Option<&str>) -> Result<Vec<DatabaseReport>, StatusError> {
+    let read = |what| move |source| StatusError::Read { what, source: Box::new(source) };
+    let all = ListParams::default();
+    let databases = cluster::databases(client).await.map_err(DatabaseError::from)?;
+    let latencies: Api<NodeLatency> = Api::all(client.clone());
+    let latencies = latencies.list(&all).await.map_err(read("NodeLatencies"))?;
+    let nodes: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
+    let nodes = nodes.list(&all).await.map_err(read("Nodes"))?;
+
+    if let Some(name) = only.filter(|name| !databases.iter().any(|database| database.name_any() == *name)) {
+        return Err(cluster::missing(name, &databases).into());
+    }
+    let latencies: BTreeMap<String, NodeLatency> = latencies.into_iter().map(|l| (l.name_any(), l)).collect();
+    let wanted = databases.into_iter().filter(|database| only.is_none_or(|name| database.name_any() == name));
+    Ok(wanted.map(|database| report(database, &nodes.items, &latencies)).collect())
+}
+
+fn report(
+    object: DynamicObject,
+    nodes: &[PartialObjectMeta<Node>],
+    latencies: &BTreeMap<String, NodeLatency>,
+) -> DatabaseReport {
+    let name = object.name_any();
+    let deleted = object.metadata.deletion_timestamp.is_some();
+    let object: DatabaseCluster = match object.try_parse() {
+        Ok(object) => object,
+        Err(error) => {
+            let (node_label, status) = (crate::api::keys::default_node_label(&name), DatabaseClusterStatus::default());
+            let error = Some(format!("the object can't be read: {error}"));
+            return DatabaseReport { name, node_label, paused: false, deleted, status, nodes: Vec::new(), error };
+        }
+    };
+    let node_label = object.node_label();
+    let status = object.status.unwrap_or_default();
+    let mut rows: Vec<NodeReport> = nodes
+        .iter()
+        .map(|node| {
+            let name = node.name_any();
+            let latency = latencies.get(&name).map(|latency| &latency.spec);
+            let reading = latency.and_then(|latency| {
+                latency.readings.iter().find(|reading| Some(&reading.host) == status.primary_host.as_ref())
+            });
+            NodeReport {
+                tier: Tier::from_label(node.labels().get(&node_label).map(String::as_str)),
+                rtt_us: reading.and_then(|reading| reading.rtt_us),
+                loss_percent: reading.map(|reading| reading.loss_percent),
+                jitter_us: reading.and_then(|reading| reading.jitter_us),
+                heartbeat: latency.map(|latency| latency.heartbeat),
+                name,
+            }
+        })
+        .collect();
+    rows.sort_by(|a, b| (a.tier, a.rtt_us, &a.name).cmp(&(b.tier, b.rtt_us, &b.name)));
+    DatabaseReport { name, node_label, paused: object.spec.paused, deleted, status, nodes: rows, error: None }
+}
+
+/// A report as people read it.
+#[must_use]
+pub fn text(report: &DatabaseReport, now: Timestamp) -> String {
+    let mut out = String::new();
+    // Writing into a String does not fail.
+    let _ = write_text(&mut out, report, now);
+    out
+}
+
+fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::Result {
+    let status = &report.status;
+    if report.deleted {
+        writeln!(
+            out,
+            "{}: deleted, and goes when its labels have gone from the nodes; if no controller runs: switchover uninstall",
+            report.name
+        )?;
+    }
+    if let Some(error) = &report.error {
+        return writeln!(out, "{}: {error}", report.name);
+    }
+    if let Some(refused) = condition(status, "Accepted").filter(|condition| condition.status == "False") {
+        // Whatever else is known of it is old, and the labels may be another database's.
+        return writeln!(out, "{}: not followed: {}", report.name, refused.message);
+    }
+    match &status.primary {
+        Some(primary) => {
+            let known = condition(status, "PrimaryKnown").is_some_and(|condition| condition.status == "True");
+            let timeline = status.timeline.map(|timeline| format!(", timeline {timeline}")).unwrap_or_default();
+            let since = status.since.map_or_else(|| "?".into(), |since| age(now.duration_since(since)));
+            let doubt = if known { "" } else { " (last known; not confirmed now)" };
+            writeln!(out, "{}: primary {primary}{doubt}{timeline}, for {since}", report.name)?;
+        }
+        None => writeln!(out, "{}: no primary found yet", report.name)?,
+    }
+    if let Some(message) = &status.message {
+        writeln!(out, "  {message}")?;
+    }
+    if let Some(decision) = status.decision.as_ref().filter(|decision| decision.epoch == status.epoch) {
+        let ago = decision.at.map_or_else(|| "?".into(), |at| age(now.duration_since(at)));
+        writeln!(out, "  decided by {} {ago} ago: {} is the primary", decision.by, decision.member)?;
+    }
+    for condition in status.conditions.iter().filter(|c| ["SplitBrain", "Frozen"].contains(&c.type_.as_str())) {
+        if condition.status == "True" {
+            writeln!(out, "  {}: {}", condition.type_, condition.message)?;
+            if condition.type_ == "SplitBrain" {
+                let name = &report.name;
+                writeln!(out, "  a person who knows who is right decides: switchover resume {name} --primary MEMBER")?;
+            }
+        }
+    }
+    for type_ in ["WitnessSeen", "LabelsAccepted"] {
+        if let Some(bad) = condition(status, type_).filter(|condition| condition.status == "False") {
+            writeln!(out, "  {}: {}", bad.type_, bad.message)?;
+        }
+    }
+    let tiers = &status.tiers;
+    writeln!(
+        out,
+        "\n  nodes (label {}): {} closely, {} intermediate, {} far, {} unknown",
+        report.node_label, tiers.closely, tiers.intermediate, tiers.far, tiers.unknown
+    )?;
+    let rows = report.nodes.iter().map(|node| {
+        vec![
+            node.name.clone(),
+            node.tier.label().unwrap_or("unknown").to_owned(),
+            milliseconds(node.rtt_us.map(u64::from)),
+            node.loss_percent.map_or_else(|| "-".into(), |loss| format!("{loss} %")),
+            node.heartbeat.map_or_else(|| "never".into(), |at| format!("{} ago", age(now.duration_since(at)))),
+        ]
+    });
+    if let Some(evicts) = condition(status, "EvictsByTaint") {
+        writeln!(out, "  WARNING: spec.taint.evictWithoutBudgets: {}", evicts.message)?;
+    }
+    table(out, &["NODE", "TIER", "RTT", "LOSS", "HEARTBEAT"], rows)?;
+    ignored(out, status, now)?;
+    movement(out, report, now)?;
+    if !status.failovers.is_empty() {
+        writeln!(out, "\n  last changes of primary")?;
+        table(
+            out,
+            &["EPOCH", "CHANGE", "AGO", "LABELS", "PODS", "MOVED", "HELD", "RTT"],
+            status.failovers.iter().map(|f| failover(f, now)),
+        )?;
+    }
+    Ok(())
+}
+
+fn ignored(out: &mut String, status: &DatabaseClusterStatus, now: Timestamp) -> fmt::Result {
+    if status.ignored.is_empty() {
+        return Ok(());
+    }
+    let rows = status.ignored.iter().map(|ignored| {
+        let since = ignored.since.map_or_else(|| "?".into(), |at| age(now.duration_since(at)));
+        vec![ignored.node.clone(), since, ignored.reason.clone(), ignored.message.clone()]
+    });
+    table(out, &["IGNORED", "FOR", "REASON", "WHY"], rows)?;
+    unlisted(out, status.ignored_total, status.ignored.len())
+}
+
+/// Says how many rows a table would have beyond those that status lists.
+fn unlisted(out: &mut String, total: u32, listed: usize) -> fmt::Result {
+    match (total as usize).saturating_sub(listed) {
+        0 => Ok(()),
+        more => writeln!(out, "  … and {more} more"),
+    }
+}
+
+fn movement(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::Result {
+    let status = &report.status;
+    if let Some(moving) = condition(status, "Moving") {
+        writeln!(out, "\n  movement: {}: {}", moving.reason, moving.message)?;
+    }
+    let moving = status.moving.iter().map(|moving| {
+        let since = moving.started_at.map_or_else(|| "?".into(), |at| age(now.duration_since(at)));
+        vec![moving.pod.clone(), moving.from.clone(), moving.action.to_lowercase(), since]
+    });
+    if !status.moving.is_empty() {
+        table(out, &["MOVING", "FROM", "BY", "SINCE"], moving)?;
+    }
+    if status.held_total > 0 {
+        let held = status
+            .held
+            .iter()
+            .map(|held| vec![held.pod.clone(), held.node.clone(), held.reason.clone(), held.message.clone()]);
+        table(out, &["HELD", "ON", "REASON", "WHY"], held)?;
+        unlisted(out, status.held_total, status.held.len())?;
+    }
+    Ok(())
+}
+
+fn failover(failover: &FailoverStatus, now: Timestamp) -> Vec<String> {
+    let after = |at: Option<Timestamp>| match (failover.confirmed_at, at) {
+        (Some(confirmed), Some(at)) => format!("+{:.1} s", at.duration_since(confirmed).as_secs_f64()),
+        _ => "-".into(),
+    };
+    vec![
+        failover.epoch.to_string(),
+        format!("{} → {}", failover.from.as_deref().unwrap_or("nobody"), failover.to),
+        failover.confirmed_at.map_or_else(|| "?".into(), |at| age(now.duration_since(at))),
+        after(failover.labelled_at),
+        after(failover.moved_at),
+        failover.moved.to_string(),
+        failover.held.to_string(),
+        format!("{} → {}", milliseconds(failover.rtt_before_us), milliseconds(failover.rtt_after_us)),
+    ]
+}
+
+fn condition<'a>(
+    status: &'a DatabaseClusterStatus,
+    type_: &str,
+) -> Option<&'a k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+fn milliseconds(us: Option<u64>) -> String {
+    us.map_or_else(|| "-".into(), |us| format!("{}.{:02} ms", us / 1000, us % 1000 / 10))
+}
+
+/// Two units at most, as kubectl shows ages.
+fn age(duration: SignedDuration) -> String {
+    let s = duration.as_secs().max(0);
+    match s {
+        0..120 => format!("{s}s"),
+        120..7200 => format!("{}m{:02}s", s / 60, s % 60),
+        7200..172_800 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// Columns as wide as their widest cell; the last one is not padded.
+fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> fmt::Result {
+    let head = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let columns = rows[0].len();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in &rows {
+        write!(out, "  ")?;
+        for (column, cell) in row.iter().enumerate() {
+            if column + 1 == columns {
+                writeln!(out, "{cell}")?;
+            } else {
+                let pad = widths[column] - cell.chars().count();
+                write!(out, "{cell}{:pad$}   ", "")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+//! What the controller knows of one database → the status of its DatabaseCluster.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::Client;
+use serde_json::Value;
+
+use crate::{
+    api::{
+        DatabaseCluster, DatabaseClusterStatus,
+        database_cluster::{
+            ClaimantStatus, HeldStatus, IgnoredStatus, MemberStatus, MovingStatus, TierCounts, UselessStatus,
+            WorkloadStatus,
+        },
+    },
+    cluster,
+    core::{
+        distance::{doubt::Doubt, tier::Tier},
+        movement::{
+            census::WorkloadKey,
+            journal::{Action, Underway},
+            taint::Waits,
+        },
+        primary::{Belief, Primary, PrimaryState, PrimaryView},
+    },
+    credentials::Standing,
+    discover::{Member, Restored, witness::WitnessStanding},
+    evaluate::{Decided, Memory},
+    process::Failure,
+};
+
+/// Pods that status lists by name; the total counts them all.
+const MOST_HELD: usize = 20;
+/// Nodes that status lists as not believed; the total counts them all.
+const MOST_IGNORED: usize = 20;
+/// Claims that status remembers as not settled, and as decided against.
+const MOST_CLAIMS: usize = 64;
+/// Workloads that status remembers as moved in vain.
+const MOST_USELESS: usize = 100;
+
+/// The condition of databases that name Secrets.
+const CREDENTIALS: &str = "CredentialsCurrent";
+/// The condition of databases that have a witness.
+const WITNESS: &str = "WitnessSeen";
+
+/// The condition of databases whose taint evicts.
+pub(super) const EVICTS: &str = "EvictsByTaint";
+
+/// The condition that names nodes whose label is refused, whether that holds the movement or not.
+const LABELS: &str = "LabelsAccepted";
+
+/// A condition's value, before it is compared with what stood there.
+struct Now {
+    type_: &'static str,
+    holds: bool,
+    reason: &'static str,
+    message: String,
+}
+
+/// Everything that a status is made from, besides what the task keeps in the status itself.
+pub(super) struct Facts<'a> {
+    pub object: &'a DatabaseCluster,
+    pub view: &'a PrimaryView,
+    pub credentials: Option<&'a Standing>,
+    pub witness: Option<&'a WitnessStanding>,
+    pub memory: &'a Memory,
+    pub decided: &'a Decided,
+}
+
+impl Facts<'_> {
+    /// The nodes whose label or taint the API server refuses, in words; none of them if it is empty. `None` if nobody looked.
+    fn refusing(&self) -> Option<String> {
+        self.view.known().map(|_| self.decided.labelling.refusing())
+    }
+}
+
+/// What [`restored`] goes on from. It is written as a whole or not at all: an epoch without its primary would be counted twice.
+pub(super) fn believe(status: &mut DatabaseClusterStatus, view: &PrimaryView) {
+    status.primary = view.last.as_ref().map(|primary| primary.name.clone());
+    status.timeline = view.last.as_ref().and_then(Primary::timeline_if_any);
+    status.highest_timeline = view.highest_timeline.filter(|timeline| *timeline > 0);
+    status.system_identifier.clone_from(&view.system_identifier);
+    status.epoch = view.epoch;
+    status.contested = view.contested.iter().take(MOST_CLAIMS).map(claimant).collect();
+    status.dismissed = view.dismissed.iter().take(MOST_CLAIMS).map(claimant).collect();
+}
+
+/// Brings `status` up to date.
+pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall: Timestamp) {
+    let Facts { object, view, memory: Memory { tiers, journal, .. }, decided: Decided { plan, emptying, .. }, .. } =
+        facts;
+    status.observed_generation = object.metadata.generation;
+    believe(status, view);
+    status.message = Some(line(&view.why));
+    let count = |tier| u32::try_from(tiers.count(tier)).unwrap_or(u32::MAX);
+    status.tiers = TierCounts {
+        closely: count(Tier::Closely),
+        intermediate: count(Tier::Intermediate),
+        far: count(Tier::Far),
+        unknown: count(Tier::Unknown),
+    };
+    status.ignored =
+        tiers.doubts.iter().take(MOST_IGNORED).map(|doubt| ignored(&status.ignored, doubt, wall)).collect();
+    status.ignored_total = u32::try_from(tiers.doubts.len()).unwrap_or(u32::MAX);
+    status.held = plan.held.iter().take(MOST_HELD).map(held).collect();
+    status.held_total = u32::try_from(plan.held.len()).unwrap_or(u32::MAX);
+    status.moving = journal.underway.iter().map(moving).collect();
+    let useless = journal.useless.iter().take(MOST_USELESS);
+    status.useless = useless.map(|(key, moves)| UselessStatus { workload: workload(key), moves: *moves }).collect();
+    for (type_, concerns) in [
+        (CREDENTIALS, facts.credentials.is_some()),
+        (WITNESS, object.spec.witness.is_some()),
+        (EVICTS, emptying.is_some()),
+    ] {
+        status.conditions.retain(|condition| concerns || condition.type_ != type_);
+    }
+    for condition in conditions(facts) {
+        set(&mut status.conditions, condition, object.metadata.generation, wall);
+    }
+}
+
+fn claimant(claimant: &Primary) -> ClaimantStatus {
+    ClaimantStatus { name: claimant.name.clone(), timeline: claimant.timeline }
+}
+
+/// As it began: a reading that wavers is not news.
+fn ignored(before: &[IgnoredStatus], (node, doubt): (&String, &Doubt), wall: Timestamp) -> IgnoredStatus {
+    let known = before.iter().find(|known| known.node == *node && known.reason == doubt.name());
+    known.cloned().unwrap_or_else(|| IgnoredStatus {
+        node: node.clone(),
+        reason: doubt.name().into(),
+        message: doubt.to_string(),
+        since: Some(wall),
+    })
+}
+
+fn held(held: &crate::core::movement::plan::Held) -> HeldStatus {
+    HeldStatus {
+        pod: format!("{}/{}", held.namespace, held.pod),
+        node: held.node.clone(),
+        reason: held.reason.name().into(),
+        message: held.reason.to_string(),
+    }
+}
+
+fn workload(key: &WorkloadKey) -> WorkloadStatus {
+    WorkloadStatus {
+        kind: key.kind.clone(),
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+        uid: key.uid.clone(),
+    }
+}
+
+fn moving(underway: &Underway) -> MovingStatus {
+    MovingStatus {
+        pod: format!("{}/{}", underway.workload.namespace, underway.pod),
+        uid: underway.uid.clone(),
+        from: underway.from.clone(),
+        from_tier: underway.from_tier.label().unwrap_or_default().into(),
+        action: match underway.action {
+            Action::Evict => "Evict".into(),
+            Action::Restart => "Restart".into(),
+        },
+        workload: workload(&underway.workload),
+        pods: underway.pods,
+        started_at: Some(underway.started),
+    }
+}
+
+/// What was known of the primary when the last leader wrote the status.
+pub(super) fn restored(status: &DatabaseClusterStatus) -> Restored {
+    let claimant = |c: &ClaimantStatus| Primary { name: c.name.clone(), timeline: c.timeline };
+    let member = |member: &MemberStatus| {
+        let (name, host) = (member.name.clone(), member.host.clone());
+        Member { name, host, port: member.port, api_url: member.api_url.clone() }
+    };
+    Restored {
+        belief: Belief {
+            primary: status.primary.clone(),
+            // What isn't written there is none.
+            timeline: status.timeline.or_else(|| status.primary.as_ref().map(|_| 0)),
+            highest_timeline: status.highest_timeline,
+            system_identifier: status.system_identifier.clone(),
+            epoch: status.epoch,
+            contested: status.contested.iter().map(claimant).collect(),
+            dismissed: status.dismissed.iter().map(claimant).collect(),
+        },
+        members: status.members.iter().map(member).collect(),
+    }
+}
+
+fn conditions(facts: &Facts<'_>) -> Vec<Now> {
+    let Facts { view, credentials, witness, memory: Memory { journal, .. }, .. } = facts;
+    let Decided { plan, gate, emptying, .. } = facts.decided;
+    let split = matches!(view.state, PrimaryState::SplitBrain(_));
+    let frozen = view.why_frozen();
+    let moving = !journal.underway.is_empty();
+    let (moving_reason, moving_message) = match gate {
+        _ if journal.underway.len() == 1 => ("Moving", "one move is under way".to_owned()),
+        _ if moving => ("Moving", format!("{} moves are under way", journal.underway.len())),
+        Some(gate) => (gate.name(), gate.to_string()),
+        None if plan.held.is_empty() => ("Done", "every follower is where it should be".into()),
+        None if plan.held.len() == 1 => ("Held", "one follower stays on a far node; status.held says why".to_owned()),
+        None => ("Held", format!("{} followers stay on far nodes; status.held says why", plan.held.len())),
+    };
+    let credentials = credentials.map(|standing| Now {
+        type_: CREDENTIALS,
+        holds: matches!(standing, Standing::Current { .. }),
+        reason: standing.name(),
+        message: standing.to_string(),
+    });
+    let witness = witness.map(|standing| Now {
+        type_: WITNESS,
+        holds: standing.seen,
+        reason: if standing.seen { "Heard" } else { "NotHeard" },
+        message: standing.why.clone(),
+    });
+    let labels = facts.refusing().map(|refusing| Now {
+        type_: LABELS,
+        holds: refusing.is_empty(),
+        reason: if refusing.is_empty() { "Accepted" } else { "Refused" },
+        message: if refusing.is_empty() { "no node's label or taint is refused".to_owned() } else { refusing.clone() },
+    });
+    let emptying = emptying.as_ref().map(|emptying| Now {
+        type_: EVICTS,
+        holds: !emptying.withdraw && !emptying.bearing.is_empty(),
+        reason: emptying.waits.as_ref().map_or("Done", Waits::name),
+        message: emptying.to_string(),
+    });
+    let always = [
+        Now { type_: "Accepted", holds: true, reason: "Accepted", message: "the spec is followed".into() },
+        Now {
+            type_: "PrimaryKnown",
+            holds: view.known().is_some(),
+            reason: view.state.name(),
+            message: view.why.clone(),
+        },
+        Now {
+            type_: "SplitBrain",
+            holds: split,
+            reason: if split { "SeveralPrimaries" } else { "NoSplit" },
+            message: if split { view.why.clone() } else { "no two members act as primary".into() },
+        },
+        Now {
+            type_: "Frozen",
+            holds: !view.frozen.is_empty(),
+            reason: if view.frozen.is_empty() { "NotFrozen" } else { "DatabaseSaysSo" },
+            message: if view.frozen.is_empty() { "the database allows movement".into() } else { frozen },
+        },
+        Now { type_: "Moving", holds: moving, reason: moving_reason, message: moving_message },
+    ];
+    always.into_iter().chain(labels).chain(credentials).chain(witness).chain(emptying).collect()
+}
+
+/// Sets a condition; the time of its last transition changes only with its status (KEP-1623).
+fn set(conditions: &mut Vec<Condition>, now: Now, generation: Option<i64>, wall: Timestamp) {
+    let status = if now.holds { "True" } else { "False" };
+    let before = conditions.iter().position(|condition| condition.type_ == now.type_);
+    let since = before
+        .map(|at| &conditions[at])
+        .filter(|condition| condition.status == status)
+        .map_or_else(|| Time(wall), |condition| condition.last_transition_time.clone());
+    let condition = Condition {
+        type_: now.type_.into(),
+        status: status.into(),
+        reason: now.reason.into(),
+        message: line(&now.message),
+        observed_generation: generation,
+        last_transition_time: since,
+    };
+    match before {
+        Some(at) => conditions[at] = condition,
+        None => conditions.push(condition),
+    }
+}
+
+/// The schema of conditions allows 32 kB, that of `status.message` anything; people want a line.
+fn line(text: &str) -> String {
+    text.chars().take(1000).collect()
+}
+
+/// Writes the condition that says why a database is not followed, also of one that can't be read. The rest of its status stays
+/// as it is.
+pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) {
+    let write = async || -> Result<(), Failure> {
+        let mut object = cluster::database(client, name).await?;
+        let mut status: DatabaseClusterStatus = match object.data["status"].take() {
+            Value::Null => DatabaseClusterStatus::default(),
+            status => serde_json::from_value(status)?,
+        };
+        let refusal = Now { type_: "Accepted", holds: false, reason: "NotAccepted", message: why.to_owned() };
+        set(&mut status.conditions, refusal, object.metadata.generation, Timestamp::now());
+        Ok(cluster::write_status(client, name, &status).await?)
+    };
+    if let Err(error) = write().await {
+        let error: &dyn std::error::Error = &*error;
+        tracing::warn!(database = name, error, "could not write the status");
+    }
+}
+
+#[cfg(test)]
+mod tests;

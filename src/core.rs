@@ -1,0 +1,27 @@
+//! The decisions, and nothing else: functions of facts and `now`. No async, no client, no clock, no randomness,
+//! no logging; whoever calls them does the reading before and the acting after.
+//!
+//! In reading order: who is primary ([`primary`]), how far each node is from it ([`distance`]), what a pod asks for
+//! ([`follow`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), and when the
+//! webhook's certificates are renewed ([`rotation`]). [`moment`], [`words`], [`keys`], [`selector`] and [`backoff`]
+//! serve them all.
+
+pub mod primary;
+
+pub mod distance;
+
+pub mod affinity;
+pub mod follow;
+
+pub mod movement;
+pub mod workload;
+
+pub mod rotation;
+
+pub mod backoff;
+pub mod keys;
+pub mod moment;
+pub mod selector;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod words;

@@ -1,0 +1,12 @@
+//! What moves when the primary has gone elsewhere. The workloads are counted ([`census`]), each pod's new node is foreseen
+//! ([`fit`]), the next wave is planned ([`plan`]) and written down ([`journal`]); what is not moved says why ([`held`]). When
+//! nothing moves at all is decided by [`settle`] among others; [`restart`] and [`taint`] are two further ways to move.
+
+pub mod census;
+pub mod fit;
+pub mod held;
+pub mod journal;
+pub mod plan;
+pub mod restart;
+pub mod settle;
+pub mod taint;

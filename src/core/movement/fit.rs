@@ -1,0 +1,295 @@
+//! Whether a pod fits a node, with the reason if it doesn't.
+//!
+//! This foresees what kube-scheduler's filters will say. Where it can't foresee (a rule that it doesn't evaluate), it
+//! says no: a pod that isn't moved is safe, a pod that is evicted and stays Pending is not.
+
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use crate::core::workload::{Node, Pod, PodTerm, Resources, Snapshot, Spread};
+
+/// Why a pod doesn't fit a node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Misfit {
+    NotReady,
+    Cordoned,
+    Taint(String),
+    NodeSelector,
+    NodeAffinity,
+    Insufficient(String),
+    HostPort(i32),
+    Spread(String),
+    AntiAffinity,
+    PodAffinity,
+    /// Its label doesn't say closely, by which the scheduler goes.
+    Label,
+    /// A rule that we don't evaluate.
+    Unforeseeable(&'static str),
+}
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotReady => f.write_str("not Ready"),
+            Self::Cordoned => f.write_str("cordoned"),
+            Self::Taint(key) => write!(f, "taint {key} not tolerated"),
+            Self::NodeSelector => f.write_str("nodeSelector doesn't match"),
+            Self::NodeAffinity => f.write_str("required node affinity doesn't match"),
+            Self::Insufficient(resource) => write!(f, "insufficient {resource}"),
+            Self::HostPort(port) => write!(f, "host port {port} taken"),
+            Self::Spread(key) => write!(f, "topology spread over {key} would be violated"),
+            Self::AntiAffinity => f.write_str("pod anti-affinity"),
+            Self::PodAffinity => f.write_str("pod affinity"),
+            Self::Label => f.write_str("its label doesn't say closely"),
+            Self::Unforeseeable(rule) => write!(f, "{rule}, which can't be foreseen"),
+        }
+    }
+}
+
+/// Who is where, with planned moves carried out in thought.
+#[derive(Debug)]
+pub struct Room<'a> {
+    nodes: &'a HashMap<String, Arc<Node>>,
+    occupants: HashMap<&'a str, Vec<&'a Pod>>,
+    used: HashMap<&'a str, Resources>,
+    /// The occupants that refuse others (required anti-affinity), and the nodes that they are on.
+    refusing: Vec<(&'a str, &'a Pod)>,
+}
+
+/// How a pod's rules about other pods stand, by domain: the value that nodes have for a label's key. It is the same for every
+/// node, so that the pods of thousands of nodes are looked at once per pod, and not once per pod and node.
+struct Neighbours<'r> {
+    /// Domains, by key, that refuse the pod or that it refuses.
+    closed: BTreeMap<&'r str, HashSet<&'r str>>,
+    /// For each term of its affinity: the domains with somebody that it selects.
+    wanted: Vec<HashSet<&'r str>>,
+    /// For each of its spreads: how many pods alike there are in each domain.
+    alike: Vec<BTreeMap<&'r str, u64>>,
+}
+
+impl<'a> Room<'a> {
+    #[must_use]
+    pub fn of(snapshot: Snapshot<'a>) -> Self {
+        let mut room =
+            Self { nodes: snapshot.nodes, occupants: HashMap::new(), used: HashMap::new(), refusing: Vec::new() };
+        for pod in snapshot.pods().filter(|pod| pod.occupies()) {
+            if let Some(node) = pod.node.as_deref() {
+                room.occupy(pod, node);
+            }
+        }
+        room
+    }
+
+    fn occupy(&mut self, pod: &'a Pod, node: &'a str) {
+        self.occupants.entry(node).or_default().push(pod);
+        self.used.entry(node).or_default().add(&pod.requests);
+        if !pod.anti_affinity.is_empty() {
+            self.refusing.push((node, pod));
+        }
+    }
+
+    /// Carries a move out in thought. The place that the pod leaves is not given back as room: it is far anyway.
+    pub fn place(&mut self, pod: &'a Pod, node: &'a str) {
+        if let Some(left) = pod.node.as_deref().and_then(|from| self.occupants.get_mut(from)) {
+            left.retain(|occupant| occupant.uid != pod.uid);
+        }
+        self.refusing.retain(|(_, occupant)| occupant.uid != pod.uid);
+        self.occupy(pod, node);
+    }
+
+    /// How many more pods the node takes.
+    #[must_use]
+    pub fn free_pods(&self, node: &Node) -> u64 {
+        node.pods.saturating_sub(self.occupants.get(node.name.as_str()).map_or(0, |o| o.len() as u64))
+    }
+
+    /// The node with room for most pods of those that take a replacement of `pod` and that `allowed` has nothing against.
+    ///
+    /// # Errors
+    /// How many refuse for which reason, in words.
+    pub fn emptiest<'n>(
+        &self,
+        pod: &Pod,
+        nodes: impl Iterator<Item = &'n Node>,
+        allowed: impl Fn(&Node) -> Result<(), Misfit>,
+    ) -> Result<&'n Node, String> {
+        let mut misfits: BTreeMap<String, usize> = BTreeMap::new();
+        let mut best: Option<&'n Node> = None;
+        let neighbours = OnceCell::new();
+        for node in nodes {
+            match allowed(node).and_then(|()| self.fits_beside(pod, node, &neighbours)) {
+                Ok(()) if best.is_some_and(|best| self.free_pods(node) <= self.free_pods(best)) => {}
+                Ok(()) => best = Some(node),
+                Err(misfit) => *misfits.entry(misfit.to_string()).or_default() += 1,
+            }
+        }
+        best.ok_or_else(|| {
+            let parts: Vec<_> = misfits.iter().map(|(misfit, nodes)| format!("{nodes}: {misfit}")).collect();
+            parts.join("; ")
+        })
+    }
+
+    /// Whether a replacement of `pod` would be scheduled to `node`.
+    ///
+    /// # Errors
+    /// The first filter that refuses.
+    pub fn fits(&self, pod: &Pod, node: &Node) -> Result<(), Misfit> {
+        self.fits_beside(pod, node, &OnceCell::new())
+    }
+
+    /// `neighbours` are the pod's, filled in when they are first needed.
+    fn fits_beside<'r>(
+        &'r self,
+        pod: &'r Pod,
+        node: &Node,
+        neighbours: &OnceCell<Neighbours<'r>>,
+    ) -> Result<(), Misfit> {
+        if !node.ready {
+            return Err(Misfit::NotReady);
+        }
+        if node.unschedulable {
+            return Err(Misfit::Cordoned);
+        }
+        if let Some(taint) = node
+            .taints
+            .iter()
+            .filter(|taint| taint.effect != "PreferNoSchedule")
+            .find(|taint| !pod.tolerations.iter().any(|toleration| toleration.tolerates(taint)))
+        {
+            return Err(Misfit::Taint(taint.key.clone()));
+        }
+        self.wants(pod, node)?;
+        self.has_resources(pod, node)?;
+        let ports = |other: &Pod| other.host_ports.iter().find(|port| pod.host_ports.contains(port)).copied();
+        if let Some(port) = self.on(&node.name).find_map(ports) {
+            return Err(Misfit::HostPort(port));
+        }
+        let neighbours = neighbours.get_or_init(|| self.neighbours(pod));
+        pod.spread.iter().zip(&neighbours.alike).try_for_each(|(spread, alike)| spreads(node, spread, alike))?;
+        pod_terms(pod, node, neighbours)
+    }
+
+    fn on(&self, node: &str) -> impl Iterator<Item = &'a Pod> {
+        self.occupants.get(node).into_iter().flatten().copied()
+    }
+
+    /// The pod's own choice of nodes: nodeSelector and required node affinity.
+    #[allow(clippy::unused_self)]
+    fn wants(&self, pod: &Pod, node: &Node) -> Result<(), Misfit> {
+        if !pod.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value)) {
+            return Err(Misfit::NodeSelector);
+        }
+        match &pod.node_terms {
+            Some(terms) if !terms.iter().any(|term| term.matches(&node.name, &node.labels)) => {
+                Err(Misfit::NodeAffinity)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn has_resources(&self, pod: &Pod, node: &Node) -> Result<(), Misfit> {
+        if self.free_pods(node) == 0 {
+            return Err(Misfit::Insufficient("pods".into()));
+        }
+        let none = Resources::default();
+        let used = self.used.get(node.name.as_str()).unwrap_or(&none);
+        let wants = &pod.requests;
+        let lacks = |wanted: u64, used: u64, offered: u64| wanted > 0 && used.saturating_add(wanted) > offered;
+        if lacks(wants.cpu_m, used.cpu_m, node.allocatable.cpu_m) {
+            return Err(Misfit::Insufficient("cpu".into()));
+        }
+        if lacks(wants.memory_bytes, used.memory_bytes, node.allocatable.memory_bytes) {
+            return Err(Misfit::Insufficient("memory".into()));
+        }
+        for (name, wanted) in &wants.other {
+            let amount = |of: &Resources| of.other.get(name).copied().unwrap_or(0);
+            if lacks(*wanted, amount(used), amount(&node.allocatable)) {
+                return Err(Misfit::Insufficient(name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn neighbours<'r>(&'r self, pod: &'r Pod) -> Neighbours<'r> {
+        let mut closed: BTreeMap<&str, HashSet<&str>> = BTreeMap::new();
+        for term in &pod.anti_affinity {
+            closed.entry(&term.key).or_default().extend(self.domains(pod, term));
+        }
+        // Symmetry: a pod that is there may refuse us.
+        for (node, other) in self.refusing.iter().filter(|(_, other)| other.uid != pod.uid) {
+            for term in other.anti_affinity.iter().filter(|term| selects(term, &other.namespace, pod)) {
+                closed.entry(&term.key).or_default().extend(self.domain(node, &term.key));
+            }
+        }
+        Neighbours {
+            closed,
+            wanted: pod.affinity.iter().map(|term| self.domains(pod, term).collect()).collect(),
+            alike: pod.spread.iter().map(|spread| self.alike(pod, spread)).collect(),
+        }
+    }
+
+    fn domain(&self, node: &str, key: &str) -> Option<&'a str> {
+        self.nodes.get(node)?.labels.get(key).map(String::as_str)
+    }
+
+    /// The domains with somebody that a term of `pod` selects.
+    fn domains<'r>(&'r self, pod: &'r Pod, term: &'r PodTerm) -> impl Iterator<Item = &'r str> {
+        let selected = move |other: &&Pod| other.uid != pod.uid && selects(term, &pod.namespace, other);
+        let occupied = self.occupants.iter().filter(move |(_, others)| others.iter().any(selected));
+        occupied.filter_map(|(node, _)| self.domain(node, &term.key))
+    }
+
+    /// How many pods alike each domain has. Nodes that the pod itself excludes don't count (the default node policies).
+    fn alike<'r>(&'r self, pod: &Pod, spread: &Spread) -> BTreeMap<&'r str, u64> {
+        let mut domains: BTreeMap<&str, u64> = BTreeMap::new();
+        for other in self.nodes.values().filter(|other| self.wants(pod, other).is_ok()) {
+            let Some(domain) = other.labels.get(&spread.key) else { continue };
+            let alike = |p: &&Pod| {
+                p.namespace == pod.namespace && !p.terminating && p.uid != pod.uid && spread.selector.matches(&p.labels)
+            };
+            *domains.entry(domain).or_default() += self.on(&other.name).filter(alike).count() as u64;
+        }
+        domains
+    }
+}
+
+/// Pod topology spread (KEP-895).
+fn spreads(node: &Node, spread: &Spread, alike: &BTreeMap<&str, u64>) -> Result<(), Misfit> {
+    let misfit = || Misfit::Spread(spread.key.clone());
+    let here = node.labels.get(&spread.key).ok_or_else(misfit)?;
+    let least = alike.values().min().copied().unwrap_or(0);
+    let then = alike.get(here.as_str()).copied().unwrap_or(0) + 1;
+    if then.saturating_sub(least) > spread.max_skew { Err(misfit()) } else { Ok(()) }
+}
+
+fn pod_terms(pod: &Pod, node: &Node, neighbours: &Neighbours<'_>) -> Result<(), Misfit> {
+    if pod.anti_affinity.iter().chain(&pod.affinity).any(|term| term.by_namespace_label) {
+        return Err(Misfit::Unforeseeable("pod affinity with a namespaceSelector"));
+    }
+    let is_in = |key: &str, domains: &HashSet<&str>| {
+        node.labels.get(key).is_some_and(|domain| domains.contains(domain.as_str()))
+    };
+    if neighbours.closed.iter().any(|(key, domains)| is_in(key, domains)) {
+        return Err(Misfit::AntiAffinity);
+    }
+    if pod.affinity.iter().zip(&neighbours.wanted).any(|(term, domains)| !is_in(&term.key, domains)) {
+        return Err(Misfit::PodAffinity);
+    }
+    Ok(())
+}
+
+/// Whether a term of a pod in `namespace` selects `other`.
+fn selects(term: &PodTerm, namespace: &str, other: &Pod) -> bool {
+    let in_scope = if term.namespaces.is_empty() {
+        other.namespace == namespace
+    } else {
+        term.namespaces.contains(&other.namespace)
+    };
+    in_scope && !other.terminating && term.selector.matches(&other.labels)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! The moves that are under way: when each is over, and how it ended.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use super::{
+    census::{Census, Gathering, WorkloadKey},
+    held::Gate,
+};
+use crate::core::{
+    distance::tier::{Tier, TierMap},
+    moment::Moment,
+    workload::Snapshot,
+};
+
+/// How a pod is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Evict this pod.
+    Evict,
+    /// Restart the pod's whole workload.
+    Restart,
+}
+
+impl Action {
+    pub const ALL: [Self; 2] = [Self::Evict, Self::Restart];
+
+    /// In one word, for metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Evict => "evict",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+/// One move under way. Written to the status of the DatabaseCluster before it is carried out, so that whoever leads
+/// next knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Underway {
+    pub action: Action,
+    pub workload: WorkloadKey,
+    pub pod: String,
+    pub uid: String,
+    pub from: String,
+    pub from_tier: Tier,
+    pub started: Timestamp,
+    /// Since when this process has waited for it: since it began it, or read of it in the status.
+    pub since: Instant,
+    /// Number of pods that this moves.
+    pub pods: u32,
+}
+
+impl Underway {
+    /// For how long it has been under way. Another leader may have begun it by another clock: it is never less than nothing.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> Duration {
+        Duration::try_from(now.duration_since(self.started)).unwrap_or_default()
+    }
+
+    /// Whether its replacement should have been Ready by now, which took longer than `timeout` as this process counts.
+    ///
+    /// What another leader began may be older, but that is for two clocks to say, and one of them may be ahead by more than
+    /// `timeout`: then every move that a new leader finds would be a failure, and all movement halt. So it waits itself. Where
+    /// controllers end again and again before they have waited for long, nothing would ever be overdue; therefore a move is so, too,
+    /// that is older by the clocks than they can be apart. Until then it doesn't go unnoticed either: it keeps its place among
+    /// those that may be on the move.
+    #[must_use]
+    pub fn overdue(&self, timeout: Duration, now: Moment) -> bool {
+        now.instant.saturating_duration_since(self.since) > timeout
+            || self.age(now.wall) > timeout.saturating_add(CLOCKS_APART)
+    }
+}
+
+/// How one move ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub underway: Underway,
+    pub end: End,
+}
+
+/// The ways in which a move ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The replacement is Ready on a better tier.
+    Moved { to: String },
+    /// The replacement is Ready, but not nearer.
+    Useless { to: String },
+    /// The replacement is Ready, but not nearer, because admission missed it (`pod`, of this UID): it has no affinity.
+    Missed { to: String, pod: String, uid: String },
+    /// The pod is still there: the move was never carried out.
+    NotCarriedOut,
+    /// The workload is gone or was scaled down to nothing.
+    Gone,
+}
+
+impl End {
+    /// Every [`End::name`].
+    pub const NAMES: [&'static str; 5] = ["moved", "useless", "missed", "not_carried_out", "workload_gone"];
+
+    /// In one word, for metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Moved { .. } => "moved",
+            Self::Useless { .. } => "useless",
+            Self::Missed { .. } => "missed",
+            Self::NotCarriedOut => "not_carried_out",
+            Self::Gone => "workload_gone",
+        }
+    }
+}
+
+/// What the leader remembers of the movement in one epoch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Journal {
+    pub underway: Vec<Underway>,
+    /// Pods that reached a better tier.
+    pub moved: u32,
+    /// Useless moves by workload.
+    pub useless: BTreeMap<WorkloadKey, u32>,
+}
+
+/// A move whose pod is still untouched after this long was never carried out.
+const UNTOUCHED: Duration = Duration::from_secs(15);
+
+/// Clocks that are used at all aren't farther apart: one that takes its time zone for another one's is wrong by 14 h.
+const CLOCKS_APART: Duration = Duration::from_secs(24 * 3600);
+
+impl Journal {
+    /// Ends the moves that are over and returns how they ended. `node_label` is what draws replacements nearer.
+    pub fn settle(
+        &mut self,
+        snapshot: Snapshot<'_>,
+        tiers: &TierMap,
+        node_label: &str,
+        now: Timestamp,
+    ) -> Vec<Outcome> {
+        if self.underway.is_empty() {
+            return Vec::new();
+        }
+        let census = Census::of(snapshot, |key| self.underway.iter().any(|move_| move_.workload == *key));
+        let mut outcomes = Vec::new();
+        self.underway.retain(|move_| {
+            let gathering = census.get(&move_.workload);
+            let Some(end) = end_of(move_, gathering, snapshot, tiers, node_label, now) else { return true };
+            outcomes.push(Outcome { underway: move_.clone(), end });
+            false
+        });
+        for outcome in &outcomes {
+            match outcome.end {
+                End::Moved { .. } => self.moved += outcome.underway.pods,
+                End::Useless { .. } => *self.useless.entry(outcome.underway.workload.clone()).or_default() += 1,
+                End::Missed { .. } | End::NotCarriedOut | End::Gone => {}
+            }
+        }
+        outcomes
+    }
+
+    /// Number of moves whose replacement should have been Ready by now.
+    #[must_use]
+    pub fn overdue(&self, timeout: Duration, now: Moment) -> usize {
+        self.underway.iter().filter(|move_| move_.overdue(timeout, now)).count()
+    }
+
+    /// The breaker: so many replacements should have been Ready by now (`timeout` each) that nothing further is moved.
+    #[must_use]
+    pub fn halted(&self, timeout: Duration, after_failures: u32, now: Moment) -> Option<Gate> {
+        let failed = self.overdue(timeout, now);
+        (failed >= after_failures as usize).then_some(Gate::Halted { failed })
+    }
+}
+
+fn end_of(
+    move_: &Underway,
+    gathering: Option<&Gathering<'_>>,
+    snapshot: Snapshot<'_>,
+    tiers: &TierMap,
+    node_label: &str,
+    now: Timestamp,
+) -> Option<End> {
+    let age = move_.age(now);
+    let untouched = snapshot.pods.get(&move_.uid).is_some_and(|pod| !pod.terminating);
+    if move_.action == Action::Evict && untouched {
+        return (age >= UNTOUCHED).then_some(End::NotCarriedOut);
+    }
+    let gathering = match gathering {
+        Some(gathering) => gathering,
+        // No pod at all: either the replacement isn't there yet, or there is no workload any more.
+        None => return (age >= UNTOUCHED && !known(snapshot, &move_.workload)).then_some(End::Gone),
+    };
+    if gathering.desired == Some(0) {
+        return Some(End::Gone);
+    }
+    if !gathering.whole() {
+        return None;
+    }
+    // One pod of a workload is moved at a time and only from a whole workload: the newest serving pod took its place.
+    let newest = gathering.pods.iter().filter(|pod| pod.serves()).max_by_key(|pod| (pod.created, &pod.uid))?;
+    if move_.action == Action::Restart && untouched {
+        // Either the rollout hasn't begun, or it hasn't come to this pod (of a StatefulSet), which newer ones tell. Their time is
+        // the API server's, so that it may only decide how long to wait.
+        let begun = newest.created >= move_.started - UNTOUCHED;
+        return (!begun && age >= 2 * UNTOUCHED).then_some(End::NotCarriedOut);
+    }
+    let to = newest.node.clone().unwrap_or_default();
+    Some(if tiers.tier(&to) < move_.from_tier {
+        End::Moved { to }
+    } else if newest.is_drawn_by(node_label) {
+        End::Useless { to }
+    } else {
+        End::Missed { to, pod: newest.name.clone(), uid: newest.uid.clone() }
+    })
+}
+
+fn known(snapshot: Snapshot<'_>, key: &WorkloadKey) -> bool {
+    snapshot.workloads.contains_key(&key.uid)
+}
+
+#[cfg(test)]
+mod tests;

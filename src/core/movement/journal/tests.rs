@@ -1,0 +1,138 @@
+use super::*;
+use crate::core::testing::{World, at, instant, moment, pod};
+
+const LABEL: &str = "switchover";
+
+fn journal() -> Journal {
+    let workload = WorkloadKey {
+        namespace: "shop".into(),
+        kind: "ReplicaSet".into(),
+        name: "web".into(),
+        uid: "ReplicaSet/web".into(),
+    };
+    let underway = Underway {
+        action: Action::Evict,
+        workload,
+        pod: "old".into(),
+        uid: "uid-old".into(),
+        from: "b1".into(),
+        from_tier: Tier::Far,
+        started: at(100),
+        since: instant(100),
+        pods: 1,
+    };
+    Journal { underway: vec![underway], ..Journal::default() }
+}
+
+fn world() -> World {
+    World::with_nodes("a1=closely b1=far").workload("ReplicaSet/web", 1)
+}
+
+#[test]
+fn a_move_ends_when_its_replacement_is_ready() {
+    let old = || pod("old").on("b1").owned_by("ReplicaSet/web");
+    let new = |node| pod("new").on(node).owned_by("ReplicaSet/web").created(101);
+    for (what, world, second, expected) in [
+        ("evicted a moment ago, not seen yet", world().pod(old()), 101, None),
+        ("never evicted", world().pod(old()), 130, Some(End::NotCarriedOut)),
+        ("on its way out", world().pod(old().terminating()), 105, None),
+        ("gone, nothing there yet", world(), 105, None),
+        ("the replacement is Pending", world().pod(old().terminating()).pod(new("a1").unready()), 105, None),
+        (
+            "the replacement is Ready",
+            world().pod(old().terminating()).pod(new("a1")),
+            105,
+            Some(End::Moved { to: "a1".into() }),
+        ),
+        (
+            "the replacement is no nearer",
+            world().pod(new("b1").preferring(LABEL)),
+            105,
+            Some(End::Useless { to: "b1".into() }),
+        ),
+        (
+            "nothing drew it nearer",
+            world().pod(new("b1")),
+            105,
+            Some(End::Missed { to: "b1".into(), pod: "new".into(), uid: "uid-new".into() }),
+        ),
+        ("one replica is still missing", world().workload("ReplicaSet/web", 2).pod(new("a1")), 105, None),
+        ("scaled to nothing", world().workload("ReplicaSet/web", 0).pod(old().terminating()), 105, Some(End::Gone)),
+        ("the workload is gone", World::with_nodes("a1=closely b1=far"), 130, Some(End::Gone)),
+    ] {
+        let mut journal = journal();
+        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, at(second));
+        assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
+        assert_eq!(journal.underway.is_empty(), expected.is_some(), "{what}");
+    }
+}
+
+#[test]
+fn a_restart_ends_when_its_pod_has_been_replaced() {
+    let old = || pod("old").on("b1").owned_by("ReplicaSet/web").created(0);
+    let new = |second| pod("new").on("a1").owned_by("ReplicaSet/web").created(second);
+    let two = || world().workload("ReplicaSet/web", 2);
+    for (what, world, second, expected) in [
+        ("a moment ago, nothing done yet", world().pod(old()), 105, None),
+        ("never begun", world().pod(old()), 130, Some(End::NotCarriedOut)),
+        ("new pods, old ones still there", two().pod(old()).pod(new(101)), 130, None),
+        ("replaced", world().pod(old().terminating()).pod(new(101)), 105, Some(End::Moved { to: "a1".into() })),
+        ("replaced, by a leader whose clock is ahead", world().pod(new(41)), 105, Some(End::Moved { to: "a1".into() })),
+    ] {
+        let mut journal = journal();
+        journal.underway[0].action = Action::Restart;
+        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, at(second));
+        assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_move_is_overdue_when_this_process_has_waited_for_it_for_too_long() {
+    let timeout = Duration::from_secs(300);
+    let day = 24 * 3600;
+    // The last leader began it at 100 s, by its own clock.
+    for (what, read, now, by_our_clock, expected) in [
+        ("begun here, in time", 100, 400, 400, 0),
+        ("begun here, too late", 100, 401, 401, 1),
+        ("our clock jumped", 100, 400, 100 + day, 0),
+        ("read a moment ago", 1000, 1010, 1010, 0),
+        ("read, and waited for", 1000, 1301, 1301, 1),
+        ("read by a leader whose clock is ahead", 1000, 1010, 1010 + day / 2, 0),
+        ("who has waited for it", 1000, 1301, 1301 + day / 2, 1),
+        ("read by a leader whose clock is behind", 1000, 1300, -300, 0),
+        ("who has waited for it, too", 1000, 1301, -299, 1),
+        ("no leader lived for long enough, for a day", 1000, 1010, 401 + day, 1),
+    ] {
+        let mut journal = journal();
+        journal.underway[0].since = instant(read);
+        assert_eq!(
+            journal.overdue(timeout, Moment { instant: instant(now), wall: at(by_our_clock) }),
+            expected,
+            "{what}"
+        );
+    }
+    assert_eq!(journal().underway[0].age(at(-300)), Duration::ZERO);
+}
+
+#[test]
+fn ends_are_counted() {
+    let new = |node| pod("new").on(node).owned_by("ReplicaSet/web").created(101);
+    for (replacement, expected) in [
+        (new("a1"), (1, 0)),
+        (new("b1").preferring(LABEL), (0, 1)),
+        (new("b1"), (0, 0)),
+        (new("b1").preferring("other"), (0, 0)),
+    ] {
+        let (mut journal, world) = (journal(), world().pod(replacement));
+        journal.settle(world.snapshot(), &world.tiers, LABEL, at(105));
+        assert_eq!((journal.moved, journal.useless.len()), expected);
+    }
+}
+
+#[test]
+fn an_overdue_move_stays_under_way_and_counts_as_failed() {
+    let mut journal = journal();
+    let world = world().pod(pod("new").on("a1").owned_by("ReplicaSet/web").unready());
+    assert!(journal.settle(world.snapshot(), &world.tiers, LABEL, at(500)).is_empty());
+    assert_eq!(journal.overdue(Duration::from_secs(300), moment(500)), 1);
+}

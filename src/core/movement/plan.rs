@@ -1,0 +1,379 @@
+//! What to move now, and why the rest stays.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    census::{Census, Gathering, WorkloadKey},
+    fit::{Misfit, Room},
+    held::{Gate, HeldReason},
+    journal::{Action, Journal},
+    restart::{self, MissedRestarts},
+};
+use crate::core::{
+    distance::tier::{Tier, TierMap},
+    follow::MoveMode,
+    moment::Moment,
+    workload::{DisruptionBudget, Node, Phase, Pod, Snapshot},
+};
+
+/// A pod that follows the database.
+#[derive(Debug, Clone)]
+pub struct Follower<'a> {
+    pub pod: &'a Pod,
+    pub mode: MoveMode,
+    /// The tiers of the other databases that it follows too: it isn't moved farther from any of them.
+    pub others: Vec<&'a TierMap>,
+}
+
+/// The bounds of the movement (`spec.movement`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// A node's tier must have held for as long, where readings changed it.
+    pub settle: std::time::Duration,
+    pub max_concurrent: u32,
+    pub include_intermediate: bool,
+    pub replacement_timeout: std::time::Duration,
+    pub halt_after_failures: u32,
+    pub max_useless_moves: u32,
+}
+
+/// Everything that a plan depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    pub snapshot: Snapshot<'a>,
+    pub tiers: &'a TierMap,
+    /// The key of the nodes' label: the scheduler goes by that, whatever the tiers are.
+    pub node_label: &'a str,
+    pub followers: &'a [Follower<'a>],
+    pub rules: Rules,
+    /// Why nothing may move, if so.
+    pub gate: Option<&'a Gate>,
+    pub journal: &'a Journal,
+    /// Pods and workloads (by UID) that must wait for a while, and why.
+    pub backoff: &'a BTreeMap<String, HeldReason>,
+    /// What the marks of workloads begin with that were restarted in this epoch ([`restart::series`]).
+    pub restart_series: &'a str,
+    /// Restarts that admission missed.
+    pub missed: &'a MissedRestarts,
+    pub now: Moment,
+}
+
+/// One pod to move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    pub action: Action,
+    pub workload: WorkloadKey,
+    pub namespace: String,
+    pub pod: String,
+    /// Precondition: no other pod of the same name is touched.
+    pub uid: String,
+    pub from: String,
+    pub from_tier: Tier,
+    /// A closely node that takes the replacement. The scheduler decides; this proves that there is room.
+    pub to: String,
+    pub from_rtt_us: Option<u64>,
+    pub to_rtt_us: Option<u64>,
+    /// Number of pods that this moves.
+    pub pods: u32,
+    /// Of a restart: which one for this primary it is, from 1 on.
+    pub time: u32,
+}
+
+/// One pod that stays, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub namespace: String,
+    pub pod: String,
+    pub uid: String,
+    pub node: String,
+    pub reason: HeldReason,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    pub moves: Vec<Move>,
+    pub held: Vec<Held>,
+}
+
+impl Plan {
+    /// Nothing to move now, and nothing that waits for its turn.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        self.moves.is_empty() && !self.held.iter().any(|held| held.reason.waits())
+    }
+}
+
+/// Plans one wave. The result does not depend on the order of `followers`.
+#[must_use]
+pub fn plan(input: &Input<'_>) -> Plan {
+    let mut candidates: Vec<(Option<WorkloadKey>, &Follower<'_>, &str)> = input
+        .followers
+        .iter()
+        .filter_map(|follower| misplaced(input, follower).map(|node| (follower, node)))
+        .map(|(follower, node)| (super::census::workload_of(input.snapshot, follower.pod), follower, node))
+        .collect();
+    if candidates.is_empty() {
+        return Plan::default();
+    }
+    // By workload, the farthest pod first, then by name: the same facts always give the same plan.
+    candidates.sort_by(|(a_key, a, a_node), (b_key, b, b_node)| {
+        let farthest = |node: &str| std::cmp::Reverse(input.tiers.rtt_us(node));
+        (a_key, farthest(a_node), &a.pod.name).cmp(&(b_key, farthest(b_node), &b.pod.name))
+    });
+    let keys: BTreeSet<&WorkloadKey> = candidates.iter().filter_map(|(key, ..)| key.as_ref()).collect();
+    let mut planner = Planner {
+        input,
+        census: Census::of(input.snapshot, |key| keys.contains(key)),
+        room: Room::of(input.snapshot),
+        targets: targets(input),
+        busy: input.journal.underway.iter().map(|m| m.workload.clone()).collect(),
+        free_slots: (input.rules.max_concurrent as usize).saturating_sub(input.journal.underway.len()),
+        spent: HashMap::new(),
+    };
+    let mut plan = Plan::default();
+    for (key, follower, node) in &candidates {
+        match planner.consider(key.as_ref(), follower, node, &candidates) {
+            Ok(move_) => plan.moves.push(move_),
+            Err(reason) => plan.held.push(Held {
+                namespace: follower.pod.namespace.clone(),
+                pod: follower.pod.name.clone(),
+                uid: follower.pod.uid.clone(),
+                node: (*node).to_owned(),
+                reason,
+            }),
+        }
+    }
+    plan
+}
+
+/// What makes it unsafe to end a pod, wherever a replacement would go.
+///
+/// # Errors
+/// The first reason.
+pub(super) fn replaceable<'k>(key: Option<&'k WorkloadKey>, pod: &Pod) -> Result<&'k WorkloadKey, HeldReason> {
+    let key = key.ok_or(HeldReason::BarePod)?;
+    if key.kind == "Job" || key.kind == "CronJob" {
+        return Err(HeldReason::Job);
+    }
+    if let Some(volume) = &pod.pinned_by {
+        return Err(HeldReason::Pinned(volume.clone()));
+    }
+    Ok(key)
+}
+
+/// A workload that isn't being rolled out, and how many replicas it wants.
+///
+/// # Errors
+/// Why that isn't known, or that it is.
+pub(super) fn at_rest<'c, 'a>(census: &'c Census<'a>, key: &WorkloadKey) -> Result<&'c Gathering<'a>, HeldReason> {
+    let gathering = census.get(key).ok_or(HeldReason::BarePod)?;
+    if gathering.desired.is_none() {
+        return Err(HeldReason::UnknownWorkload(key.kind.clone()));
+    }
+    if gathering.rollout { Err(HeldReason::Rollout) } else { Ok(gathering) }
+}
+
+/// That no replica of a workload is missing.
+///
+/// # Errors
+/// How many are.
+pub(super) fn complete(gathering: &Gathering<'_>) -> Result<(), HeldReason> {
+    let (serving, desired) = (gathering.serving(), gathering.desired.unwrap_or_default());
+    if gathering.whole() { Ok(()) } else { Err(HeldReason::NotWhole { serving, desired }) }
+}
+
+/// The round-trip time of a node, in microseconds, if its tier is beyond doubt: it has a fresh reading, and the tier has held.
+///
+/// # Errors
+/// Why pods are not moved by that tier.
+pub(super) fn certain(tiers: &TierMap, node: &str, rules: Rules, now: Moment) -> Result<u64, HeldReason> {
+    let tier = tiers.nodes.get(node).ok_or(HeldReason::NotMeasured)?;
+    let rtt_us = tier.rtt_us.ok_or(HeldReason::NotMeasured)?;
+    if tier.settled(rules.settle, now.instant) { Ok(rtt_us) } else { Err(HeldReason::TierSettling(rules.settle)) }
+}
+
+/// The node of a follower that sits where it should not.
+fn misplaced<'a>(input: &Input<'_>, follower: &Follower<'a>) -> Option<&'a str> {
+    let pod = follower.pod;
+    if pod.belongs_to_its_node() || pod.terminating || pod.phase != Phase::Running {
+        return None;
+    }
+    let node = pod.node.as_deref()?;
+    match input.tiers.tier(node) {
+        Tier::Far => Some(node),
+        Tier::Intermediate if input.rules.include_intermediate => Some(node),
+        _ => None,
+    }
+}
+
+/// Closely nodes, in the order of their names.
+fn targets<'a>(input: &Input<'a>) -> Vec<&'a Node> {
+    let mut nodes: Vec<&Node> =
+        input.snapshot.nodes().filter(|node| input.tiers.tier(&node.name) == Tier::Closely).collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    nodes
+}
+
+struct Planner<'a> {
+    input: &'a Input<'a>,
+    census: Census<'a>,
+    room: Room<'a>,
+    targets: Vec<&'a Node>,
+    /// Workloads with a pod on the move.
+    busy: BTreeSet<WorkloadKey>,
+    free_slots: usize,
+    /// Evictions planned per disruption budget (by UID).
+    spent: HashMap<&'a str, u32>,
+}
+
+impl<'a> Planner<'a> {
+    fn consider(
+        &mut self,
+        key: Option<&WorkloadKey>,
+        follower: &Follower<'a>,
+        node: &str,
+        candidates: &[(Option<WorkloadKey>, &Follower<'_>, &str)],
+    ) -> Result<Move, HeldReason> {
+        let pod = follower.pod;
+        let key = self.movable(key, follower)?;
+        if let Some(gate) = self.input.gate {
+            return Err(HeldReason::Gate(gate.clone()));
+        }
+        certain(self.input.tiers, node, self.input.rules, self.input.now)?;
+        if self.busy.contains(key) {
+            return Err(HeldReason::OneAtATime);
+        }
+        self.workload_ready(key, pod)?;
+        let restarts = self.restarts(key, pod)?;
+        let action = if follower.mode == MoveMode::Restart { Action::Restart } else { Action::Evict };
+        if let Some(why) = [&pod.uid, &key.uid].into_iter().find_map(|uid| self.input.backoff.get(uid)) {
+            return Err(why.clone());
+        }
+        // A rollout asks no disruption budget: it starts new pods before it ends old ones.
+        let budget = if action == Action::Evict { self.budget(pod)? } else { None };
+        // Before its target, which is costly to find: thousands may be waiting.
+        if self.free_slots == 0 {
+            return Err(HeldReason::Concurrency { limit: self.input.rules.max_concurrent });
+        }
+        let target = self.target(follower, node)?;
+        self.free_slots -= 1;
+        self.busy.insert(key.clone());
+        self.room.place(pod, &target.name);
+        if let Some(uid) = budget {
+            *self.spent.entry(uid).or_default() += 1;
+        }
+        let pods = match action {
+            Action::Evict => 1,
+            Action::Restart => candidates.iter().filter(|(other, ..)| other.as_ref() == Some(key)).count(),
+        };
+        Ok(Move {
+            action,
+            workload: key.clone(),
+            namespace: pod.namespace.clone(),
+            pod: pod.name.clone(),
+            uid: pod.uid.clone(),
+            from: node.to_owned(),
+            from_tier: self.input.tiers.tier(node),
+            to: target.name.clone(),
+            from_rtt_us: self.input.tiers.rtt_us(node),
+            to_rtt_us: self.input.tiers.rtt_us(&target.name),
+            pods: u32::try_from(pods).unwrap_or(u32::MAX),
+            time: restarts + 1,
+        })
+    }
+
+    /// What holds for as long as the pod is what it is, however the cluster stands.
+    fn movable<'k>(
+        &self,
+        key: Option<&'k WorkloadKey>,
+        follower: &Follower<'_>,
+    ) -> Result<&'k WorkloadKey, HeldReason> {
+        let pod = follower.pod;
+        if follower.mode == MoveMode::Never {
+            return Err(HeldReason::Never);
+        }
+        let key = replaceable(key, pod)?;
+        if let Some(why) = &pod.not_injected {
+            return Err(HeldReason::NotInjected(why.clone()));
+        }
+        if follower.mode == MoveMode::Restart && !matches!(key.kind.as_str(), "Deployment" | "StatefulSet") {
+            return Err(HeldReason::CannotRestart(key.kind.clone()));
+        }
+        match self.input.journal.useless.get(key) {
+            Some(moves) if *moves >= self.input.rules.max_useless_moves => Err(HeldReason::Useless { moves: *moves }),
+            _ => Ok(key),
+        }
+    }
+
+    fn workload_ready(&self, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
+        let gathering = at_rest(&self.census, key)?;
+        if !pod.serves() {
+            return Err(HeldReason::NotReady);
+        }
+        complete(gathering)
+    }
+
+    /// How often the pod's workload was restarted for this primary, if it may be moved all the same: admission missed the pod.
+    /// Each pause is twice the one before, and there are as many restarts as there may be useless moves.
+    fn restarts(&self, key: &WorkloadKey, pod: &Pod) -> Result<u32, HeldReason> {
+        let mark = self.input.snapshot.workloads.get(&key.uid).and_then(|w| w.restarted_for.as_deref());
+        let times = restart::times(mark, self.input.restart_series);
+        if times == 0 {
+            return Ok(0);
+        }
+        let missed = |gathering| restart::missed(gathering, mark, pod, self.input.node_label);
+        if times >= self.input.rules.max_useless_moves || !self.census.get(key).is_some_and(missed) {
+            return Err(HeldReason::Restarted { times });
+        }
+        let due = self.input.missed.due(&key.uid, times, self.input.now.instant);
+        if due { Ok(times) } else { Err(HeldReason::AdmissionMissed) }
+    }
+
+    /// The disruption budget that an eviction of the pod spends, if any covers it.
+    fn budget(&self, pod: &Pod) -> Result<Option<&'a str>, HeldReason> {
+        let covers =
+            |budget: &DisruptionBudget| budget.namespace == pod.namespace && budget.selector.matches(&pod.labels);
+        let mut covering: Vec<_> = self.input.snapshot.budgets.iter().filter(|(_, budget)| covers(budget)).collect();
+        covering.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        match covering.as_slice() {
+            [] => Ok(None),
+            [(uid, budget)] => {
+                let spent = self.spent.get(uid.as_str()).copied().unwrap_or(0);
+                if budget.allowed > spent { Ok(Some(uid)) } else { Err(HeldReason::NoBudget(budget.name.clone())) }
+            }
+            several => Err(HeldReason::SeveralBudgets(
+                several.iter().map(|(_, b)| b.name.as_str()).collect::<Vec<_>>().join(", "),
+            )),
+        }
+    }
+
+    /// The emptiest closely node that takes the pod and is no farther from the other databases that it follows.
+    fn target(&self, follower: &Follower<'_>, from: &str) -> Result<&'a Node, HeldReason> {
+        if self.targets.is_empty() {
+            return Err(HeldReason::NoRoom("there is none".into()));
+        }
+        let certain = |node: &str| certain(self.input.tiers, node, self.input.rules, self.input.now);
+        let from_rtt_us = certain(from)?;
+        let nearer = |node: &Node| {
+            // It may be refused, or on its way.
+            if node.labelled(self.input.node_label) != Tier::Closely {
+                return Err(Misfit::Label);
+            }
+            match certain(&node.name) {
+                Ok(rtt_us) if rtt_us < from_rtt_us => {}
+                Ok(_) => return Err(Misfit::Unforeseeable("it is not nearer")),
+                Err(HeldReason::NotMeasured) => return Err(Misfit::Unforeseeable("it has no fresh reading")),
+                Err(_) => return Err(Misfit::Unforeseeable("it has not been closely for long enough")),
+            }
+            if follower.others.iter().any(|tiers| tiers.tier(&node.name) > tiers.tier(from)) {
+                return Err(Misfit::Unforeseeable("it is farther from another database that the pod follows"));
+            }
+            Ok(())
+        };
+        self.room.emptiest(follower.pod, self.targets.iter().copied(), nearer).map_err(HeldReason::NoRoom)
+    }
+}
+
+#[cfg(test)]
+mod tests;

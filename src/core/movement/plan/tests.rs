@@ -1,0 +1,404 @@
+use std::time::Instant;
+
+use super::*;
+use crate::core::{
+    distance::tier::NodeTier,
+    movement::journal::Underway,
+    testing::{LABEL, World, at, instant, moment, node, pod},
+};
+use proptest::prelude::*;
+
+const RULES: Rules = Rules {
+    settle: std::time::Duration::from_secs(30),
+    max_concurrent: 10,
+    include_intermediate: false,
+    replacement_timeout: std::time::Duration::from_secs(300),
+    halt_after_failures: 2,
+    max_useless_moves: 2,
+};
+
+/// Everything around a world that a plan depends on.
+#[derive(Debug)]
+struct Case {
+    world: World,
+    mode: MoveMode,
+    rules: Rules,
+    gate: Option<Gate>,
+    journal: Journal,
+    backoff: BTreeMap<String, HeldReason>,
+    missed: MissedRestarts,
+    now: Instant,
+}
+
+impl From<World> for Case {
+    fn from(world: World) -> Self {
+        Self {
+            world,
+            mode: MoveMode::Evict,
+            rules: RULES,
+            gate: None,
+            journal: Journal::default(),
+            backoff: BTreeMap::new(),
+            missed: MissedRestarts::default(),
+            now: instant(100),
+        }
+    }
+}
+
+impl Case {
+    fn followers(&self) -> Vec<Follower<'_>> {
+        self.world.pods.values().map(|pod| Follower { pod, mode: self.mode, others: Vec::new() }).collect()
+    }
+
+    fn plan(&self) -> Plan {
+        let followers = self.followers();
+        let (timeout, failures) = (self.rules.replacement_timeout, self.rules.halt_after_failures);
+        let now = Moment { instant: self.now, wall: at(100) };
+        let gate = self.gate.clone().or_else(|| self.journal.halted(timeout, failures, now));
+        plan(&Input {
+            snapshot: self.world.snapshot(),
+            tiers: &self.world.tiers,
+            node_label: LABEL,
+            followers: &followers,
+            rules: self.rules,
+            gate: gate.as_ref(),
+            journal: &self.journal,
+            backoff: &self.backoff,
+            restart_series: "default/2",
+            missed: &self.missed,
+            now,
+        })
+    }
+
+    /// `moves: web-1 b1→a1; held: web-2 OneAtATime`
+    fn told(&self) -> String {
+        let plan = self.plan();
+        let moves: Vec<_> = plan.moves.iter().map(|m| format!("{} {}→{}", m.pod, m.from, m.to)).collect();
+        let held: Vec<_> = plan.held.iter().map(|h| format!("{} {}", h.pod, h.reason.name())).collect();
+        format!("moves: {}; held: {}", moves.join(", "), held.join(", "))
+    }
+}
+
+/// Two replicas of one ReplicaSet, both far, with a node for them nearby.
+fn two_far() -> World {
+    World::with_nodes("a1=closely b1=far b2=intermediate")
+        .workload("ReplicaSet/web", 2)
+        .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web"))
+        .pod(pod("web-2").on("b1").owned_by("ReplicaSet/web"))
+}
+
+fn underway(workload: &str, started: i64) -> Underway {
+    let (kind, name) = workload.split_once('/').unwrap();
+    Underway {
+        action: Action::Evict,
+        workload: WorkloadKey { namespace: "shop".into(), kind: kind.into(), name: name.into(), uid: workload.into() },
+        pod: "gone".into(),
+        uid: "uid-gone".into(),
+        from: "b1".into(),
+        from_tier: Tier::Far,
+        started: at(started),
+        since: instant(started),
+        pods: 1,
+    }
+}
+
+#[test]
+fn far_pods_move_one_at_a_time_per_workload() {
+    assert_eq!(Case::from(two_far()).told(), "moves: web-1 b1→a1; held: web-2 OneAtATime");
+}
+
+#[test]
+fn everything_that_stays_has_its_reason() {
+    let alone = |pod: Pod| World::with_nodes("a1=closely b1=far b2=intermediate c1=unknown").pod(pod);
+    let owned = |pod: Pod| alone(pod.owned_by("ReplicaSet/web")).workload("ReplicaSet/web", 1);
+    let mirror = |mut pod: Pod| {
+        pod.mirror = true;
+        pod
+    };
+    let pinned = |mut pod: Pod| {
+        pod.pinned_by = Some("the volume claim data".into());
+        pod
+    };
+    for (what, world, expected) in [
+        ("near already", owned(pod("p").on("a1")), "moves: ; held: "),
+        ("intermediate", owned(pod("p").on("b2")), "moves: ; held: "),
+        ("on a node that was never measured", owned(pod("p").on("c1")), "moves: ; held: "),
+        ("terminating", owned(pod("p").on("b1").terminating()), "moves: ; held: "),
+        ("of a DaemonSet", alone(pod("p").on("b1").owned_by("DaemonSet/d")), "moves: ; held: "),
+        ("a mirror pod", alone(mirror(pod("p").on("b1"))), "moves: ; held: "),
+        ("far", owned(pod("p").on("b1")), "moves: p b1→a1; held: "),
+        ("bare", alone(pod("p").on("b1")), "moves: ; held: p BarePod"),
+        ("of a Job", alone(pod("p").on("b1").owned_by("Job/j")), "moves: ; held: p Job"),
+        ("of an unknown kind", alone(pod("p").on("b1").owned_by("Weird/w")), "moves: ; held: p UnknownWorkload"),
+        ("with a claim", owned(pinned(pod("p").on("b1"))), "moves: ; held: p PinnedByVolume"),
+        ("not Ready", owned(pod("p").on("b1").unready()), "moves: ; held: p NotReady"),
+        ("too big", owned(pod("p").on("b1").asking_for_cpu(2000)), "moves: ; held: p NoRoom"),
+        (
+            "of a workload that lacks pods",
+            owned(pod("p").on("b1")).workload("ReplicaSet/web", 2),
+            "moves: ; held: p WorkloadNotWhole",
+        ),
+        (
+            "with an exhausted budget",
+            owned(pod("p").on("b1")).budget("pdb", "web", 0),
+            "moves: ; held: p NoDisruptionBudget",
+        ),
+        ("with a budget", owned(pod("p").on("b1")).budget("pdb", "web", 1), "moves: p b1→a1; held: "),
+        ("with another's budget", owned(pod("p").on("b1")).budget("pdb", "db", 0), "moves: p b1→a1; held: "),
+        (
+            "with two budgets",
+            owned(pod("p").on("b1")).budget("x", "web", 1).budget("y", "web", 1),
+            "moves: ; held: p SeveralDisruptionBudgets",
+        ),
+        (
+            "no closely node",
+            World::with_nodes("b1=far b2=far")
+                .workload("ReplicaSet/web", 1)
+                .pod(pod("p").on("b1").owned_by("ReplicaSet/web")),
+            "moves: ; held: p NoRoom",
+        ),
+    ] {
+        assert_eq!(Case::from(world).told(), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_closed_gate_holds_everything_that_could_move() {
+    let case = Case { gate: Some(Gate::Paused), ..two_far().into() };
+    assert_eq!(case.told(), "moves: ; held: web-1 Paused, web-2 Paused");
+}
+
+#[test]
+fn never_means_never() {
+    let case = Case { mode: MoveMode::Never, ..two_far().into() };
+    assert_eq!(case.told(), "moves: ; held: web-1 Never, web-2 Never");
+}
+
+#[test]
+fn a_workload_on_the_move_waits() {
+    let journal = Journal { underway: vec![underway("ReplicaSet/web", 99)], ..Journal::default() };
+    let case = Case { journal, ..two_far().into() };
+    assert_eq!(case.told(), "moves: ; held: web-1 OneAtATime, web-2 OneAtATime");
+}
+
+#[test]
+fn failed_replacements_halt_everything() {
+    let underway = vec![underway("ReplicaSet/x", -300), underway("ReplicaSet/y", -300)];
+    let case = Case { journal: Journal { underway, ..Journal::default() }, ..two_far().into() };
+    assert_eq!(case.told(), "moves: ; held: web-1 Halted, web-2 Halted");
+}
+
+#[test]
+fn a_workload_that_does_not_get_nearer_is_left_alone() {
+    let useless = [(underway("ReplicaSet/web", 0).workload, 2)].into();
+    let case = Case { journal: Journal { useless, ..Journal::default() }, ..two_far().into() };
+    assert_eq!(case.told(), "moves: ; held: web-1 UselessMoves, web-2 UselessMoves");
+}
+
+#[test]
+fn intermediate_pods_move_only_if_asked() {
+    let world = World::with_nodes("a1=closely b2=intermediate")
+        .workload("ReplicaSet/web", 1)
+        .pod(pod("web-1").on("b2").owned_by("ReplicaSet/web"));
+    let case = Case { rules: Rules { include_intermediate: true, ..RULES }, ..world.into() };
+    assert_eq!(case.told(), "moves: web-1 b2→a1; held: ");
+}
+
+#[test]
+fn two_replica_sets_of_one_deployment_are_a_rollout() {
+    let world =
+        two_far().workload("ReplicaSet/web-new", 1).under("ReplicaSet/web", "web").under("ReplicaSet/web-new", "web");
+    assert_eq!(Case::from(world).told(), "moves: ; held: web-1 Rollout, web-2 Rollout");
+}
+
+#[test]
+fn a_restart_moves_the_whole_workload_once() {
+    let mut world = two_far().workload("Deployment/web", 2).under("ReplicaSet/web", "web").budget("pdb", "web", 0);
+    let case = Case { mode: MoveMode::Restart, ..world.clone().into() };
+    let plan = case.plan();
+    assert_eq!((plan.moves.len(), plan.moves[0].action, plan.moves[0].pods), (1, Action::Restart, 2));
+    let web = world.workloads.get_mut("Deployment/web").unwrap();
+    std::sync::Arc::make_mut(web).restarted_for = Some("default/2".into());
+    let case = Case { mode: MoveMode::Restart, ..world.into() };
+    assert_eq!(case.told(), "moves: ; held: web-1 RestartedBefore, web-2 RestartedBefore");
+}
+
+#[test]
+fn a_restart_that_admission_missed_is_done_again_after_a_pause_and_not_for_ever() {
+    let began = instant(100);
+    let restarted = |mark: &str, drawn: bool| {
+        let mut world = two_far().workload("Deployment/web", 2).under("ReplicaSet/web", "web");
+        let web = world.workloads.get_mut("Deployment/web").unwrap();
+        std::sync::Arc::make_mut(web).restarted_for = Some(mark.into());
+        for pod in world.pods.values_mut().map(std::sync::Arc::make_mut) {
+            pod.restarted_for = Some(mark.into());
+            pod.preferred_keys.extend(drawn.then(|| LABEL.to_owned()));
+        }
+        Case { mode: MoveMode::Restart, now: began, ..world.into() }
+    };
+    let later = |mut case: Case, seconds: u64| {
+        let followers = case.followers();
+        let mut missed = MissedRestarts::default();
+        missed.look(case.world.snapshot(), &followers, "default/2", LABEL, began);
+        drop(followers);
+        (case.missed, case.now) = (missed, began + std::time::Duration::from_secs(seconds));
+        let time = case.plan().moves.first().map(|move_| (move_.action, move_.time, move_.pods));
+        (time, case.told())
+    };
+    let held = |reason: &str| (None, format!("moves: ; held: web-1 {reason}, web-2 {reason}"));
+    let again = (Some((Action::Restart, 2, 2)), "moves: web-1 b1→a1; held: web-2 OneAtATime".to_owned());
+    assert_eq!(later(restarted("default/2", false), 14), held("AdmissionMissed"));
+    assert_eq!(later(restarted("default/2", false), 15), again);
+    assert_eq!(later(restarted("default/2", true), 900), held("RestartedBefore"), "drawn, and still far");
+    assert_eq!(later(restarted("default/2/2", false), 900), held("RestartedBefore"), "maxUselessMoves");
+    let mut patient = restarted("default/2/2", false);
+    patient.rules.max_useless_moves = 3;
+    assert_eq!(later(patient, 29), held("AdmissionMissed"));
+    let mut rolling = restarted("default/2", false);
+    rolling.world = rolling.world.workload("ReplicaSet/web-new", 1).under("ReplicaSet/web-new", "web");
+    assert_eq!(later(rolling, 900), held("Rollout"));
+    let case = Case { missed: MissedRestarts::default(), ..restarted("default/2", false) };
+    assert_eq!(case.told(), held("AdmissionMissed").1, "a new leader");
+}
+
+#[test]
+fn nothing_moves_on_a_tier_that_is_in_doubt() {
+    let mut case = Case::from(two_far());
+    let (now, settle) = (case.now, RULES.settle);
+    let moves = case.told();
+    assert!(moves.starts_with("moves: web"), "{moves}");
+    let node = |case: &mut Case, name: &str, change: &dyn Fn(&mut NodeTier)| {
+        change(case.world.tiers.nodes.get_mut(name).unwrap());
+    };
+    let held = |case: &Case| case.plan().held.iter().map(|held| held.reason.name()).collect::<Vec<_>>();
+
+    // Its readings say something else already, or said so a moment ago.
+    node(&mut case, "b1", &|b1| b1.candidate = Some((Tier::Closely, 1)));
+    assert_eq!(held(&case), ["TierSettling"; 2]);
+    node(&mut case, "b1", &|b1| (b1.candidate, b1.changed_at) = (None, Some(now)));
+    assert_eq!(held(&case), ["TierSettling"; 2]);
+    case.now = now + settle;
+    assert_eq!(case.told(), moves);
+    // Its agent is gone: the label may be that for an earlier primary.
+    node(&mut case, "b1", &|b1| b1.rtt_us = None);
+    assert_eq!(held(&case), ["NodeNotMeasured"; 2]);
+    node(&mut case, "b1", &|b1| b1.rtt_us = Some(20_000));
+
+    // So it is with the node that they would go to, which must also be nearer.
+    for (what, change) in [
+        ("it has no fresh reading", &(|a1: &mut NodeTier| a1.rtt_us = None) as &dyn Fn(&mut NodeTier)),
+        ("it has not been closely for long enough", &|a1| a1.candidate = Some((Tier::Far, 2))),
+        ("it has not been closely for long enough", &|a1| a1.changed_at = Some(now + settle)),
+        ("it is not nearer", &|a1| a1.rtt_us = Some(20_000)),
+    ] {
+        let before = case.world.tiers.clone();
+        node(&mut case, "a1", change);
+        assert!(case.plan().held[0].reason.to_string().contains(what), "{what}: {:?}", case.plan().held);
+        case.world.tiers = before;
+    }
+}
+
+#[test]
+fn room_counts_only_where_the_label_says_closely() {
+    let other = |label| two_far().node(node("a1").bearing(label));
+    for (label, expected) in [
+        (Some("closely"), "moves: web-1 b1→a1; held: web-2 OneAtATime"),
+        (Some("far"), "moves: ; held: web-1 NoRoom, web-2 NoRoom"),
+        (Some("near"), "moves: ; held: web-1 NoRoom, web-2 NoRoom"),
+        (None, "moves: ; held: web-1 NoRoom, web-2 NoRoom"),
+    ] {
+        assert_eq!(Case::from(other(label)).told(), expected, "{label:?}");
+    }
+    let held = Case::from(other(None)).plan().held.remove(0).reason.to_string();
+    assert_eq!(held, "no closely node takes it: 1: its label doesn't say closely");
+}
+
+#[test]
+fn another_database_is_not_left_farther_behind() {
+    let world = two_far();
+    let mut other = TierMap::default();
+    let tier = |tier| NodeTier::labelled(tier, None);
+    other.nodes.insert("b1".into(), tier(Tier::Closely));
+    other.nodes.insert("a1".into(), tier(Tier::Far));
+    let case = Case::from(world);
+    let followers = [Follower { pod: &case.world.pods["uid-web-1"], mode: MoveMode::Evict, others: vec![&other] }];
+    let plan = plan(&Input {
+        snapshot: case.world.snapshot(),
+        tiers: &case.world.tiers,
+        node_label: LABEL,
+        followers: &followers,
+        rules: RULES,
+        gate: None,
+        journal: &Journal::default(),
+        backoff: &BTreeMap::new(),
+        restart_series: "default/2",
+        missed: &MissedRestarts::default(),
+        now: moment(0),
+    });
+    assert_eq!(plan.held[0].reason.name(), "NoRoom");
+}
+
+prop_compose! {
+    /// Up to five workloads over six nodes, some with budgets.
+    fn worlds()(
+        tiers in prop::collection::vec(0usize..4, 6),
+        sets in prop::collection::vec((prop::collection::vec(0usize..6, 1..6), prop::option::of(0u32..3), 50u64..600), 1..5),
+        max_concurrent in 1u32..5,
+    ) -> Case {
+        let names = ["a1", "a2", "b1", "b2", "c1", "c2"];
+        let words = ["closely", "intermediate", "far", "unknown"];
+        let nodes: Vec<_> = names.iter().zip(&tiers).map(|(name, tier)| format!("{name}={}", words[*tier])).collect();
+        let mut world = World::with_nodes(&nodes.join(" "));
+        for (i, (places, allowed, cpu_m)) in sets.iter().enumerate() {
+            let (set, app) = (format!("ReplicaSet/s{i}"), format!("app{i}"));
+            world = world.workload(&set, u32::try_from(places.len()).unwrap());
+            for (j, place) in places.iter().enumerate() {
+                let mut pod = pod(&format!("s{i}-{j}")).on(names[*place]).owned_by(&set).asking_for_cpu(*cpu_m);
+                pod.labels.insert("app".into(), app.clone());
+                world = world.pod(pod);
+            }
+            if let Some(allowed) = allowed {
+                world = world.budget(&format!("pdb{i}"), &app, *allowed);
+            }
+        }
+        Case { rules: Rules { max_concurrent, ..RULES }, ..world.into() }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_plan_keeps_every_promise(case in worlds()) {
+        let plan = case.plan();
+        let world = &case.world;
+        prop_assert!(plan.moves.len() <= case.rules.max_concurrent as usize, "budget overall");
+        let mut per_workload = BTreeMap::new();
+        let mut per_budget: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut room = Room::of(world.snapshot());
+        for move_ in &plan.moves {
+            let pod = &world.pods[&move_.uid];
+            prop_assert_eq!(world.tiers.tier(&move_.from), Tier::Far);
+            prop_assert_eq!(world.tiers.tier(&move_.to), Tier::Closely, "never to a worse tier");
+            *per_workload.entry(&move_.workload).or_insert(0) += 1;
+            for budget in world.budgets.values().filter(|b| b.selector.matches(&pod.labels)) {
+                *per_budget.entry(&budget.name).or_default() += 1;
+            }
+            prop_assert_eq!(room.fits(pod, &world.nodes[&move_.to]), Ok(()), "all planned moves fit together: {:?}", world.places());
+            room.place(pod, &world.nodes[&move_.to].name);
+        }
+        prop_assert!(per_workload.values().all(|moves| *moves == 1), "one at a time per workload");
+        for (name, spent) in per_budget {
+            prop_assert!(spent <= world.budgets[name].allowed, "never past a budget");
+        }
+        // Each far pod is either moved or held with one reason.
+        let far = world.pods.values().filter(|p| world.tiers.tier(p.node.as_deref().unwrap()) == Tier::Far).count();
+        prop_assert_eq!(plan.moves.len() + plan.held.len(), far);
+    }
+
+    #[test]
+    fn a_plan_does_not_depend_on_the_order_of_its_input(case in worlds()) {
+        let again = Case { world: case.world.clone(), ..case.world.clone().into() };
+        let again = Case { rules: case.rules, ..again };
+        // HashMaps of equal content iterate in different orders.
+        prop_assert_eq!(case.plan(), again.plan());
+    }
+}

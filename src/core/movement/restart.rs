@@ -1,0 +1,106 @@
+//! Restarts of whole workloads: how often one was restarted for this primary, and when it is restarted again because admission
+//! missed its new pods.
+//!
+//! The mark in the pod template is what persists: whoever leads reads there how often it was done. Templates hand it on to their
+//! pods, so that pods which bear it tell that the rollout has come to them.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    census::{Census, Gathering, workload_of},
+    plan::Follower,
+};
+use crate::core::{
+    backoff::Pause,
+    workload::{Phase, Pod, Snapshot},
+};
+
+/// A workload whose new pods admission missed is moved again after this long, each time after twice as long: soon after the
+/// webhook is back, and rarely while it isn't.
+pub const MISSED: Pause = Pause { first: Duration::from_secs(15), longest: Duration::from_secs(1800) };
+
+/// What begins the mark of every restart that is made for one change of primary: `DATABASE/EPOCH`.
+#[must_use]
+pub fn series(database: &str, epoch: u64) -> String {
+    format!("{database}/{epoch}")
+}
+
+/// The mark of the first, second, … restart of a series: `DATABASE/EPOCH`, `DATABASE/EPOCH/2`, … They differ, because only a
+/// change of the template is a restart.
+#[must_use]
+pub fn mark(series: &str, time: u32) -> String {
+    if time <= 1 { series.to_owned() } else { format!("{series}/{time}") }
+}
+
+/// How many restarts of a series a mark tells of. Names of databases hold no slash, so that no other series begins like this one.
+#[must_use]
+pub fn times(mark: Option<&str>, series: &str) -> u32 {
+    match mark.and_then(|mark| mark.strip_prefix(series)) {
+        None => 0,
+        Some("") => 1,
+        // Anything else behind it is of another series (`orders/2` and `orders/21`), or nothing that was ever written.
+        Some(rest) => rest.strip_prefix('/').and_then(|time| time.parse().ok()).unwrap_or(0),
+    }
+}
+
+/// Whether a restart has come to every pod of the workload (by the `mark` of its template) and admission missed this one.
+#[must_use]
+pub fn missed(gathering: &Gathering<'_>, mark: Option<&str>, pod: &Pod, node_label: &str) -> bool {
+    let mut staying = gathering.pods.iter().filter(|pod| !pod.terminating && pod.phase != Phase::Finished);
+    let over = gathering.whole() && staying.all(|pod| pod.restarted_for.as_deref() == mark);
+    over && !pod.is_drawn_by(node_label)
+}
+
+/// Since when this process has known of restarts that admission missed, by the workload's UID. Nothing of it is kept over a change of
+/// leader, so that a new one waits the whole pause anew rather than compare the clocks of two machines.
+#[derive(Debug, Clone, Default)]
+pub struct MissedRestarts {
+    since: BTreeMap<String, (u32, Instant)>,
+}
+
+impl MissedRestarts {
+    /// One look at every follower. `series` is that of the present primary.
+    pub fn look(
+        &mut self,
+        snapshot: Snapshot<'_>,
+        followers: &[Follower<'_>],
+        series: &str,
+        node_label: &str,
+        now: Instant,
+    ) {
+        let restarted = |uid: &str| {
+            let mark = snapshot.workloads.get(uid)?.restarted_for.as_deref();
+            Some((mark, times(mark, series))).filter(|(_, times)| *times > 0)
+        };
+        let candidates: Vec<_> = followers
+            .iter()
+            .filter(|follower| !follower.pod.is_drawn_by(node_label))
+            .filter_map(|follower| Some((follower.pod, workload_of(snapshot, follower.pod)?)))
+            .filter_map(|(pod, key)| restarted(&key.uid).map(|(mark, times)| (pod, key, mark, times)))
+            .collect();
+        let mut since = BTreeMap::new();
+        if !candidates.is_empty() {
+            let census = Census::of(snapshot, |key| candidates.iter().any(|(_, wanted, ..)| wanted == key));
+            for (pod, key, mark, times) in candidates {
+                if census.get(&key).is_some_and(|gathering| missed(gathering, mark, pod, node_label)) {
+                    let known = self.since.get(&key.uid).filter(|(known, _)| *known == times);
+                    since.insert(key.uid, (times, known.map_or(now, |(_, since)| *since)));
+                }
+            }
+        }
+        self.since = since;
+    }
+
+    /// Whether a workload that was restarted so many times may be restarted again: its pause is over.
+    #[must_use]
+    pub fn due(&self, uid: &str, times: u32, now: Instant) -> bool {
+        let since = self.since.get(uid).filter(|(known, _)| *known == times);
+        since.is_some_and(|(_, since)| now.saturating_duration_since(*since) >= MISSED.nth(times))
+    }
+}
+
+#[cfg(test)]
+mod tests;

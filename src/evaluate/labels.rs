@@ -1,0 +1,223 @@
+//! Readings → tiers → what is to be written to nodes now.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{Facts, Memory};
+use crate::{
+    api::{DatabaseCluster, DatabaseClusterStatus, Span, database_cluster::TaintRule},
+    core::{
+        backoff::{Backoffs, Pause},
+        distance::{
+            doubt::Doubt,
+            overwrite::{NodeChange, Overwrites, Overwritten, Seen, Wanted},
+            tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
+        },
+        words::listed,
+        workload::{Node, Taint},
+    },
+    index::Tables,
+};
+
+/// A node whose label the API server refuses, such as by somebody's admission policy, is tried again after this long.
+const REFUSED: Pause = Pause { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+/// One about which there was no answer.
+const UNANSWERED: Pause = Pause { first: Duration::from_secs(1), longest: Duration::from_secs(1) };
+
+/// Nodes that could not be changed, and why.
+pub(super) type Refusals = Backoffs<Refusal>;
+
+/// Why a node could not be changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub why: String,
+    /// The API server said so, rather than nothing; and not because somebody else wrote at the same moment.
+    pub answered: bool,
+}
+
+impl Refusal {
+    /// How long the node is left alone.
+    pub(super) const fn pause(&self) -> Pause {
+        if self.answered { REFUSED } else { UNANSWERED }
+    }
+}
+
+/// What of a database's nodes is not as it should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labelling {
+    /// To be made now.
+    pub changes: BTreeMap<String, NodeChange>,
+    /// Nodes that wait for a change and hold the movement until then. One whose change the API server refused doesn't unless
+    /// its label promises more than is true: otherwise it is only room that is lost, perhaps for ever, and nothing is drawn to it.
+    /// Nor do those count that somebody else changes again and again: their label was right.
+    pub pending: usize,
+    /// Of these, the ones whose change was refused, and why: `NODE (closely, should be far): WHY`.
+    pub refused: Vec<String>,
+    /// Those that hold nothing although their change was refused, and why.
+    pub lost: Vec<String>,
+    /// Every node that has a tier bears its label and taint.
+    pub right: bool,
+}
+
+impl Labelling {
+    /// `waiting`: the nodes among `refused` that are not tried again yet.
+    fn of(
+        seen: &[Seen<'_>],
+        overwrites: &Overwrites,
+        refused: &Refusals,
+        waiting: &BTreeMap<String, Refusal>,
+        now: Instant,
+    ) -> Self {
+        let mut it = Self { right: seen.iter().all(Seen::right), ..Self::default() };
+        for seen in seen.iter().filter(|seen| overwrites.may_write(seen.node, now)) {
+            let Some(change) = seen.change() else { continue };
+            match refused.last(seen.node).filter(|refusal| refusal.answered) {
+                Some(refusal) if seen.draws_too_much() => {
+                    it.pending += 1;
+                    it.refused.push(sentence(seen, refusal));
+                }
+                Some(refusal) => it.lost.push(sentence(seen, refusal)),
+                None => it.pending += 1,
+            }
+            if !waiting.contains_key(seen.node) {
+                it.changes.insert(seen.node.to_owned(), change);
+            }
+        }
+        it.refused.sort();
+        it.lost.sort();
+        it
+    }
+
+    /// All nodes whose change was refused, in words.
+    #[must_use]
+    pub fn refusing(&self) -> String {
+        let all: Vec<&String> = self.refused.iter().chain(&self.lost).collect();
+        listed(&all)
+    }
+}
+
+/// `NODE (closely, should be far): WHY`, or `NODE (its taint): WHY`
+fn sentence(seen: &Seen<'_>, refusal: &Refusal) -> String {
+    let node = seen.node;
+    let label = match seen.label {
+        _ if seen.labelled() => "its taint".to_owned(),
+        Some(label) => format!("{label}, should be {}", seen.wanted.tier.label().unwrap_or("unknown")),
+        None => format!("should be {}", seen.wanted.tier.label().unwrap_or("unknown")),
+    };
+    format!("{node} ({label}): {}", refusal.why)
+}
+
+/// Lets the readings count, if it is time. Returns those that begin to be ignored now: `NODE: WHY`.
+pub(super) fn measure(facts: &Facts<'_>, memory: &mut Memory, now: Instant) -> Vec<String> {
+    let due = memory.measured.is_none_or(|at| now.saturating_duration_since(at) >= facts.confirm_every);
+    if !due && !memory.at_once {
+        return Vec::new();
+    }
+    let primary_host = facts.view.known().and(memory.primary_host.as_deref());
+    let measured = measured(facts.tables, facts.object, primary_host, &memory.tiers, memory.at_once, now);
+    let doubts = new_doubts(&memory.tiers, &measured, facts.status);
+    memory.tiers = measured;
+    memory.measured = Some(now);
+    doubts
+}
+
+/// Looks at every node, and says what others did to them besides. The nodes that are not tried again yet are in `waiting`.
+pub(super) fn compare(
+    facts: &Facts<'_>,
+    memory: &mut Memory,
+    waiting: &BTreeMap<String, Refusal>,
+    now: Instant,
+) -> (Labelling, Vec<Overwritten>) {
+    let seen = seen(facts.tables, facts.object, &memory.tiers);
+    let overwritten = memory.overwrites.look(&facts.object.node_label(), &seen, now);
+    let mut labelling = Labelling::of(&seen, &memory.overwrites, &memory.refused, waiting, now);
+    if memory.tiers.bounds.is_some() {
+        memory.at_once &= !labelling.changes.is_empty();
+        let undecided = |node: &NodeTier| node.tier == Tier::Unknown && node.candidate.is_some();
+        memory.relabelling &= labelling.pending > 0 || memory.tiers.nodes.values().any(undecided);
+    } else {
+        // What the labels are now says nothing of what they should be.
+        labelling.right = false;
+    }
+    (labelling, overwritten)
+}
+
+fn thresholds(object: &DatabaseCluster) -> Thresholds {
+    let rules = &object.spec.tiers;
+    Thresholds {
+        window_us: rules.window.as_us(),
+        closely_below_us: rules.closely_below.map(Span::as_us),
+        far_above_us: rules.far_above.map(Span::as_us),
+        margin_us: rules.margin.as_us(),
+        confirmations: rules.confirmations,
+    }
+}
+
+/// Every node's tier. `primary` is the host of the confirmed primary; without one nothing changes.
+fn measured(
+    tables: &Tables,
+    object: &DatabaseCluster,
+    primary: Option<&str>,
+    previous: &TierMap,
+    at_once: bool,
+    now: Instant,
+) -> TierMap {
+    let key = object.node_label();
+    let stale_after = object.spec.tiers.stale_after.0;
+    let rtt = |node: &str| primary.and_then(|host| fresh_rtt_us(tables, node, host, stale_after, now));
+    let label = |node: &Node| node.labelled(&key);
+    let (managed, left_alone): (Vec<&Node>, Vec<&Node>) = tables.nodes.values().partition(|node| node.managed);
+    let measured = managed
+        .into_iter()
+        .map(|node| (node.name.clone(), Measured { label: label(node), rtt_us: rtt(&node.name) }))
+        .collect();
+    let mut map = tiers(&measured, previous, &thresholds(object), at_once, now);
+    for node in left_alone {
+        map.nodes.insert(node.name.clone(), NodeTier::labelled(label(node), rtt(&node.name)));
+    }
+    if primary.is_none() {
+        // Nothing was looked at, so that nothing has ended either.
+        map.doubts.clone_from(&previous.doubts);
+    }
+    map
+}
+
+/// The fresh median from a node to a member's host, in microseconds.
+fn fresh_rtt_us(tables: &Tables, node: &str, host: &str, stale_after: Duration, now: Instant) -> Option<u64> {
+    let latency = tables.latencies.get(node)?;
+    if now.saturating_duration_since(latency.received) > stale_after {
+        return None;
+    }
+    latency.spec.readings.iter().find(|reading| reading.host == host)?.rtt_us.map(u64::from)
+}
+
+/// What begins to be ignored now, `NODE: WHY`. What the status says already was told by an earlier leader.
+fn new_doubts(before: &TierMap, now: &TierMap, status: &DatabaseClusterStatus) -> Vec<String> {
+    let known = |node: &String, doubt: &Doubt| {
+        before.doubts.get(node).is_some_and(|before| before.name() == doubt.name())
+            || status.ignored.iter().any(|ignored| ignored.node == *node && ignored.reason == doubt.name())
+    };
+    let new = now.doubts.iter().filter(|(node, doubt)| !known(node, doubt));
+    new.map(|(node, doubt)| format!("{node}: {doubt}")).collect()
+}
+
+/// What of every node is ours to write, as it is and as it should be.
+fn seen<'a>(tables: &'a Tables, object: &DatabaseCluster, map: &TierMap) -> Vec<Seen<'a>> {
+    let key = object.node_label();
+    let taint = object.spec.taint.map(TaintRule::effect);
+    let look = |node: &'a Node| {
+        let ours = |taint: &&Taint| taint.key == key && Some(taint.value.as_str()) == Tier::Far.label();
+        Seen {
+            node: &node.name,
+            wanted: Wanted { tier: map.tier(&node.name), taint },
+            label: node.labels.get(&key).map(String::as_str),
+            taints: node.taints.iter().filter(ours).map(|taint| taint.effect.as_str()).collect(),
+        }
+    };
+    tables.nodes.values().filter(|node| node.managed).map(look).collect()
+}
+
+#[cfg(test)]
+mod tests;

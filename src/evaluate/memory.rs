@@ -1,0 +1,217 @@
+//! What must be remembered from one evaluation to the next. Everything that a change of leader must not lose is in the status,
+//! and is read from there again.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::{
+    Facts,
+    labels::{Refusal, Refusals},
+};
+use crate::{
+    api::{
+        DatabaseClusterStatus,
+        database_cluster::{MemberStatus, MovingStatus, WorkloadStatus},
+    },
+    core::{
+        backoff::{Backoffs, Pause},
+        distance::{
+            overwrite::Overwrites,
+            tier::{Tier, TierMap},
+        },
+        moment::Moment,
+        movement::{
+            census::WorkloadKey,
+            held::{Gate, HeldReason},
+            journal::{Action, Journal, Outcome, Underway},
+            plan::Plan,
+            restart::MissedRestarts,
+        },
+        primary::PrimaryView,
+    },
+};
+
+/// A held pod may only be waiting for others to catch up, such as a disruption budget whose status lags behind its pods:
+/// the movement is called over when nothing has been left to do for this long.
+const QUIET: Duration = Duration::from_secs(5);
+/// A refused eviction is tried again after this long; each further refusal doubles it.
+const MOVE_REFUSED: Pause = Pause { first: Duration::from_secs(2), longest: Duration::from_secs(60) };
+
+/// What one database's evaluations remember.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// Name of the last confirmed primary.
+    primary: Option<String>,
+    /// Its host, as far as anybody says.
+    pub primary_host: Option<String>,
+    /// Of the primary.
+    epoch: u64,
+    pub tiers: TierMap,
+    /// When the readings last counted.
+    pub(super) measured: Option<Instant>,
+    /// Labels that were right.
+    pub(super) overwrites: Overwrites,
+    /// Nodes whose label could not be written, and why.
+    pub(super) refused: Refusals,
+    /// The primary has changed and not every node has its new label yet.
+    pub(super) relabelling: bool,
+    /// The primary has changed and not every node's new label was tried yet.
+    pub(super) at_once: bool,
+    pub journal: Journal,
+    /// Pods that the API server refused to evict and workloads whose replacement admission missed, by UID.
+    pub(super) backoffs: Backoffs<HeldReason>,
+    pub(super) missed: MissedRestarts,
+    /// Since when there has been nothing to move.
+    quiet_since: Option<Instant>,
+    /// Moves have ended since the movement was last called over.
+    ended_some: bool,
+    /// For how long the primary had held already when this process began, as long as it has held since.
+    pub(super) credit: Option<Duration>,
+}
+
+impl Memory {
+    /// As the last leader left it. This process waits for that one's moves from `now` on.
+    #[must_use]
+    pub fn restored(status: &DatabaseClusterStatus, now: Moment) -> Self {
+        let held = calm_since(status).and_then(|since| Duration::try_from(now.wall.duration_since(since)).ok());
+        let unlabelled = status.failovers.first().filter(|failover| failover.labelled_at.is_none());
+        Self {
+            primary: status.primary.clone(),
+            primary_host: status.primary_host.clone(),
+            epoch: status.epoch,
+            relabelling: unlabelled.is_some(),
+            at_once: unlabelled.is_some_and(|failover| failover.from.is_some()),
+            journal: journal(status, now.instant),
+            credit: held,
+            ..Self::default()
+        }
+    }
+
+    /// Whether there is something to do even if nothing changes.
+    #[must_use]
+    pub fn busy(&self) -> bool {
+        !self.journal.underway.is_empty() || self.at_once
+    }
+
+    /// A node was written to, or refused it.
+    pub fn note_written(&mut self, node: &str, refusal: Option<Refusal>, now: Instant) {
+        match refusal {
+            None => self.refused.end(node),
+            Some(refusal) => {
+                let pause = refusal.pause();
+                self.refused.add(node, refusal, pause, now);
+            }
+        }
+    }
+
+    /// Every node was tried. Whoever refused is tried again; but from now on readings that waver change nothing.
+    pub fn note_all_tried(&mut self) {
+        self.at_once &= self.tiers.bounds.is_none();
+    }
+
+    /// A planned move is not under way after all.
+    pub fn forget_move(&mut self, uid: &str) {
+        self.journal.underway.retain(|underway| underway.uid != uid);
+    }
+
+    /// The API server refused a move, which may be tried again later.
+    pub fn note_refused_move(&mut self, uid: &str, why: String, now: Instant) {
+        self.forget_move(uid);
+        self.backoffs.add(uid, HeldReason::Backoff(why), MOVE_REFUSED, now);
+    }
+
+    /// Goes along with what is believed: a new epoch begins with nothing under way and every label to be looked at.
+    pub(super) fn follow(&mut self, view: &PrimaryView, members: &[MemberStatus]) {
+        if !view.movement_allowed() {
+            // The streak is broken: a primary that comes back, or is free again, has to hold anew.
+            self.credit = None;
+        }
+        let Some(primary) = view.last.as_ref() else { return };
+        self.primary_host = self.host_of(&primary.name, members);
+        let before = self.primary.replace(primary.name.clone());
+        if view.epoch == self.epoch {
+            return;
+        }
+        self.epoch = view.epoch;
+        // The first labels of all wait until the agents are up.
+        (self.relabelling, self.at_once) = (true, before.is_some());
+        self.refused = Refusals::default();
+        self.credit = None;
+        self.journal = Journal::default();
+        self.backoffs = Backoffs::default();
+    }
+
+    /// The host of the primary. One that nobody lists has the host that was known of it; another member's it never has, because
+    /// tiers would be those towards that one.
+    fn host_of(&self, primary: &str, members: &[MemberStatus]) -> Option<String> {
+        let listed = members.iter().find(|member| member.name == primary).map(|member| member.host.clone());
+        listed.or_else(|| self.primary_host.clone().filter(|_| self.primary.as_deref() == Some(primary)))
+    }
+
+    /// Whether the movement is over, which is said once, and again after further moves.
+    pub(super) fn is_over(
+        &mut self,
+        facts: &Facts<'_>,
+        gate: Option<&Gate>,
+        plan: &Plan,
+        outcomes: &[Outcome],
+        now: Instant,
+    ) -> bool {
+        let idle = gate.is_none() && plan.finished() && self.journal.underway.is_empty();
+        self.quiet_since = idle.then(|| self.quiet_since.unwrap_or(now));
+        self.ended_some |= !outcomes.is_empty();
+        let quiet = self.quiet_since.is_some_and(|since| now.saturating_duration_since(since) >= QUIET);
+        let over = idle && (plan.held.is_empty() || quiet);
+        let news = facts.failover().is_some_and(|failover| failover.moved_at.is_none() || self.ended_some);
+        if over && news {
+            self.ended_some = false;
+        }
+        over && news
+    }
+}
+
+/// Since when the primary has held with nothing frozen, as far as the last leader knew.
+fn calm_since(status: &DatabaseClusterStatus) -> Option<Timestamp> {
+    let mut since = status.since?;
+    for (type_, calm) in [("PrimaryKnown", "True"), ("Frozen", "False")] {
+        if let Some(condition) = status.conditions.iter().find(|condition| condition.type_ == type_) {
+            if condition.status != calm {
+                return None;
+            }
+            since = since.max(condition.last_transition_time.0);
+        }
+    }
+    Some(since)
+}
+
+fn journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
+    let underway = |moving: &MovingStatus| Underway {
+        action: if moving.action == "Restart" { Action::Restart } else { Action::Evict },
+        workload: workload_key(&moving.workload),
+        pod: moving.pod.rsplit('/').next().unwrap_or_default().to_owned(),
+        uid: moving.uid.clone(),
+        from: moving.from.clone(),
+        from_tier: Tier::from_label(Some(&moving.from_tier)),
+        started: moving.started_at.unwrap_or(Timestamp::UNIX_EPOCH),
+        since: now,
+        pods: moving.pods,
+    };
+    Journal {
+        underway: status.moving.iter().map(underway).collect(),
+        moved: status.failovers.first().filter(|f| f.epoch == status.epoch).map_or(0, |failover| failover.moved),
+        useless: status.useless.iter().map(|useless| (workload_key(&useless.workload), useless.moves)).collect(),
+    }
+}
+
+fn workload_key(status: &WorkloadStatus) -> WorkloadKey {
+    WorkloadKey {
+        kind: status.kind.clone(),
+        namespace: status.namespace.clone(),
+        name: status.name.clone(),
+        uid: status.uid.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Which moves are over, which come next, and why the other pods stay.
+
+use std::{collections::HashMap, time::Instant};
+
+use super::{Facts, Memory};
+use crate::{
+    api::DatabaseCluster,
+    core::{
+        backoff::Backoffs,
+        distance::tier::{NodeTier, TierMap},
+        follow::{Follow, MoveMode},
+        moment::Moment,
+        movement::{
+            held::{Gate, HeldReason},
+            journal::{End, Outcome, Underway},
+            plan::{Follower, Input, Move, Plan, Rules, plan},
+            restart::MISSED,
+        },
+        workload::{Node, Pod},
+    },
+    index::Tables,
+};
+
+pub(super) fn rules(object: &DatabaseCluster) -> Rules {
+    let movement = &object.spec.movement;
+    Rules {
+        settle: movement.settle.0,
+        max_concurrent: movement.max_concurrent,
+        include_intermediate: movement.include_intermediate,
+        replacement_timeout: movement.replacement_timeout.0,
+        halt_after_failures: movement.halt_after_failures,
+        max_useless_moves: movement.max_useless_moves,
+    }
+}
+
+/// A pod that follows the database.
+pub(super) struct Followed<'a> {
+    pod: &'a Pod,
+    mode: MoveMode,
+    /// The other databases that it follows.
+    others: Vec<&'a str>,
+}
+
+/// The pods that follow the database, with how each may be moved.
+pub(super) fn followed<'a>(facts: &Facts<'a>) -> Vec<Followed<'a>> {
+    let (tables, name) = (facts.tables, facts.database());
+    let followed = |pod: &'a Pod| {
+        let namespace = tables.namespaces.get(&pod.namespace)?;
+        namespace.follow.as_ref()?;
+        let (namespace_says, pod_says) = (namespace.wishes.says(), pod.wishes.says());
+        let lookup = |database: &str| tables.defaults(database);
+        let follow = Follow::resolve(namespace.follow.as_deref(), &namespace_says, &pod_says, lookup);
+        let databases = follow.databases.ok()?;
+        let mine = databases.iter().find(|followed| &*followed.name == name)?;
+        // Following a namespace that is going away is nothing to move for.
+        let mode = if namespace.terminating { MoveMode::Never } else { mine.move_mode };
+        let others = databases.iter().filter(|followed| &*followed.name != name);
+        let others = others.filter_map(|followed| Some(tables.databases.get(&*followed.name)?.name.as_str()));
+        Some(Followed { pod, mode, others: others.collect() })
+    };
+    tables.pods.values().filter_map(followed).collect()
+}
+
+/// How far the labels of the other databases that they follow say each node is, by database.
+pub(super) fn other_tiers<'a>(tables: &'a Tables, followed: &[Followed<'a>]) -> HashMap<&'a str, TierMap> {
+    let mut maps = HashMap::new();
+    for other in followed.iter().flat_map(|followed| &followed.others) {
+        let Some(object) = tables.databases.get(*other).and_then(|database| database.object.as_ref().ok()) else {
+            continue;
+        };
+        maps.entry(*other).or_insert_with(|| {
+            let key = object.node_label();
+            let tier = |node: &Node| (node.name.clone(), NodeTier::labelled(node.labelled(&key), None));
+            TierMap { nodes: tables.nodes.values().map(tier).collect(), ..TierMap::default() }
+        });
+    }
+    maps
+}
+
+/// The same pods, as plans are made of them.
+pub(super) fn followers<'a>(followed: &[Followed<'a>], others: &'a HashMap<&'a str, TierMap>) -> Vec<Follower<'a>> {
+    let follower = |it: &Followed<'a>| Follower {
+        pod: it.pod,
+        mode: it.mode,
+        others: it.others.iter().filter_map(|other| others.get(other)).collect(),
+    };
+    followed.iter().map(follower).collect()
+}
+
+/// The median round-trip time from the followers' nodes to the primary, in microseconds.
+pub(super) fn median_rtt_us(followers: &[Follower<'_>], tiers: &TierMap) -> Option<u64> {
+    let mut rtts: Vec<u64> = followers
+        .iter()
+        .filter(|follower| follower.pod.serves())
+        .filter_map(|follower| tiers.rtt_us(follower.pod.node.as_deref()?))
+        .collect();
+    rtts.sort_unstable();
+    rtts.get(rtts.len() / 2).copied()
+}
+
+/// Ends the moves that are over, and remembers what they say of the next ones.
+pub(super) fn end_moves(
+    facts: &Facts<'_>,
+    followers: &[Follower<'_>],
+    series: &str,
+    memory: &mut Memory,
+    now: Moment,
+) -> Vec<Outcome> {
+    let (snapshot, node_label) = (facts.tables.snapshot(), facts.object.node_label());
+    let outcomes = memory.journal.settle(snapshot, &memory.tiers, &node_label, now.wall);
+    learn(&mut memory.backoffs, &outcomes, now.instant);
+    memory.missed.look(snapshot, followers, series, &node_label, now.instant);
+    outcomes
+}
+
+/// Takes note of what moves that are over say of the next ones.
+fn learn(backoffs: &mut Backoffs<HeldReason>, outcomes: &[Outcome], now: Instant) {
+    for Outcome { underway, end } in outcomes {
+        match end {
+            End::Missed { .. } => backoffs.add(&underway.workload.uid, HeldReason::AdmissionMissed, MISSED, now),
+            _ => backoffs.end(&underway.workload.uid),
+        }
+    }
+}
+
+/// Plans the next wave.
+pub(super) fn next_moves(
+    facts: &Facts<'_>,
+    followers: &[Follower<'_>],
+    series: &str,
+    gate: Option<&Gate>,
+    memory: &mut Memory,
+    now: Moment,
+) -> Plan {
+    let backoff = memory.backoffs.current(now.instant);
+    plan(&Input {
+        snapshot: facts.tables.snapshot(),
+        tiers: &memory.tiers,
+        node_label: &facts.object.node_label(),
+        followers,
+        rules: rules(facts.object),
+        gate,
+        journal: &memory.journal,
+        backoff: &backoff,
+        restart_series: series,
+        missed: &memory.missed,
+        now,
+    })
+}
+
+/// The journal's entry of a move that is about to be carried out.
+pub(super) fn entry(move_: &Move, now: Moment) -> Underway {
+    Underway {
+        action: move_.action,
+        workload: move_.workload.clone(),
+        pod: move_.pod.clone(),
+        uid: move_.uid.clone(),
+        from: move_.from.clone(),
+        from_tier: move_.from_tier,
+        started: now.wall,
+        since: now.instant,
+        pods: move_.pods,
+    }
+}
