@@ -19,6 +19,7 @@ use switchover::{
         distance::tier::{NodeTier, Tier, TierMap},
         follow::{AffinityMode, DatabaseDefaults, MoveMode, Weight},
         keys,
+        moment::Moment,
         movement::{
             journal::Journal,
             plan::{Follower, Input, Rules, plan},
@@ -185,8 +186,7 @@ fn planning(criterion: &mut Criterion) {
         backoff: &BTreeMap::new(),
         restart_series: "default/2",
         missed: &MissedRestarts::default(),
-        now: at,
-        instant: Instant::now(),
+        now: Moment { instant: Instant::now(), wall: at },
     };
     assert_eq!(plan(&input).moves.len(), 10);
     criterion.bench_function("plan/1000 pods", |bencher| bencher.iter(|| plan(black_box(&input))));

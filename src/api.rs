@@ -1,10 +1,12 @@
 //! What people and the roles write into Kubernetes: custom resources, labels and annotations.
 
+pub mod credentials;
 pub mod database_cluster;
 pub mod decision;
 pub mod discovery;
 pub use crate::core::keys;
 pub mod node_latency;
+mod rule;
 pub mod span;
 pub mod witness;
 

@@ -20,7 +20,7 @@ pub use self::{
     webhook::WebhookArgs,
     witness::WitnessArgs,
 };
-use crate::api::Span;
+use crate::{api::Span, process::LogArgs};
 
 /// Keeps pods close to the PostgreSQL primary.
 ///
@@ -36,25 +36,6 @@ pub struct Args {
 
     #[command(flatten)]
     pub log: LogArgs,
-}
-
-/// How the process logs.
-#[derive(Debug, Clone, ClapArgs)]
-pub struct LogArgs {
-    /// Log lines for people or for machines
-    #[arg(long, env = "SWITCHOVER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
-    pub log_format: LogFormat,
-
-    /// What to log, as tracing filters: a level, or module=level, separated by commas
-    #[arg(long, env = "SWITCHOVER_LOG", default_value = "info", global = true)]
-    pub log: String,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    Text,
-    Json,
 }
 
 /// The roles and the tools.

@@ -331,4 +331,6 @@ fn reckoned(heartbeat: Timestamp, wall: Timestamp, now: Instant) -> Instant {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

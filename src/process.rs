@@ -10,17 +10,13 @@ use std::{
     time::Instant,
 };
 
+use clap::{Args as ClapArgs, ValueEnum};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    cli::{LogArgs, LogFormat},
-    cluster::plainly,
-    core::moment::Moment,
-    tls,
-};
+use crate::{cluster::plainly, core::moment::Moment, tls};
 
 /// Say of a request or a watch that failed nothing that isn't said elsewhere.
 const QUIET: [&str; 2] = ["kube_client=off", "kube_runtime=off"];
@@ -35,6 +31,25 @@ pub enum Threads {
     One,
     /// One for each CPU.
     Many,
+}
+
+/// How the process logs.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct LogArgs {
+    /// Log lines for people or for machines
+    #[arg(long, env = "SWITCHOVER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
+    pub log_format: LogFormat,
+
+    /// What to log, as tracing filters: a level, or module=level, separated by commas
+    #[arg(long, env = "SWITCHOVER_LOG", default_value = "info", global = true)]
+    pub log: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
 }
 
 /// Runs a role, or a tool, until it ends. What ended it goes to stderr.

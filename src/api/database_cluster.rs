@@ -1,6 +1,5 @@
 //! `DatabaseCluster`: one database to follow, what to do about it, and what switchover knows of it.
 
-mod credentials;
 mod movement;
 mod patroni;
 mod status;
@@ -14,13 +13,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     discovery::{OperatorDiscovery, SqlDiscovery},
     keys,
+    rule::rule,
     witness::WitnessRules,
 };
 use crate::core::follow::{DatabaseDefaults, Weight};
 
-pub(super) use self::patroni::{default_interval, default_timeout};
 pub use self::{
-    credentials::{SecretReference, TlsRules},
     movement::{AffinityDefaults, MovementRules},
     patroni::PatroniDiscovery,
     status::{
@@ -139,9 +137,4 @@ impl DatabaseCluster {
             move_mode: self.spec.movement.mode,
         }
     }
-}
-
-/// One CEL rule of the schema, with the sentence that a person reads when it refuses.
-pub(super) fn rule(expression: &str, message: &str) -> serde_json::Value {
-    serde_json::json!({ "rule": expression, "message": message })
 }

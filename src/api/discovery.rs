@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Span,
-    database_cluster::{SecretReference, TlsRules, default_interval, default_timeout, rule},
+    credentials::{SecretReference, TlsRules},
+    rule::rule,
 };
 
 /// A database in this Kubernetes: its operator's labels and objects say who is primary. Members are measured at the
@@ -70,6 +71,14 @@ pub enum OperatorKind {
     StackGres,
     /// Patroni itself.
     Patroni,
+}
+
+pub(super) const fn default_timeout() -> Span {
+    Span::from_millis(1500)
+}
+
+pub(super) const fn default_interval() -> Span {
+    Span::from_secs(1)
 }
 
 const fn default_port() -> u16 {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::database_cluster::rule;
+use super::rule::rule;
 
 /// A `switchover witness` at another site. What it hears of members that are silent to the controller counts in place of
 /// their silence; it has no vote, and alone it is believed nothing. See docs/witness.md.

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use switchover::{
     agent,
-    cli::{AgentArgs, LogArgs},
+    cli::AgentArgs,
     cluster,
-    process::{self, Failure, Threads, until_terminated},
+    process::{self, Failure, LogArgs, Threads, until_terminated},
 };
 
 /// Keeps pods close to the PostgreSQL primary: the agent alone.

@@ -208,6 +208,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
+    use crate::core::distance::overwrite::TaintEffect;
 
     /// An API server with one node that may take its time, and whether what led to writes is still right.
     #[derive(Default)]

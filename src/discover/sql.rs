@@ -46,6 +46,37 @@ pub fn sources(spec: &SqlDiscovery, namespace: &str) -> Sources {
     }
 }
 
+/// Whom to connect to, and as whom.
+struct Login<'a> {
+    pub host: &'a str,
+    pub port: u16,
+    /// PostgreSQL's.
+    pub database: &'a str,
+    pub user: &'a str,
+    pub password: &'a str,
+    /// For the connection, and for every statement.
+    pub timeout: Duration,
+}
+
+/// Why a server can't be asked.
+#[derive(Debug, thiserror::Error)]
+enum SqlError {
+    /// The server's own words.
+    #[error("{message} (SQLSTATE {code})")]
+    Refused { code: String, message: String },
+    #[error("{0}")]
+    Connection(String),
+    #[error("{0}")]
+    Tls(rustls::Error),
+}
+
+impl SqlError {
+    /// Whether other credentials may help: class 28 is "invalid authorization specification".
+    pub fn doubts_credentials(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code.starts_with("28"))
+    }
+}
+
 /// How to ask.
 #[derive(Debug, Clone)]
 pub struct SqlConfig {

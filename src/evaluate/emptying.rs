@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{Facts, Memory, Refusal, movement};
 use crate::core::{
-    distance::overwrite::NodeChange,
+    distance::overwrite::{NodeChange, TaintEffect},
     moment::Moment,
     movement::{
         held::Gate,
         plan::Plan,
-        taint::{self, Emptying, TaintEffect},
+        taint::{self, Emptying},
     },
 };
 

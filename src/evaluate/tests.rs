@@ -1,1 +1,157 @@
+//! Whole evaluations, second by second.
 
+use proptest::prelude::*;
+
+use super::{
+    testing::{Stage, told, view},
+    *,
+};
+use crate::core::{
+    movement::journal::End,
+    testing::{World, moment, pod},
+};
+
+/// Two nodes in each of two zones, all of them labelled for pg2 in zone b, and two replicas there.
+fn world() -> World {
+    World::with_nodes("a1=far a2=far b1=closely b2=closely")
+        .workload("ReplicaSet/web", 2)
+        .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web"))
+        .pod(pod("web-2").on("b2").owned_by("ReplicaSet/web"))
+}
+
+#[test]
+fn a_failover_is_labelled_settled_moved_and_called_over() {
+    let mut stage = Stage::new(&world()).primary("pg2", 0);
+    let calm: Vec<String> = [0, 1, 2, 40].map(|second| told(&stage.at(second))).into();
+    assert_eq!(calm, ["gate: Settling; labelled", "gate: Settling", "gate: Settling", "over"]);
+
+    stage.fail_over("pg1", 100);
+    let relabelled = stage.at(100);
+    assert_eq!(
+        told(&relabelled),
+        "labels: a1 closely, a2 closely, b1 far, b2 far; gate: Settling; held: web-1 Settling, web-2 Settling"
+    );
+    stage.label(&relabelled);
+    assert_eq!(told(&stage.at(101)), "gate: Settling; held: web-1 Settling, web-2 Settling; labelled");
+    assert_eq!(told(&stage.at(129)), "gate: Settling; held: web-1 Settling, web-2 Settling");
+    let first = stage.at(130);
+    assert_eq!(told(&first), "moves: web-1 b1→a1; held: web-2 OneAtATime");
+    assert_eq!(first.rtt_us, Some(20_000));
+    assert_eq!(told(&stage.at(131)), "held: web-1 OneAtATime, web-2 OneAtATime", "it is under way");
+
+    let replace = |stage: &mut Stage, old: &str, new: crate::core::workload::Pod| {
+        use kube::runtime::watcher::Event;
+        let uid = format!("uid-{old}");
+        stage.tables.pods.apply(Event::Delete(uid), |uid| (uid, None));
+        stage.tables.pods.apply(Event::Apply(new), |pod| (pod.uid.clone(), Some(pod)));
+    };
+    let new = |name: &str, second| pod(name).on("a1").owned_by("ReplicaSet/web").created(second);
+    replace(&mut stage, "web-1", new("web-3", 132).unready());
+    assert_eq!(told(&stage.at(132)), "held: web-2 OneAtATime", "the replacement isn't Ready yet");
+    replace(&mut stage, "web-3", new("web-3", 132));
+    assert_eq!(told(&stage.at(140)), "ends: web-1 moved; moves: web-2 b2→a2");
+    replace(&mut stage, "web-2", new("web-4", 142));
+    let last = stage.at(150);
+    assert_eq!((told(&last).as_str(), last.rtt_us), ("ends: web-2 moved; over", Some(300)));
+    assert_eq!(told(&stage.at(160)), "", "that is said once");
+    assert_eq!(stage.memory.journal.moved, 2);
+}
+
+#[test]
+fn nothing_changes_while_nobody_is_known_to_be_primary() {
+    let mut stage = Stage::new(&world()).primary("pg2", 0);
+    stage.at(0);
+    let before = stage.memory.tiers.clone();
+    // Readings change all the same.
+    stage.read_node("b1", [300, 20_000], 100);
+    for (what, primaries, expected) in
+        [("nobody is", &[][..], "gate: PrimaryNotConfirmed"), ("two are", &["pg1", "pg2"][..], "gate: SplitBrain")]
+    {
+        stage.view = view(primaries, false, 1, 100);
+        for second in 100..110 {
+            assert_eq!(told(&stage.at(second)), expected, "{what}");
+        }
+        let tiers = |tiers: &crate::core::distance::tier::TierMap| {
+            tiers.nodes.iter().map(|(node, it)| (node.clone(), it.tier)).collect::<Vec<_>>()
+        };
+        assert_eq!(tiers(&stage.memory.tiers), tiers(&before), "{what}");
+    }
+}
+
+#[test]
+fn a_move_that_failed_halts_and_says_so_in_the_one_gate() {
+    let mut stage = Stage::new(&world()).primary("pg2", 0);
+    stage.at(0);
+    stage.fail_over("pg1", 100);
+    let relabelled = stage.at(100);
+    stage.label(&relabelled);
+    stage.at(101);
+    assert_eq!(stage.at(131).plan.moves.len(), 1);
+    stage.object.spec.movement.halt_after_failures = 1;
+    stage.tables.pods.apply(kube::runtime::watcher::Event::Delete("uid-web-1".to_owned()), |uid| (uid, None));
+    stage.read(430);
+    assert_eq!(stage.at(431).gate, None, "it may still become Ready");
+    let halted = stage.at(432);
+    assert_eq!(halted.gate, Some(Gate::Halted { failed: 1 }));
+    assert_eq!(told(&halted), "gate: Halted; held: web-2 Halted");
+}
+
+#[test]
+fn what_another_leader_finds_in_the_status_is_what_the_last_one_left() {
+    let mut stage = Stage::new(&world()).primary("pg2", 0);
+    stage.at(0);
+    stage.at(40);
+    let next = Memory::restored(&stage.status, moment(50));
+    let mut heir = Stage { memory: next, ..stage.clone() };
+    assert_eq!((told(&stage.at(50)), told(&heir.at(50))), (String::new(), String::new()));
+    assert_eq!(heir.memory.tiers, stage.memory.tiers);
+    assert_eq!(heir.memory.journal, stage.memory.journal);
+}
+
+#[test]
+fn a_replacement_that_admission_missed_waits_and_is_told() {
+    let mut stage = Stage::new(&world()).primary("pg2", 0);
+    stage.at(0);
+    stage.fail_over("pg1", 100);
+    let relabelled = stage.at(100);
+    stage.label(&relabelled);
+    stage.at(101);
+    stage.at(131);
+    use kube::runtime::watcher::Event;
+    stage.tables.pods.apply(Event::Delete("uid-web-1".to_owned()), |uid| (uid, None));
+    let bare = pod("web-3").on("b1").owned_by("ReplicaSet/web").created(132);
+    stage.tables.pods.apply(Event::Apply(bare), |pod| (pod.uid.clone(), Some(pod)));
+    let missed = stage.at(140);
+    assert_eq!(missed.outcomes[0].end, End::Missed { to: "b1".into(), pod: "web-3".into(), uid: "uid-web-3".into() });
+    assert_eq!(told(&missed), "ends: web-1 missed; held: web-2 AdmissionMissed, web-3 AdmissionMissed");
+    assert_eq!(told(&stage.at(155)), "moves: web-2 b2→a1; held: web-3 OneAtATime", "after a pause it is tried again");
+}
+
+proptest! {
+    /// The same facts and memories always lead to the same decision, and one that wasn't carried out is decided again.
+    #[test]
+    fn an_evaluation_is_a_function_of_its_arguments(
+        seconds in prop::collection::vec(1i64..40, 1..12),
+        failovers in prop::collection::vec(any::<bool>(), 12),
+        far in prop::collection::vec(any::<bool>(), 12),
+    ) {
+        let (mut stage, mut now) = (Stage::new(&world()).primary("pg2", 0), 0);
+        for (at, step) in seconds.into_iter().enumerate() {
+            now += step;
+            if failovers[at] {
+                stage.fail_over(if far[at] { "pg1" } else { "pg2" }, now);
+            }
+            stage.read(now);
+            let mut twin = stage.clone();
+            let (decided, same) = (stage.at(now), twin.at(now));
+            prop_assert_eq!(&decided, &same);
+            prop_assert_eq!(&stage.memory.tiers, &twin.memory.tiers);
+            // One pod of the only workload at a time, and never without a reason for every other.
+            prop_assert!(stage.memory.journal.underway.len() <= 1);
+            prop_assert!(decided.gate.is_none() || decided.plan.moves.is_empty());
+            if at % 3 == 0 {
+                stage.label(&decided);
+            }
+        }
+    }
+}

@@ -3,9 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rule;
 use crate::{
-    api::Span,
+    api::{Span, rule::rule},
     core::follow::{AffinityMode, MoveMode},
 };
 

@@ -3,8 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{SecretReference, TlsRules, rule};
-use crate::api::Span;
+use crate::api::{
+    Span,
+    credentials::{SecretReference, TlsRules},
+    discovery::{default_interval, default_timeout},
+    rule::rule,
+};
 
 /// Patroni's REST API (`GET /primary` of every member about once a second, `GET /cluster` rarely to find members).
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -45,12 +49,4 @@ pub struct PatroniDiscovery {
     /// where something is changed.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<SecretReference>,
-}
-
-pub(in crate::api) const fn default_timeout() -> Span {
-    Span::from_millis(1500)
-}
-
-pub(in crate::api) const fn default_interval() -> Span {
-    Span::from_secs(1)
 }

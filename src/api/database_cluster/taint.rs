@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rule;
-pub use crate::core::movement::taint::TaintEffect;
+use crate::api::rule::rule;
+pub use crate::core::distance::overwrite::TaintEffect;
 
 /// A taint on far nodes.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]

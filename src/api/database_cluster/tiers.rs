@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rule;
-use crate::api::Span;
+use crate::api::{Span, rule::rule};
 
 /// When a node counts as closely, intermediate or far, from its median round-trip time to the primary.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]

@@ -9,8 +9,8 @@ use crate::{
     cluster::{EffectError, nodes::StillRight},
     controller::{labels, movement},
     core::{
-        distance::overwrite::NodeChange,
-        movement::{plan::Move, restart, taint::TaintEffect},
+        distance::overwrite::{NodeChange, TaintEffect},
+        movement::{plan::Move, restart},
         primary::PrimaryView,
     },
     discover,

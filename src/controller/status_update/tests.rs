@@ -68,34 +68,3 @@ async fn a_database_that_cannot_be_read_says_so_in_its_status_and_keeps_the_rest
     let expected = ["Accepted".into(), "False".into(), "NotAccepted".into(), "it can't be read".into(), json!(3)];
     assert_eq!(said, expected);
 }
-
-#[test]
-fn a_restart_counts_from_when_the_primary_was_known_and_free() {
-    let at = |s: i64| Timestamp::from_second(s).unwrap();
-    let status = |conditions: &[(&str, &str, i64)]| DatabaseClusterStatus {
-        since: Some(at(100)),
-        conditions: conditions
-            .iter()
-            .map(|(type_, status, s)| Condition {
-                type_: (*type_).to_owned(),
-                status: (*status).to_owned(),
-                reason: String::new(),
-                message: String::new(),
-                last_transition_time: Time(at(*s)),
-                observed_generation: None,
-            })
-            .collect(),
-        ..DatabaseClusterStatus::default()
-    };
-    for (conditions, expected) in [
-        (&[][..], Some(at(100))),
-        (&[("PrimaryKnown", "True", 50), ("Frozen", "False", 60)], Some(at(100))),
-        (&[("PrimaryKnown", "True", 150), ("Frozen", "False", 60)], Some(at(150))),
-        (&[("PrimaryKnown", "True", 150), ("Frozen", "False", 170)], Some(at(170))),
-        (&[("PrimaryKnown", "True", 150), ("Frozen", "True", 170)], None),
-        (&[("PrimaryKnown", "False", 150)], None),
-    ] {
-        assert_eq!(calm_since(&status(conditions)), expected, "{conditions:?}");
-    }
-    assert_eq!(calm_since(&DatabaseClusterStatus::default()), None);
-}

@@ -6,8 +6,6 @@
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
 
-use super::tier::Measured;
-
 /// Round trips outside of this, in microseconds, are none. The schema of NodeLatency refuses them.
 pub const POSSIBLE_US: RangeInclusive<u64> = 1..=10_000_000;
 /// No network answers in less, in microseconds; not even a member on the node itself does.
@@ -64,16 +62,16 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// The readings that are not believed, by node.
+/// The readings that are not believed, by node. `readings`: each node's round trip in microseconds.
 #[must_use]
-pub fn doubts(nodes: &BTreeMap<String, Measured>) -> BTreeMap<String, Doubt> {
+pub fn doubts<'a>(readings: impl IntoIterator<Item = (&'a str, u64)>) -> BTreeMap<String, Doubt> {
     let mut doubts = BTreeMap::new();
-    let mut possible: Vec<(u64, &String)> = Vec::new();
-    for (name, rtt_us) in nodes.iter().filter_map(|(name, measured)| Some((name, measured.rtt_us?))) {
+    let mut possible: Vec<(u64, &str)> = Vec::new();
+    for (name, rtt_us) in readings {
         if POSSIBLE_US.contains(&rtt_us) {
             possible.push((rtt_us, name));
         } else {
-            doubts.insert(name.clone(), Doubt::Impossible { rtt_us });
+            doubts.insert(name.to_owned(), Doubt::Impossible { rtt_us });
         }
     }
     possible.sort_unstable();
@@ -83,7 +81,7 @@ pub fn doubts(nodes: &BTreeMap<String, Measured>) -> BTreeMap<String, Doubt> {
         && *rtt_us < NEAR_US
         && rest[0].0 > rtt_us * TIMES
     {
-        doubts.insert((*name).clone(), Doubt::LoneNearest { rtt_us: *rtt_us, next_us: rest[0].0 });
+        doubts.insert((*name).to_owned(), Doubt::LoneNearest { rtt_us: *rtt_us, next_us: rest[0].0 });
         believed = rest;
     }
     // When the first one is put aside, the next may stand just as alone.
@@ -92,7 +90,7 @@ pub fn doubts(nodes: &BTreeMap<String, Measured>) -> BTreeMap<String, Doubt> {
         && *rtt_us > DISTANT_US
         && *rtt_us > rest[rest.len() - 1].0 * TIMES
     {
-        doubts.insert((*name).clone(), Doubt::LoneFarthest { rtt_us: *rtt_us, next_us: rest[rest.len() - 1].0 });
+        doubts.insert((*name).to_owned(), Doubt::LoneFarthest { rtt_us: *rtt_us, next_us: rest[rest.len() - 1].0 });
         believed = rest;
     }
     doubts
@@ -101,15 +99,17 @@ pub fn doubts(nodes: &BTreeMap<String, Measured>) -> BTreeMap<String, Doubt> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::distance::tier::{Thresholds, Tier, TierMap, tiers};
+    use crate::core::distance::tier::{Measured, Thresholds, Tier, TierMap, tiers};
     use proptest::prelude::*;
 
     /// `"300 8000 20000"`: readings in microseconds, of nodes 0, 1 and so on.
     fn shown(readings: &str) -> String {
-        let node = |(number, word): (usize, &str)| {
-            (number.to_string(), Measured { label: Tier::Unknown, rtt_us: word.parse().ok() })
-        };
-        let doubts = doubts(&readings.split(' ').enumerate().map(node).collect());
+        let readings: BTreeMap<String, u64> = readings
+            .split(' ')
+            .enumerate()
+            .filter_map(|(number, word)| Some((number.to_string(), word.parse().ok()?)))
+            .collect();
+        let doubts = doubts(readings.iter().map(|(name, rtt_us)| (name.as_str(), *rtt_us)));
         doubts.iter().map(|(name, doubt)| format!("{name}:{}", doubt.name())).collect::<Vec<_>>().join(" ")
     }
 
@@ -168,8 +168,8 @@ mod tests {
                 confirmations: 3,
             };
             let fleet = fleet(&honest);
-            prop_assert_eq!(doubts(&fleet), BTreeMap::new());
             let alone = tiers(&fleet, &TierMap::default(), &thresholds, true, std::time::Instant::now());
+            prop_assert_eq!(&alone.doubts, &BTreeMap::new());
             let mut with_liar = fleet.clone();
             with_liar.insert("liar".to_owned(), Measured { label: Tier::Closely, rtt_us: Some(lie) });
             let beside = tiers(&with_liar, &TierMap::default(), &thresholds, true, std::time::Instant::now());

@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::tier::Tier;
-use crate::core::movement::taint::TaintEffect;
 
 /// This often a node is put right at once.
 const AT_ONCE: u32 = 3;
@@ -18,6 +20,39 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 /// A node that was left alone for as long is new again.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
+
+/// What the taint on far nodes does to pods that don't tolerate it.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum TaintEffect {
+    /// The scheduler avoids far nodes where it can.
+    PreferNoSchedule,
+    /// The scheduler does not use far nodes.
+    NoSchedule,
+    /// Far nodes are emptied, one after the other, once movement may start and has moved what it can. Until then they
+    /// bear `NoSchedule`. Needs `evictWithoutBudgets: true`.
+    NoExecute,
+}
+
+impl TaintEffect {
+    /// As Kubernetes spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PreferNoSchedule => "PreferNoSchedule",
+            Self::NoSchedule => "NoSchedule",
+            Self::NoExecute => "NoExecute",
+        }
+    }
+
+    /// What a far node bears while nothing may be moved.
+    #[must_use]
+    pub const fn without_eviction(self) -> Self {
+        match self {
+            Self::NoExecute => Self::NoSchedule,
+            other => other,
+        }
+    }
+}
 
 /// What a database wants of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +86,7 @@ impl Seen<'_> {
         self.wanted.tier == Tier::Unknown || self.label == self.wanted.tier.label()
     }
 
-    /// The taint is right. One that evicts is put on and taken off by the movement's rules (`core::taint`): here either is.
+    /// The taint is right. One that evicts is put on and taken off by the movement's rules (`core::movement::taint`): here either is.
     #[must_use]
     pub fn tainted(&self) -> bool {
         let taint = self.wanted.own_taint();

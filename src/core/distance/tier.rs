@@ -171,7 +171,7 @@ pub fn tiers(
     at_once: bool,
     now: Instant,
 ) -> TierMap {
-    let doubts = doubts(nodes);
+    let doubts = doubts(nodes.iter().filter_map(|(name, node)| Some((name.as_str(), node.rtt_us?))));
     let believed = |name: &String, measured: &Measured| match doubts.get(name) {
         Some(Doubt::Impossible { .. } | Doubt::LoneNearest { .. }) => Measured { rtt_us: None, ..*measured },
         Some(Doubt::LoneFarthest { .. }) | None => *measured,

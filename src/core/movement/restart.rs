@@ -9,10 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    census::{Census, Gathering, workload_of},
-    plan::Follower,
-};
+use super::census::{Census, Gathering, workload_of};
 use crate::core::{
     backoff::Pause,
     workload::{Phase, Pod, Snapshot},
@@ -62,11 +59,11 @@ pub struct MissedRestarts {
 }
 
 impl MissedRestarts {
-    /// One look at every follower. `series` is that of the present primary.
-    pub fn look(
+    /// One look at every pod that follows. `series` is that of the present primary.
+    pub fn look<'a>(
         &mut self,
         snapshot: Snapshot<'_>,
-        followers: &[Follower<'_>],
+        followers: impl IntoIterator<Item = &'a Pod>,
         series: &str,
         node_label: &str,
         now: Instant,
@@ -76,9 +73,9 @@ impl MissedRestarts {
             Some((mark, times(mark, series))).filter(|(_, times)| *times > 0)
         };
         let candidates: Vec<_> = followers
-            .iter()
-            .filter(|follower| !follower.pod.is_drawn_by(node_label))
-            .filter_map(|follower| Some((follower.pod, workload_of(snapshot, follower.pod)?)))
+            .into_iter()
+            .filter(|pod| !pod.is_drawn_by(node_label))
+            .filter_map(|pod| Some((pod, workload_of(snapshot, pod)?)))
             .filter_map(|(pod, key)| restarted(&key.uid).map(|(mark, times)| (pod, key, mark, times)))
             .collect();
         let mut since = BTreeMap::new();

@@ -6,9 +6,6 @@ use std::{
     fmt,
 };
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use super::{
     census::{Census, workload_of},
     fit::Room,
@@ -17,53 +14,13 @@ use super::{
     plan::{Held, Plan, Rules, at_rest, certain, complete, replaceable},
 };
 use crate::core::{
-    distance::tier::{Tier, TierMap},
+    distance::{
+        overwrite::TaintEffect,
+        tier::{Tier, TierMap},
+    },
     moment::Moment,
     workload::{Node, Pod, Snapshot, Taint},
 };
-
-/// What the taint on far nodes does to pods that don't tolerate it.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-pub enum TaintEffect {
-    /// The scheduler avoids far nodes where it can.
-    PreferNoSchedule,
-    /// The scheduler does not use far nodes.
-    NoSchedule,
-    /// Far nodes are emptied, one after the other, once movement may start and has moved what it can. Until then they
-    /// bear `NoSchedule`. Needs `evictWithoutBudgets: true`.
-    NoExecute,
-}
-
-impl TaintEffect {
-    /// As Kubernetes spells it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::PreferNoSchedule => "PreferNoSchedule",
-            Self::NoSchedule => "NoSchedule",
-            Self::NoExecute => "NoExecute",
-        }
-    }
-
-    /// What a far node bears while nothing may be moved.
-    #[must_use]
-    pub const fn without_eviction(self) -> Self {
-        match self {
-            Self::NoExecute => Self::NoSchedule,
-            other => other,
-        }
-    }
-
-    /// The taint of this effect under a key.
-    #[must_use]
-    pub fn taint(self, key: &str) -> Taint {
-        Taint {
-            key: key.to_owned(),
-            value: Tier::Far.label().unwrap_or_default().to_owned(),
-            effect: self.as_str().to_owned(),
-        }
-    }
-}
 
 /// What the emptying of far nodes depends on.
 #[derive(Debug, Clone, Copy)]
@@ -162,12 +119,21 @@ impl fmt::Display for Emptying {
     }
 }
 
+/// The taint under a key that empties a far node.
+fn evicting(key: &str) -> Taint {
+    Taint {
+        key: key.to_owned(),
+        value: Tier::Far.label().unwrap_or_default().to_owned(),
+        effect: TaintEffect::NoExecute.as_str().to_owned(),
+    }
+}
+
 /// Which far node is emptied next, or why none is. While nothing may move, none bears the taint; a label that is on its
 /// way, or a picture that may be old, says nothing about that. Nodes go in the order of their names, so that the same node
 /// is chosen again while the picture doesn't show yet that it was.
 #[must_use]
 pub fn emptying(input: &Input<'_>) -> Emptying {
-    let taint = TaintEffect::NoExecute.taint(input.key);
+    let taint = evicting(input.key);
     let is_far = |node: &&Node| node.managed && input.tiers.tier(&node.name) == Tier::Far;
     let mut far: Vec<&Node> = input.snapshot.nodes().filter(is_far).collect();
     far.sort_by(|a, b| a.name.cmp(&b.name));

@@ -5,7 +5,7 @@ use std::{io, panic::AssertUnwindSafe, time::Duration};
 use futures::FutureExt;
 use mysql_async::{ClientIdentity, Conn, DriverError, Error, OptsBuilder, Row, SslOpts, prelude::Queryable};
 
-use super::session::{Login, SqlError};
+use super::{Login, SqlError};
 use crate::{
     api::discovery::SqlEngine,
     cluster::watch::cause,

@@ -3,10 +3,7 @@
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls, config::SslMode};
 
-use super::{
-    session::{Login, SqlError},
-    tls::MakeTls,
-};
+use super::{Login, SqlError, tls::MakeTls};
 use crate::{
     cluster::watch::cause,
     core::primary::{Sight, postgres::ServerRow},

@@ -8,8 +8,8 @@ use std::{
 use tokio::time::timeout;
 
 use super::{
-    SqlConfig,
-    session::{Driver, Login, Session, SqlError},
+    Login, SqlConfig, SqlError,
+    session::{Driver, Session},
 };
 use crate::{core::primary::Answer, credentials::Credentials, discover::Member};
 

@@ -1,32 +1,11 @@
 //! One connection to one server, whatever its engine.
 
-use std::time::Duration;
-
-use super::{mysql, postgres, tls::MakeTls};
+use super::{Login, SqlError, mysql, postgres, tls::MakeTls};
 use crate::{
     api::discovery::{SqlDiscovery, SqlEngine},
     core::primary::Sight,
     credentials::{Credentials, CredentialsError},
 };
-
-/// Why a server can't be asked.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SqlError {
-    /// The server's own words.
-    #[error("{message} (SQLSTATE {code})")]
-    Refused { code: String, message: String },
-    #[error("{0}")]
-    Connection(String),
-    #[error("{0}")]
-    Tls(rustls::Error),
-}
-
-impl SqlError {
-    /// Whether other credentials may help: class 28 is "invalid authorization specification".
-    pub fn doubts_credentials(&self) -> bool {
-        matches!(self, Self::Refused { code, .. } if code.starts_with("28"))
-    }
-}
 
 /// What speaks to the servers of an engine, with TLS if they are to be believed by it.
 #[derive(Clone)]
@@ -49,18 +28,6 @@ impl Driver {
             },
         })
     }
-}
-
-/// Whom to connect to, and as whom.
-pub(super) struct Login<'a> {
-    pub host: &'a str,
-    pub port: u16,
-    /// PostgreSQL's.
-    pub database: &'a str,
-    pub user: &'a str,
-    pub password: &'a str,
-    /// For the connection, and for every statement.
-    pub timeout: Duration,
 }
 
 /// An open connection. It is closed when this is dropped.

@@ -1,1 +1,148 @@
+use std::collections::BTreeSet;
 
+use super::*;
+use crate::{
+    api::{Span, database_cluster::FailoverStatus},
+    core::{
+        movement::{
+            census::WorkloadKey,
+            journal::{Action, Underway},
+        },
+        primary::Primary,
+        testing::{World, at, instant, moment},
+    },
+    evaluate::testing::{Stage, view},
+};
+
+/// Second 100: pg1 has been primary since second 0, every reading is fresh and every label right.
+fn stage() -> Stage {
+    let mut stage = Stage::new(&World::with_nodes("a1=closely b1=far")).primary("pg1", 0);
+    stage.at(0);
+    stage.at(1);
+    stage
+}
+
+/// The gate at second 100, with what is given to it of the labels.
+fn gate_of(stage: &Stage, labelling: &Labelling) -> Option<Gate> {
+    let facts = Facts {
+        object: &stage.object,
+        tables: &stage.tables,
+        stale: stage.stale,
+        view: &stage.view,
+        members: &stage.members,
+        status: &stage.status,
+        confirm_every: Duration::from_secs(1),
+    };
+    gate(&facts, &stage.memory, labelling, moment(100))
+}
+
+#[test]
+fn the_first_reason_is_the_one_that_is_told() {
+    let change = |second| FailoverStatus {
+        from: Some("pg2".into()),
+        confirmed_at: Some(at(second)),
+        ..FailoverStatus::default()
+    };
+    let failed = || Underway {
+        action: Action::Evict,
+        workload: WorkloadKey::default(),
+        pod: "web-1".into(),
+        uid: "1".into(),
+        from: "b1".into(),
+        from_tier: crate::core::distance::tier::Tier::Far,
+        started: at(-300),
+        since: instant(-300),
+        pods: 1,
+    };
+    type Spoil = fn(&mut Stage, &mut Labelling);
+    let paused: Spoil = |stage, _| stage.object.spec.paused = true;
+    let unknown: Spoil = |stage, _| stage.view = view(&[], false, 1, 0);
+    let split: Spoil = |stage, _| stage.view = view(&["pg1", "pg2"], false, 1, 0);
+    let frozen: Spoil = |stage, _| stage.view = view(&["pg1"], true, 1, 0);
+    let stale: Spoil = |stage, _| stage.stale = Some("Pod");
+    let unmeasured: Spoil = |stage, _| stage.memory.tiers.bounds = None;
+    let young: Spoil = |stage, _| stage.view = view(&["pg1"], false, 1, 90);
+    let pending: Spoil = |_, labelling| labelling.pending = 1;
+    let halted: Spoil = |_, _| {};
+    // Each row spoils one thing more; what comes first in the list is told whatever follows.
+    let (mut stage, mut labelling) = (stage(), Labelling::default());
+    assert_eq!(gate_of(&stage, &labelling), None);
+    stage.memory.journal.underway = vec![failed(), failed(), failed()];
+    let mut wrong = Vec::new();
+    for (what, spoil) in [
+        ("Halted", halted),
+        ("LabelsPending", pending),
+        ("Settling", young),
+        ("TooFewReadings", unmeasured),
+        ("Stale", stale),
+        ("Frozen", frozen),
+        ("SplitBrain", split),
+        ("PrimaryNotConfirmed", unknown),
+        ("Paused", paused),
+    ] {
+        spoil(&mut stage, &mut labelling);
+        let told = gate_of(&stage, &labelling).map(|gate| gate.name());
+        if told != Some(what) {
+            wrong.push(format!("{what}: {told:?}"));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    // The first primary ever seen is no change, however young.
+    let mut first = self::stage();
+    first.status.failovers = vec![FailoverStatus { from: None, ..change(95) }];
+    assert_eq!(gate_of(&first, &Labelling::default()), None);
+}
+
+#[test]
+fn settling_lasts_as_long_as_is_asked_and_longer_after_each_change() {
+    let change = |second| FailoverStatus {
+        from: Some("pg2".into()),
+        confirmed_at: Some(at(second)),
+        ..FailoverStatus::default()
+    };
+    let mut wrong = Vec::new();
+    for (what, since, changes, credit_s, until) in [
+        ("held for long", 0, &[0][..], None, None),
+        ("just long enough", 70, &[70], None, None),
+        ("a second too short", 71, &[71], None, Some(101)),
+        ("one change before within the window", 60, &[60, 10], None, Some(120)),
+        ("and long before", 60, &[60, -600], None, None),
+        ("held before this process began", 95, &[], Some(25), None),
+        ("not for long enough", 95, &[], Some(24), Some(101)),
+    ] {
+        let mut stage = stage();
+        stage.view = view(&["pg1"], false, 1, since);
+        stage.status.failovers = changes.iter().map(|second| change(*second)).collect();
+        stage.memory.credit = credit_s.map(Duration::from_secs);
+        stage.object.spec.movement.settle = Span::from_secs(30);
+        let told = match gate_of(&stage, &Labelling::default()) {
+            Some(Gate::Settling { until, .. }) => Some(until),
+            None => None,
+            other => panic!("{what}: {other:?}"),
+        };
+        if told != until.map(at) {
+            wrong.push(format!("{what}: {told:?}"));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn pending_labels_hold_also_while_not_every_node_was_looked_at_and_refusals_are_named() {
+    let mut stage = stage();
+    stage.memory.relabelling = true;
+    let nothing = Labelling::default();
+    assert_eq!(gate_of(&stage, &nothing), Some(Gate::LabelsPending { nodes: 0, refused: None }));
+    let refused = Labelling { pending: 2, refused: vec!["n1 (closely, should be far): no".into()], ..nothing };
+    let told = Gate::LabelsPending { nodes: 2, refused: Some("n1 (closely, should be far): no".into()) };
+    assert_eq!(gate_of(&stage, &refused), Some(told));
+}
+
+#[test]
+fn a_split_brain_is_told_with_its_sentence() {
+    let mut stage = stage();
+    stage.view = view(&["pg1", "pg2"], false, 1, 0);
+    let claimants: BTreeSet<Primary> = stage.view.contested.clone();
+    assert_eq!(claimants.len(), 2);
+    assert_eq!(gate_of(&stage, &Labelling::default()), Some(Gate::SplitBrain(stage.view.why.clone())));
+}

@@ -1,1 +1,170 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::*;
+use crate::{
+    core::{
+        movement::{held::HeldReason, plan::Held},
+        testing::{World, at, instant, moment, pod},
+    },
+    evaluate::testing::{Stage, told, view},
+};
+
+fn member(name: &str, host: &str) -> MemberStatus {
+    MemberStatus { name: name.into(), host: host.into(), port: 5432, api_url: None }
+}
+
+#[test]
+fn a_primary_that_nobody_lists_does_not_have_the_host_of_the_last_one() {
+    let (listed, others) = ([member("pg2", "10.2.0.1")], [member("pg1", "10.1.0.1")]);
+    for (what, before, members, expected) in [
+        ("listed", ("pg2", "10.2.0.9"), &listed[..], Some("10.2.0.1")),
+        ("not listed any more", ("pg2", "10.2.0.9"), &others, Some("10.2.0.9")),
+        ("new and listed", ("pg1", "10.1.0.1"), &listed, Some("10.2.0.1")),
+        ("new and not listed", ("pg1", "10.1.0.1"), &others, None),
+    ] {
+        let mut memory =
+            Memory { primary: Some(before.0.into()), primary_host: Some(before.1.into()), ..Memory::default() };
+        memory.follow(&view(&["pg2"], false, 1, 0), members);
+        assert_eq!(memory.primary_host.as_deref(), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_restart_counts_from_when_the_primary_was_known_and_free() {
+    let status = |conditions: &[(&str, &str, i64)]| DatabaseClusterStatus {
+        since: Some(at(100)),
+        conditions: conditions
+            .iter()
+            .map(|(type_, status, s)| Condition {
+                type_: (*type_).to_owned(),
+                status: (*status).to_owned(),
+                reason: String::new(),
+                message: String::new(),
+                last_transition_time: Time(at(*s)),
+                observed_generation: None,
+            })
+            .collect(),
+        ..DatabaseClusterStatus::default()
+    };
+    for (conditions, expected) in [
+        (&[][..], Some(100)),
+        (&[("PrimaryKnown", "True", 50), ("Frozen", "False", 60)], Some(100)),
+        (&[("PrimaryKnown", "True", 150), ("Frozen", "False", 60)], Some(150)),
+        (&[("PrimaryKnown", "True", 150), ("Frozen", "False", 170)], Some(170)),
+        (&[("PrimaryKnown", "True", 150), ("Frozen", "True", 170)], None),
+        (&[("PrimaryKnown", "False", 150)], None),
+    ] {
+        let credit = Memory::restored(&status(conditions), moment(200)).credit;
+        let expected = expected.map(|since| Duration::from_secs(200 - since));
+        assert_eq!(credit, expected, "{conditions:?}");
+    }
+    assert_eq!(Memory::restored(&DatabaseClusterStatus::default(), moment(0)).credit, None);
+    let ahead = Memory::restored(&status(&[]), moment(50)).credit;
+    assert_eq!(ahead, None, "the last leader's clock is ahead");
+}
+
+#[test]
+fn a_new_epoch_begins_with_nothing_under_way_and_no_credit() {
+    let full = || {
+        let world = World::with_nodes("a1=far b1=closely")
+            .workload("ReplicaSet/web", 1)
+            .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web"));
+        let mut stage = Stage::new(&world).primary("pg2", 0);
+        stage.at(0);
+        stage.fail_over("pg1", 100);
+        let decided = stage.at(100);
+        stage.label(&decided);
+        stage.at(101);
+        assert_eq!(told(&stage.at(131)), "moves: web-1 b1→a1");
+        stage.memory.note_refused_move("uid-web-9", "no".into(), instant(131));
+        stage.memory.note_written("a1", Some(Refusal { why: "no".into(), answered: true }), instant(131));
+        stage.memory.credit = Some(Duration::from_secs(9));
+        stage.memory
+    };
+    let what = |memory: &Memory| {
+        (
+            memory.journal.underway.len(),
+            memory.refused.last("a1").is_some(),
+            memory.backoffs.last("uid-web-9").is_some(),
+            (memory.relabelling, memory.at_once),
+            memory.credit.is_some(),
+        )
+    };
+    let members = [member("pg1", "10.0.0.1"), member("pg2", "10.0.0.2")];
+    for (told, view, expected) in [
+        ("the same primary", view(&["pg1"], false, 2, 100), (1, true, true, (false, false), true)),
+        ("nobody for a moment", view(&[], false, 2, 140), (1, true, true, (false, false), false)),
+        ("the same, frozen", view(&["pg1"], true, 2, 140), (1, true, true, (false, false), false)),
+        ("another one", view(&["pg2"], false, 3, 140), (0, false, false, (true, true), false)),
+        ("the same one, promoted anew", view(&["pg1"], false, 3, 140), (0, false, false, (true, true), false)),
+    ] {
+        let mut memory = full();
+        memory.follow(&view, &members);
+        assert_eq!(what(&memory), expected, "{told}");
+    }
+    let mut first = Memory::default();
+    first.follow(&view(&["pg1"], false, 1, 0), &members);
+    assert_eq!((first.relabelling, first.at_once), (true, false), "the first labels wait until the agents are up");
+}
+
+#[test]
+fn the_movement_is_called_over_once_and_again_after_further_moves() {
+    let mut stage = Stage::new(&World::with_nodes("a1=closely b1=far")).primary("pg1", 0);
+    let held = |reason| Plan {
+        held: vec![Held { namespace: "shop".into(), pod: "web-1".into(), uid: "1".into(), node: "b1".into(), reason }],
+        ..Plan::default()
+    };
+    let (nothing, left_behind) = (Plan::default(), held(HeldReason::Never));
+    let waiting = held(HeldReason::OneAtATime);
+    let (status, object, tables, view) =
+        (stage.status.clone(), stage.object.clone(), stage.tables.clone(), stage.view.clone());
+    let facts = |moved_at| {
+        let mut status = status.clone();
+        status.failovers[0].moved_at = moved_at;
+        status
+    };
+    let ask = |memory: &mut Memory, gate: Option<&Gate>, plan: &Plan, moved_at: Option<i64>, second: i64| {
+        let status = facts(moved_at.map(at));
+        let facts = Facts {
+            object: &object,
+            tables: &tables,
+            stale: None,
+            view: &view,
+            members: &[],
+            status: &status,
+            confirm_every: Duration::from_secs(1),
+        };
+        memory.is_over(&facts, gate, plan, &[], instant(second))
+    };
+    let mut memory = Memory::default();
+    assert!(!ask(&mut memory, Some(&Gate::Paused), &nothing, None, 0), "nobody looked");
+    assert!(!ask(&mut memory, None, &waiting, None, 1), "one waits for its turn");
+    assert!(!ask(&mut memory, None, &left_behind, None, 2), "a budget may lag behind its pods");
+    assert!(!ask(&mut memory, None, &left_behind, None, 6));
+    assert!(ask(&mut memory, None, &left_behind, None, 7), "nothing has been left to do for a while");
+    assert!(!ask(&mut memory, None, &left_behind, Some(7), 8), "that was said");
+    memory.ended_some = true;
+    assert!(ask(&mut memory, None, &nothing, Some(7), 9), "pods have moved since");
+    assert!(!ask(&mut memory, None, &nothing, Some(9), 10));
+    stage.memory.note_all_tried();
+}
+
+#[test]
+fn refused_and_forgotten_moves_are_not_under_way() {
+    let world = World::with_nodes("a1=far b1=closely")
+        .workload("ReplicaSet/web", 1)
+        .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web"));
+    let mut stage = Stage::new(&world).primary("pg2", 0);
+    stage.at(0);
+    stage.fail_over("pg1", 100);
+    let decided = stage.at(100);
+    stage.label(&decided);
+    stage.at(101);
+    assert_eq!(told(&stage.at(131)), "moves: web-1 b1→a1");
+    assert!(stage.memory.busy());
+    stage.memory.note_refused_move("uid-web-1", "its budget allows none".into(), instant(131));
+    assert_eq!(told(&stage.at(132)), "held: web-1 Backoff");
+    assert_eq!(told(&stage.at(133)), "moves: web-1 b1→a1", "it is tried again");
+    stage.memory.forget_move("uid-web-1");
+    assert!(!stage.memory.busy());
+}

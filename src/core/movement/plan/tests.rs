@@ -239,7 +239,7 @@ fn a_restart_that_admission_missed_is_done_again_after_a_pause_and_not_for_ever(
     let later = |mut case: Case, seconds: u64| {
         let followers = case.followers();
         let mut missed = MissedRestarts::default();
-        missed.look(case.world.snapshot(), &followers, "default/2", LABEL, began);
+        missed.look(case.world.snapshot(), followers.iter().map(|follower| follower.pod), "default/2", LABEL, began);
         drop(followers);
         (case.missed, case.now) = (missed, began + std::time::Duration::from_secs(seconds));
         let time = case.plan().moves.first().map(|move_| (move_.action, move_.time, move_.pods));

@@ -1,10 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::core::{
-    follow::MoveMode,
-    testing::{LABEL, World, pod},
-};
+use crate::core::testing::{LABEL, World, pod};
 
 const SERIES: &str = "default/2";
 
@@ -46,9 +43,7 @@ fn web(name: &str) -> Pod {
 }
 
 fn look(missed: &mut MissedRestarts, world: &World, now: Instant) {
-    let followers: Vec<_> =
-        world.pods.values().map(|pod| Follower { pod, mode: MoveMode::Restart, others: Vec::new() }).collect();
-    missed.look(world.snapshot(), &followers, SERIES, LABEL, now);
+    missed.look(world.snapshot(), world.pods.values().map(|pod| &**pod), SERIES, LABEL, now);
 }
 
 #[test]

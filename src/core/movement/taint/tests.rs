@@ -93,7 +93,7 @@ fn three() -> World {
 
 fn bearing(world: World, name: &str) -> World {
     let mut bearing = node(name);
-    bearing.taints.push(TaintEffect::NoExecute.taint(KEY));
+    bearing.taints.push(evicting(KEY));
     world.node(bearing)
 }
 
