@@ -206,8 +206,8 @@ fn patronis_leader_lock_in_kubernetes_is_followed() {
         lock("orders-2", "2026-01-01T00:01:00+00:00").await?;
         members.label("orders-2", patroni("primary", 2)).await?;
         scene.labelled(NEAR_SECOND).await?;
-        // It is written after the labels.
-        eventually("its status", (Some("orders-2".to_owned()), Some(2)), async || {
+        // The status is written after the labels.
+        eventually("the primary in the status", (Some("orders-2".to_owned()), Some(2)), async || {
             let status = scene.status().await?;
             Ok((status.primary, status.timeline))
         })
