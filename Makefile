@@ -1,41 +1,82 @@
-# make demo   the whole story on a real Kubernetes and a real Patroni; KEEP=1 leaves the lab up
-# make test   every test
-# Both do all their own set-up. The first run builds Kubernetes: about 10 minutes on two cores.
+# make demo      the whole story on a real Kubernetes and a real Patroni; KEEP=1 leaves the lab up
+# make test      every test
+# make quick     what needs neither root nor Go: formatting, lints, documents, unit tests, rules of the house
+# Each does all its own set-up. The first demo or test builds Kubernetes: about 10 minutes on two cores.
 
 SHELL := /bin/bash
 LAB := target/release/lab
+# The same, as it is built with the tests, so that they need no second one.
+TEST_LAB := target/debug/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
-STATE := target/lab
-
-.PHONY: help demo test test-unit test-light test-lab bench bench-admission bench-agent bench-fleet bench-reactions reviews fuzz fuzz-build lint deny build tools images crds lab-up lab-down lab-shell clean
+.PHONY: help quick demo test test-build test-unit test-light test-tools test-lab test-images nightly bench bench-admission bench-agent bench-fleet \
+	bench-reactions reviews fuzz fuzz-build lint docs deny advisories build tools images crds lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
+	@echo "make test-light, test-lab          the scenes with fake nodes (no root), and those on real ones"
 	@echo "make lab-up, lab-shell, lab-down   a lab to look around in"
 	@echo "make bench                         speed: admission, agent, reactions, 5,000 nodes"
 	@echo "make reviews                       records what a real API server asks webhooks about pods"
 	@echo "make fuzz                          every fuzz target for 20 s; FUZZ_SECONDS=600 for longer"
-	@echo "make lint, deny, crds              what CI checks besides the tests"
+	@echo "make nightly                       what takes long: long fuzz, advisories, every bench"
+	@echo "make lint, docs, deny, crds        the parts of make quick, licenses of dependencies, generated files"
 
-demo: images
+# What a machine lacks is said before anything is built.
+needs-%:
+	@tests/lab/needs $*
+
+# A file's name at the left, and when it began: how long each part took is in the log.
+begin = @printf '== %s (%(%T)T)\n' '$(1)' -1
+
+demo: needs-demo images
 	$(LAB) demo $(if $(KEEP),--keep) $(addprefix --image ,$(IMAGES))
 
-test: test-unit test-light test-lab
+# No root, no Go.
+quick: needs-quick lint docs test-unit
 
-test-unit:
-	cargo test --workspace --lib --bins --locked
+test: needs-lab test-unit test-light test-lab
 
-# What Kubernetes alone decides: a real control plane with fake nodes.
-test-light: tools
-	cargo build --locked -p switchover-lab
-	cargo test --locked -p switchover-lab --test light_bed
-	cargo test --locked --test it -- light::
+# Every test is built by the same words: with other packages or targets, dependencies would be built again, with other features.
+test-build:
+	$(call begin,building the tests)
+	cargo test --workspace --tests --locked --no-run
+
+test-tools: test-build
+	$(call begin,tools of the beds)
+	$(TEST_LAB) prepare
+
+# Nodes run the product as it is shipped.
+test-images: test-tools
+	$(call begin,the product for release)
+	cargo build --release --locked -p switchover
+	$(call write-images,$(TEST_LAB),target/debug/shop)
+
+# With the rules of the house, and generated files against what generates them.
+test-unit: test-build
+	$(call begin,unit tests and rules of the house)
+	cargo test --workspace --locked --lib --bins --test tidy
+
+# What Kubernetes alone decides: a real control plane with fake nodes. The scenes mostly wait; those that disturb
+# everybody run alone, and are most of the time.
+LIGHT_SCENES := 4
+test-light: needs-light test-tools
+	$(call begin,light bed)
+	cargo test --workspace --locked --test light_bed
+	cargo test --workspace --locked --test it -- light:: --test-threads=$(LIGHT_SCENES)
 
 # Real nodes, real Patroni, an emulated WAN. Needs root.
-test-lab: images
-	cargo build --locked -p switchover-lab
-	cargo test --locked -p switchover-lab --test beds --test full_lab -- --include-ignored --test-threads=1
-	cargo test --locked --test it -- lab:: --include-ignored --test-threads=1
+test-lab: needs-lab test-tools test-images
+	$(call begin,beds)
+	cargo test --workspace --locked --test beds --test full_lab -- --include-ignored --test-threads=1
+	$(call begin,scenes of the lab)
+	cargo test --workspace --locked --test it -- lab:: --include-ignored --test-threads=1
+
+# What takes too long for every change: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
+# to do, and GitHub, from which the advisories come.
+nightly: needs-lab
+	$(MAKE) fuzz FUZZ_SECONDS=600
+	$(MAKE) bench
+	$(MAKE) advisories
 
 # Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
 bench: bench-admission bench-agent bench-fleet bench-reactions
@@ -80,12 +121,21 @@ $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%: fuzz-build
 	@grep -h '^Done' fuzz/target/$*.log
 
 lint:
+	$(call begin,formatting and lints)
 	cargo fmt --all --check
 	cd fuzz && cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+docs:
+	$(call begin,documents)
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --workspace --no-deps --locked --document-private-items
+
 deny:
 	cargo deny --all-features check bans licenses sources
+
+# What is known of the versions in Cargo.lock.
+advisories:
+	cargo deny --all-features check advisories
 
 build:
 	cargo build --release --locked -p switchover -p switchover-lab
@@ -93,18 +143,20 @@ build:
 tools: build
 	$(LAB) prepare
 
-images: $(IMAGES)
+images: tools
+	$(call write-images,$(LAB),target/release/shop)
 
-target/images/switchover.tar: tools
-	@$(LAB) image --binary target/release/switchover --binary target/release/switchover-agent --name lab.local/switchover:dev --out $@
+# By this lab, with this demo service.
+define write-images
+@$(1) image --binary target/release/switchover --binary target/release/switchover-agent --name lab.local/switchover:dev --out $(word 1,$(IMAGES))
+@$(1) image --binary $(2) --name lab.local/shop:dev --out $(word 2,$(IMAGES))
+endef
 
-target/images/shop.tar: tools
-	@$(LAB) image --binary target/release/shop --name lab.local/shop:dev --out $@
+crds:
+	cargo build --locked -p switchover
+	target/debug/switchover crds > deploy/base/crds.yaml
 
-crds: build
-	target/release/switchover crds > deploy/base/crds.yaml
-
-lab-up: images
+lab-up: needs-demo images
 	$(LAB) up $(addprefix --image ,$(IMAGES))
 
 lab-down:

@@ -35,7 +35,7 @@ use crate::{
     },
     cluster::watch::{Changed, Health, Table},
     core::distance::rtt::Deadband,
-    serve::{self, Probes, ServeError},
+    serve::{self, Probes, ServeError, TaskEnded},
 };
 
 /// The program that is the agent and nothing else.
@@ -87,8 +87,8 @@ pub enum AgentError {
     Probe(#[from] ProbeError),
     #[error("can't serve health and metrics: {0}")]
     Serve(#[from] ServeError),
-    #[error("a background task ended that should not have: {0}")]
-    Task(String),
+    #[error(transparent)]
+    Task(#[from] TaskEnded),
 }
 
 /// Runs until `shutdown`.
@@ -121,7 +121,7 @@ pub async fn run(config: AgentConfig, client: Client, shutdown: CancellationToke
     tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = tasks.join_next() => {
-            if shutdown.is_cancelled() { Ok(()) } else { Err(AgentError::Task(format!("{ended:?}"))) }
+            if shutdown.is_cancelled() { Ok(()) } else { Err(TaskEnded(format!("{ended:?}")).into()) }
         }
     }
 }

@@ -59,3 +59,12 @@ pub fn definitions_as_yaml() -> Result<String, serde_saphyr::ser::Error> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definitions_that_are_shipped_are_those_of_these_types() {
+        let shipped = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/base/crds.yaml"));
+        assert!(super::definitions_as_yaml().unwrap() == shipped, "deploy/base/crds.yaml is old: run make crds");
+    }
+}

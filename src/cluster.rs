@@ -14,7 +14,7 @@ pub(crate) use self::calls::{bounded, plainly};
 #[cfg(test)]
 pub(crate) use self::events::QUEUE;
 pub use self::{
-    calls::EffectError,
+    calls::{EffectError, list},
     client::{ClusterError, attentive_client, client},
     databases::{DatabaseError, database, databases, missing, read_database, remove_annotation, typed, write_status},
     events::{Notice, Notices, database_reference, reference},

@@ -38,7 +38,7 @@ use crate::{
     },
     discover,
     index::{Database, Index},
-    serve::{self, Probes},
+    serve::{self, Probes, TaskEnded},
 };
 
 /// How the controller runs.
@@ -61,8 +61,8 @@ const REBORN_AFTER: Duration = Duration::from_secs(5);
 pub enum ControllerError {
     #[error("can't serve health and metrics: {0}")]
     Serve(#[from] serve::ServeError),
-    #[error("a background task ended that should not have: {0}")]
-    Task(String),
+    #[error(transparent)]
+    Task(#[from] TaskEnded),
 }
 
 /// What every database's task shares.
@@ -150,7 +150,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     manager.stop().await;
     election_over.cancel();
     while election.join_next().await.is_some() {}
-    died.map_or(Ok(()), |task| Err(ControllerError::Task(task)))
+    died.map_or(Ok(()), |task| Err(TaskEnded(task).into()))
 }
 
 /// Keeps one task for each database that is accepted, while this replica leads.

@@ -2,9 +2,9 @@
 //! no logging; whoever calls them does the reading before and the acting after.
 //!
 //! In reading order: who is primary ([`primary`]), how far each node is from it ([`distance`]), what a pod asks for
-//! ([`follow`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), and when the
-//! webhook's certificates are renewed ([`rotation`]). [`moment`], [`words`], [`keys`], [`selector`] and [`backoff`]
-//! serve them all.
+//! ([`follow`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), who leads
+//! ([`lease`]), and when the webhook's certificates are renewed ([`rotation`]). [`moment`], [`words`], [`keys`], [`selector`]
+//! and [`backoff`] serve them all.
 
 pub mod primary;
 
@@ -16,6 +16,7 @@ pub mod follow;
 pub mod movement;
 pub mod workload;
 
+pub mod lease;
 pub mod rotation;
 
 pub mod backoff;

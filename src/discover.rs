@@ -14,6 +14,7 @@ pub mod patroni;
 mod publish;
 pub mod recording;
 mod rest;
+mod source;
 pub mod sql;
 pub mod witness;
 
@@ -24,7 +25,7 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-pub use self::metrics::Metrics;
+pub use self::{metrics::Metrics, source::hosts};
 use self::{
     publish::Publisher,
     sql::SqlConfig,

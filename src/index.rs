@@ -1,6 +1,7 @@
 //! The controller's picture of the cluster, kept current by watches.
 
 mod convert;
+mod once;
 mod quantity;
 
 use std::{
@@ -257,11 +258,15 @@ impl Tables {
                 AnyChange(true)
             }
             Changed::All => {
-                let all = self.workloads.iter().flat_map(Table::live);
-                self.all_workloads = Arc::new(all.map(|(uid, workload)| (uid.clone(), Arc::clone(workload))).collect());
+                self.gather_workloads();
                 AnyChange(true)
             }
         }
+    }
+
+    fn gather_workloads(&mut self) {
+        let all = self.workloads.iter().flat_map(Table::live);
+        self.all_workloads = Arc::new(all.map(|(uid, workload)| (uid.clone(), Arc::clone(workload))).collect());
     }
 }
 

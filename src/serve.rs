@@ -5,6 +5,7 @@
 
 mod connection;
 mod probes;
+mod server;
 
 use std::{
     io,
@@ -32,7 +33,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::probes::{Check, Probes};
+pub use self::{
+    probes::{Check, Probes},
+    server::{Listener, Server, TaskEnded},
+};
 
 /// Why nothing can be served.
 #[derive(Debug, thiserror::Error)]

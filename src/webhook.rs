@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{cache::Cache, handler::Handler, metrics::WebhookMetrics};
 use crate::{
     cluster::Notices,
-    serve::{self, ConnectionMetrics, Limits, Probes, ServeError},
+    serve::{ConnectionMetrics, Limits, Listener, Probes, ServeError, Server, TaskEnded},
     tls::{self, ServerFiles, TlsError},
 };
 
@@ -90,8 +90,8 @@ pub enum WebhookError {
     Serve(#[from] ServeError),
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("a background task ended that should not have: {0}")]
-    Task(String),
+    #[error(transparent)]
+    Task(#[from] TaskEnded),
 }
 
 /// Runs until `shutdown`, then drains: not ready first, then no new connections, then the end of the last request.
@@ -122,29 +122,10 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
     };
     let tls = files.keep(&probes, &mut tasks, move |reload, expires| metrics.certificate_seen(reload, expires))?;
 
-    // Health is told until the very end, admission until the drain is over.
-    let (stop_health, stop_admission) = (CancellationToken::new(), CancellationToken::new());
-    let health = serve::serve_http(config.metrics_listen, probes.router(), stop_health.clone()).await?;
-
-    let (address, admission) =
-        serve::serve_tls(config.listen, tls, handler, config.limits, connections, stop_admission.clone()).await?;
+    let health = Listener::http(config.metrics_listen, probes.router()).await?;
+    let (address, main) = Listener::tls(config.listen, tls, handler, config.limits, connections).await?;
     tracing::info!(%address, "answering admission requests");
-
-    let died = tokio::select! {
-        () = shutdown.cancelled() => None,
-        Some(ended) = tasks.join_next() => Some(format!("{ended:?}")),
-    };
-    probes.drain();
-    if died.is_none() {
-        tracing::info!(drain = ?config.drain, "not ready any more, finishing what is on the way");
-        tokio::time::sleep(config.drain).await;
-    }
-    stop_admission.cancel();
-    let _ = admission.await;
-    stop_health.cancel();
-    let _ = health.await;
-    tasks.shutdown().await;
-    died.map_or(Ok(()), |task| Err(WebhookError::Task(task)))
+    Ok(Server { tasks, probes, health, main, drain: config.drain }.run_until(shutdown).await?)
 }
 
 #[cfg(test)]

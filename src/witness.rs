@@ -27,7 +27,7 @@ use crate::{
         self, Discovery, PatroniConfig, Restored, Source,
         witness::{NoSuchDatabase, Report},
     },
-    serve::{self, ConnectionMetrics, Limits, Probes, ServeError},
+    serve::{ConnectionMetrics, Limits, Listener, Probes, ServeError, Server, TaskEnded},
     tls::{self, ServerFiles, TlsError},
 };
 
@@ -73,8 +73,8 @@ pub enum WitnessError {
     Serve(#[from] ServeError),
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("a background task ended that should not have: {0}")]
-    Task(String),
+    #[error(transparent)]
+    Task(#[from] TaskEnded),
 }
 
 /// Runs until `shutdown`.
@@ -124,24 +124,10 @@ pub async fn run(config: WitnessConfig, shutdown: CancellationToken) -> Result<(
         }
     });
 
-    let (stop_health, stop_reports) = (CancellationToken::new(), CancellationToken::new());
-    let health = serve::serve_http(config.metrics_listen, probes.router(), stop_health.clone()).await?;
-    let (address, reports) =
-        serve::serve_tls(config.listen, server, router(databases), config.limits, connections, stop_reports.clone())
-            .await?;
+    let health = Listener::http(config.metrics_listen, probes.router()).await?;
+    let (address, main) = Listener::tls(config.listen, server, router(databases), config.limits, connections).await?;
     tracing::info!(%address, "telling what is heard from the members");
-
-    let died = tokio::select! {
-        () = shutdown.cancelled() => None,
-        Some(ended) = tasks.join_next() => Some(format!("{ended:?}")),
-    };
-    probes.drain();
-    stop_reports.cancel();
-    let _ = reports.await;
-    stop_health.cancel();
-    let _ = health.await;
-    tasks.shutdown().await;
-    died.map_or(Ok(()), |task| Err(WitnessError::Task(task)))
+    Ok(Server { tasks, probes, health, main, drain: Duration::ZERO }.run_until(shutdown).await?)
 }
 
 type Databases = BTreeMap<String, Discovery>;

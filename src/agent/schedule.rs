@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::core::backoff::Pause;
+
 /// Writes are at least this far apart.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
-/// First pause after a write that failed; doubles up to [`LONGEST_BACKOFF`].
-const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// After a write that failed.
+const BACKOFF: Pause = Pause { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
 
 /// A write is due when something changed or the heartbeat is, but not before the last pause is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +59,8 @@ impl Schedule {
     /// A write failed. `spread` in 0..1 makes the pause half as long to one and a half times as long. Says whether this
     /// is the first failure in a row.
     pub fn failed(&mut self, now: Instant, spread: f64) -> bool {
-        let pause = (FIRST_BACKOFF * 2u32.saturating_pow(self.failures.min(10))).min(LONGEST_BACKOFF);
-        self.failures += 1;
-        self.not_before = now + pause.mul_f64(0.5 + spread);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = now + BACKOFF.nth(self.failures).mul_f64(0.5 + spread);
         self.failures == 1
     }
 

@@ -6,18 +6,13 @@ use crate::{
     agent::probe::Target,
     api::{
         DatabaseCluster,
-        database_cluster::Discovery,
-        discovery::SqlDiscovery,
         node_latency::{LONGEST_HOST, MOST_READINGS},
     },
-    discover::patroni,
+    discover,
 };
 
-/// Where PostgreSQL listens unless it says otherwise.
-const POSTGRES_PORT: u16 = 5432;
-
-/// The targets of one database: its members as the controller discovered them, or, while there are none, the hosts of
-/// the URLs and the members that people wrote. Those of an operator have no address before they are discovered.
+/// The targets of one database: its members as the controller discovered them, or, while there are none, those
+/// that people wrote.
 pub(super) fn of(database: &DatabaseCluster) -> BTreeSet<Target> {
     let members = database.status.iter().flat_map(|status| &status.members);
     let targets: BTreeSet<Target> = members
@@ -27,12 +22,7 @@ pub(super) fn of(database: &DatabaseCluster) -> BTreeSet<Target> {
     if !targets.is_empty() {
         return targets;
     }
-    let Discovery { patroni, sql, operator: _ } = &database.spec.discovery;
-    let urls = patroni.iter().flat_map(|patroni| &patroni.urls).filter_map(|url| patroni::host_of(url));
-    let members = sql.iter().flat_map(SqlDiscovery::hosts);
-    urls.map(|host| Target { host, port: POSTGRES_PORT })
-        .chain(members.map(|(host, port)| Target { host: host.to_owned(), port }))
-        .collect()
+    discover::hosts(&database.spec.discovery).map(|(host, port)| Target { host, port }).collect()
 }
 
 /// Whom one agent measures.

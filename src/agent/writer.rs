@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -26,6 +26,7 @@ use crate::{
         NodeLatency, NodeLatencySpec,
         node_latency::{Method, Reading},
     },
+    cluster::{EffectError, bounded},
     core::distance::{
         doubt::POSSIBLE_US,
         rtt::{self, Summary, worth_writing},
@@ -33,8 +34,6 @@ use crate::{
 };
 
 const FIELD_MANAGER: &str = "switchover-agent";
-/// An API server that takes longer is not waited for.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Writes by what came of them.
 #[derive(Debug, Clone, Default)]
@@ -57,14 +56,6 @@ impl WriteMetrics {
         let cause = if changed { "change" } else { "heartbeat" };
         self.writes.get_or_create(&[("cause", cause), ("outcome", if ok { "ok" } else { "error" })]).inc();
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum WriteError {
-    #[error("{0}")]
-    Kube(#[from] kube::Error),
-    #[error("no answer within {} s", REQUEST_TIMEOUT.as_secs())]
-    Timeout,
 }
 
 /// Keeps the NodeLatency of one node current until `shutdown`.
@@ -166,21 +157,20 @@ impl Writer {
 
     /// Server-side apply of the whole object: creates it if need be, and takes nothing from other writers but the
     /// fields of ours. Returns its UID.
-    async fn apply(&self, readings: &Readings) -> Result<Option<String>, WriteError> {
+    async fn apply(&self, readings: &Readings) -> Result<Option<String>, EffectError> {
         let mut object = NodeLatency::new(&self.config.node_name, spec(readings, Timestamp::now()));
         object.metadata.owner_references = self.owner.clone().map(|owner| vec![owner]);
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(&object);
         let request = self.latencies.patch(&self.config.node_name, &params, &patch);
-        let written = tokio::time::timeout(REQUEST_TIMEOUT, request).await.map_err(|_| WriteError::Timeout)??;
-        Ok(written.metadata.uid)
+        Ok(bounded(request).await?.metadata.uid)
     }
 
     /// With its node as the owner a NodeLatency goes when the node goes. Without, it stays and gets stale.
     async fn find_owner(&mut self) {
         let request = self.nodes.get_metadata(&self.config.node_name);
-        let error = match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
-            Ok(Ok(node)) => {
+        let error = match bounded(request).await {
+            Ok(node) => {
                 self.owner = node.metadata.uid.map(|uid| OwnerReference {
                     api_version: "v1".to_owned(),
                     kind: "Node".to_owned(),
@@ -190,8 +180,7 @@ impl Writer {
                 });
                 return;
             }
-            Ok(Err(error)) => WriteError::Kube(error),
-            Err(_) => WriteError::Timeout,
+            Err(error) => error,
         };
         if !std::mem::replace(&mut self.told_no_owner, true) {
             let error = &error as &dyn std::error::Error;

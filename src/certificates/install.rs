@@ -31,7 +31,7 @@ use serde_json::json;
 use super::authority::{self, Authority, Made};
 use crate::{
     api::keys::{FIELD_MANAGER, SINCE},
-    cluster::plainly,
+    cluster::{self, EffectError},
     core::rotation::{self, AuthorityId, Bundle, Facts, Serving, Step, Why},
     tls::{self, der},
 };
@@ -48,8 +48,6 @@ pub const WEBHOOK: &str = "pods.switchover.dev";
 /// How long an authority holds where nothing else is said.
 pub const AUTHORITY_LIFETIME: Duration = Duration::from_secs(730 * 86_400);
 
-/// Time allowed for one call.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// More steps than anything takes that makes sense; also bounds how often somebody else may get in between.
 const MOST_STEPS: usize = 12;
 
@@ -81,10 +79,8 @@ impl Rotation {
 pub enum InstallError {
     #[error("no certificate can be made for the Service {namespace}/{service}: {source}: write names of a Service")]
     Make { service: String, namespace: String, source: rcgen::Error },
-    #[error("{object}: {}", plainly(source))]
-    Api { object: String, source: Box<kube::Error> },
-    #[error("{object}: the API server did not answer within {} s", TIME_LIMIT.as_secs())]
-    Timeout { object: String },
+    #[error("{object}: {source}")]
+    Call { object: String, source: Box<EffectError> },
     #[error(
         "{object} is kept by cert-manager: let it, and tell the controller so with --certificates=external, or remove \
          its Certificate and annotations"
@@ -159,7 +155,7 @@ pub async fn pass(
             Ok(Some(done)) => tell(done),
             // Somebody was faster: what is to be done may be something else now.
             Ok(None) => {}
-            Err(InstallError::Api { source, .. }) if matches!(&*source, kube::Error::Api(it) if it.code == 409) => {}
+            Err(InstallError::Call { source, .. }) if source.conflicts() => {}
             Err(error) => return Err(error),
         }
     }
@@ -330,10 +326,7 @@ fn configuration() -> String {
 }
 
 async fn bounded<T>(object: String, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, InstallError> {
-    match tokio::time::timeout(TIME_LIMIT, call).await {
-        Ok(answer) => answer.map_err(|source| InstallError::Api { object, source: Box::new(source) }),
-        Err(_) => Err(InstallError::Timeout { object }),
-    }
+    cluster::bounded(call).await.map_err(|source| InstallError::Call { object, source: Box::new(source) })
 }
 
 fn version(secret: &Secret) -> Version {

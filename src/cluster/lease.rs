@@ -2,8 +2,7 @@
 //!
 //! Written here rather than taken from a library because every eviction checks its leadership once more right before
 //! it acts, and so needs to know until when the leadership is certain: an instant of the local monotonic clock, counted
-//! from before the renewal was sent. A clock that jumps, or a node whose clock is wrong, doesn't matter: nobody
-//! compares the Lease's times with its own (client-go's leaderelection does the same).
+//! from before the renewal was sent. What to do next is decided in [`crate::core::lease`].
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,10 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use super::calls::{EffectError, bounded, bounded_by};
+pub use crate::core::lease::Leadership;
+use crate::core::lease::{self, Life, Observed, Seen, Step};
 
 /// How a replica takes part in the election.
 #[derive(Debug, Clone)]
@@ -29,36 +32,10 @@ pub struct LeaseConfig {
     pub renew_every: Duration,
 }
 
-/// What this replica knows of its leadership.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Leadership {
-    /// Until when it is certain that nobody else leads; `None`: this replica doesn't lead.
-    pub certain_until: Option<Instant>,
-    /// Who leads, as far as is known.
-    pub holder: String,
-}
-
-impl Leadership {
-    #[must_use]
-    pub fn leads(&self, now: Instant) -> bool {
-        self.certain_until.is_some_and(|until| now < until)
+impl LeaseConfig {
+    fn candidate(&self) -> lease::Candidate<'_> {
+        lease::Candidate { identity: &self.identity, duration: self.duration }
     }
-}
-
-/// Errors of one look at the Lease.
-#[derive(Debug, thiserror::Error)]
-enum LeaseError {
-    #[error("the API server did not answer within {0:?}")]
-    Timeout(Duration),
-    #[error(transparent)]
-    Api(#[from] kube::Error),
-}
-
-/// The Lease as a follower last saw it change.
-struct Observed {
-    /// Changes with each renewal.
-    version: String,
-    at: Instant,
 }
 
 /// Takes part in the election until `shutdown`; then gives the Lease back, so that the next replica leads at once.
@@ -124,38 +101,33 @@ struct Candidate {
 /// Name of the controllers' Lease, unless they are told another one.
 pub const NAME: &str = "switchover-controller";
 
+/// Pause between two looks at a Lease that is watched for a sign of life.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 impl Candidate {
-    /// Reads the Lease; renews it if it is ours, takes it if it is free or its holder is silent for too long.
-    async fn look(&mut self, asked_at: Instant) -> Result<Leadership, LeaseError> {
+    /// Reads the Lease and does what is next.
+    async fn look(&mut self, asked_at: Instant) -> Result<Leadership, EffectError> {
         // A renewal that takes longer than this is worthless: the next one is due.
         let limit = self.config.renew_every.max(Duration::from_secs(1));
         let api = self.api.clone();
-        let Some(lease) = bounded(limit, api.get_opt(&self.config.name)).await? else {
-            return self.write(None, asked_at, limit).await;
-        };
-        let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
-        if holder == self.config.identity || holder.is_empty() {
-            return self.write(Some(lease), asked_at, limit).await;
-        }
-        let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        let silent_for = match &self.observed {
-            Some(observed) if observed.version == version => asked_at.duration_since(observed.at),
-            _ => {
-                self.observed = Some(Observed { version, at: asked_at });
-                Duration::ZERO
+        let lease = bounded_by(limit, api.get_opt(&self.config.name)).await?;
+        let step =
+            lease::next(self.config.candidate(), lease.as_ref().map(seen).as_ref(), self.observed.as_ref(), asked_at);
+        match step {
+            Step::Follow { holder, observed } => {
+                self.observed = Some(observed);
+                return Ok(Leadership { certain_until: None, holder });
             }
-        };
-        // The holder's own duration counts, in case it was configured otherwise.
-        let theirs = lease.spec.as_ref().and_then(|s| s.lease_duration_seconds).and_then(|s| u64::try_from(s).ok());
-        if silent_for < theirs.map_or(self.config.duration, Duration::from_secs) {
-            return Ok(Leadership { certain_until: None, holder });
+            Step::TakeOver { from } => {
+                tracing::warn!(lease = self.config.name, leader = from, "the leader is silent; taking over");
+            }
+            Step::Create | Step::Renew | Step::Take => {}
         }
-        tracing::warn!(lease = self.config.name, leader = holder, "the leader is silent; taking over");
-        self.write(Some(lease), asked_at, limit).await
+        self.write(lease, asked_at, limit).await
     }
 
     /// Writes ourselves into the Lease. The resource version makes sure that nobody else did in the meantime.
-    async fn write(&self, old: Option<Lease>, asked_at: Instant, limit: Duration) -> Result<Leadership, LeaseError> {
+    async fn write(&self, old: Option<Lease>, asked_at: Instant, limit: Duration) -> Result<Leadership, EffectError> {
         let now = MicroTime(Timestamp::now());
         let old_spec = old.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
         let same_holder = old_spec.holder_identity.as_deref() == Some(&self.config.identity);
@@ -174,30 +146,27 @@ impl Candidate {
         let lease = Lease { metadata, spec: Some(spec) };
         let params = PostParams::default();
         let written = match &old {
-            Some(_) => bounded(limit, self.api.replace(&self.config.name, &params, &lease)).await,
-            None => bounded(limit, self.api.create(&params, &lease)).await,
+            Some(_) => bounded_by(limit, self.api.replace(&self.config.name, &params, &lease)).await,
+            None => bounded_by(limit, self.api.create(&params, &lease)).await,
         };
-        match written {
-            Ok(_) => Ok(Leadership {
-                // A follower counts from when it saw the renewal, which is after we asked.
-                certain_until: Some(asked_at + self.config.duration * 3 / 4),
-                holder: self.config.identity.clone(),
-            }),
+        let taken = match written {
+            Ok(_) => true,
             // Somebody else was faster.
-            Err(LeaseError::Api(kube::Error::Api(status))) if status.code == 409 => Ok(Leadership::default()),
-            Err(error) => Err(error),
-        }
+            Err(error) if error.conflicts() => false,
+            Err(error) => return Err(error),
+        };
+        Ok(Leadership::of_write(self.config.candidate(), taken, asked_at))
     }
 
     async fn release(&self) {
         let limit = Duration::from_secs(2);
-        let Ok(Some(mut lease)) = bounded(limit, self.api.get_opt(&self.config.name)).await else { return };
+        let Ok(Some(mut lease)) = bounded_by(limit, self.api.get_opt(&self.config.name)).await else { return };
         let Some(spec) = lease.spec.as_mut() else { return };
         if spec.holder_identity.as_deref() != Some(&self.config.identity) {
             return;
         }
         spec.holder_identity = Some(String::new());
-        match bounded(limit, self.api.replace(&self.config.name, &PostParams::default(), &lease)).await {
+        match bounded_by(limit, self.api.replace(&self.config.name, &PostParams::default(), &lease)).await {
             Ok(_) => tracing::info!(lease = self.config.name, "gave the lease back"),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
@@ -207,6 +176,44 @@ impl Candidate {
     }
 }
 
-async fn bounded<T>(limit: Duration, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, LeaseError> {
-    tokio::time::timeout(limit, call).await.map_err(|_| LeaseError::Timeout(limit))?.map_err(LeaseError::Api)
+/// What an election depends on of a Lease.
+fn seen(lease: &Lease) -> Seen {
+    let spec = lease.spec.as_ref();
+    let duration = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|s| u64::try_from(s).ok());
+    Seen {
+        holder: spec.and_then(|spec| spec.holder_identity.clone()).unwrap_or_default(),
+        duration: duration.map(Duration::from_secs),
+        version: lease.metadata.resource_version.clone().unwrap_or_default(),
+    }
 }
+
+/// The controllers' Lease in this namespace.
+///
+/// # Errors
+/// No answer, or no right to read it.
+pub(crate) async fn read(client: &Client, namespace: &str) -> Result<Option<Lease>, EffectError> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    bounded(api.get_opt(NAME)).await
+}
+
+/// Which controller runs: who is seen to renew the Lease. It takes no longer than the Lease lasts, and no clock is compared with
+/// another one.
+///
+/// # Errors
+/// No answer, or no right to read it.
+pub(crate) async fn holder(client: &Client, namespace: &str) -> Result<Option<String>, EffectError> {
+    let look = async || Ok::<_, EffectError>(read(client, namespace).await?.as_ref().map(seen));
+    let first = look().await?;
+    let (mut now, began) = (first.clone(), Instant::now());
+    loop {
+        match lease::life(first.as_ref(), now.as_ref(), began.elapsed()) {
+            Life::Runs(holder) => return Ok(Some(holder)),
+            Life::Nobody | Life::Silent => return Ok(None),
+            Life::Unclear => tokio::time::sleep(LOOK_AGAIN).await,
+        }
+        now = look().await?;
+    }
+}
+
+#[cfg(test)]
+mod tests;

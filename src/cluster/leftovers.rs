@@ -5,21 +5,19 @@ use futures::{TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{Patch, PatchParams},
     core::DynamicObject,
     discovery::ApiResource,
 };
 use serde::Serialize;
 use serde_json::json;
 
-use super::{EffectError, bounded};
+use super::{EffectError, bounded, list};
 use crate::{
     api::{DatabaseCluster, keys},
     core::distance::tier::Tier,
 };
 
-/// Nodes of one page of a list.
-const PAGE: u32 = 500;
 /// Nodes that are changed at the same time.
 const CONCURRENT: usize = 16;
 /// A write that somebody else's came before is tried again so often.
@@ -63,15 +61,8 @@ fn says_far(taint: &Taint) -> bool {
 pub async fn find(client: &Client, ours: impl Fn(&str) -> bool) -> Result<Vec<Leftover>, EffectError> {
     let api: Api<Node> = Api::all(client.clone());
     let mut found = Vec::new();
-    let mut page = ListParams::default().limit(PAGE);
-    loop {
-        let nodes = bounded(api.list(&page)).await?;
-        found.extend(nodes.items.iter().filter_map(|node| of(node, &ours)));
-        match nodes.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(found),
-        }
-    }
+    list(&api, |node| found.extend(of(&node, &ours))).await?;
+    Ok(found)
 }
 
 /// Takes off what [`find`] found, but for nodes that are to be left alone. A node that is gone has nothing left.

@@ -14,15 +14,17 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
+use strum::{IntoStaticStr, VariantNames};
 
 use super::{EffectError, bounded};
 use crate::{
     api::keys,
-    core::movement::{journal::Action, plan::Move, restart},
+    core::movement::{plan::Move, restart, ways::Way},
 };
 
 /// How the API server took an eviction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Evicted {
     /// The pod is on its way out.
     Accepted,
@@ -38,18 +40,12 @@ pub enum Evicted {
 
 impl Evicted {
     /// Every [`Evicted::name`].
-    pub const NAMES: [&'static str; 5] = ["accepted", "gone", "no_budget", "later", "refused"];
+    pub const NAMES: &'static [&'static str] = Self::VARIANTS;
 
     /// In one word, for metrics.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Gone => "gone",
-            Self::NoBudget(_) => "no_budget",
-            Self::Later(_) => "later",
-            Self::Refused(_) => "refused",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
 }
 
@@ -58,9 +54,9 @@ impl Evicted {
 /// # Errors
 /// No answer: then nobody knows whether it was carried out, and the next look at the cluster tells.
 pub async fn carry_out(client: &Client, move_: &Move, restart_series: &str) -> Result<Evicted, EffectError> {
-    match move_.action {
-        Action::Evict => evict(client, move_).await,
-        Action::Restart => restart(client, move_, &restart::mark(restart_series, move_.time)).await,
+    match move_.way {
+        Way::Evict => evict(client, move_).await,
+        Way::Restart => restart(client, move_, &restart::mark(restart_series, move_.time)).await,
     }
 }
 
@@ -128,5 +124,16 @@ async fn restart(client: &Client, move_: &Move, mark: &str) -> Result<Evicted, E
         Ok(()) => Ok(Evicted::Accepted),
         Err(EffectError::Api(kube::Error::Api(status))) => Ok(refusal(&status)),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_know_these_answers_to_an_eviction() {
+        assert_eq!(Evicted::NAMES, ["accepted", "gone", "no_budget", "later", "refused"]);
+        assert_eq!(Evicted::NoBudget(String::new()).name(), "no_budget");
     }
 }

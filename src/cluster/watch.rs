@@ -22,6 +22,8 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
+use crate::core::backoff::Pause;
+
 /// How one watch is doing. Written by [`run`], read by readiness, metrics and whoever must not act on an old picture.
 #[derive(Debug, Clone)]
 pub struct Health {
@@ -72,10 +74,8 @@ impl Health {
 const LASTS_S: u32 = 15;
 /// Nothing is read for at most this long from a server that keeps to [`LASTS_S`].
 pub const SILENCE: Duration = Duration::from_secs(2 * LASTS_S as u64);
-/// A watch that failed and then is silent is begun anew, after this …
-const FIRST_PATIENCE: Duration = Duration::from_secs(5);
-/// … and, if that didn't help, after twice as long, up to this.
-const LAST_PATIENCE: Duration = Duration::from_secs(40);
+/// A watch that failed and then is silent is begun anew after this, and if that didn't help, after twice as long.
+const PATIENCE: Pause = Pause { first: Duration::from_secs(5), longest: Duration::from_secs(40) };
 
 /// Of a watch that must not hang for long.
 #[must_use]
@@ -108,31 +108,31 @@ pub async fn follow<K, S>(begin: impl FnMut() -> S, health: Health, apply: impl 
 where
     S: Stream<Item = Result<Event<K>, watcher::Error>>,
 {
-    follow_with(FIRST_PATIENCE, begin, health, apply).await;
+    follow_with(PATIENCE, begin, health, apply).await;
 }
 
 async fn follow_with<K, S>(
-    first_patience: Duration,
+    patience: Pause,
     mut begin: impl FnMut() -> S,
     health: Health,
     mut apply: impl FnMut(Event<K>),
 ) where
     S: Stream<Item = Result<Event<K>, watcher::Error>>,
 {
-    let mut patience = first_patience;
+    let mut time = 1;
     let mut stream = Box::pin(begin());
     loop {
         let next = if health.failure().is_some() {
             // kube tells that a watch failed, but not that it goes on: that shows only with the next event, and of objects
             // that nobody changes there may be none for hours. A new list says it at once.
-            let Ok(next) = tokio::time::timeout(patience, stream.try_next()).await else {
-                patience = LAST_PATIENCE.min(2 * patience);
+            let Ok(next) = tokio::time::timeout(patience.nth(time), stream.try_next()).await else {
+                time += 1;
                 stream = Box::pin(begin());
                 continue;
             };
             next
         } else {
-            patience = first_patience;
+            time = 1;
             stream.try_next().await
         };
         match next {
@@ -353,7 +353,7 @@ mod tests {
             script.chain(silence)
         };
         let mut seen = 0;
-        follow_with(Duration::from_millis(1), begin, health.clone(), |_| seen += 1).await;
+        follow_with(Pause { first: Duration::from_millis(1), ..PATIENCE }, begin, health.clone(), |_| seen += 1).await;
         assert!(health.current());
         assert_eq!((states.len(), seen), (4, 6));
         assert!(states.iter().all(|current| !current), "{states:?}");

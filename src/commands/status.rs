@@ -6,10 +6,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{
-    coordination::v1::{Lease, LeaseSpec},
-    core::v1::Node,
-};
+use k8s_openapi::api::{coordination::v1::LeaseSpec, core::v1::Node};
 use kube::{
     Api, Client, ResourceExt,
     api::ListParams,
@@ -20,7 +17,7 @@ use serde::Serialize;
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, NodeLatency, database_cluster::FailoverStatus},
     cli::{Output, StatusArgs},
-    cluster::{self, ClusterError, DatabaseError, bounded, lease, plainly},
+    cluster::{self, ClusterError, DatabaseError, lease, plainly},
     core::distance::tier::Tier,
 };
 
@@ -86,8 +83,13 @@ impl ControllerReport {
         // Clocks differ a little, and a Lease that ran out a moment ago is another replica's in another one.
         let patience = 2 * i64::from(lease.lease_duration_seconds.unwrap_or(10)) + CLOCKS_DIFFER_S;
         let leader = lease.holder_identity.clone().filter(|holder| !holder.is_empty());
-        let runs = leader.is_some() && silent_s.is_some_and(|silent_s| silent_s <= patience);
-        Self { leader, silent_s, runs }
+        let recent = silent_s.is_some_and(|silent_s| (-CLOCKS_DIFFER_S..=patience).contains(&silent_s));
+        Self { runs: leader.is_some() && recent, leader, silent_s }
+    }
+
+    /// Nobody renewed the Lease a moment ago, by two clocks that may differ by more than they should: only watching it tells.
+    const fn unclear(&self) -> bool {
+        !self.runs && self.leader.is_some()
     }
 
     /// Above everything else, for whoever is in a hurry.
@@ -96,7 +98,8 @@ impl ControllerReport {
             return None;
         }
         let why = match (&self.leader, self.silent_s) {
-            (Some(leader), Some(silent_s)) => format!("{leader} has not renewed its Lease for {silent_s} s"),
+            (Some(leader), Some(silent_s @ 0..)) => format!("{leader} has not renewed its Lease for {silent_s} s"),
+            (Some(leader), _) => format!("{leader} doesn't renew its Lease"),
             (None, Some(silent_s)) => format!("the Lease was given back {silent_s} s ago"),
             _ => "nobody has ever taken the Lease".to_owned(),
         };
@@ -109,9 +112,17 @@ const CLOCKS_DIFFER_S: i64 = 10;
 
 /// `None` if that can't be found out: whoever may read the status may not be allowed to read Leases.
 async fn controller(client: &Client, namespace: &str) -> Option<ControllerReport> {
-    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
-    let lease = bounded(api.get_opt(lease::NAME)).await.ok()?;
-    Some(ControllerReport::of(lease.and_then(|lease| lease.spec).as_ref(), Timestamp::now()))
+    let lease = lease::read(client, namespace).await.ok()?;
+    let mut report = ControllerReport::of(lease.and_then(|lease| lease.spec).as_ref(), Timestamp::now());
+    if report.unclear() {
+        eprintln!(
+            "By this machine's clock no controller has renewed its Lease of late: watching it until it runs out."
+        );
+        if let Some(holder) = lease::holder(client, namespace).await.ok()? {
+            (report.leader, report.runs) = (Some(holder), true);
+        }
+    }
+    Some(report)
 }
 
 /// Prints the status.

@@ -1,19 +1,15 @@
 //! `switchover uninstall`: takes labels, taints and finalizers off again, also when no controller runs any more.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
 
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, Client, ResourceExt, core::DynamicObject};
+use kube::{Client, ResourceExt, core::DynamicObject};
 use serde::Serialize;
 
 use crate::{
     api::keys,
     cli::{Output, UninstallArgs},
     cluster::{
-        self, ClusterError, EffectError, bounded, lease,
+        self, ClusterError, EffectError, lease,
         leftovers::{self, Leftover},
     },
     index::labelled_with,
@@ -71,7 +67,7 @@ pub async fn run(args: &UninstallArgs) -> Result<(), UninstallError> {
 
 async fn uninstall(client: &Client, namespace: &str, dry_run: bool) -> Result<Removal, UninstallError> {
     let read = |what| move |source| UninstallError::Read { what, source };
-    let controller = running_controller(client, namespace).await.map_err(read("the controller's Lease"))?;
+    let controller = lease::holder(client, namespace).await.map_err(read("the controller's Lease"))?;
     if let (Some(holder), false) = (&controller, dry_run) {
         return Err(UninstallError::StillRuns { holder: holder.clone(), namespace: namespace.to_owned() });
     }
@@ -111,40 +107,6 @@ async fn databases(client: &Client) -> Result<Vec<DynamicObject>, EffectError> {
         Err(EffectError::Api(kube::Error::Api(status))) if status.code == 404 => Ok(Vec::new()),
         answer => answer,
     }
-}
-
-/// Who leads, if it shows a sign of life for as long as its Lease holds. No clock is compared with another one.
-async fn running_controller(client: &Client, namespace: &str) -> Result<Option<String>, EffectError> {
-    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
-    let Some(first) = sign_of_life(&api).await? else { return Ok(None) };
-    let deadline = Instant::now() + first.duration;
-    while Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(250)).await;
-        match sign_of_life(&api).await? {
-            Some(now) if now.version != first.version => return Ok(Some(now.holder)),
-            Some(_) => {}
-            None => return Ok(None),
-        }
-    }
-    Ok(None)
-}
-
-struct SignOfLife {
-    holder: String,
-    /// For how long nobody else may lead.
-    duration: Duration,
-    /// Changes with each sign.
-    version: Option<String>,
-}
-
-/// `None`: the Lease was never taken, or given back.
-async fn sign_of_life(api: &Api<Lease>) -> Result<Option<SignOfLife>, EffectError> {
-    let Some(lease) = bounded(api.get_opt(lease::NAME)).await? else { return Ok(None) };
-    let spec = lease.spec.unwrap_or_default();
-    let duration = spec.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(10);
-    let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
-    let version = lease.metadata.resource_version;
-    Ok(holder.map(|holder| SignOfLife { holder, duration: Duration::from_secs(duration), version }))
 }
 
 fn rest(namespace: &str) -> Vec<String> {

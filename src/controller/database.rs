@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Shared, status_update};
 use crate::{
-    api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::Discovery},
+    api::{DatabaseCluster, DatabaseClusterStatus},
     cluster,
-    credentials::{Access, Pace, Standing},
-    discover::{self, DiscoveryState, Source, witness::WitnessAddress},
+    credentials::Standing,
+    discover::{self, DiscoveryState, Source},
     evaluate::{Facts, Memory, evaluate},
     index::Tables,
     process,
@@ -31,7 +31,7 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 
 /// Runs until `stop`, or until nobody finds out any more who is primary.
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
-    let Some(source) = source(&name, &object, &shared) else { return };
+    let Some(source) = Source::of(&name, &object.spec, &shared.client, &shared.namespace) else { return };
     let Some(status) = last_status(&shared, &name, &object, &stop).await else { return };
     let discovery =
         discover::spawn(name.clone(), source, status_update::restored(&status), shared.discovery_metrics.clone());
@@ -78,31 +78,6 @@ async fn last_status(
         }
         stop.run_until_cancelled(tokio::time::sleep(shared.tick)).await?;
     }
-}
-
-/// Whom the spec names to be asked; `None` where it names nobody, which the schema refuses.
-fn source(name: &str, object: &DatabaseCluster, shared: &Shared) -> Option<Source> {
-    let Discovery { patroni, operator, sql } = &object.spec.discovery;
-    let keep = |sources| Access::keep(name, shared.client.clone(), sources, Pace::default());
-    if let Some(patroni) = patroni {
-        return Some(Source::Patroni(discover::PatroniConfig {
-            urls: patroni.urls.clone(),
-            timeout: patroni.timeout.0,
-            interval: patroni.interval.0,
-            access: keep(discover::patroni::sources(patroni, &shared.namespace)),
-            witness: object.spec.witness.as_ref().map(|rules| WitnessAddress {
-                url: rules.url.clone(),
-                database: rules.database.clone().unwrap_or_else(|| name.to_owned()),
-                access: keep(discover::witness::sources(rules, &shared.namespace)),
-            }),
-        }));
-    }
-    if let Some(operator) = operator {
-        return Some(Source::Operator(operator.clone(), shared.client.clone()));
-    }
-    let spec = sql.clone()?;
-    let access = keep(discover::sql::sources(&spec, &shared.namespace));
-    Some(Source::Sql(discover::sql::SqlConfig { spec, access }))
 }
 
 struct Task {

@@ -11,8 +11,9 @@ use crate::{
     core::{
         distance::{doubt::Doubt, tier::Tier},
         movement::{
-            held::Gate,
-            journal::{Action, End},
+            held::{Gate, HeldReason},
+            journal::End,
+            ways::Way,
         },
     },
     evaluate::{Decided, Memory},
@@ -142,8 +143,8 @@ impl ControllerMetrics {
         counter.inc_by(u64::try_from(nodes).unwrap_or(u64::MAX));
     }
 
-    pub(super) fn moved(&self, database: &str, action: Action, outcome: &'static str) {
-        self.moves.get_or_create(&DatabaseMove { database: database.into(), action: action.name(), outcome }).inc();
+    pub(super) fn moved(&self, database: &str, way: Way, outcome: &'static str) {
+        self.moves.get_or_create(&DatabaseMove { database: database.into(), action: way.name(), outcome }).inc();
     }
 
     pub(super) fn ended(&self, database: &str, outcome: &'static str, took_s: f64) {
@@ -161,11 +162,11 @@ impl ControllerMetrics {
         let Memory { tiers, journal, .. } = memory;
         let Decided { plan, gate, .. } = decided;
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        for tier in [Tier::Closely, Tier::Intermediate, Tier::Far, Tier::Unknown] {
+        for &tier in Tier::ALL {
             let labels = DatabaseTier { database: database.into(), tier: tier.label().unwrap_or("unknown") };
             self.nodes.get_or_create(&labels).set(count(tiers.count(tier)));
         }
-        for reason in Doubt::NAMES {
+        for &reason in Doubt::NAMES {
             let labels = DatabaseReason { database: database.into(), reason };
             let nodes = tiers.doubts.values().filter(|doubt| doubt.name() == reason).count();
             self.ignored.get_or_create(&labels).set(count(nodes));
@@ -176,11 +177,11 @@ impl ControllerMetrics {
         for pod in &plan.held {
             *held.entry(pod.reason.name()).or_default() += 1;
         }
-        for reason in crate::core::movement::held::HeldReason::NAMES {
+        for reason in HeldReason::names() {
             let labels = DatabaseReason { database: database.into(), reason };
             self.held.get_or_create(&labels).set(count(held.get(reason).copied().unwrap_or(0)));
         }
-        for reason in Gate::NAMES {
+        for &reason in Gate::NAMES {
             let labels = DatabaseReason { database: database.into(), reason };
             self.gate.get_or_create(&labels).set(i64::from(gate.as_ref().is_some_and(|gate| gate.name() == reason)));
         }
@@ -196,12 +197,12 @@ impl ControllerMetrics {
             self.label_writes.remove(&DatabaseOutcome { database: database.into(), outcome });
             self.status_writes.remove(&DatabaseOutcome { database: database.into(), outcome });
         }
-        for outcome in End::NAMES {
+        for &outcome in End::NAMES {
             self.move_ends.remove(&DatabaseOutcome { database: database.into(), outcome });
         }
-        for outcome in Evicted::NAMES.into_iter().chain([UNANSWERED]) {
-            for action in Action::ALL {
-                self.moves.remove(&DatabaseMove { database: database.into(), action: action.name(), outcome });
+        for outcome in Evicted::NAMES.iter().copied().chain([UNANSWERED]) {
+            for &way in Way::ALL {
+                self.moves.remove(&DatabaseMove { database: database.into(), action: way.name(), outcome });
             }
         }
     }
@@ -209,16 +210,17 @@ impl ControllerMetrics {
     /// Drops the series that say where a database stands, which is no longer followed from here. What was counted stays.
     pub(super) fn forget(&self, database: &str) {
         self.moving.remove(&DatabaseOnly { database: database.into() });
-        for tier in ["closely", "intermediate", "far", "unknown"] {
+        for tier in Tier::ALL {
+            let tier = tier.label().unwrap_or("unknown");
             self.nodes.remove(&DatabaseTier { database: database.into(), tier });
         }
-        for reason in Doubt::NAMES {
+        for &reason in Doubt::NAMES {
             self.ignored.remove(&DatabaseReason { database: database.into(), reason });
         }
-        for reason in crate::core::movement::held::HeldReason::NAMES {
+        for reason in HeldReason::names() {
             self.held.remove(&DatabaseReason { database: database.into(), reason });
         }
-        for reason in Gate::NAMES {
+        for &reason in Gate::NAMES {
             self.gate.remove(&DatabaseReason { database: database.into(), reason });
         }
     }
@@ -238,11 +240,11 @@ mod tests {
             metrics.status_written("orders", ok);
         }
         metrics.overwritten("orders", 1);
-        for action in Action::ALL {
-            let outcomes = Evicted::NAMES.into_iter().chain([UNANSWERED]);
-            outcomes.for_each(|outcome| metrics.moved("orders", action, outcome));
+        for &way in Way::ALL {
+            let outcomes = Evicted::NAMES.iter().copied().chain([UNANSWERED]);
+            outcomes.for_each(|outcome| metrics.moved("orders", way, outcome));
         }
-        End::NAMES.into_iter().for_each(|end| metrics.ended("orders", end, 1.0));
+        End::NAMES.iter().for_each(|end| metrics.ended("orders", end, 1.0));
         let shown = || {
             let mut text = String::new();
             prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();

@@ -9,8 +9,9 @@ use crate::{
     certificates::install,
     cluster::{self, Evicted, Notice, reference},
     core::movement::{
-        journal::{Action, End, Outcome, Underway},
+        journal::{End, Outcome, Underway},
         plan::Move,
+        ways::Way,
     },
     evaluate::Memory,
 };
@@ -42,7 +43,7 @@ pub(super) async fn carry_out(
                 let error = &error as &dyn std::error::Error;
                 let (namespace, pod) = (&move_.namespace, &move_.pod);
                 tracing::warn!(database, namespace, pod, error, "no answer to an eviction; looking what became of it");
-                shared.metrics.moved(database, move_.action, UNANSWERED);
+                shared.metrics.moved(database, move_.way, UNANSWERED);
                 continue;
             }
         };
@@ -55,7 +56,7 @@ pub(super) async fn carry_out(
             Evicted::Gone => Some("it was gone already".to_owned()),
             Evicted::NoBudget(why) | Evicted::Later(why) | Evicted::Refused(why) => Some(why),
         };
-        shared.metrics.moved(database, move_.action, outcome);
+        shared.metrics.moved(database, move_.way, outcome);
         if let Some(why) = why {
             let (namespace, pod) = (&move_.namespace, &move_.pod);
             tracing::info!(database, namespace, pod, outcome, why, "not moved now");
@@ -68,19 +69,11 @@ fn milliseconds(us: Option<u64>) -> String {
     us.map_or_else(|| "?".into(), |us| format!("{}.{} ms", us / 1000, us % 1000 / 100))
 }
 
-/// As events name it.
-const fn verb(action: Action) -> &'static str {
-    match action {
-        Action::Evict => "Evict",
-        Action::Restart => "Restart",
-    }
-}
-
 /// What a replacement says of itself that admission missed.
-fn what_to_do(underway: &Underway, database: &str, own_namespace: &str) -> String {
-    let then = match underway.action {
-        Action::Evict => "moved again by itself, within half an hour",
-        Action::Restart => {
+fn what_to_do(way: Way, pod: &str, database: &str, own_namespace: &str) -> String {
+    let then = match way {
+        Way::Evict => "moved again by itself, within half an hour",
+        Way::Restart => {
             "restarted again by itself, within half an hour, unless that was done spec.movement.maxUselessMoves times"
         }
     };
@@ -88,7 +81,7 @@ fn what_to_do(underway: &Underway, database: &str, own_namespace: &str) -> Strin
         "it was created without affinity in place of {}, so that nothing drew it nearer to the primary of {database}: \
          see whether the webhook is up (kubectl -n {own_namespace} get pods) and whether the API server calls it \
          (kubectl get mutatingwebhookconfiguration {}); then its workload is {then}",
-        underway.pod,
+        pod,
         install::CONFIGURATION
     )
 }
@@ -96,16 +89,16 @@ fn what_to_do(underway: &Underway, database: &str, own_namespace: &str) -> Strin
 fn tell_moved(shared: &Shared, database: &str, move_: &Move) {
     let Move { namespace, pod, from, to, .. } = move_;
     let (rtt, to_rtt) = (milliseconds(move_.from_rtt_us), milliseconds(move_.to_rtt_us));
-    let action = match move_.action {
-        Action::Evict => "evicted",
-        Action::Restart => "restarted the workload of",
+    let moved = match move_.way {
+        Way::Evict => "evicted",
+        Way::Restart => "restarted the workload of",
     };
-    tracing::info!(database, namespace, pod, from, rtt, to, to_rtt, "{action} a pod on a far node");
+    tracing::info!(database, namespace, pod, from, rtt, to, to_rtt, "{moved} a pod on a far node");
     shared.notices.send(Notice {
         about: reference("v1", "Pod", Some(namespace), pod, &move_.uid),
         warning: false,
         reason: "FollowingPrimary",
-        action: verb(move_.action),
+        action: move_.way.event(),
         note: format!(
             "{from} is {rtt} away from the primary of {database}; there is room on {to} ({to_rtt}) or a node as near"
         ),
@@ -125,7 +118,7 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
             End::Useless { to } => {
                 tracing::warn!(database, pod, workload, from, to, "the replacement is Ready but not nearer");
             }
-            End::Missed { to, pod: replacement, uid } => {
+            End::Missed { way, to, pod: replacement, uid } => {
                 tracing::warn!(
                     database,
                     pod,
@@ -135,13 +128,13 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
                     replacement,
                     "the replacement is Ready but not nearer: it was created without affinity; is the webhook up?"
                 );
-                let note = what_to_do(underway, database, &shared.namespace);
+                let note = what_to_do(*way, pod, database, &shared.namespace);
                 let namespace = Some(underway.workload.namespace.as_str());
                 shared.notices.send(Notice {
                     about: reference("v1", "Pod", namespace, replacement, uid),
                     warning: true,
                     reason: "AdmissionMissed",
-                    action: verb(underway.action),
+                    action: way.event(),
                     note,
                 });
             }
@@ -151,6 +144,9 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
             End::Gone => {
                 tracing::info!(database, pod, workload, "the workload is gone");
             }
+            End::Unjudged => {
+                tracing::info!(database, pod, workload, "a move that a newer version began is over");
+            }
         }
         shared.metrics.ended(database, end.name(), took_s);
     }
@@ -159,34 +155,20 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{distance::tier::Tier, movement::census::WorkloadKey};
 
     #[test]
     fn a_pod_that_admission_missed_says_what_to_do() {
-        let workload =
-            WorkloadKey { kind: "Deployment".into(), namespace: "shop".into(), name: "web".into(), uid: "1".into() };
-        let moved = |action| Underway {
-            action,
-            workload: workload.clone(),
-            pod: "web-1".into(),
-            uid: "2".into(),
-            from: "b1".into(),
-            from_tier: Tier::Far,
-            started: Timestamp::UNIX_EPOCH,
-            since: Instant::now(),
-            pods: 1,
-        };
         let told = "it was created without affinity in place of web-1, so that nothing drew it nearer to the primary of \
                     orders: see whether the webhook is up (kubectl -n switchover-system get pods) and whether the API \
                     server calls it (kubectl get mutatingwebhookconfiguration switchover); then its workload is ";
-        for (action, then) in [
-            (Action::Evict, "moved again by itself, within half an hour"),
+        for (way, then) in [
+            (Way::Evict, "moved again by itself, within half an hour"),
             (
-                Action::Restart,
+                Way::Restart,
                 "restarted again by itself, within half an hour, unless that was done spec.movement.maxUselessMoves times",
             ),
         ] {
-            assert_eq!(what_to_do(&moved(action), "orders", "switchover-system"), format!("{told}{then}"));
+            assert_eq!(what_to_do(way, "web-1", "orders", "switchover-system"), format!("{told}{then}"));
         }
     }
 }

@@ -16,11 +16,7 @@ use crate::{
     cluster,
     core::{
         distance::{doubt::Doubt, tier::Tier},
-        movement::{
-            census::WorkloadKey,
-            journal::{Action, Underway},
-            taint::Waits,
-        },
+        movement::{census::WorkloadKey, journal::Underway, taint::Waits},
         primary::{Belief, Primary, PrimaryState, PrimaryView},
     },
     credentials::Standing,
@@ -104,7 +100,7 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     status.ignored_total = u32::try_from(tiers.doubts.len()).unwrap_or(u32::MAX);
     status.held = plan.held.iter().take(MOST_HELD).map(held).collect();
     status.held_total = u32::try_from(plan.held.len()).unwrap_or(u32::MAX);
-    status.moving = journal.underway.iter().map(moving).collect();
+    status.moving = journal.underway.iter().map(|underway| moving(underway, &status.moving)).collect();
     let useless = journal.useless.iter().take(MOST_USELESS);
     status.useless = useless.map(|(key, moves)| UselessStatus { workload: workload(key), moves: *moves }).collect();
     for (type_, concerns) in [
@@ -152,16 +148,21 @@ fn workload(key: &WorkloadKey) -> WorkloadStatus {
     }
 }
 
-fn moving(underway: &Underway) -> MovingStatus {
+fn moving(underway: &Underway, before: &[MovingStatus]) -> MovingStatus {
+    let action = match &underway.way {
+        Ok(way) => way.event(),
+        // As it was written by who knows it.
+        Err(unknown) => match before.iter().find(|moving| moving.uid == underway.uid && moving.action == unknown.0) {
+            Some(moving) => return moving.clone(),
+            None => &unknown.0,
+        },
+    };
     MovingStatus {
         pod: format!("{}/{}", underway.workload.namespace, underway.pod),
         uid: underway.uid.clone(),
         from: underway.from.clone(),
         from_tier: underway.from_tier.label().unwrap_or_default().into(),
-        action: match underway.action {
-            Action::Evict => "Evict".into(),
-            Action::Restart => "Restart".into(),
-        },
+        action: action.into(),
         workload: workload(&underway.workload),
         pods: underway.pods,
         started_at: Some(underway.started),

@@ -103,6 +103,7 @@ pub struct Decision {
     pub warnings: Vec<Warning>,
 }
 
+/// What the decision on a pod came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Inject(Injection),

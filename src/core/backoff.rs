@@ -25,6 +25,8 @@ pub struct Backoffs<Why> {
 struct Waiting<Why> {
     until: Instant,
     pause: Duration,
+    /// How often it was refused in a row.
+    times: u32,
     why: Why,
 }
 
@@ -45,8 +47,9 @@ impl<Why> Default for Backoffs<Why> {
 impl<Why: Clone> Backoffs<Why> {
     /// It was refused: it waits from `now` on.
     pub fn add(&mut self, who: &str, why: Why, pause: Pause, now: Instant) {
-        let wait = self.waiting.get(who).map_or(pause.first, |waiting| (waiting.pause * 2).min(pause.longest));
-        self.waiting.insert(who.to_owned(), Waiting { until: now + wait, pause: wait, why });
+        let times = self.waiting.get(who).map_or(0, |waiting| waiting.times).saturating_add(1);
+        let pause = pause.nth(times);
+        self.waiting.insert(who.to_owned(), Waiting { until: now + pause, pause, times, why });
     }
 
     /// It was not refused.

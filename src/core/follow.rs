@@ -6,11 +6,12 @@ use std::{fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 
 use crate::core::keys;
 
 /// How admission expresses the wish to be near the primary.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema, VariantArray)]
 #[serde(rename_all = "kebab-case")]
 pub enum AffinityMode {
     /// Two weighted terms: closely above intermediate.
@@ -34,12 +35,12 @@ impl AffinityMode {
     }
 
     fn read(text: &str) -> Option<Self> {
-        [Self::Preferred, Self::AvoidFar, Self::Required].into_iter().find(|mode| mode.as_str() == text)
+        Self::VARIANTS.iter().copied().find(|mode| mode.as_str() == text)
     }
 }
 
 /// How a pod on a far node is brought nearer.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema, VariantArray)]
 #[serde(rename_all = "kebab-case")]
 pub enum MoveMode {
     /// By the Eviction API: disruption budgets are respected.
@@ -63,7 +64,7 @@ impl MoveMode {
     }
 
     fn read(text: &str) -> Option<Self> {
-        [Self::Evict, Self::Restart, Self::Never].into_iter().find(|mode| mode.as_str() == text)
+        Self::VARIANTS.iter().copied().find(|mode| mode.as_str() == text)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What moves when the primary has gone elsewhere. The workloads are counted ([`census`]), each pod's new node is foreseen
 //! ([`fit`]), the next wave is planned ([`plan`]) and written down ([`journal`]); what is not moved says why ([`held`]). When
-//! nothing moves at all is decided by [`settle`] among others; [`restart`] and [`taint`] are two further ways to move.
+//! nothing moves at all is decided by [`settle`] among others; [`restart`] and [`taint`] are two further ways to move. What each
+//! is called is in [`ways`].
 
 pub mod census;
 pub mod fit;
@@ -10,3 +11,4 @@ pub mod plan;
 pub mod restart;
 pub mod settle;
 pub mod taint;
+pub mod ways;

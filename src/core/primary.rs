@@ -21,6 +21,8 @@ mod tracker;
 
 use std::{collections::BTreeSet, fmt, time::Instant};
 
+use strum::{IntoStaticStr, VariantNames};
+
 pub use answer::{Answer, Claim, MemberBody, Observation, Sight};
 pub use observer::Sighting;
 pub use tracker::PrimaryTracker;
@@ -53,7 +55,7 @@ impl fmt::Display for Primary {
 }
 
 /// What is believed now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
 pub enum PrimaryState {
     /// Exactly one member is confirmed, on the highest timeline ever seen.
     Known(Primary),
@@ -70,50 +72,41 @@ pub enum PrimaryState {
 impl PrimaryState {
     /// The state's name, as status, metrics and `switchover replay` show it.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Known(_) => "Known",
-            Self::Promoting { .. } => "Promoting",
-            Self::Degraded { .. } => "Degraded",
-            Self::SplitBrain(_) => "SplitBrain",
-            Self::Unknown => "Unknown",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
 
     /// Every name, for gauges that have one series per state.
-    pub const NAMES: [&'static str; 5] = ["Known", "Promoting", "Degraded", "SplitBrain", "Unknown"];
+    pub const NAMES: &'static [&'static str] = Self::VARIANTS;
 }
 
 /// Why nothing may be moved although there may be a primary.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum FrozenReason {
     /// These members see no holder of the leader lock (`cluster_unlocked`).
     ClusterUnlocked(Vec<String>),
     /// The cluster is in maintenance mode (`pause`), say these members.
+    #[strum(serialize = "pause")]
     Paused(Vec<String>),
     /// Patroni can't reach its store and runs without it (`failsafe_mode_is_active`), say these members.
+    #[strum(serialize = "failsafe_mode_is_active")]
     Failsafe(Vec<String>),
     /// More than one member may be the primary.
     SplitBrain,
     /// These members belong to another database: their `database_system_identifier` differs.
+    #[strum(serialize = "system_identifier")]
     OtherDatabase(Vec<String>),
 }
 
 impl FrozenReason {
     /// Every [`FrozenReason::name`].
-    pub const NAMES: [&'static str; 5] =
-        ["cluster_unlocked", "pause", "failsafe_mode_is_active", "split_brain", "system_identifier"];
+    pub const NAMES: &'static [&'static str] = Self::VARIANTS;
 
     /// In one word, as metrics and `switchover replay` show it; Patroni's own where there is one.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::ClusterUnlocked(_) => "cluster_unlocked",
-            Self::Paused(_) => "pause",
-            Self::Failsafe(_) => "failsafe_mode_is_active",
-            Self::SplitBrain => "split_brain",
-            Self::OtherDatabase(_) => "system_identifier",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
 }
 

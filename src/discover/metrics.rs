@@ -162,7 +162,7 @@ impl Metrics {
     }
 
     pub(super) fn view(&self, database: &str, view: &PrimaryView) {
-        for state in PrimaryState::NAMES {
+        for &state in PrimaryState::NAMES {
             let value = i64::from(view.state.name() == state);
             self.states.get_or_create(&State { database: database.to_owned(), state }).set(value);
         }
@@ -208,7 +208,7 @@ impl Metrics {
         for outcome in LIST_OUTCOMES {
             self.lists.remove(&List { database: database.to_owned(), outcome });
         }
-        for state in PrimaryState::NAMES {
+        for &state in PrimaryState::NAMES {
             self.states.remove(&State { database: database.to_owned(), state });
         }
         let database = Database { database: database.to_owned() };

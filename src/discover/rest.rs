@@ -21,7 +21,7 @@ use super::{
     publish::{Look, Publisher},
     witness::{Questioner, Testimony, Told},
 };
-use crate::core::primary::Answer;
+use crate::core::{backoff::Pause, primary::Answer};
 
 /// Pause between two looks at the list of members.
 const LIST_PAUSE: Duration = Duration::from_secs(30);
@@ -29,8 +29,8 @@ const LIST_PAUSE: Duration = Duration::from_secs(30);
 const LIST_AFTER_CHANGE: Duration = Duration::from_secs(2);
 /// A member that is on no list asks for a look at the list, but not more often than this.
 const LIST_FOR_UNLISTED: Duration = Duration::from_secs(10);
-/// First pause after a list could not be had; doubles up to [`LIST_PAUSE`].
-const LIST_RETRY: Duration = Duration::from_millis(500);
+/// After a list could not be had.
+const LIST_RETRY: Pause = Pause { first: Duration::from_millis(500), longest: LIST_PAUSE };
 /// Giving up early would leave the member's request running and fill its five threads.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -192,9 +192,8 @@ impl Task {
                                 "the list of members can't be had; keeping the last one and asking another member"
                             );
                         }
-                        let pause = LIST_RETRY * 2u32.saturating_pow(self.list.failures.min(10));
-                        self.list.failures += 1;
-                        self.list.next = now + pause.min(LIST_PAUSE);
+                        self.list.failures = self.list.failures.saturating_add(1);
+                        self.list.next = now + LIST_RETRY.nth(self.list.failures);
                     }
                 }
             }

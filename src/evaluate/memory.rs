@@ -24,7 +24,7 @@ use crate::{
         movement::{
             census::WorkloadKey,
             held::{Gate, HeldReason},
-            journal::{Action, Journal, Outcome, Underway},
+            journal::{Journal, Outcome, Underway},
             plan::Plan,
             restart::MissedRestarts,
         },
@@ -138,7 +138,7 @@ impl Memory {
         (self.relabelling, self.at_once) = (true, before.is_some());
         self.refused = Refusals::default();
         self.credit = None;
-        self.journal = Journal::default();
+        self.journal.begin_anew();
         self.backoffs = Backoffs::default();
     }
 
@@ -187,7 +187,7 @@ fn calm_since(status: &DatabaseClusterStatus) -> Option<Timestamp> {
 
 fn journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
     let underway = |moving: &MovingStatus| Underway {
-        action: if moving.action == "Restart" { Action::Restart } else { Action::Evict },
+        way: moving.action.parse(),
         workload: workload_key(&moving.workload),
         pod: moving.pod.rsplit('/').next().unwrap_or_default().to_owned(),
         uid: moving.uid.clone(),

@@ -118,6 +118,7 @@ fn learn(backoffs: &mut Backoffs<HeldReason>, outcomes: &[Outcome], now: Instant
     for Outcome { underway, end } in outcomes {
         match end {
             End::Missed { .. } => backoffs.add(&underway.workload.uid, HeldReason::AdmissionMissed, MISSED, now),
+            End::Unjudged => {}
             _ => backoffs.end(&underway.workload.uid),
         }
     }
@@ -151,7 +152,7 @@ pub(super) fn next_moves(
 /// The journal's entry of a move that is about to be carried out.
 pub(super) fn entry(move_: &Move, now: Moment) -> Underway {
     Underway {
-        action: move_.action,
+        way: Ok(move_.way),
         workload: move_.workload.clone(),
         pod: move_.pod.clone(),
         uid: move_.uid.clone(),

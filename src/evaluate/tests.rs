@@ -7,7 +7,7 @@ use super::{
     *,
 };
 use crate::core::{
-    movement::journal::End,
+    movement::{journal::End, ways::Way},
     testing::{World, moment, pod},
 };
 
@@ -122,7 +122,10 @@ fn a_replacement_that_admission_missed_waits_and_is_told() {
     let bare = pod("web-3").on("b1").owned_by("ReplicaSet/web").created(132);
     stage.tables.pods.apply(Event::Apply(bare), |pod| (pod.uid.clone(), Some(pod)));
     let missed = stage.at(140);
-    assert_eq!(missed.outcomes[0].end, End::Missed { to: "b1".into(), pod: "web-3".into(), uid: "uid-web-3".into() });
+    assert_eq!(
+        missed.outcomes[0].end,
+        End::Missed { way: Way::Evict, to: "b1".into(), pod: "web-3".into(), uid: "uid-web-3".into() }
+    );
     assert_eq!(told(&missed), "ends: web-1 missed; held: web-2 AdmissionMissed, web-3 AdmissionMissed");
     assert_eq!(told(&stage.at(155)), "moves: web-2 b2→a1; held: web-3 OneAtATime", "after a pause it is tried again");
 }

@@ -26,6 +26,7 @@ use super::*;
 use crate::{
     admission::{self, tests as reviews},
     certificates::authority,
+    serve,
     tls::{CertificateFiles, Clients},
 };
 

@@ -1,7 +1,10 @@
 //! What is written to a status, and read from one.
 
 use super::*;
-use crate::core::primary::{Answer, Claim, Observation, PrimaryTracker, Sight};
+use crate::core::{
+    movement::ways::{UnknownWay, Way},
+    primary::{Answer, Claim, Observation, PrimaryTracker, Sight},
+};
 
 #[test]
 fn what_is_written_of_the_primary_is_what_the_next_leader_goes_on_from() {
@@ -67,4 +70,49 @@ async fn a_database_that_cannot_be_read_says_so_in_its_status_and_keeps_the_rest
     let said = ["type", "status", "reason", "message", "observedGeneration"].map(|field| condition[field].clone());
     let expected = ["Accepted".into(), "False".into(), "NotAccepted".into(), "it can't be read".into(), json!(3)];
     assert_eq!(said, expected);
+}
+
+/// As a newer version might write it.
+fn surging() -> MovingStatus {
+    MovingStatus {
+        pod: "shop/web-1".into(),
+        uid: "7".into(),
+        from: "b1".into(),
+        from_tier: "remote".into(),
+        action: "Surge".into(),
+        workload: WorkloadStatus {
+            kind: "Deployment".into(),
+            namespace: "shop".into(),
+            name: "web".into(),
+            uid: "1".into(),
+        },
+        pods: 2,
+        started_at: None,
+    }
+}
+
+#[test]
+fn a_way_that_this_version_does_not_know_is_read_as_none_of_its_own() {
+    let ways = |action: &str| {
+        let moving = MovingStatus { action: action.into(), ..surging() };
+        let status = DatabaseClusterStatus { moving: vec![moving], ..DatabaseClusterStatus::default() };
+        Memory::restored(&status, crate::core::testing::moment(0)).journal.underway.remove(0).way
+    };
+    assert_eq!(ways("Evict"), Ok(Way::Evict));
+    assert_eq!(ways("Restart"), Ok(Way::Restart));
+    assert_eq!(ways("Surge"), Err(UnknownWay("Surge".into())));
+    assert_eq!(ways(""), Err(UnknownWay(String::new())));
+}
+
+#[test]
+fn what_is_under_way_by_an_unknown_way_is_written_back_as_it_was() {
+    let status = DatabaseClusterStatus { moving: vec![surging()], ..DatabaseClusterStatus::default() };
+    let journal = Memory::restored(&status, crate::core::testing::moment(0)).journal;
+    assert_eq!(moving(&journal.underway[0], &status.moving), surging());
+    // Its own ways are written as this version knows them.
+    let evicted = MovingStatus { action: "Evict".into(), from_tier: "far".into(), ..surging() };
+    let status = DatabaseClusterStatus { moving: vec![evicted.clone()], ..DatabaseClusterStatus::default() };
+    let journal = Memory::restored(&status, crate::core::testing::moment(0)).journal;
+    let expected = MovingStatus { started_at: Some(Timestamp::UNIX_EPOCH), ..evicted };
+    assert_eq!(moving(&journal.underway[0], &status.moving), expected);
 }

@@ -1,8 +1,6 @@
 //! What holds for every pod: its own rules are only narrowed, twice is once, and the patch applies. The property tests
 //! and the fuzz targets break the same laws or none.
 
-#![allow(clippy::missing_panics_doc, reason = "a law that doesn't hold panics")]
-
 use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;

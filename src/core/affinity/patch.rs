@@ -42,6 +42,7 @@ pub enum Addition {
     Text(String),
 }
 
+/// `spec.affinity.nodeAffinity` as it is written.
 #[derive(Serialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewNodeAffinity {
     #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution", skip_serializing_if = "Option::is_none")]
@@ -50,18 +51,21 @@ pub struct NewNodeAffinity {
     preferred: Vec<Preference>,
 }
 
+/// Terms of which a node must meet one.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct NewNodeSelector {
     node_selector_terms: [NewTerm; 1],
 }
 
+/// One of these terms.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct NewTerm {
     match_expressions: Vec<Expression>,
 }
 
+/// The annotations that are added.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct NewAnnotations {
     #[serde(rename = "switchover.dev/injected")]

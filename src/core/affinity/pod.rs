@@ -89,6 +89,7 @@ pub struct Pod<'a> {
     pub spec: Option<Spec<'a>>,
 }
 
+/// `metadata` of a pod.
 #[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Metadata<'a> {
@@ -121,6 +122,7 @@ pub struct PodAnnotations<'a> {
     pub mirror: Option<Text<'a>>,
 }
 
+/// Who made the pod.
 #[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OwnerReference<'a> {
@@ -135,6 +137,7 @@ pub struct OwnerReference<'a> {
     pub controller: Option<bool>,
 }
 
+/// `spec` of a pod.
 #[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Spec<'a> {
@@ -150,6 +153,7 @@ pub struct Spec<'a> {
     pub os: Option<PodOs<'a>>,
 }
 
+/// `spec.os`.
 #[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
 pub struct PodOs<'a> {
@@ -157,6 +161,7 @@ pub struct PodOs<'a> {
     pub name: Text<'a>,
 }
 
+/// `spec.affinity`.
 #[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Affinity<'a> {
@@ -164,6 +169,7 @@ pub struct Affinity<'a> {
     pub node_affinity: Option<NodeAffinity<'a>>,
 }
 
+/// `spec.affinity.nodeAffinity`.
 #[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
 pub struct NodeAffinity<'a> {
@@ -173,6 +179,7 @@ pub struct NodeAffinity<'a> {
     pub preferred: Option<Vec<PreferredTerm<'a>>>,
 }
 
+/// `requiredDuringSchedulingIgnoredDuringExecution`: terms of which a node must meet one.
 #[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSelector<'a> {
@@ -180,6 +187,7 @@ pub struct NodeSelector<'a> {
     pub node_selector_terms: Option<Vec<Term<'a>>>,
 }
 
+/// One of `preferredDuringSchedulingIgnoredDuringExecution`.
 #[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
 pub struct PreferredTerm<'a> {
@@ -214,6 +222,7 @@ impl<'a> Term<'a> {
     }
 }
 
+/// What a node's label or field must say.
 #[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(default)]
 pub struct Requirement<'a> {

@@ -6,6 +6,8 @@
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
 
+use strum::{IntoStaticStr, VariantNames};
+
 /// Round trips outside of this, in microseconds, are none. The schema of NodeLatency refuses them.
 pub const POSSIBLE_US: RangeInclusive<u64> = 1..=10_000_000;
 /// No network answers in less, in microseconds; not even a member on the node itself does.
@@ -18,7 +20,7 @@ const TIMES: u64 = 10;
 const FEWEST: usize = 3;
 
 /// Why a reading is not believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantNames)]
 pub enum Doubt {
     /// No round trip takes that long, or that short.
     Impossible { rtt_us: u64 },
@@ -30,16 +32,12 @@ pub enum Doubt {
 
 impl Doubt {
     /// Every [`Doubt::name`].
-    pub const NAMES: [&'static str; 3] = ["Impossible", "LoneNearest", "LoneFarthest"];
+    pub const NAMES: &'static [&'static str] = Self::VARIANTS;
 
     /// In one CamelCase word, for metrics and status.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Impossible { .. } => "Impossible",
-            Self::LoneNearest { .. } => "LoneNearest",
-            Self::LoneFarthest { .. } => "LoneFarthest",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
 }
 
@@ -101,6 +99,12 @@ mod tests {
     use super::*;
     use crate::core::distance::tier::{Measured, Thresholds, Tier, TierMap, tiers};
     use proptest::prelude::*;
+
+    #[test]
+    fn metrics_and_status_know_these_doubts() {
+        assert_eq!(Doubt::NAMES, ["Impossible", "LoneNearest", "LoneFarthest"]);
+        assert_eq!(Doubt::LoneNearest { rtt_us: 1, next_us: 2 }.name(), "LoneNearest");
+    }
 
     /// `"300 8000 20000"`: readings in microseconds, of nodes 0, 1 and so on.
     fn shown(readings: &str) -> String {

@@ -11,13 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::tier::Tier;
+use crate::core::backoff::Pause;
 
 /// This often a node is put right at once.
 const AT_ONCE: u32 = 3;
-/// From then on after a pause that doubles …
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// … up to this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+/// From then on after a pause.
+const PAUSE: Pause = Pause { first: Duration::from_secs(2), longest: Duration::from_secs(120) };
 /// A node that was left alone for as long is new again.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 
@@ -250,8 +249,10 @@ impl Overwrites {
 }
 
 fn pause(times: u32) -> Duration {
-    let Some(doublings) = times.checked_sub(AT_ONCE + 1) else { return Duration::ZERO };
-    FIRST_PAUSE.saturating_mul(2u32.saturating_pow(doublings)).min(LONGEST_PAUSE)
+    match times.saturating_sub(AT_ONCE) {
+        0 => Duration::ZERO,
+        time => PAUSE.nth(time),
+    }
 }
 
 #[cfg(test)]
@@ -360,7 +361,7 @@ mod tests {
             overwrites.look(KEY, [&seen(Some("far"), Tier::Far)], now);
             overwrites.look(KEY, [&seen(None, Tier::Far)], now);
         }
-        now += FORGIVEN_AFTER + FIRST_PAUSE + Duration::from_secs(1);
+        now += FORGIVEN_AFTER + PAUSE.first + Duration::from_secs(1);
         overwrites.look(KEY, [&seen(Some("far"), Tier::Far)], now);
         assert!(overwrites.look(KEY, [&seen(None, Tier::Far)], now)[0].pause.is_zero());
         overwrites.look(KEY, [], now);

@@ -6,11 +6,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 
 use super::doubt::{Doubt, doubts};
 
 /// How near a node is to the primary. Ordered: nearer is less.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, VariantArray)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
     Closely,
@@ -21,6 +22,9 @@ pub enum Tier {
 }
 
 impl Tier {
+    /// From the nearest on, and [`Tier::Unknown`].
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
     /// The value of the node label; `None` for a node that has no label.
     #[must_use]
     pub const fn label(self) -> Option<&'static str> {

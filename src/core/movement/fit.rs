@@ -177,7 +177,6 @@ impl<'a> Room<'a> {
     }
 
     /// The pod's own choice of nodes: nodeSelector and required node affinity.
-    #[allow(clippy::unused_self)]
     fn wants(&self, pod: &Pod, node: &Node) -> Result<(), Misfit> {
         if !pod.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value)) {
             return Err(Misfit::NodeSelector);

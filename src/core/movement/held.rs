@@ -3,11 +3,12 @@
 use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
+use strum::{IntoStaticStr, VariantNames};
 
-use super::settle::Growth;
+use super::{settle::Growth, ways::UnknownWay};
 
 /// Why nothing at all is moved for a database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
 pub enum Gate {
     /// `spec.paused`.
     Paused,
@@ -32,32 +33,12 @@ pub enum Gate {
 
 impl Gate {
     /// Every [`Gate::name`].
-    pub const NAMES: [&'static str; 9] = [
-        "Paused",
-        "PrimaryNotConfirmed",
-        "SplitBrain",
-        "Frozen",
-        "Settling",
-        "LabelsPending",
-        "Stale",
-        "TooFewReadings",
-        "Halted",
-    ];
+    pub const NAMES: &'static [&'static str] = Self::VARIANTS;
 
     /// In one CamelCase word, for metrics and conditions.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Paused => "Paused",
-            Self::PrimaryNotConfirmed(_) => "PrimaryNotConfirmed",
-            Self::SplitBrain(_) => "SplitBrain",
-            Self::Frozen(_) => "Frozen",
-            Self::Settling { .. } => "Settling",
-            Self::LabelsPending { .. } => "LabelsPending",
-            Self::Stale(_) => "Stale",
-            Self::TooFewReadings => "TooFewReadings",
-            Self::Halted { .. } => "Halted",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
 }
 
@@ -92,8 +73,9 @@ impl fmt::Display for Gate {
 }
 
 /// Why one pod is not moved (yet).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
 pub enum HeldReason {
+    #[strum(transparent)]
     Gate(Gate),
     /// `switchover.dev/move: never`, or the database's default.
     Never,
@@ -103,6 +85,7 @@ pub enum HeldReason {
     /// Admission leaves it alone, so nothing would draw a replacement nearer.
     NotInjected(String),
     /// A volume ties it to its node, or may do so.
+    #[strum(serialize = "PinnedByVolume")]
     Pinned(String),
     /// It isn't serving: moving it would prove nothing.
     NotReady,
@@ -111,27 +94,38 @@ pub enum HeldReason {
     /// `restart` of something that isn't a Deployment or StatefulSet.
     CannotRestart(String),
     Rollout,
+    #[strum(serialize = "WorkloadNotWhole")]
     NotWhole {
         serving: u32,
         desired: u32,
     },
     /// Another pod of the workload is on the move.
     OneAtATime,
+    /// A newer version moves its workload, by a way that this one doesn't know.
+    UnknownWay {
+        way: UnknownWay,
+        pod: String,
+    },
     /// Everything that may be on the move already is.
     Concurrency {
         limit: u32,
     },
+    #[strum(serialize = "NoDisruptionBudget")]
     NoBudget(String),
+    #[strum(serialize = "SeveralDisruptionBudgets")]
     SeveralBudgets(String),
     NoRoom(String),
+    #[strum(serialize = "UselessMoves")]
     Useless {
         moves: u32,
     },
     /// Its workload was restarted for this primary before, so many times.
+    #[strum(serialize = "RestartedBefore")]
     Restarted {
         times: u32,
     },
     /// Its node has no fresh reading: how far it is from this primary nobody knows.
+    #[strum(serialize = "NodeNotMeasured")]
     NotMeasured,
     /// Its node's tier changed by readings alone, and may change back.
     TierSettling(Duration),
@@ -143,66 +137,15 @@ pub enum HeldReason {
 
 impl HeldReason {
     /// Every [`HeldReason::name`].
-    pub const NAMES: [&'static str; 30] = [
-        "Paused",
-        "PrimaryNotConfirmed",
-        "SplitBrain",
-        "Frozen",
-        "Settling",
-        "LabelsPending",
-        "Stale",
-        "TooFewReadings",
-        "Halted",
-        "Never",
-        "BarePod",
-        "Job",
-        "NotInjected",
-        "PinnedByVolume",
-        "NotReady",
-        "UnknownWorkload",
-        "CannotRestart",
-        "Rollout",
-        "WorkloadNotWhole",
-        "OneAtATime",
-        "Concurrency",
-        "NoDisruptionBudget",
-        "SeveralDisruptionBudgets",
-        "NoRoom",
-        "UselessMoves",
-        "RestartedBefore",
-        "NodeNotMeasured",
-        "TierSettling",
-        "Backoff",
-        "AdmissionMissed",
-    ];
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        let own = Self::VARIANTS.iter().filter(|name| **name != "Gate");
+        Gate::NAMES.iter().chain(own).copied()
+    }
 
     /// In one CamelCase word, for metrics and status.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Gate(gate) => gate.name(),
-            Self::Never => "Never",
-            Self::BarePod => "BarePod",
-            Self::Job => "Job",
-            Self::NotInjected(_) => "NotInjected",
-            Self::Pinned(_) => "PinnedByVolume",
-            Self::NotReady => "NotReady",
-            Self::UnknownWorkload(_) => "UnknownWorkload",
-            Self::CannotRestart(_) => "CannotRestart",
-            Self::Rollout => "Rollout",
-            Self::NotWhole { .. } => "WorkloadNotWhole",
-            Self::OneAtATime => "OneAtATime",
-            Self::Concurrency { .. } => "Concurrency",
-            Self::NoBudget(_) => "NoDisruptionBudget",
-            Self::SeveralBudgets(_) => "SeveralDisruptionBudgets",
-            Self::NoRoom(_) => "NoRoom",
-            Self::Useless { .. } => "UselessMoves",
-            Self::Restarted { .. } => "RestartedBefore",
-            Self::NotMeasured => "NodeNotMeasured",
-            Self::TierSettling(_) => "TierSettling",
-            Self::Backoff(_) => "Backoff",
-            Self::AdmissionMissed => "AdmissionMissed",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
 
     /// Whether it passes by itself as the movement goes on: the pod is waiting for its turn rather than left behind.
@@ -214,6 +157,7 @@ impl HeldReason {
                 | Self::Rollout
                 | Self::NotWhole { .. }
                 | Self::OneAtATime
+                | Self::UnknownWay { .. }
                 | Self::Concurrency { .. }
                 | Self::Backoff(_)
                 | Self::AdmissionMissed
@@ -241,6 +185,11 @@ impl fmt::Display for HeldReason {
                 write!(f, "only {serving} of {desired} replicas of its workload are Ready")
             }
             Self::OneAtATime => f.write_str("another pod of its workload is on the move"),
+            Self::UnknownWay { way, pod } => write!(
+                f,
+                "a newer version of switchover began to move its workload by a way that this one doesn't know ({way}): it \
+                 is left alone until the pod {pod} has gone and the workload is whole"
+            ),
             Self::Concurrency { limit } => {
                 write!(f, "{limit} pods are on the move already (spec.movement.maxConcurrent)")
             }
@@ -305,5 +254,23 @@ mod tests {
             "the primary must hold until 2026-01-01T00:10:00Z: 3 changes within 10 min: settle is 2 min instead of \
              30 s (spec.movement.settleWindow, settleMax)"
         );
+    }
+
+    #[test]
+    fn metrics_and_status_know_these_reasons() {
+        let gates = "Paused PrimaryNotConfirmed SplitBrain Frozen Settling LabelsPending Stale TooFewReadings Halted";
+        let of_one_pod = "Never BarePod Job NotInjected PinnedByVolume NotReady UnknownWorkload CannotRestart Rollout \
+                          WorkloadNotWhole OneAtATime UnknownWay Concurrency NoDisruptionBudget SeveralDisruptionBudgets \
+                          NoRoom UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed";
+        assert_eq!(Gate::NAMES.join(" "), gates);
+        assert_eq!(HeldReason::names().collect::<Vec<_>>().join(" "), format!("{gates} {of_one_pod}"));
+        for (reason, name) in [
+            (HeldReason::Gate(Gate::Stale("Node")), "Stale"),
+            (HeldReason::Gate(Gate::Halted { failed: 1 }), "Halted"),
+            (HeldReason::NotWhole { serving: 1, desired: 2 }, "WorkloadNotWhole"),
+            (HeldReason::NotMeasured, "NodeNotMeasured"),
+        ] {
+            assert_eq!(reason.name(), name);
+        }
     }
 }

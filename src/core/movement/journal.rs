@@ -6,10 +6,12 @@ use std::{
 };
 
 use jiff::Timestamp;
+use strum::{IntoStaticStr, VariantNames};
 
 use super::{
     census::{Census, Gathering, WorkloadKey},
     held::Gate,
+    ways::{UnknownWay, Way},
 };
 use crate::core::{
     distance::tier::{Tier, TierMap},
@@ -17,33 +19,12 @@ use crate::core::{
     workload::Snapshot,
 };
 
-/// How a pod is moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Evict this pod.
-    Evict,
-    /// Restart the pod's whole workload.
-    Restart,
-}
-
-impl Action {
-    pub const ALL: [Self; 2] = [Self::Evict, Self::Restart];
-
-    /// In one word, for metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Evict => "evict",
-            Self::Restart => "restart",
-        }
-    }
-}
-
 /// One move under way. Written to the status of the DatabaseCluster before it is carried out, so that whoever leads
 /// next knows of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Underway {
-    pub action: Action,
+    /// One that this version doesn't know is nobody's here to judge, repeat or forget before it is over.
+    pub way: Result<Way, UnknownWay>,
     pub workload: WorkloadKey,
     pub pod: String,
     pub uid: String,
@@ -85,34 +66,32 @@ pub struct Outcome {
 }
 
 /// The ways in which a move ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum End {
     /// The replacement is Ready on a better tier.
     Moved { to: String },
     /// The replacement is Ready, but not nearer.
     Useless { to: String },
     /// The replacement is Ready, but not nearer, because admission missed it (`pod`, of this UID): it has no affinity.
-    Missed { to: String, pod: String, uid: String },
+    Missed { way: Way, to: String, pod: String, uid: String },
     /// The pod is still there: the move was never carried out.
     NotCarriedOut,
     /// The workload is gone or was scaled down to nothing.
+    #[strum(serialize = "workload_gone")]
     Gone,
+    /// The pod is gone and its workload whole, by a way that this version doesn't know: so it can't say what the move brought.
+    Unjudged,
 }
 
 impl End {
     /// Every [`End::name`].
-    pub const NAMES: [&'static str; 5] = ["moved", "useless", "missed", "not_carried_out", "workload_gone"];
+    pub const NAMES: &'static [&'static str] = Self::VARIANTS;
 
     /// In one word, for metrics.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Moved { .. } => "moved",
-            Self::Useless { .. } => "useless",
-            Self::Missed { .. } => "missed",
-            Self::NotCarriedOut => "not_carried_out",
-            Self::Gone => "workload_gone",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
 }
 
@@ -156,16 +135,18 @@ impl Journal {
             match outcome.end {
                 End::Moved { .. } => self.moved += outcome.underway.pods,
                 End::Useless { .. } => *self.useless.entry(outcome.underway.workload.clone()).or_default() += 1,
-                End::Missed { .. } | End::NotCarriedOut | End::Gone => {}
+                End::Missed { .. } | End::NotCarriedOut | End::Gone | End::Unjudged => {}
             }
         }
         outcomes
     }
 
-    /// Number of moves whose replacement should have been Ready by now.
+    /// Number of moves whose replacement should have been Ready by now. How long a way takes that this version doesn't know, it
+    /// doesn't know either.
     #[must_use]
     pub fn overdue(&self, timeout: Duration, now: Moment) -> usize {
-        self.underway.iter().filter(|move_| move_.overdue(timeout, now)).count()
+        let known = self.underway.iter().filter(|move_| move_.way.is_ok());
+        known.filter(|move_| move_.overdue(timeout, now)).count()
     }
 
     /// The breaker: so many replacements should have been Ready by now (`timeout` each) that nothing further is moved.
@@ -173,6 +154,12 @@ impl Journal {
     pub fn halted(&self, timeout: Duration, after_failures: u32, now: Moment) -> Option<Gate> {
         let failed = self.overdue(timeout, now);
         (failed >= after_failures as usize).then_some(Gate::Halted { failed })
+    }
+
+    /// Begins anew for another primary. What is under way by a way that this version doesn't know stays so until it is over.
+    pub fn begin_anew(&mut self) {
+        self.underway.retain(|move_| move_.way.is_err());
+        *self = Self { underway: std::mem::take(&mut self.underway), ..Self::default() };
     }
 }
 
@@ -185,14 +172,15 @@ fn end_of(
     now: Timestamp,
 ) -> Option<End> {
     let age = move_.age(now);
+    let Ok(way) = move_.way else { return end_of_unknown(move_, gathering, snapshot, age) };
     let untouched = snapshot.pods.get(&move_.uid).is_some_and(|pod| !pod.terminating);
-    if move_.action == Action::Evict && untouched {
+    if way == Way::Evict && untouched {
         return (age >= UNTOUCHED).then_some(End::NotCarriedOut);
     }
     let gathering = match gathering {
         Some(gathering) => gathering,
         // No pod at all: either the replacement isn't there yet, or there is no workload any more.
-        None => return (age >= UNTOUCHED && !known(snapshot, &move_.workload)).then_some(End::Gone),
+        None => return gone(move_, snapshot, age),
     };
     if gathering.desired == Some(0) {
         return Some(End::Gone);
@@ -202,7 +190,7 @@ fn end_of(
     }
     // One pod of a workload is moved at a time and only from a whole workload: the newest serving pod took its place.
     let newest = gathering.pods.iter().filter(|pod| pod.serves()).max_by_key(|pod| (pod.created, &pod.uid))?;
-    if move_.action == Action::Restart && untouched {
+    if way == Way::Restart && untouched {
         // Either the rollout hasn't begun, or it hasn't come to this pod (of a StatefulSet), which newer ones tell. Their time is
         // the API server's, so that it may only decide how long to wait.
         let begun = newest.created >= move_.started - UNTOUCHED;
@@ -214,12 +202,32 @@ fn end_of(
     } else if newest.is_drawn_by(node_label) {
         End::Useless { to }
     } else {
-        End::Missed { to, pod: newest.name.clone(), uid: newest.uid.clone() }
+        End::Missed { way, to, pod: newest.name.clone(), uid: newest.uid.clone() }
     })
 }
 
-fn known(snapshot: Snapshot<'_>, key: &WorkloadKey) -> bool {
-    snapshot.workloads.contains_key(&key.uid)
+/// When a move is over of whose way nothing is known: as soon as nothing of it can be seen any more.
+fn end_of_unknown(
+    move_: &Underway,
+    gathering: Option<&Gathering<'_>>,
+    snapshot: Snapshot<'_>,
+    age: Duration,
+) -> Option<End> {
+    let Some(gathering) = gathering else { return gone(move_, snapshot, age) };
+    if snapshot.pods.contains_key(&move_.uid) {
+        return None;
+    }
+    match gathering.desired {
+        Some(0) => Some(End::Gone),
+        Some(_) => gathering.whole().then_some(End::Unjudged),
+        // Whether it is whole can't be said of this kind, and nothing here moves it either.
+        None => Some(End::Unjudged),
+    }
+}
+
+fn gone(move_: &Underway, snapshot: Snapshot<'_>, age: Duration) -> Option<End> {
+    let known = snapshot.workloads.contains_key(&move_.workload.uid);
+    (age >= UNTOUCHED && !known).then_some(End::Gone)
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use super::{
     census::{Census, Gathering, WorkloadKey},
     fit::{Misfit, Room},
     held::{Gate, HeldReason},
-    journal::{Action, Journal},
+    journal::{Journal, Underway},
     restart::{self, MissedRestarts},
+    ways::Way,
 };
 use crate::core::{
     distance::tier::{Tier, TierMap},
@@ -61,7 +62,7 @@ pub struct Input<'a> {
 /// One pod to move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
-    pub action: Action,
+    pub way: Way,
     pub workload: WorkloadKey,
     pub namespace: String,
     pub pod: String,
@@ -127,7 +128,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         census: Census::of(input.snapshot, |key| keys.contains(key)),
         room: Room::of(input.snapshot),
         targets: targets(input),
-        busy: input.journal.underway.iter().map(|m| m.workload.clone()).collect(),
+        busy: input.journal.underway.iter().map(|move_| (move_.workload.clone(), busy_with(move_))).collect(),
         free_slots: (input.rules.max_concurrent as usize).saturating_sub(input.journal.underway.len()),
         spent: HashMap::new(),
     };
@@ -207,6 +208,14 @@ fn misplaced<'a>(input: &Input<'_>, follower: &Follower<'a>) -> Option<&'a str> 
     }
 }
 
+/// Why the other pods of a workload wait for the one that is on the move.
+fn busy_with(move_: &Underway) -> HeldReason {
+    match &move_.way {
+        Ok(_) => HeldReason::OneAtATime,
+        Err(way) => HeldReason::UnknownWay { way: way.clone(), pod: move_.pod.clone() },
+    }
+}
+
 /// Closely nodes, in the order of their names.
 fn targets<'a>(input: &Input<'a>) -> Vec<&'a Node> {
     let mut nodes: Vec<&Node> =
@@ -220,8 +229,8 @@ struct Planner<'a> {
     census: Census<'a>,
     room: Room<'a>,
     targets: Vec<&'a Node>,
-    /// Workloads with a pod on the move.
-    busy: BTreeSet<WorkloadKey>,
+    /// Workloads with a pod on the move, and why their others wait for it.
+    busy: BTreeMap<WorkloadKey, HeldReason>,
     free_slots: usize,
     /// Evictions planned per disruption budget (by UID).
     spent: HashMap<&'a str, u32>,
@@ -241,34 +250,34 @@ impl<'a> Planner<'a> {
             return Err(HeldReason::Gate(gate.clone()));
         }
         certain(self.input.tiers, node, self.input.rules, self.input.now)?;
-        if self.busy.contains(key) {
-            return Err(HeldReason::OneAtATime);
+        if let Some(why) = self.busy.get(key) {
+            return Err(why.clone());
         }
         self.workload_ready(key, pod)?;
         let restarts = self.restarts(key, pod)?;
-        let action = if follower.mode == MoveMode::Restart { Action::Restart } else { Action::Evict };
+        let way = Way::of(follower.mode).ok_or(HeldReason::Never)?;
         if let Some(why) = [&pod.uid, &key.uid].into_iter().find_map(|uid| self.input.backoff.get(uid)) {
             return Err(why.clone());
         }
         // A rollout asks no disruption budget: it starts new pods before it ends old ones.
-        let budget = if action == Action::Evict { self.budget(pod)? } else { None };
+        let budget = if way == Way::Evict { self.budget(pod)? } else { None };
         // Before its target, which is costly to find: thousands may be waiting.
         if self.free_slots == 0 {
             return Err(HeldReason::Concurrency { limit: self.input.rules.max_concurrent });
         }
         let target = self.target(follower, node)?;
         self.free_slots -= 1;
-        self.busy.insert(key.clone());
+        self.busy.insert(key.clone(), HeldReason::OneAtATime);
         self.room.place(pod, &target.name);
         if let Some(uid) = budget {
             *self.spent.entry(uid).or_default() += 1;
         }
-        let pods = match action {
-            Action::Evict => 1,
-            Action::Restart => candidates.iter().filter(|(other, ..)| other.as_ref() == Some(key)).count(),
+        let pods = match way {
+            Way::Evict => 1,
+            Way::Restart => candidates.iter().filter(|(other, ..)| other.as_ref() == Some(key)).count(),
         };
         Ok(Move {
-            action,
+            way,
             workload: key.clone(),
             namespace: pod.namespace.clone(),
             pod: pod.name.clone(),

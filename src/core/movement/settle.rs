@@ -3,6 +3,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::core::backoff::Pause;
+
 /// The longest that settle grows to by itself, unless it is longer to begin with.
 const MOST: Duration = Duration::from_secs(30 * 60);
 /// Growth ends at this many times settle, unless a limit is given.
@@ -50,9 +52,9 @@ impl Rules {
     #[must_use]
     pub fn after(&self, ages: impl IntoIterator<Item = Duration>) -> Settle {
         let changes = ages.into_iter().filter(|age| *age < self.window).count();
-        let doublings = u32::try_from(changes.saturating_sub(1)).unwrap_or(u32::MAX);
-        let most = self.max.unwrap_or_else(|| self.settle.saturating_mul(MOST_TIMES).min(MOST));
-        let wait = self.settle.saturating_mul(2_u32.saturating_pow(doublings)).min(most).max(self.settle);
+        let longest = self.max.unwrap_or_else(|| self.settle.saturating_mul(MOST_TIMES).min(MOST));
+        let pause = Pause { first: self.settle, longest };
+        let wait = pause.nth(u32::try_from(changes).unwrap_or(u32::MAX)).max(self.settle);
         let grown = Growth { changes, window: self.window, wait, settle: self.settle };
         Settle { wait, grown: (wait > self.settle).then_some(grown) }
     }

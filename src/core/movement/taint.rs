@@ -79,7 +79,7 @@ pub enum Waits {
 impl Waits {
     /// In one CamelCase word.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Gate(gate) => gate.name(),
             Self::Nowhere => "NoCloselyNode",

@@ -1,8 +1,11 @@
 use crate::{
     core::{
-        distance::{overwrite::NodeChange, tier::Tier},
-        movement::taint::TaintEffect,
+        distance::{
+            overwrite::{NodeChange, TaintEffect},
+            tier::Tier,
+        },
         testing::{World, instant, node, pod},
+        workload::Taint,
     },
     evaluate::{Refusal, testing::Stage},
 };
@@ -24,7 +27,7 @@ fn stage(effect: &str) -> Stage {
 
 fn bear(stage: &mut Stage, name: &str, effect: TaintEffect) {
     let mut bearing = node(name).bearing(Some("far"));
-    bearing.taints.push(effect.taint("switchover"));
+    bearing.taints.push(Taint { key: "switchover".into(), value: "far".into(), effect: effect.as_str().into() });
     stage.tables.nodes.apply(kube::runtime::watcher::Event::Apply(bearing), |it| (it.name.clone(), Some(it)));
 }
 

@@ -4,10 +4,7 @@ use super::*;
 use crate::{
     api::{Span, database_cluster::FailoverStatus},
     core::{
-        movement::{
-            census::WorkloadKey,
-            journal::{Action, Underway},
-        },
+        movement::{census::WorkloadKey, journal::Underway, ways::Way},
         primary::Primary,
         testing::{World, at, instant, moment},
     },
@@ -44,7 +41,7 @@ fn the_first_reason_is_the_one_that_is_told() {
         ..FailoverStatus::default()
     };
     let failed = || Underway {
-        action: Action::Evict,
+        way: Ok(Way::Evict),
         workload: WorkloadKey::default(),
         pod: "web-1".into(),
         uid: "1".into(),

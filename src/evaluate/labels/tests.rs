@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     core::{
-        movement::taint::TaintEffect,
+        distance::overwrite::TaintEffect,
         testing::{World, instant},
     },
     evaluate::testing::{Stage, told},

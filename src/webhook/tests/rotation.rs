@@ -26,9 +26,12 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::super::*;
 use super::review;
-use crate::certificates::{
-    install::{self, AUTHORITY_SECRET, Rotation, SECRET},
-    testing::Objects,
+use crate::{
+    certificates::{
+        install::{self, AUTHORITY_SECRET, Rotation, SECRET},
+        testing::Objects,
+    },
+    serve,
 };
 
 const RUN: Duration = Duration::from_secs(13);

@@ -1,6 +1,6 @@
 //! A database in this Kubernetes, whose operator says who is primary.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use k8s_openapi::api::core::v1::{Endpoints, Pod};
 use kube::{
     Api, ResourceExt,
@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::support::{Scene, scene, stays, until, wait::SEVERAL_TICKS, world::NAMESPACE};
+use super::support::{Scene, eventually, scene, stays, until, wait::SEVERAL_TICKS, world::NAMESPACE};
 
 const NEAR_FIRST: &str = "dc1-1=closely dc3-1=far";
 const NEAR_SECOND: &str = "dc1-1=far dc3-1=closely";
@@ -206,8 +206,12 @@ fn patronis_leader_lock_in_kubernetes_is_followed() {
         lock("orders-2", "2026-01-01T00:01:00+00:00").await?;
         members.label("orders-2", patroni("primary", 2)).await?;
         scene.labelled(NEAR_SECOND).await?;
-        let status = scene.status().await?;
-        assert_eq!((status.primary.context("a primary")?, status.timeline), ("orders-2".to_owned(), Some(2)));
+        // The status is written after the labels.
+        eventually("the primary in the status", (Some("orders-2".to_owned()), Some(2)), async || {
+            let status = scene.status().await?;
+            Ok((status.primary, status.timeline))
+        })
+        .await?;
         assert!(members.pods.get("orders-1").await?.labels().get("role").is_some_and(|role| role == "primary"));
         Ok(())
     });

@@ -69,6 +69,7 @@ pub enum Request {
     Down,
 }
 
+/// What can be done to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeAction {
@@ -84,6 +85,7 @@ pub enum NodeAction {
     StartKubelet,
 }
 
+/// What can be done to a process of the control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProcessAction {
@@ -112,6 +114,7 @@ pub struct Severed {
     pub site: Site,
 }
 
+/// What can be done to Patroni and its members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PatroniAction {
@@ -171,6 +174,7 @@ pub struct Status {
     pub members: Vec<MemberState>,
 }
 
+/// How a node is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
     pub name: String,

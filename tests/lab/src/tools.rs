@@ -22,6 +22,7 @@ pub struct GoModule {
     pub programs: &'static [&'static str],
 }
 
+/// The programs of Kubernetes.
 pub const KUBE: GoModule = GoModule {
     name: "kube",
     files: &[("go.mod", include_str!("../go/kube/go.mod")), ("go.sum", include_str!("../go/kube/go.sum"))],
@@ -29,6 +30,7 @@ pub const KUBE: GoModule = GoModule {
     programs: &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"],
 };
 
+/// The store of Kubernetes and of Patroni.
 pub const ETCD: GoModule = GoModule {
     name: "etcd",
     files: &[("go.mod", include_str!("../go/etcd/go.mod")), ("go.sum", include_str!("../go/etcd/go.sum"))],
@@ -36,6 +38,7 @@ pub const ETCD: GoModule = GoModule {
     programs: &["etcd"],
 };
 
+/// Fake nodes.
 pub const KWOK: GoModule = GoModule {
     name: "kwok",
     files: &[("go.mod", include_str!("../go/kwok/go.mod")), ("go.sum", include_str!("../go/kwok/go.sum"))],
@@ -43,6 +46,7 @@ pub const KWOK: GoModule = GoModule {
     programs: &["kwok"],
 };
 
+/// What holds a pod's namespaces.
 pub const PAUSE: GoModule = GoModule {
     name: "pause",
     files: &[("go.mod", include_str!("../go/pause/go.mod")), ("main.go", include_str!("../go/pause/main.go"))],

@@ -1,5 +1,8 @@
 use super::*;
-use crate::core::testing::{World, at, instant, moment, pod};
+use crate::core::{
+    movement::census::workload_of,
+    testing::{World, at, instant, moment, pod},
+};
 
 const LABEL: &str = "switchover";
 
@@ -11,7 +14,7 @@ fn journal() -> Journal {
         uid: "ReplicaSet/web".into(),
     };
     let underway = Underway {
-        action: Action::Evict,
+        way: Ok(Way::Evict),
         workload,
         pod: "old".into(),
         uid: "uid-old".into(),
@@ -54,7 +57,7 @@ fn a_move_ends_when_its_replacement_is_ready() {
             "nothing drew it nearer",
             world().pod(new("b1")),
             105,
-            Some(End::Missed { to: "b1".into(), pod: "new".into(), uid: "uid-new".into() }),
+            Some(End::Missed { way: Way::Evict, to: "b1".into(), pod: "new".into(), uid: "uid-new".into() }),
         ),
         ("one replica is still missing", world().workload("ReplicaSet/web", 2).pod(new("a1")), 105, None),
         ("scaled to nothing", world().workload("ReplicaSet/web", 0).pod(old().terminating()), 105, Some(End::Gone)),
@@ -80,7 +83,7 @@ fn a_restart_ends_when_its_pod_has_been_replaced() {
         ("replaced, by a leader whose clock is ahead", world().pod(new(41)), 105, Some(End::Moved { to: "a1".into() })),
     ] {
         let mut journal = journal();
-        journal.underway[0].action = Action::Restart;
+        journal.underway[0].way = Ok(Way::Restart);
         let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, at(second));
         assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
     }
@@ -135,4 +138,66 @@ fn an_overdue_move_stays_under_way_and_counts_as_failed() {
     let world = world().pod(pod("new").on("a1").owned_by("ReplicaSet/web").unready());
     assert!(journal.settle(world.snapshot(), &world.tiers, LABEL, at(500)).is_empty());
     assert_eq!(journal.overdue(Duration::from_secs(300), moment(500)), 1);
+}
+
+/// The same move, begun by a version that knows another way.
+fn unknown() -> Journal {
+    let mut journal = journal();
+    journal.underway[0].way = Err(UnknownWay("Surge".into()));
+    journal
+}
+
+#[test]
+fn a_move_by_an_unknown_way_ends_when_its_pod_has_gone_and_its_workload_is_whole() {
+    let old = || pod("old").on("b1").owned_by("ReplicaSet/web").created(0);
+    let new = |node| pod("new").on(node).owned_by("ReplicaSet/web").created(101);
+    let strange = |pod: crate::core::workload::Pod| World::with_nodes("a1=closely b1=far").pod(pod);
+    for (what, world, second, expected) in [
+        ("untouched, a moment ago", world().pod(old()), 105, None),
+        ("untouched, long ago", world().pod(old()), 100_000, None),
+        ("a second pod surges", world().pod(old()).pod(new("a1")), 130, None),
+        ("on its way out", world().pod(old().terminating()).pod(new("a1")), 130, None),
+        ("gone, nothing there yet", world(), 130, None),
+        ("gone, and the next one is Pending", world().pod(new("a1").unready()), 130, None),
+        ("replaced", world().pod(new("a1")), 130, Some(End::Unjudged)),
+        ("replaced where it was", world().pod(new("b1").preferring(LABEL)), 130, Some(End::Unjudged)),
+        ("scaled to nothing", world().workload("ReplicaSet/web", 0).pod(new("a1")), 130, Some(End::Gone)),
+        ("the workload is gone", World::with_nodes("a1=closely b1=far"), 130, Some(End::Gone)),
+    ] {
+        let mut journal = unknown();
+        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, at(second));
+        assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
+        assert_eq!(journal.underway.is_empty(), expected.is_some(), "{what}");
+        assert_eq!((journal.moved, journal.useless.len()), (0, 0), "{what}");
+    }
+    // Of a kind whose replicas nobody here counts.
+    for (world, expected) in [
+        (strange(pod("old").on("b1").owned_by("Cluster/pg")), None),
+        (strange(pod("new").on("b1").owned_by("Cluster/pg")), Some(End::Unjudged)),
+    ] {
+        let mut journal = unknown();
+        journal.underway[0].workload = workload_of(world.snapshot(), world.pods.values().next().unwrap()).unwrap();
+        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, at(130));
+        assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected);
+    }
+}
+
+#[test]
+fn a_move_by_an_unknown_way_is_no_failure_however_long_it_takes() {
+    assert_eq!(unknown().overdue(Duration::from_secs(300), moment(1_000_000)), 0);
+}
+
+#[test]
+fn another_primary_ends_every_move_but_those_by_an_unknown_way() {
+    let mut both = journal();
+    both.underway.extend(unknown().underway);
+    (both.moved, both.useless) = (3, [(both.underway[0].workload.clone(), 1)].into());
+    both.begin_anew();
+    assert_eq!(both, unknown());
+}
+
+#[test]
+fn metrics_know_these_ends() {
+    assert_eq!(End::NAMES, ["moved", "useless", "missed", "not_carried_out", "workload_gone", "unjudged"]);
+    assert_eq!((End::NotCarriedOut.name(), End::Gone.name()), ("not_carried_out", "workload_gone"));
 }

@@ -3,7 +3,7 @@ use std::time::Instant;
 use super::*;
 use crate::core::{
     distance::tier::NodeTier,
-    movement::journal::Underway,
+    movement::{journal::Underway, ways::UnknownWay},
     testing::{LABEL, World, at, instant, moment, node, pod},
 };
 use proptest::prelude::*;
@@ -90,7 +90,7 @@ fn two_far() -> World {
 fn underway(workload: &str, started: i64) -> Underway {
     let (kind, name) = workload.split_once('/').unwrap();
     Underway {
-        action: Action::Evict,
+        way: Ok(Way::Evict),
         workload: WorkloadKey { namespace: "shop".into(), kind: kind.into(), name: name.into(), uid: workload.into() },
         pod: "gone".into(),
         uid: "uid-gone".into(),
@@ -105,6 +105,31 @@ fn underway(workload: &str, started: i64) -> Underway {
 #[test]
 fn far_pods_move_one_at_a_time_per_workload() {
     assert_eq!(Case::from(two_far()).told(), "moves: web-1 b1→a1; held: web-2 OneAtATime");
+}
+
+#[test]
+fn a_workload_that_a_newer_version_moves_by_an_unknown_way_is_left_alone() {
+    let surging = |workload| Underway { way: Err(UnknownWay("Surge".into())), ..underway(workload, 0) };
+    let mut case = Case::from(two_far());
+    case.journal.underway.extend([surging("ReplicaSet/web"), surging("ReplicaSet/other")]);
+    case.now = instant(1_000_000);
+    // However long that takes, the breaker isn't for it to trip: two failures are as many as halt.
+    assert_eq!(case.told(), "moves: ; held: web-1 UnknownWay, web-2 UnknownWay");
+    let plan = case.plan();
+    assert!(!plan.finished());
+    assert_eq!(
+        plan.held[0].reason.to_string(),
+        "a newer version of switchover began to move its workload by a way that this one doesn't know (Surge): it is left \
+         alone until the pod gone has gone and the workload is whole"
+    );
+    case.journal.underway.remove(0);
+    assert_eq!(case.told(), "moves: web-1 b1→a1; held: web-2 OneAtATime", "others go on");
+    case.rules.max_concurrent = 1;
+    assert_eq!(
+        case.told(),
+        "moves: ; held: web-1 Concurrency, web-2 Concurrency",
+        "its pod is on the move all the same"
+    );
 }
 
 #[test]
@@ -216,7 +241,7 @@ fn a_restart_moves_the_whole_workload_once() {
     let mut world = two_far().workload("Deployment/web", 2).under("ReplicaSet/web", "web").budget("pdb", "web", 0);
     let case = Case { mode: MoveMode::Restart, ..world.clone().into() };
     let plan = case.plan();
-    assert_eq!((plan.moves.len(), plan.moves[0].action, plan.moves[0].pods), (1, Action::Restart, 2));
+    assert_eq!((plan.moves.len(), plan.moves[0].way, plan.moves[0].pods), (1, Way::Restart, 2));
     let web = world.workloads.get_mut("Deployment/web").unwrap();
     std::sync::Arc::make_mut(web).restarted_for = Some("default/2".into());
     let case = Case { mode: MoveMode::Restart, ..world.into() };
@@ -242,11 +267,11 @@ fn a_restart_that_admission_missed_is_done_again_after_a_pause_and_not_for_ever(
         missed.look(case.world.snapshot(), followers.iter().map(|follower| follower.pod), "default/2", LABEL, began);
         drop(followers);
         (case.missed, case.now) = (missed, began + std::time::Duration::from_secs(seconds));
-        let time = case.plan().moves.first().map(|move_| (move_.action, move_.time, move_.pods));
+        let time = case.plan().moves.first().map(|move_| (move_.way, move_.time, move_.pods));
         (time, case.told())
     };
     let held = |reason: &str| (None, format!("moves: ; held: web-1 {reason}, web-2 {reason}"));
-    let again = (Some((Action::Restart, 2, 2)), "moves: web-1 b1→a1; held: web-2 OneAtATime".to_owned());
+    let again = (Some((Way::Restart, 2, 2)), "moves: web-1 b1→a1; held: web-2 OneAtATime".to_owned());
     assert_eq!(later(restarted("default/2", false), 14), held("AdmissionMissed"));
     assert_eq!(later(restarted("default/2", false), 15), again);
     assert_eq!(later(restarted("default/2", true), 900), held("RestartedBefore"), "drawn, and still far");

@@ -3,9 +3,10 @@ use crate::core::{
     follow::MoveMode,
     movement::{
         census::WorkloadKey,
-        journal::{Action, Underway},
+        journal::Underway,
         plan::{self, plan},
         restart::MissedRestarts,
+        ways::{UnknownWay, Way},
     },
     testing::{LABEL as KEY, World, at, instant, moment, node, pod},
     workload::Toleration,
@@ -117,7 +118,7 @@ fn underway(from: &str, started: i64) -> Journal {
         uid: "ReplicaSet/gone".into(),
     };
     let underway = Underway {
-        action: Action::Evict,
+        way: Ok(Way::Evict),
         workload,
         pod: "gone".into(),
         uid: "uid-gone".into(),
@@ -257,6 +258,10 @@ fn a_node_is_emptied_only_of_what_can_go_elsewhere() {
     assert_eq!(never(tolerating(pod("w"), None)), "b1 next", "it stays");
     let moving = Case { journal: underway("b1", 900), ..Case::from(three()) };
     assert_eq!(moving.told(), "b2 next; MovementFirst", "a node that waits doesn't keep others");
+    let mut unknown = underway("b1", 0);
+    unknown.underway[0].way = Err(UnknownWay("Surge".into()));
+    let moving = Case { journal: unknown, ..Case::from(three()) };
+    assert_eq!(moving.told(), "b2 next; MovementFirst", "nor does one whose pod a newer version moves");
 }
 
 #[test]

@@ -45,13 +45,21 @@ fn check(heading: &str, names: &[&str], actual: impl Fn(&PrimaryView, &str) -> (
 }
 
 #[test]
+fn metrics_and_status_know_these_words() {
+    assert_eq!(PrimaryState::NAMES, ["Known", "Promoting", "Degraded", "SplitBrain", "Unknown"]);
+    let frozen = ["cluster_unlocked", "pause", "failsafe_mode_is_active", "split_brain", "system_identifier"];
+    assert_eq!(FrozenReason::NAMES, frozen);
+    assert_eq!((PrimaryState::Unknown.name(), FrozenReason::SplitBrain.name()), ("Unknown", "split_brain"));
+}
+
+#[test]
 fn every_sentence_is_as_the_page_quotes_it() {
-    check("### In words", &PrimaryState::NAMES, |view, _| (view.state.name().to_owned(), view.why.clone()));
+    check("### In words", PrimaryState::NAMES, |view, _| (view.state.name().to_owned(), view.why.clone()));
 }
 
 #[test]
 fn every_freeze_is_as_the_page_quotes_it() {
-    check("### What freezes", &FrozenReason::NAMES, |view, name| {
+    check("### What freezes", FrozenReason::NAMES, |view, name| {
         let frozen = view.frozen.iter().find(|reason| reason.name() == name);
         frozen.map_or_else(Default::default, |reason| (reason.name().to_owned(), reason.to_string()))
     });

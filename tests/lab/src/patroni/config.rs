@@ -25,8 +25,10 @@ pub const REST_PORT: u16 = 8008;
 /// Where Patroni itself listens.
 pub const BEHIND_PORT: u16 = 8018;
 
+/// PostgreSQL listens here.
 pub const POSTGRES_PORT: u16 = 5432;
 
+/// Patroni's store listens here to its clients.
 pub const STORE_CLIENT_PORT: u16 = 2379;
 const STORE_PEER_PORT: u16 = 2380;
 

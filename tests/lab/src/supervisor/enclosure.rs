@@ -22,6 +22,7 @@ use crate::{cgroup, mount};
 
 /// The cache and the state directory as seen inside: short, and reachable for users that can't enter root's home.
 pub const CACHE: &str = "/lab/cache";
+/// Where the lab's state lies within its own mount namespace.
 pub const STATE: &str = "/lab/state";
 
 /// The control group of the control plane and everything else that is not a node.

@@ -38,6 +38,7 @@ const BATCH: usize = 32;
 /// What the way through two routers and this thread takes anyway, taken off each direction's delay. A faster machine
 /// needs less for it, so that there a round trip is shorter than asked by up to twice this.
 const OVERHEAD_NS: u64 = 110_000;
+/// The same as a duration.
 pub const OVERHEAD: Duration = Duration::from_nanos(OVERHEAD_NS);
 
 /// The thread wakes early by as much as it usually wakes late, and this, and then looks at the clock until the time has

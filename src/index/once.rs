@@ -1,0 +1,87 @@
+//! The picture without a watch: for tools that ask once.
+
+use std::{fmt::Debug, hash::Hash};
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet, StatefulSet},
+    core::v1::{Namespace as KubeNamespace, Node as KubeNode, Pod as KubePod},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    core::{DynamicObject, PartialObjectMeta},
+    discovery::ApiResource,
+    runtime::watcher::Event,
+};
+use serde::de::DeserializeOwned;
+
+use super::{Index, Latency, Tables, convert, database, keyed_by_name, keyed_by_uid, namespace, reckoned};
+use crate::{
+    api::{DatabaseCluster, NodeLatency},
+    cluster::{EffectError, list, watch::Table},
+    core::moment::Moment,
+};
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+#[error("can't list the {kind}s")]
+pub struct LookError {
+    pub kind: &'static str,
+    pub source: EffectError,
+}
+
+impl Index {
+    /// The tables as the API server has them now, from one list of each kind. What the watches would fill them with, and
+    /// nothing keeps them current. Readings are as old as their heartbeats say at `now`, which is when this begins.
+    ///
+    /// # Errors
+    /// A list failed, such as for missing rights.
+    pub async fn look_once(client: &Client, now: Moment) -> Result<Tables, LookError> {
+        let all = || client.clone();
+        let resource = ApiResource::erase::<DatabaseCluster>(&());
+        let received = |object: NodeLatency| {
+            let received = reckoned(object.spec.heartbeat, now.wall, now.instant);
+            (object.name_any(), Some(Latency { spec: object.spec, received }))
+        };
+        let (databases, latencies, nodes, namespaces, pods, replica_sets, stateful_sets, deployments, budgets) = tokio::try_join!(
+            table("DatabaseCluster", Api::<DynamicObject>::all_with(all(), &resource), database),
+            table("NodeLatency", Api::all(all()), received),
+            table("Node", Api::<KubeNode>::all(all()), keyed_by_name(convert::node)),
+            table("Namespace", Api::<PartialObjectMeta<KubeNamespace>>::all(all()), namespace),
+            table("Pod", Api::<KubePod>::all(all()), keyed_by_uid(convert::pod)),
+            table("ReplicaSet", Api::<ReplicaSet>::all(all()), keyed_by_uid(convert::replica_set)),
+            table("StatefulSet", Api::<StatefulSet>::all(all()), keyed_by_uid(convert::stateful_set)),
+            table("Deployment", Api::<Deployment>::all(all()), keyed_by_uid(convert::deployment)),
+            table("PodDisruptionBudget", Api::<PodDisruptionBudget>::all(all()), keyed_by_uid(convert::budget)),
+        )?;
+        let workloads = [replica_sets, stateful_sets, deployments];
+        let mut tables =
+            Tables { nodes, pods, workloads, budgets, namespaces, latencies, databases, ..Tables::default() };
+        tables.gather_workloads();
+        Ok(tables)
+    }
+}
+
+/// The table of one kind, from a list.
+async fn table<K, Key, Value>(
+    kind: &'static str,
+    api: Api<K>,
+    convert: impl Fn(K) -> (Key, Option<Value>),
+) -> Result<Table<Key, Value>, LookError>
+where
+    K: Clone + DeserializeOwned + Debug,
+    Key: Eq + Hash + Clone,
+    Value: PartialEq,
+{
+    let mut table = Table::default();
+    table.apply(Event::Init, &convert);
+    let listed = list(&api, |object| {
+        table.apply(Event::InitApply(object), &convert);
+    });
+    listed.await.map_err(|source| LookError { kind, source })?;
+    table.apply(Event::InitDone, &convert);
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests;
