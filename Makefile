@@ -56,9 +56,9 @@ test-unit: test-build
 	$(call begin,unit tests and rules of the house)
 	cargo test --workspace --locked --lib --bins --test tidy
 
-# What Kubernetes alone decides: a real control plane with fake nodes. The scenes mostly wait; those that disturb
-# everybody run alone, and are most of the time.
-LIGHT_SCENES := 4
+# What Kubernetes alone decides: real control planes with fake nodes. Each scene has a thread, and waits there for a place to
+# play (tests/it/light/support/places.rs); those that disturb everybody have control planes of their own.
+LIGHT_SCENES := 200
 test-light: needs-light test-tools
 	$(call begin,light bed)
 	cargo test --workspace --locked --test light_bed

@@ -318,6 +318,8 @@ impl<'a> Snapshot<'a> {
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     #[test]
@@ -330,7 +332,7 @@ mod tests {
             effect: effect.map(Into::into),
             limit_s: None,
         };
-        for (toleration, expected) in [
+        let rows = [
             (toleration(Some("switchover"), false, "far", Some("NoSchedule")), true),
             (toleration(Some("switchover"), false, "far", None), true),
             (toleration(Some("switchover"), true, "", None), true),
@@ -339,8 +341,9 @@ mod tests {
             (toleration(Some("switchover"), false, "near", None), false),
             (toleration(Some("other"), true, "", None), false),
             (toleration(Some("switchover"), true, "", Some("NoExecute")), false),
-        ] {
+        ];
+        check_rows(rows, |(toleration, expected)| {
             assert_eq!(toleration.tolerates(&taint), expected, "{toleration:?}");
-        }
+        });
     }
 }
