@@ -18,7 +18,7 @@ use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, NodeLatency, database_cluster::FailoverStatus},
     cli::{Output, StatusArgs},
     cluster::{self, ClusterError, DatabaseError, lease, plainly},
-    core::distance::tier::Tier,
+    core::{distance::tier::Tier, words::Milliseconds},
 };
 
 /// Why the status can't be shown.
@@ -364,7 +364,7 @@ fn condition<'a>(
 }
 
 fn milliseconds(us: Option<u64>) -> String {
-    us.map_or_else(|| "-".into(), |us| format!("{}.{:02} ms", us / 1000, us % 1000 / 10))
+    us.map_or_else(|| "-".into(), |us| Milliseconds { us }.to_string())
 }
 
 /// Two units at most, as kubectl shows ages.
