@@ -1,14 +1,17 @@
 //! Many databases at once, each for itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 use kube::ResourceExt;
+use lab::wait::eventually_within;
 use serde_json::json;
 use switchover::api::keys;
 
-use super::support::{Patroni, Says, Scene, alone, eventually};
+use super::support::{Patroni, Says, Scene, alone};
 
+/// A program that was built for tests needs most of a machine for them.
+const PATIENCE: Duration = Duration::from_secs(120);
 const DATABASES: usize = 100;
 /// Of one in so many no member ever answers.
 const HANGS: usize = 10;
@@ -53,14 +56,20 @@ fn a_hundred_databases_are_followed_at_once_and_those_that_hang_delay_no_other()
         let hang = DATABASES / HANGS;
         let follow = DATABASES - hang;
         let near_pg1 = counts([("- - -", hang), ("closely intermediate far", follow)]);
-        eventually("every database that answers to label its nodes", near_pg1, async || labelled(scene).await).await?;
+        eventually_within(PATIENCE, "every database that answers to label its nodes", near_pg1, async || {
+            labelled(scene).await
+        })
+        .await?;
 
         patroni.switchover("pg3", 2);
         let near_pg3 = counts([("- - -", hang), ("far far closely", follow)]);
-        eventually("every database that answers to be followed", near_pg3, async || labelled(scene).await).await?;
+        eventually_within(PATIENCE, "every database that answers to be followed", near_pg3, async || {
+            labelled(scene).await
+        })
+        .await?;
 
         let told = [((0, None), hang), ((2, Some("pg3".to_owned())), follow)].into();
-        eventually("one epoch for each change in every status", told, async || {
+        eventually_within(PATIENCE, "one epoch for each change in every status", told, async || {
             let mut epochs = BTreeMap::new();
             for database in scene.databases().list(&scene.own()).await?.items {
                 let status = database.status.unwrap_or_default();

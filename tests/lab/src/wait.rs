@@ -38,20 +38,30 @@ pub async fn until_within<T>(
     }
 }
 
-/// Waits until `look` sees exactly `expected`; shows both when it never does.
+/// Waits until `look` sees exactly `expected`, as long as [`PATIENCE`] lasts; shows both when it never does.
 pub async fn eventually<T: Debug + PartialEq>(
+    what: &str,
+    expected: T,
+    look: impl AsyncFnMut() -> Result<T>,
+) -> Result<()> {
+    eventually_within(PATIENCE, what, expected, look).await
+}
+
+/// The same with less or more patience.
+pub async fn eventually_within<T: Debug + PartialEq>(
+    patience: Duration,
     what: &str,
     expected: T,
     mut look: impl AsyncFnMut() -> Result<T>,
 ) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     loop {
         let seen = look().await?;
         if seen == expected {
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!("waited {} s for {what}\n expected {expected:#?}\n      saw {seen:#?}", PATIENCE.as_secs());
+            bail!("waited {} s for {what}\n expected {expected:#?}\n      saw {seen:#?}", patience.as_secs());
         }
         tokio::time::sleep(PAUSE).await;
     }
