@@ -1,7 +1,16 @@
 use super::*;
+<<<<<<< HEAD
 use crate::api::database_cluster::{DecisionStatus, HeldStatus, IgnoredStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use lab::table::check_rows;
+=======
+use crate::{
+    api::database_cluster::{DecisionStatus, HeldStatus, IgnoredStatus},
+    commands::report::NodeReport,
+    core::distance::tier::Tier,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+>>>>>>> rooms
 
 #[test]
 fn a_status_reads_well() {
@@ -114,6 +123,7 @@ default: primary pg2 (last known; not confirmed now), timeline 3, for 2m30s
     let refused = text(&DatabaseReport { deleted: false, status, ..report }, now);
     assert_eq!(refused, "default: not followed: spec.nodeLabel: write another one\n", "and nothing of what it was");
 }
+<<<<<<< HEAD
 
 #[test]
 fn whoever_shows_a_sign_of_life_runs_and_the_rest_is_warned_of() {
@@ -142,3 +152,5 @@ fn whoever_shows_a_sign_of_life_runs_and_the_rest_is_warned_of() {
         assert_eq!((report.unclear(), report.warning()), (unclear, expected));
     });
 }
+=======
+>>>>>>> rooms
