@@ -14,10 +14,7 @@ use crate::{
     api::{DatabaseClusterStatus, NodeLatency, database_cluster::FailoverStatus},
     cli::{Output, StatusArgs},
     cluster::{self, ClusterError, DatabaseError, lease, plainly},
-<<<<<<< HEAD
-    core::{distance::tier::Tier, words::Milliseconds},
-=======
->>>>>>> rooms
+    core::words::Milliseconds,
 };
 
 /// Why the status can't be shown.
