@@ -224,7 +224,7 @@ fn cut(text: &mut String, most: usize) {
 /// What one member's latest answer says, for people.
 fn described(name: String, answer: Answer) -> MemberAnswer {
     match answer {
-        Answer::Http { status, body } => MemberAnswer {
+        Answer::Http { status, body } | Answer::Nameless { status, body, .. } => MemberAnswer {
             name,
             status: Some(status),
             state: Some(body.state),
