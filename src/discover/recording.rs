@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::patroni::{PatroniError, parse_member};
+use super::{http::PatroniError, patroni::parse_member};
 use crate::core::primary::{
     Answer, Belief, MemberBody, Observation, Primary, PrimaryState, PrimaryTracker, PrimaryView,
 };

@@ -11,7 +11,7 @@ use std::{
 use super::WebhookMetrics;
 use crate::{
     admission::Subject,
-    cluster::{Notice, Notices, reference},
+    cluster::{EventReason, Notice, Notices, reference},
     core::follow::Mistake,
 };
 
@@ -71,7 +71,7 @@ fn notice(subject: &Subject, mistake: &Mistake) -> Notice {
     Notice {
         about: reference(api_version, kind, Some(namespace), name, uid),
         warning: true,
-        reason: "WrongValue",
+        reason: EventReason::WrongValue,
         action: "Admit",
         note: format!("{mistake}; the default applies"),
     }
