@@ -34,7 +34,7 @@ use crate::{
         node_latency::{LONGEST_HOST, MOST_READINGS},
     },
     cluster::watch::{Changed, Health, Table},
-    core::distance::rtt::Deadband,
+    core::{distance::rtt::Deadband, words::listed},
     serve::{self, Probes, ServeError, TaskEnded},
 };
 
@@ -160,7 +160,7 @@ async fn follow_databases(
 }
 
 fn tell_of_left_out(hosts: &[String]) {
-    let first = hosts.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let first = listed(hosts);
     match hosts.len() {
         0 => tracing::info!("every member is measured again"),
         count => tracing::warn!(

@@ -6,6 +6,7 @@ pub mod decision;
 pub mod discovery;
 pub use crate::core::keys;
 pub mod node_latency;
+pub mod read;
 mod rule;
 pub mod span;
 pub mod witness;

@@ -6,7 +6,7 @@ mod quantity;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, RwLock, RwLockReadGuard},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,6 +22,7 @@ use kube::{
     discovery::ApiResource,
     runtime::watcher::Event,
 };
+use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::{sync::watch as channel, task::JoinSet};
 
 use crate::{
@@ -182,7 +183,7 @@ impl Index {
     ) -> impl FnMut(Event<K>) + Send + 'static {
         let index = self.clone();
         move |event| {
-            let mut tables = index.tables.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut tables = index.tables.write();
             let AnyChange(changed) = apply(&mut tables, event);
             drop(tables);
             if changed {
@@ -203,7 +204,7 @@ impl Index {
 
     /// The tables, for as long as the guard lives. Hold it across no await, and for a look only.
     pub fn read(&self) -> RwLockReadGuard<'_, Tables> {
-        self.tables.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.tables.read()
     }
 
     /// Tells that something has changed.

@@ -24,6 +24,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, PostParams},
 };
+use lab::scripted::host;
 use lab::{
     control_plane::Component,
     measured::{load_average, machine, median, write_report, write_section},
@@ -33,7 +34,7 @@ use switchover::api::{DatabaseCluster, NodeLatency, keys};
 
 use self::{
     light::support::{
-        Patroni, World, patroni, world,
+        Patroni, World, world,
         world::{CONTROLLERS, WEBHOOK},
     },
     requests::Requests,
@@ -163,7 +164,7 @@ async fn create(client: &Client, count: usize) -> Result<()> {
         nodes.create(&PostParams::default(), &node).await?;
         let readings: Vec<Value> = (0..3)
             .map(|to| {
-                let host = patroni::host(NAME, &format!("pg{}", to + 1));
+                let host = host(NAME, &format!("pg{}", to + 1));
                 json!({"host": host, "rttUs": rtt_us(number, to), "samples": 10})
             })
             .collect();

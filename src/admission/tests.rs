@@ -1,6 +1,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use lab::table::check_rows;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -108,7 +109,7 @@ fn a_pod_of_an_opted_in_namespace_gets_a_patch_that_applies() {
 #[test]
 fn everything_else_is_allowed_as_it_is_with_its_own_uid() {
     let not_opted_in = SkipReason::NotFollowing(NotFollowing::NotOptedIn);
-    for (request, reason) in [
+    let rows = [
         (request("elsewhere", pod()), not_opted_in),
         (request("kube-system", pod()), SkipReason::SystemNamespace),
         (request("switchover-system", pod()), SkipReason::SystemNamespace),
@@ -125,12 +126,13 @@ fn everything_else_is_allowed_as_it_is_with_its_own_uid() {
             },
             SkipReason::NotPodCreation,
         ),
-    ] {
+    ];
+    check_rows(rows, |(request, reason)| {
         let (answer, body) = ask(request.to_string().as_bytes());
         assert_eq!((answer.status, answer.outcome), (200, Outcome::Skipped(reason)), "{request}");
         assert_eq!((&body["response"]["uid"], &body["response"]["allowed"]), (&json!(UID), &json!(true)));
         assert!(body["response"].get("patch").is_none());
-    }
+    });
 }
 
 #[test]
@@ -205,37 +207,40 @@ fn what_cannot_be_read_is_allowed_with_its_uid_where_there_is_one() {
     let first =
         format!(r#"{{"kind":"AdmissionReview","apiVersion":"{API_VERSION}","request":{{"uid":"{UID}","kind":{{"gro"#);
     let failed = |failure| Outcome::Failed(failure);
-    for (bytes, status, outcome) in [
-        (old.as_bytes(), 400, failed(Failure::Version)),
-        (odd_pod.as_bytes(), 200, failed(Failure::Unreadable)),
-        (deep.as_bytes(), 200, Outcome::Injected),
-        (twice.as_bytes(), 200, failed(Failure::Unreadable)),
-        (first.as_bytes(), 200, failed(Failure::Unreadable)),
-        // serde takes lists for objects; what a patch adds to them would fail the pod's creation.
-        (changed("/request/object/spec", json!([])).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
-        (with_affinity(json!([])).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
-        (with_affinity(json!({"nodeAffinity": []})).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
-        // The uid is the request's, whatever stands before it.
-        (
-            br#"{"apiVersion":1,"uid":"u","request":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002"}}"#,
-            200,
-            failed(Failure::Unreadable),
-        ),
-        (
-            br#"{"apiVersion":1,"x":"uid","request":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002"}}"#,
-            200,
-            failed(Failure::Unreadable),
-        ),
-    ] {
-        let (answer, body) = ask(bytes);
-        assert_eq!((answer.status, answer.outcome), (status, outcome), "{}", String::from_utf8_lossy(&answer.body));
-        assert_eq!((&body["response"]["uid"], &body["response"]["allowed"]), (&json!(UID), &json!(true)));
-    }
+    check_rows(
+        [
+            (old.as_bytes(), 400, failed(Failure::Version)),
+            (odd_pod.as_bytes(), 200, failed(Failure::Unreadable)),
+            (deep.as_bytes(), 200, Outcome::Injected),
+            (twice.as_bytes(), 200, failed(Failure::Unreadable)),
+            (first.as_bytes(), 200, failed(Failure::Unreadable)),
+            // serde takes lists for objects; what a patch adds to them would fail the pod's creation.
+            (changed("/request/object/spec", json!([])).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
+            (with_affinity(json!([])).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
+            (with_affinity(json!({"nodeAffinity": []})).to_string().as_bytes(), 200, failed(Failure::Unreadable)),
+            // The uid is the request's, whatever stands before it.
+            (
+                br#"{"apiVersion":1,"uid":"u","request":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002"}}"#,
+                200,
+                failed(Failure::Unreadable),
+            ),
+            (
+                br#"{"apiVersion":1,"x":"uid","request":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002"}}"#,
+                200,
+                failed(Failure::Unreadable),
+            ),
+        ],
+        |(bytes, status, outcome)| {
+            let (answer, body) = ask(bytes);
+            assert_eq!((answer.status, answer.outcome), (status, outcome), "{}", String::from_utf8_lossy(&answer.body));
+            assert_eq!((&body["response"]["uid"], &body["response"]["allowed"]), (&json!(UID), &json!(true)));
+        },
+    );
     let (_, body) = ask(old.as_bytes());
     assert_eq!(body["apiVersion"], "admission.k8s.io/v1beta1");
     assert_eq!(body["response"]["status"]["message"], Failure::Version.sentence());
 
-    for bytes in [
+    let rows = [
         &b""[..],
         b"{",
         b"null",
@@ -244,12 +249,13 @@ fn what_cannot_be_read_is_allowed_with_its_uid_where_there_is_one() {
         b"{\"request\":{}}",
         &[0xff, 0xfe, 0],
         b"{\"request\":{\"uid\":\"\"}}",
-    ] {
+    ];
+    check_rows(rows, |bytes| {
         let (answer, body) = ask(bytes);
         assert_eq!((answer.status, answer.outcome), (400, failed(Failure::Unreadable)), "{bytes:?}");
         assert_eq!(body, Value::Null);
         assert!(answer.body.ends_with(b"\n"));
-    }
+    });
 }
 
 #[test]

@@ -224,6 +224,8 @@ fn spec(readings: &Readings, heartbeat: Timestamp) -> NodeLatencySpec {
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     /// `"a=300 b=- c=?"`: `-` is all lost, `?` not enough echoes yet.
@@ -240,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_is_worth_a_write() {
-        for (what, written, now, expected) in [
+        let rows = [
             ("nothing to measure", "", "", false),
             ("the first reading", "", "a=300", true),
             ("a member appears, its window has just begun", "a=300", "a=300 b=?", false),
@@ -250,10 +252,11 @@ mod tests {
             ("a route changes", "a=300 b=20000", "a=20000 b=20000", true),
             ("a member's network dies", "a=300 b=20000", "a=300 b=-", true),
             ("its window starts over", "a=300 b=20000", "a=300 b=?", false),
-        ] {
+        ];
+        check_rows(rows, |(what, written, now, expected)| {
             let written = readings(written).into_iter().map(|(host, reading)| (host, reading.unwrap())).collect();
             assert_eq!(differs(&written, &readings(now), &rtt::Deadband::default()), expected, "{what}");
-        }
+        });
     }
 
     #[test]

@@ -110,11 +110,13 @@ impl JsonSchema for Span {
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     #[test]
     fn what_people_write_is_read_and_printed_back() {
-        for (text, us, printed) in [
+        let rows = [
             ("300us", 300, "300us"),
             ("2ms", 2_000, "2ms"),
             ("0.3ms", 300, "300us"),
@@ -123,10 +125,11 @@ mod tests {
             ("60s", 60_000_000, "1m"),
             ("0s", 0, "0s"),
             ("2h", 7_200_000_000, "2h"),
-        ] {
+        ];
+        check_rows(rows, |(text, us, printed)| {
             let span: Span = text.parse().unwrap();
             assert_eq!((span.as_us(), span.to_string().as_str()), (us, printed), "{text}");
-        }
+        });
     }
 
     #[test]

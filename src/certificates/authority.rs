@@ -192,6 +192,8 @@ fn named(name: &str) -> DistinguishedName {
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -202,14 +204,15 @@ mod tests {
 
     #[test]
     fn a_made_certificate_is_valid_as_long_as_it_should() {
-        for (lifetime, before) in [
+        let rows = [
             (Duration::from_secs(3), 1),
             (Duration::from_secs(120), 10),
             (DAY, 3600),
             (365 * DAY, 3600),
             (3650 * DAY, 3600),
             (20_000 * DAY, 3600),
-        ] {
+        ];
+        check_rows(rows, |(lifetime, before)| {
             let now = Timestamp::now();
             let authority = Authority::generate(lifetime, now).unwrap();
             let made = authority.issue("switchover-webhook", "switchover-system", 2 * lifetime, now).unwrap();
@@ -220,7 +223,7 @@ mod tests {
                 let lifetime = i64::try_from(lifetime.as_secs()).unwrap();
                 assert!(lifetime - left.as_secs() <= 1, "{lifetime}: no longer than the authority: {left}");
             }
-        }
+        });
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! An API server that knows two Secrets and one webhook configuration, as far as [`super::install`] uses it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -10,6 +10,7 @@ use axum::{
     routing::get,
 };
 use kube::Client;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value, json};
 
 /// The objects by name. Clones share them.
@@ -88,7 +89,7 @@ impl Objects {
     }
 
     fn lock(&self) -> MutexGuard<'_, Map<String, Value>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

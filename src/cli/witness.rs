@@ -132,6 +132,7 @@ mod tests {
     use super::*;
     use crate::cli::{Args, Command};
     use clap::Parser;
+    use lab::table::check_rows;
 
     fn config(arguments: &[&str]) -> Result<WitnessConfig, String> {
         let args = Args::try_parse_from([&["switchover", "witness"], arguments].concat());
@@ -152,7 +153,7 @@ mod tests {
         ];
         assert_eq!(made.databases, expected.into());
 
-        for (arguments, expected) in [
+        let rows = [
             (&[one][..], "a witness answers only those who show a certificate: write --client-ca FILE"),
             (&[one, one, "--client-ca=x"], "--database orders is there twice"),
             (&["--client-ca=x"], "--database"),
@@ -162,9 +163,10 @@ mod tests {
             ),
             (&["--database=a/b=http://x:1", "--client-ca=x"], "write a name and base URLs"),
             (&["--database=orders=ftp://x", "--client-ca=x"], "write a name and base URLs"),
-        ] {
+        ];
+        check_rows(rows, |(arguments, expected)| {
             let error = config(arguments).unwrap_err();
             assert!(error.contains(expected), "{arguments:?}: {error}");
-        }
+        });
     }
 }

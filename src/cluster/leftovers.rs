@@ -152,6 +152,8 @@ async fn try_to_set_finalizer(client: &Client, name: &str, uid: &str, wanted: bo
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     fn node(labels: &[(&str, &str)], taints: &[(&str, &str)]) -> Node {
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn what_is_ours_is_told_by_key_and_value() {
         let ours = |key: &str| key == "switchover";
-        for (what, labels, taints, expected) in [
+        let rows = [
             ("nothing", &[][..], &[][..], None),
             ("a label", &[("switchover", "far")], &[], Some((&["switchover"][..], &[][..]))),
             (
@@ -177,7 +179,8 @@ mod tests {
             ("a taint alone", &[], &[("switchover", "far")], Some((&[], &["switchover"]))),
             ("another key", &[("zone", "far")], &[("zone", "far")], None),
             ("another value", &[("switchover", "yes")], &[("switchover", "no")], None),
-        ] {
+        ];
+        check_rows(rows, |(what, labels, taints, expected)| {
             let found = of(&node(labels, taints), &ours);
             let expected = expected.map(|(labels, taints): (&[&str], &[&str])| Leftover {
                 node: "n1".into(),
@@ -186,6 +189,6 @@ mod tests {
                 left_alone: false,
             });
             assert_eq!(found, expected, "{what}");
-        }
+        });
     }
 }

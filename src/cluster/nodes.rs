@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use k8s_openapi::api::core::v1::Node;
@@ -12,6 +12,7 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams, ValidationDirective},
 };
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -139,14 +140,14 @@ impl NodeWriter {
     /// # Errors
     /// Those of [`label_node`] and [`taint_node`]; or it isn't right any more.
     pub async fn write(&self, node: &str, key: &str, change: NodeChange, still_right: StillRight) -> Written {
-        let turn = Arc::clone(locked(&self.turns).entry(node.to_owned()).or_default());
+        let turn = Arc::clone(self.turns.lock().entry(node.to_owned()).or_default());
         let written = if change.retaint {
             let _busy = turn.busy.lock().await;
             self.alone(node, key, change, still_right).await
         } else {
             self.together(&turn, node, key, change.tier, still_right).await
         };
-        let mut turns = locked(&self.turns);
+        let mut turns = self.turns.lock();
         drop(turn);
         // Nobody else can get hold of it meanwhile.
         if turns.get(node).is_some_and(|turn| Arc::strong_count(turn) == 1) {
@@ -166,7 +167,7 @@ impl NodeWriter {
 
     async fn together(&self, turn: &Turn, node: &str, key: &str, tier: Tier, still_right: StillRight) -> Written {
         let (done, mut written) = oneshot::channel();
-        locked(&turn.waiting).insert(key.to_owned(), Waiting { tier, still_right, done });
+        turn.waiting.lock().insert(key.to_owned(), Waiting { tier, still_right, done });
         let _busy = tokio::select! {
             biased;
             Ok(written) = &mut written => return written,
@@ -176,7 +177,7 @@ impl NodeWriter {
             return written;
         }
         let _permit = self.permits.acquire().await;
-        let mut batch = std::mem::take(&mut *locked(&turn.waiting));
+        let mut batch = std::mem::take(&mut *turn.waiting.lock());
         // Whoever doesn't wait any more doesn't want it any more.
         batch.retain(|_, waiting| !waiting.done.is_closed());
         let (batch, outdated): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -194,10 +195,6 @@ impl NodeWriter {
         // Ours was among them.
         written.try_recv().unwrap_or_else(|_| Err(Arc::new(EffectError::Outdated)))
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -281,7 +278,7 @@ mod tests {
         let first = world.begin(&writer, "a", label);
         world.patching.notified().await;
         let second = world.begin(&writer, "b", label);
-        while locked(&writer.turns).get("n1").is_none_or(|turn| locked(&turn.waiting).is_empty()) {
+        while writer.turns.lock().get("n1").is_none_or(|turn| turn.waiting.lock().is_empty()) {
             tokio::task::yield_now().await;
         }
         world.change_of_primary();

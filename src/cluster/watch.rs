@@ -5,7 +5,7 @@ use std::{
     fmt::Debug,
     hash::Hash,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -20,6 +20,7 @@ use kube::{
         watcher::{self, Event},
     },
 };
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 use crate::core::backoff::Pause;
@@ -59,12 +60,12 @@ impl Health {
     /// Why the watch fails right now, if it does.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.state.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state.failing.lock().clone()
     }
 
     /// Says what was there before.
     fn set_failure(&self, failure: Option<String>) -> Option<String> {
-        std::mem::replace(&mut *self.state.failing.lock().unwrap_or_else(PoisonError::into_inner), failure)
+        std::mem::replace(&mut *self.state.failing.lock(), failure)
     }
 }
 

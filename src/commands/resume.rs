@@ -119,6 +119,8 @@ async fn read(client: &Client, name: &str) -> Result<DatabaseCluster, ResumeErro
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     #[test]
@@ -131,7 +133,7 @@ mod tests {
             });
             serde_json::from_value(json!({"members": members, "primary": "pg1", "conditions": [condition]})).unwrap()
         };
-        for (member, status, expected) in [
+        let rows = [
             ("pg2", status(&["pg1", "pg2"], "False"), Ok(())),
             ("pg1", status(&["pg1", "pg2"], "False"), Ok(())),
             ("pg9", status(&["pg1", "pg2"], "False"), Err("pg9 is no member of orders; there are: pg1, pg2")),
@@ -144,9 +146,10 @@ mod tests {
                      primary; patronictl switchover does)",
                 ),
             ),
-        ] {
+        ];
+        check_rows(rows, |(member, status, expected)| {
             let said = check("orders", member, &status).map_err(|error| error.to_string());
             assert_eq!(said, expected.map_err(str::to_owned), "{member}");
-        }
+        });
     }
 }

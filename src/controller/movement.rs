@@ -8,10 +8,13 @@ use super::{Shared, metrics::UNANSWERED};
 use crate::{
     certificates::install,
     cluster::{self, EventReason, Evicted, Notice, reference},
-    core::movement::{
-        journal::{End, Outcome, Underway},
-        plan::Move,
-        ways::Way,
+    core::{
+        movement::{
+            journal::{End, Outcome, Underway},
+            plan::Move,
+            ways::Way,
+        },
+        words::Milliseconds,
     },
     evaluate::Memory,
 };
@@ -66,7 +69,7 @@ pub(super) async fn carry_out(
 }
 
 fn milliseconds(us: Option<u64>) -> String {
-    us.map_or_else(|| "?".into(), |us| format!("{}.{} ms", us / 1000, us % 1000 / 100))
+    us.map_or_else(|| "?".into(), |us| format!("{:.1}", Milliseconds { us }))
 }
 
 /// What a replacement says of itself that admission missed.

@@ -19,9 +19,9 @@ impl OptIns {
     pub fn check(&mut self, shared: &Shared) {
         let tables = shared.index.read();
         let mut mistaken = HashMap::new();
-        for namespace in tables.namespaces.values().filter(|namespace| namespace.follow.is_some()) {
+        for namespace in tables.namespaces.values().filter(|namespace| namespace.opt_in.is_some()) {
             let says = namespace.wishes.says();
-            let follow = Follow::resolve(namespace.follow.as_deref(), &says, &Annotations::default(), |name| {
+            let follow = Follow::resolve(namespace.opt_in.as_deref(), &says, &Annotations::default(), |name| {
                 tables.defaults(name)
             });
             let mistakes: Vec<String> = follow.mistakes.iter().map(ToString::to_string).collect();

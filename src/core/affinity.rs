@@ -34,6 +34,19 @@ pub struct Namespace {
 }
 
 impl Namespace {
+    /// One that opts in by this label.
+    #[must_use]
+    pub fn new(label: &str, says: Annotations<'_>) -> Self {
+        let own = |text: Option<&str>| text.map(Into::into);
+        Self {
+            label: Some(label.into()),
+            follow: own(says.follow),
+            affinity: own(says.affinity),
+            weight: own(says.weight),
+            move_: own(says.move_),
+        }
+    }
+
     #[must_use]
     pub fn says(&self) -> Annotations<'_> {
         Annotations {

@@ -155,6 +155,8 @@ fn plus(at: Timestamp, span: Duration) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     const GRACE: Duration = Duration::from_secs(10);
@@ -206,7 +208,7 @@ mod tests {
     #[test]
     fn each_state_has_one_next_step() {
         let trust = |names| Step::Trust(ids(names));
-        for (state, facts, now, expected) in [
+        let rows = [
             ("nothing is there", Facts::default(), 1000, Step::MakeAuthority),
             ("an authority alone, nobody calls", but(|f| (f.serving, f.bundle) = (None, None)), 1000, Step::Issue),
             (
@@ -326,9 +328,10 @@ mod tests {
                 1100,
                 Step::Issue,
             ),
-        ] {
+        ];
+        check_rows(rows, |(state, facts, now, expected)| {
             assert_eq!(next(&facts, GRACE, at(now)), expected, "{state}");
-        }
+        });
     }
 
     /// Plays a thousand seconds with certificates of a minute: whatever a replica may still serve, every API server

@@ -95,6 +95,8 @@ impl NodeTerm {
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     fn labels(text: &str) -> Labels {
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn expressions_match_as_in_kubernetes() {
-        for (key, operator, values, on, expected) in [
+        let rows = [
             ("a", "In", &["1", "2"][..], "a=2", true),
             ("a", "In", &["1"], "a=2", false),
             ("a", "In", &["1"], "", false),
@@ -129,10 +131,11 @@ mod tests {
             ("a", "Lt", &["5"], "a=4", true),
             ("a", "Lt", &["5"], "a=x", false),
             ("a", "Lt", &["5"], "", false),
-        ] {
+        ];
+        check_rows(rows, |(key, operator, values, on, expected)| {
             let selector = Selector { expressions: vec![expression(key, operator, values)] };
             assert_eq!(selector.matches(&labels(on)), expected, "{key} {operator} {values:?} on {on:?}");
-        }
+        });
     }
 
     #[test]

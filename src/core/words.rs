@@ -1,15 +1,61 @@
-//! Words that several sentences share.
+//! How things are put in words, wherever people read of them.
 
-/// Things that one sentence names.
+use std::fmt;
+
+/// As many as one line of log and one event name.
 const MOST_LISTED: usize = 5;
 
 /// The first few, and how many more there are.
 #[must_use]
-pub fn listed(all: &[impl ToString]) -> String {
+pub fn listed(all: &[impl fmt::Display]) -> String {
     let (told, unlisted) = all.split_at(all.len().min(MOST_LISTED));
-    let mut text = told.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let mut parts: Vec<String> = told.iter().map(ToString::to_string).collect();
     if !unlisted.is_empty() {
-        text.push_str(&format!("; and {} more", unlisted.len()));
+        parts.push(format!("and {} more", unlisted.len()));
     }
-    text
+    parts.join("; ")
+}
+
+/// So many microseconds, shown as milliseconds. They are cut, not rounded, to as many digits as are asked for: two if none are, at
+/// most three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Milliseconds {
+    pub us: u64,
+}
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ms, us) = (self.us / 1000, self.us % 1000);
+        match f.precision().unwrap_or(2) {
+            0 => write!(f, "{ms} ms"),
+            1 => write!(f, "{ms}.{} ms", us / 100),
+            2 => write!(f, "{ms}.{:02} ms", us / 10),
+            _ => write!(f, "{ms}.{us:03} ms"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_names_the_first_few_and_counts_the_rest() {
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        for (count, expected) in [(0, ""), (1, "a"), (5, "a; b; c; d; e"), (7, "a; b; c; d; e; and 2 more")] {
+            assert_eq!(listed(&names[..count]), expected);
+        }
+    }
+
+    #[test]
+    fn milliseconds_are_cut_to_the_digits_that_are_asked_for() {
+        for (us, expected) in [
+            (0, ["0.00 ms", "0 ms", "0.0 ms", "0.000 ms"]),
+            (319, ["0.31 ms", "0 ms", "0.3 ms", "0.319 ms"]),
+            (20_099, ["20.09 ms", "20 ms", "20.0 ms", "20.099 ms"]),
+        ] {
+            let ms = Milliseconds { us };
+            assert_eq!([format!("{ms}"), format!("{ms:.0}"), format!("{ms:.1}"), format!("{ms:.3}")], expected);
+        }
+    }
 }

@@ -136,7 +136,7 @@ pub struct Wishes {
 }
 
 impl Wishes {
-    /// The same in the form that [`Follow::resolve`](super::follow::Follow::resolve) reads.
+    /// In the form that [`Follow::resolve`](super::follow::Follow::resolve) reads.
     #[must_use]
     pub fn says(&self) -> Annotations<'_> {
         Annotations {
@@ -144,6 +144,18 @@ impl Wishes {
             affinity: self.affinity.as_deref(),
             weight: self.weight.as_deref(),
             move_: self.movement.as_deref(),
+        }
+    }
+}
+
+impl From<Annotations<'_>> for Wishes {
+    fn from(said: Annotations<'_>) -> Self {
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        Self {
+            follow: own(said.follow),
+            affinity: own(said.affinity),
+            weight: own(said.weight),
+            movement: own(said.move_),
         }
     }
 }
@@ -272,8 +284,8 @@ pub struct DisruptionBudget {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Namespace {
     pub name: String,
-    /// Value of the label `switchover.dev/follow`.
-    pub follow: Option<String>,
+    /// Value of the label `switchover.dev/follow`: it opts in. (What its annotation of that name says is among its wishes.)
+    pub opt_in: Option<String>,
     /// Its annotations: defaults for its pods.
     pub wishes: Wishes,
     pub terminating: bool,
@@ -306,6 +318,8 @@ impl<'a> Snapshot<'a> {
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     #[test]
@@ -318,7 +332,7 @@ mod tests {
             effect: effect.map(Into::into),
             limit_s: None,
         };
-        for (toleration, expected) in [
+        let rows = [
             (toleration(Some("switchover"), false, "far", Some("NoSchedule")), true),
             (toleration(Some("switchover"), false, "far", None), true),
             (toleration(Some("switchover"), true, "", None), true),
@@ -327,8 +341,9 @@ mod tests {
             (toleration(Some("switchover"), false, "near", None), false),
             (toleration(Some("other"), true, "", None), false),
             (toleration(Some("switchover"), true, "", Some("NoExecute")), false),
-        ] {
+        ];
+        check_rows(rows, |(toleration, expected)| {
             assert_eq!(toleration.tolerates(&taint), expected, "{toleration:?}");
-        }
+        });
     }
 }

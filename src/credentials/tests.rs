@@ -4,6 +4,7 @@ use axum::{Json, Router, http::StatusCode};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use lab::pki;
+use lab::table::check_rows;
 use serde_json::{Value, json};
 
 use super::*;
@@ -53,7 +54,7 @@ fn what_stands_in_a_secret_is_good_or_a_sentence_says_what_to_write() {
     let cut = &ca[..ca.len() / 2];
     let good = "";
     let pair = "a client certificate needs both, or neither";
-    for (tls, expected) in [
+    let rows = [
         (&[("ca.crt", &*ca)][..], good),
         (&[("ca.crt", &bundle)], good),
         (&[("tls.crt", crt), ("tls.key", key)], good),
@@ -84,14 +85,15 @@ fn what_stands_in_a_secret_is_good_or_a_sentence_says_what_to_write() {
             &[("tls.crt", crt), ("tls.key", &other.key)],
             "tls.key of the Secret ns/pg: keys may not be consistent: KeyMismatch",
         ),
-    ] {
+    ];
+    check_rows(rows, |(tls, expected)| {
         let said = of_secrets(tls, &[]).map(|_| String::new()).unwrap_or_else(|error| error.to_string());
         let fits = if expected.is_empty() { said.is_empty() } else { said.starts_with(expected) };
         assert!(fits, "{:?}: {said}", tls.iter().map(|(key, _)| key).collect::<Vec<_>>());
         assert!(!said.contains("BEGIN"), "{said}");
-    }
+    });
     let control = "it holds a control character, such as a line break: write the password as it is";
-    for (login, expected) in [
+    let rows = [
         (&[("username", "bank"), ("password", "s3cr:t")][..], good),
         (
             &[("username", "bank")],
@@ -100,11 +102,12 @@ fn what_stands_in_a_secret_is_good_or_a_sentence_says_what_to_write() {
         (&[("username", "bank"), ("password", "")], "password of the Secret ns/login: it is empty"),
         (&[("username", "bank"), ("password", "s3cret\n")], &format!("password of the Secret ns/login: {control}")),
         (&[("username", "a:b"), ("password", "s3cret")], "username of the Secret ns/login: it holds a colon"),
-    ] {
+    ];
+    check_rows(rows, |(login, expected)| {
         let said = of_secrets(&[], login).map(|_| String::new()).unwrap_or_else(|error| error.to_string());
         assert!(if expected.is_empty() { said.is_empty() } else { said.starts_with(expected) }, "{said}");
         assert!(!said.contains("s3cret"), "{said}");
-    }
+    });
     let wrong = Credentials::new(&TlsParts::default(), Some("not a name"), None, sources(None, None).places());
     assert_eq!(wrong.unwrap_err(), CredentialsError::ServerName("not a name".to_owned()));
 }

@@ -4,13 +4,9 @@
 //! and can't be called off. Whoever asks again meanwhile waits for the same answer: otherwise hundreds of members that are
 //! asked once a second would take every thread that there is, and queue for more.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::SocketAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, io, net::SocketAddr};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// What came of a lookup; the error in the system's words.
@@ -60,7 +56,7 @@ impl Lookups {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, watch::Receiver<Option<Found>>>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock()
     }
 }
 

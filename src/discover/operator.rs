@@ -10,12 +10,13 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, core::DynamicObject};
+use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinSet,
@@ -143,7 +144,7 @@ impl Task {
         let (tables, changed, role_label) = (self.tables.clone(), self.changed.clone(), self.layout.role_label.clone());
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         self.watches.spawn(watch::run(pods, config, self.pods.clone(), move |event| {
-            lock(&tables).pods.apply(event, |pod| convert::pod(pod, &role_label));
+            tables.lock().pods.apply(event, |pod| convert::pod(pod, &role_label));
             changed.notify_one();
         }));
         for (index, watched) in watched.into_iter().enumerate() {
@@ -151,7 +152,7 @@ impl Task {
             let config = watch::attentive().fields(&format!("metadata.name={}", watched.name));
             let (tables, changed, health) = (self.tables.clone(), self.changed.clone(), self.objects[index].clone());
             self.watches.spawn(watch::follow_dynamic(api, config, health, move |event| {
-                lock(&tables).objects[index].apply(event, convert::object);
+                tables.lock().objects[index].apply(event, convert::object);
                 changed.notify_one();
             }));
         }
@@ -179,7 +180,7 @@ impl Task {
         if picture == Picture::Current {
             self.current = Some(now);
         }
-        let (pods, named) = lock(&self.tables).facts(&self.layout, &mut self.renewals, now);
+        let (pods, named) = self.tables.lock().facts(&self.layout, &mut self.renewals, now);
         if picture != Picture::Begins {
             self.members = self.members_of(&pods);
         }
@@ -214,10 +215,6 @@ impl Task {
         };
         pods.iter().filter_map(member).collect()
     }
-}
-
-fn lock(tables: &Mutex<Tables>) -> MutexGuard<'_, Tables> {
-    tables.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One that never worked, such as for want of a right, doesn't matter as long as another one does: Patroni uses either

@@ -5,7 +5,7 @@ mod tls;
 use std::sync::atomic::Ordering;
 
 use super::{
-    testing::{Reply, SLOW_PACE, Server, error_of, follow, follow_from, known, names, until},
+    testing::{Reply, SLOW_PACE, Server, error_of, follow, follow_from, known, names, shortest_pause, until},
     *,
 };
 
@@ -26,7 +26,7 @@ async fn from_one_url_the_members_are_found_and_a_switchover_is_followed_at_a_fa
     pg2.is("pg2", "503 stopped demoted");
     pg1.is("pg1", "200 running replica 1");
     until(&handle, "promoting", |state| state.view.state.name() == "Promoting").await;
-    assert!(pg1.shortest_pause_of_five().await < SLOW_PACE / 2, "looked at more often while nobody is primary");
+    assert!(shortest_pause(&pg1).await < SLOW_PACE / 2, "looked at more often while nobody is primary");
     pg1.is("pg1", "200 running primary 2");
     let state = until(&handle, "pg1 is primary", |state| known(state) == Some(("pg1", 2))).await;
     assert_eq!(state.view.epoch, 2);

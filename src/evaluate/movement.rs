@@ -46,10 +46,10 @@ pub(super) fn followed<'a>(facts: &Facts<'a>) -> Vec<Followed<'a>> {
     let (tables, name) = (facts.tables, facts.database());
     let followed = |pod: &'a Pod| {
         let namespace = tables.namespaces.get(&pod.namespace)?;
-        namespace.follow.as_ref()?;
+        namespace.opt_in.as_ref()?;
         let (namespace_says, pod_says) = (namespace.wishes.says(), pod.wishes.says());
         let lookup = |database: &str| tables.defaults(database);
-        let follow = Follow::resolve(namespace.follow.as_deref(), &namespace_says, &pod_says, lookup);
+        let follow = Follow::resolve(namespace.opt_in.as_deref(), &namespace_says, &pod_says, lookup);
         let databases = follow.databases.ok()?;
         let mine = databases.iter().find(|followed| &*followed.name == name)?;
         // Following a namespace that is going away is nothing to move for.

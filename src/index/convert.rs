@@ -12,12 +12,12 @@ use k8s_openapi::{
 
 use super::quantity;
 use crate::{
-    api::keys,
+    api::{keys, read},
     core::{
         selector::{Expression, NodeTerm, Operator, Selector},
         workload::{
             DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Spread, Taint, Toleration,
-            Wishes, Workload,
+            Workload,
         },
     },
 };
@@ -25,36 +25,26 @@ use crate::{
 pub(super) fn namespace(meta: &ObjectMeta) -> Namespace {
     Namespace {
         name: meta.name.clone().unwrap_or_default(),
-        follow: meta.labels.as_ref().and_then(|labels| labels.get(keys::FOLLOW).cloned()),
-        wishes: wishes(meta),
+        opt_in: read::opt_in(meta).map(str::to_owned),
+        wishes: read::annotations(meta).into(),
         terminating: meta.deletion_timestamp.is_some(),
-    }
-}
-
-fn wishes(meta: &ObjectMeta) -> Wishes {
-    let value = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key).cloned());
-    Wishes {
-        follow: value(keys::FOLLOW),
-        affinity: value(keys::AFFINITY),
-        weight: value(keys::WEIGHT),
-        movement: value(keys::MOVE),
     }
 }
 
 /// The facts of a node.
 #[must_use]
 pub fn node(node: kube::Node) -> Node {
+    let ready = read::node_ready(&node);
     let spec = node.spec.unwrap_or_default();
     let status = node.status.unwrap_or_default();
     let allocatable = status.allocatable.unwrap_or_default();
-    let ready = |condition: &kube::NodeCondition| condition.type_ == "Ready" && condition.status == "True";
     let annotations = node.metadata.annotations.unwrap_or_default();
     Node {
         name: node.metadata.name.unwrap_or_default(),
         uid: node.metadata.uid.unwrap_or_default(),
         labels: node.metadata.labels.unwrap_or_default(),
         managed: annotations.get(keys::MANAGE).is_none_or(|value| value != "false"),
-        ready: status.conditions.unwrap_or_default().iter().any(ready),
+        ready,
         unschedulable: spec.unschedulable.unwrap_or(false),
         taints: spec
             .taints
@@ -103,7 +93,7 @@ pub fn pod(pod: kube::Pod) -> Pod {
     let pinned_by = spec.volumes.as_deref().unwrap_or_default().iter().find_map(pinned_by);
     let restarted_for = meta.annotations.as_ref().and_then(|a| a.get(keys::RESTARTED_FOR).cloned());
     Pod {
-        wishes: wishes(&meta),
+        wishes: read::annotations(&meta).into(),
         mirror: meta.annotations.as_ref().is_some_and(|a| a.contains_key("kubernetes.io/config.mirror")),
         terminating: meta.deletion_timestamp.is_some(),
         created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),

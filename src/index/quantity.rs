@@ -60,11 +60,13 @@ fn scaled(text: &str, factor: u128) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     #[test]
     fn quantities_are_read_as_kubernetes_writes_them() {
-        for (text, as_milli, as_units) in [
+        let rows = [
             ("100m", Some(100), Some(1)),
             ("1", Some(1000), Some(1)),
             ("1.5", Some(1500), Some(2)),
@@ -81,9 +83,10 @@ mod tests {
             ("abc", None, None),
             ("-1", None, None),
             ("1Zi", None, None),
-        ] {
+        ];
+        check_rows(rows, |(text, as_milli, as_units)| {
             let quantity = Quantity(text.into());
             assert_eq!((milli(&quantity), units(&quantity)), (as_milli, as_units), "{text:?}");
-        }
+        });
     }
 }

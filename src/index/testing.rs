@@ -30,7 +30,7 @@ impl From<&World> for Tables {
 impl Tables {
     /// A namespace that follows `database`.
     pub(crate) fn follow(&mut self, namespace: &str, database: &str) {
-        let namespace = Namespace { name: namespace.into(), follow: Some(database.into()), ..Namespace::default() };
+        let namespace = Namespace { name: namespace.into(), opt_in: Some(database.into()), ..Namespace::default() };
         self.namespaces.apply(Event::Apply(namespace), |it| (it.name.clone(), Some(it)));
     }
 

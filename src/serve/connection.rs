@@ -5,7 +5,7 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context as TaskContext, Poll},
@@ -17,6 +17,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -132,8 +133,8 @@ impl Activity {
         Self { running: AtomicUsize::new(0), since: Mutex::new(Since { idle: Instant::now(), head: None }) }
     }
 
-    fn since(&self) -> std::sync::MutexGuard<'_, Since> {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    fn since(&self) -> MutexGuard<'_, Since> {
+        self.since.lock()
     }
 
     fn state(&self, limits: &Limits) -> State {

@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -15,6 +15,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::registry::Registry;
 
 /// One thing that must hold before the process is ready. Written by its owner, read by `/readyz`.
@@ -79,8 +80,8 @@ impl Probes {
             .with_state(self.clone())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Check>> {
-        self.readiness.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Check>> {
+        self.readiness.lock()
     }
 }
 

@@ -1,12 +1,9 @@
 //! Who may call the webhook, where that is restricted: whoever shows a certificate of one of these authorities, and
 //! bears one of these names if any are given.
 
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, path::PathBuf, sync::Arc};
 
+use parking_lot::Mutex;
 use rustls::{
     CertificateError, DistinguishedName, RootCertStore,
     pki_types::{CertificateDer, UnixTime, pem::PemObject},
@@ -73,7 +70,7 @@ impl Clients {
     }
 
     fn turned_away(&self, names: Vec<String>, why: &dyn fmt::Display) {
-        let mut stranger = self.stranger.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stranger = self.stranger.lock();
         if *stranger != names {
             tracing::warn!(client = ?names, %why, "a client is not let in");
             *stranger = names;

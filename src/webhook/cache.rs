@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,6 +17,7 @@ use kube::{
     runtime::watcher::Event,
 };
 use moka::sync::Cache as Expiring;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::registry::Registry;
 use tokio::{
     sync::{Notify, watch as channel},
@@ -26,7 +27,7 @@ use tokio::{
 use super::WebhookMetrics;
 use crate::{
     admission::View,
-    api::{DatabaseCluster, keys},
+    api::{DatabaseCluster, keys, read},
     cluster::watch::{self, Changed, Health, Table},
     core::{
         affinity::{Database, Namespace, Node, Primary, TierSummary},
@@ -284,7 +285,7 @@ impl Cache {
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.tables.lock()
     }
 }
 
@@ -297,14 +298,8 @@ fn fill<K>(objects: Vec<K>, mut apply: impl FnMut(Event<K>)) {
 
 fn namespace(object: PartialObjectMeta<KubeNamespace>) -> (Box<str>, Option<Namespace>) {
     let name = object.name_any().into_boxed_str();
-    let said = |key: &str| object.annotations().get(key).map(|value| value.as_str().into());
-    let namespace = object.labels().get(keys::FOLLOW).map(|label| Namespace {
-        label: Some(label.as_str().into()),
-        follow: said(keys::FOLLOW),
-        affinity: said(keys::AFFINITY),
-        weight: said(keys::WEIGHT),
-        move_: said(keys::MOVE),
-    });
+    let opt_in = read::opt_in(&object.metadata);
+    let namespace = opt_in.map(|label| Namespace::new(label, read::annotations(&object.metadata)));
     (name, namespace)
 }
 
@@ -337,8 +332,7 @@ fn database(object: DynamicObject) -> (String, Option<KnownDatabase>) {
 fn node(object: KubeNode) -> (String, Option<Arc<Node>>) {
     let name = object.name_any();
     let closed = object.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
-    let conditions = object.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let ready = read::node_ready(&object);
     let labels = object.metadata.labels.unwrap_or_default();
     let node = Node::new(&name, ready && !closed, labels);
     (name, Some(Arc::new(node)))

@@ -3,10 +3,9 @@
 //!
 //! Wrong values on a namespace are told on the namespace, by the controller.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::WebhookMetrics;
 use crate::{
@@ -54,7 +53,7 @@ impl Events {
     /// Tells of a wrong value on the pod's controller, or on the pod itself if it has none. Who calls sees to it that the
     /// same is not told again and again.
     pub(super) fn tell(&self, subject: &Subject, mistake: &Mistake, now: Instant) {
-        let allowed = self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(now);
+        let allowed = self.budget.lock().take(now);
         let result = if !allowed {
             "too_many"
         } else if self.notices.send(notice(subject, mistake)) {

@@ -1,7 +1,8 @@
 //! What Kubernetes alone decides: a real control plane with fake nodes, one for the whole run.
 //!
 //! Each test is a scene with nodes, namespaces and a database of its own, so that they run side by side; those that
-//! disturb everybody (`upheaval`) run alone.
+//! disturb everybody (`upheaval`) run alone, on further control planes. Scenes wait for a place themselves, so give them
+//! as many threads as there are scenes (`--test-threads`): with few, those that wait keep others from beginning.
 
 pub mod support;
 
@@ -13,7 +14,9 @@ mod credentials;
 mod decision;
 mod held;
 mod input;
+mod kinds;
 mod labels;
+mod limits;
 mod many;
 mod movement;
 mod operator;
@@ -21,6 +24,7 @@ mod programs;
 mod refusals;
 mod removal;
 mod rights;
+mod several;
 mod sql;
 mod taints;
 mod tools;

@@ -76,6 +76,8 @@ impl Track {
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     /// `"e300 e- c310 c-"`: echoes and connects, `-` for lost.
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn which_window_speaks() {
-        for (what, story, expected) in [
+        let rows = [
             ("too few to say anything", "e300 e300", "-"),
             ("echoes", "e300 e310 e320", "Icmp Some(310) loss 0 of 3"),
             ("a network that dies is loss", "e300 e300 e300 e- e- e- e-", "Icmp None loss 100 of 4"),
@@ -113,9 +115,10 @@ mod tests {
             ),
             ("echoes are answered again", "e- e- e- e- c900 c910 c920 e300 e300", "Icmp Some(300) loss 50 of 4"),
             ("the port dies, too", "e- e- e- e- c900 c910 c920 c- c- c- c-", "Tcp None loss 100 of 4"),
-        ] {
+        ];
+        check_rows(rows, |(what, story, expected)| {
             assert_eq!(shown(&track(story)), expected, "{what}");
-        }
+        });
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
+use lab::table::check_rows;
 
 use super::*;
 use crate::{
@@ -72,7 +73,7 @@ fn whatever_is_left_alone_is_told_why() {
         )
     };
     let last_line = |manifest: &str| told(manifest).lines().nth(1).unwrap().to_owned();
-    for (manifest, expected) in [
+    let rows = [
         (workload("DaemonSet", "orders"), "  left as it is: a DaemonSet's pod belongs to its node"),
         (workload("Deployment", "plain"), "  left as it is: the namespace has no label switchover.dev/follow"),
         (
@@ -83,9 +84,10 @@ fn whatever_is_left_alone_is_told_why() {
             "{kind: Pod, metadata: {generateName: b-}, spec: {containers: [], nodeName: n1}}".into(),
             "  left as it is: spec.nodeName is set, so nothing is left to schedule",
         ),
-    ] {
+    ];
+    check_rows(rows, |(manifest, expected)| {
         assert_eq!(last_line(&manifest), expected, "{manifest}");
-    }
+    });
 }
 
 #[test]

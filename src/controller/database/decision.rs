@@ -124,6 +124,8 @@ impl Task {
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
     use crate::core::primary::{Answer, MemberBody, Observation};
     use crate::core::primary::{Belief, PrimaryTracker};
@@ -161,7 +163,7 @@ mod tests {
         };
         let refuse = |why: &str| Heed::Refuse(why.into());
         let (both, second, first, nobody) = (&["pg1", "pg2"][..], &["pg2"][..], &["pg1"][..], &[][..]);
-        for (what, text, recorded, view, expected) in [
+        let rows = [
             ("split", text("pg2", 1), None, view(both, 1), Heed::Pass(decision("pg2", 1))),
             ("nobody is primary", text("pg2", 1), None, view(nobody, 1), Heed::Pass(decision("pg2", 1))),
             ("it is primary now", text("pg2", 1), None, view(second, 1), Heed::Taken(record("pg2", 2))),
@@ -210,9 +212,10 @@ mod tests {
                 view(both, 1),
                 refuse("it can't be read: write it with switchover resume DATABASE --primary MEMBER"),
             ),
-        ] {
+        ];
+        check_rows(rows, |(what, text, recorded, view, expected)| {
             let members = BTreeSet::from(["pg1", "pg2"]);
             assert_eq!(heed(&text, recorded.as_ref(), &view, &members, at), expected, "{what}");
-        }
+        });
     }
 }

@@ -91,6 +91,8 @@ fn compares(requirement: &Requirement<'_>, label: Option<&str>, expected: Orderi
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     #[test]
@@ -102,7 +104,7 @@ mod tests {
             )
         };
         let expression = |text: &str| required(&format!(r#"[{{"matchExpressions":[{text}]}}]"#));
-        for (spec, expected) in [
+        let rows = [
             ("{}".to_owned(), true),
             (r#"{"nodeSelector":null,"affinity":null}"#.to_owned(), true),
             (r#"{"nodeSelector":{"zone":"a"}}"#.to_owned(), true),
@@ -126,8 +128,9 @@ mod tests {
             (expression(r#"{"key":"zone","operator":"Gt","values":["4"]}"#), false),
             (expression(r#"{"key":"zone","operator":"Near","values":["a"]}"#), false),
             (expression(r#"{"key":"zone","operator":"Exists"},{"key":"disk","operator":"Exists"}"#), false),
-        ] {
+        ];
+        check_rows(rows, |(spec, expected)| {
             assert_eq!(allow(&serde_json::from_str(&spec).unwrap(), &node), expected, "{spec}");
-        }
+        });
     }
 }

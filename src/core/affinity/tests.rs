@@ -1,3 +1,5 @@
+use lab::table::check_rows;
+
 mod properties;
 
 use std::time::Duration;
@@ -138,7 +140,7 @@ fn each_mode_adds_its_own_rules_beside_what_is_there() {
     let zone = || json!({"key": "zone", "operator": "In", "values": ["a", "c"]});
     let field = || json!([{"key": "metadata.name", "operator": "In", "values": ["a1"]}]);
     let own_preferred = || prefers("disk", "ssd", 3);
-    for (mode, spec, expected_required, expected_preferred) in [
+    let rows = [
         ("preferred", json!({}), Value::Null, both()),
         ("preferred", json!({"affinity": null}), Value::Null, both()),
         ("preferred", json!({"affinity": {}}), Value::Null, both()),
@@ -175,12 +177,13 @@ fn each_mode_adds_its_own_rules_beside_what_is_there() {
             both(),
         ),
         ("avoid-far", json!({"nodeSelector": {"switchover": "closely"}}), Value::Null, both()),
-    ] {
+    ];
+    check_rows(rows, |(mode, spec, expected_required, expected_preferred)| {
         let (patched, warnings) = world.patched(&pod(mode, spec.clone()));
         assert_eq!(required(&patched), &expected_required, "{mode} {spec}");
         assert_eq!(preferred(&patched), &expected_preferred, "{mode} {spec}");
         assert_eq!(warnings, Vec::<String>::new(), "{mode} {spec}");
-    }
+    });
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn a_hard_mode_becomes_preferred_where_it_could_leave_the_pod_without_a_node() {
     let far = |zone: &str| json!({"nodeSelector": {"zone": zone}});
     type Change = fn(&mut World);
     let same: Change = |_| {};
-    for (mode, spec, change, why) in [
+    let rows = [
         ("required", json!({}), (|w| w.default.primary = Primary::Unknown) as Change, Some(Softened::PrimaryUnknown)),
         ("required", json!({}), |w| w.default.primary = Primary::Split, Some(Softened::SplitBrain)),
         ("required", json!({}), |w| w.default.primary = Primary::Frozen, Some(Softened::Frozen)),
@@ -204,7 +207,8 @@ fn a_hard_mode_becomes_preferred_where_it_could_leave_the_pod_without_a_node() {
         ("avoid-far", json!({}), |w| w.default.primary = Primary::Unknown, None),
         ("avoid-far", json!({}), |w| w.default.nodes = Arc::default(), Some(Softened::NoNode)),
         ("preferred", far("b"), |w| w.default.nodes = Arc::default(), None),
-    ] {
+    ];
+    check_rows(rows, |(mode, spec, change, why)| {
         let mut world = World::new();
         change(&mut world);
         let pod = pod(mode, spec);
@@ -219,7 +223,7 @@ fn a_hard_mode_becomes_preferred_where_it_could_leave_the_pod_without_a_node() {
             let record = patched["metadata"]["annotations"]["switchover.dev/injected"].as_str().unwrap();
             assert!(record.contains(&format!(r#""mode":"preferred","asked":"{mode}""#)), "{record}");
         }
-    }
+    });
 }
 
 #[test]
@@ -248,7 +252,7 @@ fn pods_that_must_not_or_need_not_be_touched_are_skipped_with_the_reason() {
     let right = json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": both()}}});
     let says = |key: &str, value: &str| json!({"annotations": {key: value}});
     let owned = |kind: &str| json!({"ownerReferences": [{"kind": kind, "name": "x", "apiVersion": "v1", "uid": "u"}]});
-    for (metadata, spec, reason) in [
+    let rows = [
         (owned("DaemonSet"), json!({}), SkipReason::DaemonSet),
         (says("kubernetes.io/config.mirror", "x"), json!({}), SkipReason::Mirror),
         (json!({}), json!({"nodeName": "a1"}), SkipReason::NodeNameSet),
@@ -263,10 +267,11 @@ fn pods_that_must_not_or_need_not_be_touched_are_skipped_with_the_reason() {
             json!({"nodeSelector": {"switchover": "closely"}}),
             SkipReason::AlreadyRight,
         ),
-    ] {
+    ];
+    check_rows(rows, |(metadata, spec, reason)| {
         let pod = json!({"metadata": metadata, "spec": spec});
         assert_eq!(world.skipped(&pod), reason, "{pod}");
-    }
+    });
     let text = json!({"spec": {}}).to_string();
     let unlabelled = decide(&serde_json::from_str(&text).unwrap(), None, |_| Some(&world.default), world.now);
     assert_eq!(unlabelled.verdict, Verdict::Skip(SkipReason::NotFollowing(NotFollowing::NotOptedIn)));

@@ -98,6 +98,7 @@ pub fn doubts<'a>(readings: impl IntoIterator<Item = (&'a str, u64)>) -> BTreeMa
 mod tests {
     use super::*;
     use crate::core::distance::tier::{Measured, Thresholds, Tier, TierMap, tiers};
+    use lab::table::check_rows;
     use proptest::prelude::*;
 
     #[test]
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_reading_is_believed_unless_no_network_is_like_that() {
-        for (what, readings, expected) in [
+        let rows = [
             ("nothing measured", "- - -", ""),
             ("three data centres, the farthest with one node", "300 310 8000 8100 20000", ""),
             ("three data centres, the nearest with one node", "300 8000 8100 20000 20100", ""),
@@ -138,9 +139,10 @@ mod tests {
             ("one that is ten times farther, but no farther than data centres are", "300 310 3500 40000", ""),
             ("two that lie, each in its own way", "300 310 320 200000 9000000", "3:LoneFarthest 4:LoneFarthest"),
             ("one at either end", "2 300 310 320 200000", "0:LoneNearest 4:LoneFarthest"),
-        ] {
+        ];
+        check_rows(rows, |(what, readings, expected)| {
             assert_eq!(shown(readings), expected, "{what}: {readings}");
-        }
+        });
     }
 
     /// An honest fleet of at least five nodes: the distance of each one's data centre, and a little of its own.

@@ -136,6 +136,8 @@ pub fn worth_writing(written: Option<&Summary>, now: Option<&Summary>, deadband:
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     /// `"300 310 - 20000"`: echoes in microseconds, `-` for a lost one.
@@ -149,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_window_says_its_median_jitter_and_loss() {
-        for (what, echoes, rtt_us, jitter_us, loss_percent, samples) in [
+        let rows = [
             ("nothing yet", "", None, None, 0, 0),
             ("one", "300", Some(300), Some(0), 0, 1),
             ("calm", "300 310 290 305 300 300 300 300 300 900", Some(300), Some(20), 0, 10),
@@ -160,10 +162,11 @@ mod tests {
             ("half old, half new: one of both", "300 300 20000 20000", Some(300), Some(19700), 0, 4),
             ("one more, and it is the new one", "300 300 20000 20000 20000", Some(20000), Some(19700), 0, 5),
             ("the window slides", "1 2 3 300 300 300 300 300 300 300 300 300 300", Some(300), Some(0), 0, 10),
-        ] {
+        ];
+        check_rows(rows, |(what, echoes, rtt_us, jitter_us, loss_percent, samples)| {
             let expected = Summary { rtt_us, jitter_us, loss_percent, samples, method: Method::Icmp };
             assert_eq!(window(10, echoes).summary(Method::Icmp), expected, "{what}");
-        }
+        });
     }
 
     #[test]
@@ -192,7 +195,7 @@ mod tests {
             Some(Summary { rtt_us: (rtt_us > 0).then_some(rtt_us), loss_percent, samples: 10, ..Summary::default() })
         };
         let tcp = |rtt_us| reading(rtt_us, 0).map(|summary| Summary { method: Method::Tcp, ..summary });
-        for (what, written, now, expected) in [
+        let rows = [
             ("nothing", None, None, false),
             ("the first one", None, reading(300, 0), true),
             ("no longer measured", reading(300, 0), None, true),
@@ -208,8 +211,9 @@ mod tests {
             ("a little loss", reading(300, 0), reading(300, 20), false),
             ("much loss", reading(300, 0), reading(300, 30), true),
             ("another method", reading(300, 0), tcp(300), true),
-        ] {
+        ];
+        check_rows(rows, |(what, written, now, expected)| {
             assert_eq!(worth_writing(written.as_ref(), now.as_ref(), &Deadband::default()), expected, "{what}");
-        }
+        });
     }
 }

@@ -242,6 +242,7 @@ fn evaluate(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lab::table::check_rows;
     use proptest::prelude::*;
 
     const THRESHOLDS: Thresholds =
@@ -264,7 +265,7 @@ mod tests {
 
     #[test]
     fn tiers_follow_the_window() {
-        for (what, measured, expected) in [
+        let rows = [
             ("three data centres", "a=300 b=8000 c=20000", "a=closely b=intermediate c=far"),
             ("one node", "a=20000", "a=closely"),
             ("all equal", "a=8000 b=8000", "a=closely b=closely"),
@@ -287,10 +288,11 @@ mod tests {
                 "a=closely b=closely c=far d=far",
             ),
             ("most lie: nothing changes", "a=300/far b=0/closely c=0/closely", "a=far b=closely c=closely"),
-        ] {
+        ];
+        check_rows(rows, |(what, measured, expected)| {
             let map = tiers(&nodes(measured), &TierMap::default(), &THRESHOLDS, true, Instant::now());
             assert_eq!(shown(&map), expected, "{what}");
-        }
+        });
     }
 
     #[test]

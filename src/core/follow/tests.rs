@@ -1,3 +1,5 @@
+use lab::table::check_rows;
+
 use super::*;
 
 fn defaults(node_label: &str) -> DatabaseDefaults {
@@ -29,7 +31,7 @@ const SILENT: Annotations<'static> = Annotations { follow: None, affinity: None,
 fn the_pod_overrides_the_annotation_which_overrides_the_label() {
     let none = || Err(NotFollowing::OptedOut);
     let missing = || Err(NotFollowing::NoSuchDatabase);
-    for (label, namespace, pod, expected, mistakes) in [
+    let rows = [
         (None, SILENT, SILENT, Err(NotFollowing::NotOptedIn), 0),
         // A pod of a namespace without the label never reaches admission; the movement sees it the same way.
         (None, says("default"), says("default"), Err(NotFollowing::NotOptedIn), 0),
@@ -51,14 +53,15 @@ fn the_pod_overrides_the_annotation_which_overrides_the_label() {
         (Some("default"), SILENT, says("gone,orders"), Ok("orders"), 1),
         (Some("gone"), SILENT, SILENT, missing(), 1),
         (Some("default"), SILENT, says("orders,a,b,c,d,e,f,g,h,i"), Ok("orders"), 8),
-    ] {
+    ];
+    check_rows(rows, |(label, namespace, pod, expected, mistakes)| {
         let follow = resolve(label, namespace, pod);
         let names = follow
             .databases
             .map(|databases| databases.iter().map(|d| d.name.to_string()).collect::<Vec<_>>().join(" "));
         assert_eq!(names, expected.map(str::to_owned), "{label:?} {namespace:?} {pod:?}");
         assert_eq!(follow.mistakes.len(), mistakes, "{label:?} {namespace:?} {pod:?}: {:?}", follow.mistakes);
-    }
+    });
 }
 
 #[test]

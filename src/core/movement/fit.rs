@@ -161,7 +161,7 @@ impl<'a> Room<'a> {
         {
             return Err(Misfit::Taint(taint.key.clone()));
         }
-        self.wants(pod, node)?;
+        wants(pod, node)?;
         self.has_resources(pod, node)?;
         let ports = |other: &Pod| other.host_ports.iter().find(|port| pod.host_ports.contains(port)).copied();
         if let Some(port) = self.on(&node.name).find_map(ports) {
@@ -174,19 +174,6 @@ impl<'a> Room<'a> {
 
     fn on(&self, node: &str) -> impl Iterator<Item = &'a Pod> {
         self.occupants.get(node).into_iter().flatten().copied()
-    }
-
-    /// The pod's own choice of nodes: nodeSelector and required node affinity.
-    fn wants(&self, pod: &Pod, node: &Node) -> Result<(), Misfit> {
-        if !pod.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value)) {
-            return Err(Misfit::NodeSelector);
-        }
-        match &pod.node_terms {
-            Some(terms) if !terms.iter().any(|term| term.matches(&node.name, &node.labels)) => {
-                Err(Misfit::NodeAffinity)
-            }
-            _ => Ok(()),
-        }
     }
 
     fn has_resources(&self, pod: &Pod, node: &Node) -> Result<(), Misfit> {
@@ -244,7 +231,7 @@ impl<'a> Room<'a> {
     /// How many pods alike each domain has. Nodes that the pod itself excludes don't count (the default node policies).
     fn alike<'r>(&'r self, pod: &Pod, spread: &Spread) -> BTreeMap<&'r str, u64> {
         let mut domains: BTreeMap<&str, u64> = BTreeMap::new();
-        for other in self.nodes.values().filter(|other| self.wants(pod, other).is_ok()) {
+        for other in self.nodes.values().filter(|other| wants(pod, other).is_ok()) {
             let Some(domain) = other.labels.get(&spread.key) else { continue };
             let alike = |p: &&Pod| {
                 p.namespace == pod.namespace && !p.terminating && p.uid != pod.uid && spread.selector.matches(&p.labels)
@@ -252,6 +239,17 @@ impl<'a> Room<'a> {
             *domains.entry(domain).or_default() += self.on(&other.name).filter(alike).count() as u64;
         }
         domains
+    }
+}
+
+/// The pod's own choice of nodes: nodeSelector and required node affinity.
+fn wants(pod: &Pod, node: &Node) -> Result<(), Misfit> {
+    if !pod.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value)) {
+        return Err(Misfit::NodeSelector);
+    }
+    match &pod.node_terms {
+        Some(terms) if !terms.iter().any(|term| term.matches(&node.name, &node.labels)) => Err(Misfit::NodeAffinity),
+        _ => Ok(()),
     }
 }
 

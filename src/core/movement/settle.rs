@@ -76,6 +76,8 @@ fn plain(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lab::table::check_rows;
+
     use super::*;
 
     const fn s(seconds: u64) -> Duration {
@@ -90,7 +92,7 @@ mod tests {
         let longish = Rules { settle: s(400), ..usual };
         let never = Rules { window: s(0), ..usual };
         let at_once = Rules { settle: s(0), ..usual };
-        for (rules, ages, wait) in [
+        let rows = [
             (usual, &[][..], 30),
             (usual, &[0], 30),
             (usual, &[0, 599], 60),
@@ -107,11 +109,12 @@ mod tests {
             (longish, &[0, 1, 2, 3], 1800),
             (never, &[0, 0, 0], 30),
             (at_once, &[0, 0, 0], 0),
-        ] {
+        ];
+        check_rows(rows, |(rules, ages, wait)| {
             let settle = rules.after(ages.iter().map(|age| s(*age)));
             assert_eq!(settle.wait, s(wait), "{rules:?} {ages:?}");
             assert_eq!(settle.grown.is_some(), settle.wait > rules.settle);
-        }
+        });
     }
 
     #[test]

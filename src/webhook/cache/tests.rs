@@ -1,3 +1,4 @@
+use lab::table::check_rows;
 use serde_json::{Value, json};
 
 use super::*;
@@ -90,18 +91,19 @@ fn the_view_says_what_the_watches_saw() {
 
 #[test]
 fn a_split_or_frozen_database_is_not_known() {
-    for (conditions, expected) in [
+    let rows = [
         (vec!["PrimaryKnown"], Primary::Known),
         (vec!["PrimaryKnown", "Moving"], Primary::Known),
         (vec!["PrimaryKnown", "SplitBrain"], Primary::Split),
         (vec!["PrimaryKnown", "Frozen"], Primary::Frozen),
         (vec!["Moving"], Primary::Unknown),
         (vec![], Primary::Unknown),
-    ] {
+    ];
+    check_rows(rows, |(conditions, expected)| {
         let status = json!({"conditions": conditions.iter().map(|kind| condition(kind)).collect::<Vec<_>>()});
         let Event::Apply(object) = cluster("default", "1", spec(), status) else { unreachable!() };
         assert_eq!(database(object).1.unwrap().primary, expected, "{conditions:?}");
-    }
+    });
 }
 
 #[tokio::test]

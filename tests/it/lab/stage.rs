@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use lab::{
@@ -16,7 +16,7 @@ use lab::{
     demo::{Scene, Seen, SeenPod},
     install::{self, Product, kubectl},
     load::{Load, LoadOptions},
-    net,
+    net, wait,
 };
 use serde_json::Value;
 use switchover::api::{DatabaseCluster, DatabaseClusterStatus};
@@ -93,7 +93,7 @@ impl Stage {
 
     /// An orderly switchover, as soon as the database is fit for one.
     pub fn switch(&self, to: &str) -> Result<()> {
-        install::eventually(PATIENCE, || self.lab.switchover(Some(to))).map(drop)
+        wait::retry(PATIENCE, || self.lab.switchover(Some(to))).map(drop)
     }
 
     /// Waits until switchover knows this primary, every label is right and every replica serves beside it.
@@ -128,12 +128,7 @@ impl Stage {
     /// Waits until `holds`, which may ask the API server. [`Stage::wait`] can't: what the watches saw is locked meanwhile,
     /// and they run on the threads that the answer has to come through.
     pub fn until(&self, what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while !holds().with_context(|| format!("waiting for {what}"))? {
-            ensure!(Instant::now() < deadline, "not within {} s: {what}", PATIENCE.as_secs());
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        Ok(())
+        wait::block_until(PATIENCE, what, || Ok(holds()?.then_some(())))
     }
 
     /// Checks for `window` that `look` sees what it saw at first.
@@ -154,15 +149,9 @@ impl Stage {
 
     /// Who Patroni's own REST says is primary.
     pub fn primary(&self) -> Result<String> {
+        // Members that don't answer are asked again.
         let primary = || self.lab.members().ok()?.into_iter().find(lab::patroni::MemberState::is_primary);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match primary() {
-                Some(member) => return Ok(member.name),
-                None if Instant::now() > deadline => bail!("the database has no primary"),
-                None => std::thread::sleep(Duration::from_millis(200)),
-            }
-        }
+        wait::block_until(PATIENCE, "the database to have a primary", || Ok(primary().map(|member| member.name)))
     }
 
     pub fn patroni(&self, action: PatroniAction) -> Result<Value> {

@@ -10,11 +10,10 @@ use serde_json::{Value, json};
 use switchover::api::keys;
 use tokio::task::block_in_place;
 
-use super::support::{Patroni, Scene, eventually, scene, stays, until};
+use super::support::{Patroni, SEVERAL_TICKS, Scene, eventually, scene, stays, until};
 
 const NEAR_PG1: &str = "dc1-1=closely dc3-1=far";
 const NEAR_PG3: &str = "dc1-1=far dc3-1=closely";
-const SEVERAL_TICKS: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// The scene's own database, and a younger one that wants its node label. Their primaries are far from each other.
 async fn stage(scene: &Scene, younger: &str) -> Result<[Patroni; 2]> {

@@ -1,7 +1,5 @@
 //! A split brain is decided by a person, and that goes on record.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use kube::{
     ResourceExt,
@@ -11,11 +9,12 @@ use serde_json::{Value, json};
 use switchover::api::keys;
 use tokio::task::block_in_place;
 
-use super::support::{Patroni, Says, Scene, eventually, scene, stays, until, upheaval, world::CONTROLLERS};
+use super::support::{
+    Patroni, SEVERAL_TICKS, Says, Scene, eventually, scene, stays, until, upheaval, world::CONTROLLERS,
+};
 
 const NEAR_PG1: &str = "dc1-1=closely dc3-1=far";
 const NEAR_PG3: &str = "dc1-1=far dc3-1=closely";
-const SEVERAL_TICKS: Duration = Duration::from_secs(3);
 
 /// Two members that are primary on the same timeline, and a database that has noticed.
 async fn split(scene: &Scene) -> Result<Patroni> {

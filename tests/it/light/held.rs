@@ -4,52 +4,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use kube::{Api, api::PostParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::support::{Scene, Witness, eventually, objects::NEAR_PG1, scene, stays, until};
+use super::support::{SEVERAL_TICKS, Witness, eventually, objects::NEAR_PG1, scene, stays, workloads::cpus};
 
 const NEAR_PG3: &str = "dc1-1=far dc1-2=far dc3-1=closely dc3-2=closely";
-const SEVERAL_TICKS: Duration = Duration::from_secs(3);
-
-/// A container that asks for so many CPUs.
-fn cpus(count: u32) -> Value {
-    let resources = json!({"requests": {"cpu": count.to_string()}});
-    json!({"containers": [{"name": "main", "image": "example.org/none:1", "resources": resources}]})
-}
-
-/// A volume that is bound to a claim of the same name. It goes with its namespace.
-async fn claim(scene: &Scene, namespace: &str, name: &str) -> Result<()> {
-    let owner = Api::<k8s_openapi::api::core::v1::Namespace>::all(scene.client.clone()).get(namespace).await?;
-    let volume: PersistentVolume = serde_json::from_value(json!({
-        "metadata": {
-            "name": format!("{namespace}-{name}"),
-            "ownerReferences": [
-                {"apiVersion": "v1", "kind": "Namespace", "name": namespace, "uid": owner.metadata.uid},
-            ],
-        },
-        "spec": {
-            "capacity": {"storage": "1Gi"},
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": "",
-            "claimRef": {"namespace": namespace, "name": name},
-            "nfs": {"server": "nfs.example.com", "path": "/"},
-        },
-    }))?;
-    Api::all(scene.client.clone()).create(&PostParams::default(), &volume).await?;
-    let claim: PersistentVolumeClaim = serde_json::from_value(json!({
-        "metadata": {"name": name},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": "",
-            "volumeName": format!("{namespace}-{name}"),
-            "resources": {"requests": {"storage": "1Gi"}},
-        },
-    }))?;
-    Api::namespaced(scene.client.clone(), namespace).create(&PostParams::default(), &claim).await?;
-    Ok(())
-}
 
 #[test]
 fn a_spike_in_the_primarys_data_centre_changes_labels_and_moves_nobody() {
@@ -92,7 +51,7 @@ fn every_pod_that_stays_has_one_reason() {
         workload("never").says("switchover.dev/move", "never").deployment(1).await?;
         let volume = json!({"name": "data", "hostPath": {"path": "/var/lib/data"}});
         workload("host-path").with(json!({"volumes": [volume]})).deployment(1).await?;
-        claim(scene, &namespace, "data").await?;
+        scene.claim(&namespace, "data").await?;
         let volume = json!({"name": "data", "persistentVolumeClaim": {"claimName": "data"}});
         workload("claim").with(json!({"volumes": [volume]})).deployment(1).await?;
         let guarded = workload("guarded");
@@ -124,13 +83,7 @@ fn every_pod_that_stays_has_one_reason() {
         let moving = async || Ok((scene.zones(&namespace).await?, scene.held(&namespace).await?));
         let ended = ("9 in dc1, 2 in dc3".to_owned(), expected);
         eventually("all but those that are held to be moved", ended.clone(), moving).await?;
-        let over = until("the end of the movement", async || {
-            let status = scene.status().await?;
-            let last = status.failovers.into_iter().find(|failover| failover.epoch == 2 && failover.moved_at.is_some());
-            Ok(last.map(|failover| (failover.moved, failover.held, status.held_total)))
-        })
-        .await?;
-        assert_eq!(over, (2, 9, 9));
+        assert_eq!((scene.its_database().movement_over(2).await?, scene.status().await?.held_total), ((2, 9), 9));
         let message = "9 followers stay on far nodes; status.held says why".to_owned();
         let condition = Some(("False".to_owned(), "Held".to_owned(), message));
         assert_eq!(scene.condition(scene.name, "Moving").await?, condition);
@@ -148,12 +101,7 @@ fn a_pod_without_room_near_the_primary_stays_until_there_is_room() {
         assert_eq!(scene.zones(&namespace).await?, "2 in dc1");
         // Somebody else's pods leave 6 of 16 CPUs on each node near pg3.
         let elsewhere = scene.namespace("elsewhere", None, json!({})).await?;
-        let apart =
-            json!({"labelSelector": {"matchLabels": {"app": "batch"}}, "topologyKey": "kubernetes.io/hostname"});
-        let batch = scene.workload(&elsewhere, "batch").with(cpus(10)).with(json!({
-            "nodeSelector": {"topology.kubernetes.io/zone": "dc3"},
-            "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}},
-        }));
+        let batch = scene.workload(&elsewhere, "batch").with(cpus(10)).one_on_each_node_of(3);
         batch.deployment(2).await?;
 
         patroni.switchover("pg3", 2);
@@ -212,7 +160,7 @@ fn nothing_moves_before_the_primary_has_held_and_each_change_begins_anew_and_tak
         let waiting = ("2 in dc1".to_owned(), vec!["Settling".to_owned(); 2]);
         patroni.switchover("pg3", 2);
         eventually("the first wait", waiting.clone(), settling).await?;
-        stays("the first wait", SEVERAL_TICKS, waiting.clone(), settling).await?;
+        stays("the first wait", Duration::from_secs(2), waiting.clone(), settling).await?;
         // Back before anything was moved, and away again: the time counts from the last change.
         patroni.switchover("pg1", 3);
         scene.labelled(NEAR_PG1).await?;

@@ -9,6 +9,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
     core::{ApiResource, DynamicObject},
 };
+use lab::table::play_rows;
 use serde_json::{Value, json};
 use switchover::api::{DatabaseCluster, keys};
 
@@ -51,7 +52,7 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
         let movement = |rules: Value| json!({"movement": rules});
         let (name, base) = ("orders", "spec.discovery.patroni.urls: write base URLs without a path, such as");
         let too_long = "a".repeat(64);
-        for (name, wrong, sentence) in [
+        let rows = [
             ("none", json!({}), "metadata.name: 'none' opts pods out of following"),
             ("orders.eu", json!({}), "write a name without dots, such as orders-eu"),
             (&*too_long, json!({}), "write a name of at most 63 characters"),
@@ -206,12 +207,15 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
                 "spec.movement.replacementTimeout: write a time between 5s and 24h",
             ),
             (name, movement(json!({"maxConcurrent": 0})), "should be greater than or equal to 1"),
-        ] {
+        ];
+        play_rows(rows, async |(name, wrong, sentence)| {
             let mut spec = json!({"discovery": {"patroni": {"urls": ["http://pg1:8008"]}}});
             json_patch::merge(&mut spec, &wrong);
             let said = tried(scene, name, &spec).await.expect_err(&format!("{name} {wrong} was taken"));
             assert!(said.contains(sentence), "{name} {wrong}:\n expected {sentence}\n      saw {said}");
-        }
+            Ok(())
+        })
+        .await;
         // What is at the edge of being wrong is right.
         let edge = json!({
             "discovery": {"patroni": {"urls": ["http://[fd00::1]:8008", "https://pg1.example.com/"]}},

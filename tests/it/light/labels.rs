@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use switchover::api::keys;
 
-use super::support::{Patroni, Says, Scene, eventually, scene, stays, until, wait::SEVERAL_TICKS};
+use super::support::{Patroni, SEVERAL_TICKS, Says, Scene, eventually, scene, stays, until};
 
 const NEAR_PG1: &str = "dc1-1=closely dc2-1=intermediate dc3-1=far";
 const NEAR_PG3: &str = "dc1-1=far dc2-1=far dc3-1=closely";

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use serde_json::json;
 use switchover::api::keys;
 
-use super::support::{Patroni, Scene, eventually, patroni::Says, upheaval};
+use super::support::{Patroni, Says, Scene, alone, eventually};
 
 const DATABASES: usize = 100;
 /// Of one in so many no member ever answers.
@@ -35,8 +35,8 @@ fn counts(expected: [(&str, usize); 2]) -> BTreeMap<String, usize> {
 
 #[test]
 fn a_hundred_databases_are_followed_at_once_and_those_that_hang_delay_no_other() {
-    // By itself, because it keeps the controller busy.
-    upheaval("many", async |scene| {
+    // It keeps the controller and the machine busy.
+    alone("many", async |scene| {
         scene.nodes(&[1, 2, 3], 1).await?;
         let (patroni, hung) = (Patroni::start(scene.name).await?, Patroni::start("many-hung").await?);
         hung.let_all_say(Says::Hangs);

@@ -2,24 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use kube::{Api, ResourceExt, api::ListParams};
 use lab::light::READY_DELAY;
 use serde_json::json;
 
-use super::support::{Scene, Witness, eventually, scene, until};
-
-/// Waits until the movement of the second epoch is over; how many were moved, and how many held.
-async fn over(scene: &Scene) -> Result<(u32, u32)> {
-    until("the end of the movement", async || {
-        let status = scene.status().await?;
-        let last = status.failovers.first().filter(|failover| failover.epoch == 2 && failover.moved_at.is_some());
-        Ok(last.map(|failover| (failover.moved, failover.held)))
-    })
-    .await
-}
+use super::support::{Witness, eventually, scene, until};
 
 #[test]
 fn pods_follow_the_primary_one_at_a_time_and_each_only_once() {
@@ -34,7 +23,7 @@ fn pods_follow_the_primary_one_at_a_time_and_each_only_once() {
         let at_first = witness.seen().ever;
 
         patroni.switchover("pg3", 2);
-        assert_eq!(over(scene).await?, (4, 0));
+        assert_eq!(scene.its_database().movement_over(2).await?, (4, 0));
         assert_eq!(scene.zones(&namespace).await?, "4 in dc3");
         let seen = witness.seen();
         assert_eq!(seen.fewest_serving, Some(3), "never below the budget");
@@ -75,7 +64,7 @@ fn several_workloads_move_at_the_same_time_up_to_the_limit() {
             Ok(status.failovers.first().filter(|it| it.epoch == 2 && it.moved_at.is_some()).map(|_| ()))
         })
         .await?;
-        assert_eq!((over(scene).await?, most), ((6, 0), 2));
+        assert_eq!((scene.its_database().movement_over(2).await?, most), ((6, 0), 2));
         assert_eq!(scene.zones(&namespace).await?, "6 in dc3");
         Ok(())
     });
@@ -90,7 +79,7 @@ fn a_workload_that_asks_for_it_is_restarted_once_instead() {
         let witness = Witness::of(scene, &namespace).await?;
 
         patroni.switchover("pg3", 2);
-        assert_eq!(over(scene).await?, (4, 0));
+        assert_eq!(scene.its_database().movement_over(2).await?, (4, 0));
         eventually("the end of the rollout", "4 in dc3".to_owned(), async || scene.zones(&namespace).await).await?;
         let seen = witness.seen();
         assert_eq!((seen.evicted, seen.ever.len()), (BTreeSet::new(), 8));
@@ -116,11 +105,7 @@ fn a_switchback_in_the_middle_brings_every_pod_home() {
         until("the first pod to be moved", async || Ok((!witness.seen().evicted.is_empty()).then_some(()))).await?;
 
         patroni.switchover("pg1", 3);
-        until("the end of the movement back", async || {
-            let status = scene.status().await?;
-            Ok(status.failovers.first().filter(|it| it.epoch == 3 && it.moved_at.is_some()).map(|_| ()))
-        })
-        .await?;
+        scene.its_database().movement_over(3).await?;
         eventually("every pod near pg1", "4 in dc1".to_owned(), async || scene.zones(&namespace).await).await?;
         assert_eq!(witness.seen().fewest_serving, Some(3));
         Ok(())

@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::support::{Scene, eventually, scene, stays, until, wait::SEVERAL_TICKS, world::NAMESPACE};
+use super::support::{SEVERAL_TICKS, Scene, eventually, scene, stays, until, world::NAMESPACE};
 
 const NEAR_FIRST: &str = "dc1-1=closely dc3-1=far";
 const NEAR_SECOND: &str = "dc1-1=far dc3-1=closely";

@@ -9,7 +9,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::support::{Scene, eventually, scene, stays, until, wait::SEVERAL_TICKS};
+use super::support::{SEVERAL_TICKS, Scene, eventually, scene, stays, until};
 
 /// Somebody's policy that forbids every change of one node, until [`allow_changes`]; in force when this returns.
 async fn forbid_changes(scene: &Scene, short: &str) -> Result<()> {

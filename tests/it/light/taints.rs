@@ -5,9 +5,7 @@ use jiff::SignedDuration;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use super::support::{
-    Patroni, Scene, Witness, eventually, objects::NEAR_PG1, scene, stays, until, wait::SEVERAL_TICKS,
-};
+use super::support::{Patroni, SEVERAL_TICKS, Scene, Witness, eventually, objects::NEAR_PG1, scene, stays, until};
 
 const NEAR_PG3: &str = "dc1-1=far dc1-2=far dc3-1=closely dc3-2=closely";
 const DC1_CLOSED: &str = "dc1-1=NoSchedule dc1-2=NoSchedule";

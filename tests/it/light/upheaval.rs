@@ -55,11 +55,7 @@ impl Stage {
     /// Waits for the end of the movement: every pod moved, none twice, the budget kept.
     async fn ends_well(&self, scene: &Scene) -> Result<()> {
         eventually("every pod near pg3", "4 in dc3".to_owned(), async || scene.zones(&self.namespace).await).await?;
-        let (moved, held) = until("the end of the movement", async || {
-            let last = scene.status().await?.failovers.into_iter().find(|it| it.epoch == 2 && it.moved_at.is_some());
-            Ok(last.map(|failover| (failover.moved, failover.held)))
-        })
-        .await?;
+        let (moved, held) = scene.its_database().movement_over(2).await?;
         let seen = self.witness.seen();
         assert_eq!((moved, held, seen.ever.len()), (4, 0, 8), "moved, held, and one replacement for each");
         assert_eq!(seen.fewest_serving, Some(3), "the budget");

@@ -14,7 +14,7 @@ use switchover::{
 };
 use tokio::task::block_in_place;
 
-use super::support::{Patroni, Scene, patroni::Says, scene, until, world::free_ports};
+use super::support::{Patroni, Says, Scene, scene, until, world::free_ports};
 
 const NEAR_PG1: &str = "dc1-1=closely dc3-1=far";
 const NEAR_PG3: &str = "dc1-1=far dc3-1=closely";

@@ -4,7 +4,6 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -69,20 +68,6 @@ pub fn kubectl<'a>(lab: &Lab, arguments: impl IntoIterator<Item = &'a str>) -> R
     let mut command = Command::new(tools::kubectl()?);
     command.args(arguments).env("KUBECONFIG", lab.kubeconfig());
     output(command, None)
-}
-
-/// Tries again until `attempt` succeeds; its last error after `patience`.
-pub fn eventually<T>(patience: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-    let deadline = std::time::Instant::now() + patience;
-    loop {
-        match attempt() {
-            Ok(done) => return Ok(done),
-            Err(error) if std::time::Instant::now() >= deadline => {
-                return Err(error).with_context(|| format!("not within {} s", patience.as_secs()));
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(100)),
-        }
-    }
 }
 
 fn path(path: &Path) -> String {

@@ -12,6 +12,8 @@
 //!   light (control plane + kwok, for the integration tests) ──► reviews (records what the API server asks webhooks)
 //!   install ──► demo (the story that `make demo` tells)
 //! ```
+//!
+//! Beside the beds, for all tests: scripted (a Patroni that says what a test wants), table (every wrong row), wait.
 
 use std::path::{Path, PathBuf};
 
@@ -38,9 +40,12 @@ pub mod process;
 pub mod reactions;
 pub mod requirements;
 pub mod reviews;
+pub mod scripted;
 pub mod site;
 pub mod supervisor;
+pub mod table;
 pub mod tools;
+pub mod wait;
 pub mod wan;
 
 pub use lab::{Lab, Options};

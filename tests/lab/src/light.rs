@@ -179,32 +179,6 @@ impl LightBed {
         crate::client(&self.kubeconfig_for_service_account(namespace, name).await?).await
     }
 
-    /// Adds a fake node; kwok makes it Ready. `capacity` such as `[("cpu", "4"), ("memory", "8Gi"), ("pods", "110")]`.
-    pub async fn add_node(&self, name: &str, labels: &[(&str, &str)], capacity: &[(&str, &str)]) -> Result<Node> {
-        let nodes: Api<Node> = Api::all(self.admin().await?);
-        let mut node_labels = owned(labels);
-        node_labels.entry("kubernetes.io/hostname".into()).or_insert_with(|| name.to_owned());
-        node_labels.entry("kubernetes.io/os".into()).or_insert_with(|| "linux".to_owned());
-        let capacity: BTreeMap<String, Quantity> =
-            capacity.iter().map(|(resource, amount)| ((*resource).into(), Quantity((*amount).into()))).collect();
-        let status = (!capacity.is_empty()).then(|| k8s_openapi::api::core::v1::NodeStatus {
-            allocatable: Some(capacity.clone()),
-            capacity: Some(capacity),
-            ..Default::default()
-        });
-        let node = Node {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                labels: Some(node_labels),
-                annotations: Some(owned(&[("kwok.x-k8s.io/node", "fake")])),
-                ..Default::default()
-            },
-            status,
-            ..Default::default()
-        };
-        nodes.create(&PostParams::default(), &node).await.with_context(|| format!("cannot add the fake node {name}"))
-    }
-
     /// Ends a component at once, as a crash would.
     pub fn kill(&self, component: Component) -> Result<()> {
         self.run(move |programs| programs.control_plane.kill_component(component))
@@ -240,6 +214,37 @@ impl LightBed {
     }
 }
 
+/// Adds a fake node; kwok makes it Ready. `capacity` such as `[("cpu", "4"), ("memory", "8Gi"), ("pods", "110")]`.
+pub async fn add_node(
+    client: &kube::Client,
+    name: &str,
+    labels: &[(&str, &str)],
+    capacity: &[(&str, &str)],
+) -> Result<Node> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let mut node_labels = owned(labels);
+    node_labels.entry("kubernetes.io/hostname".into()).or_insert_with(|| name.to_owned());
+    node_labels.entry("kubernetes.io/os".into()).or_insert_with(|| "linux".to_owned());
+    let capacity: BTreeMap<String, Quantity> =
+        capacity.iter().map(|(resource, amount)| ((*resource).into(), Quantity((*amount).into()))).collect();
+    let status = (!capacity.is_empty()).then(|| k8s_openapi::api::core::v1::NodeStatus {
+        allocatable: Some(capacity.clone()),
+        capacity: Some(capacity),
+        ..Default::default()
+    });
+    let node = Node {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(node_labels),
+            annotations: Some(owned(&[("kwok.x-k8s.io/node", "fake")])),
+            ..Default::default()
+        },
+        status,
+        ..Default::default()
+    };
+    nodes.create(&PostParams::default(), &node).await.with_context(|| format!("cannot add the fake node {name}"))
+}
+
 impl Drop for LightBed {
     fn drop(&mut self) {
         // Without a sender the thread's loop ends, and its processes with it.
@@ -257,7 +262,8 @@ impl Drop for LightBed {
 impl Programs {
     fn start(settings: Settings) -> Result<Programs> {
         let (place, directory) = (settings.place.clone(), settings.directory.clone());
-        let (kwok, stages) = (settings.cache.go(&KWOK).join("kwok"), settings.cache.stages());
+        let (kwok, stages) = (settings.cache.go(&KWOK).join("kwok"), directory.join("stages.yaml"));
+        fs::write(&stages, deleting_once(&fs::read_to_string(settings.cache.stages())?)?)?;
         let mut control_plane = ControlPlane::start(settings)?;
         let mut command = Command::new(kwok);
         command
@@ -273,6 +279,17 @@ impl Programs {
         kwok.check()?;
         Ok(Programs { control_plane, kwok })
     }
+}
+
+/// kwok deletes pods by name, and once more when it sees that the first time was noticed. By then another pod may have the
+/// name: that of a StatefulSet.
+fn deleting_once(stages: &str) -> Result<String> {
+    let deleted = "    - key: '.metadata.deletionTimestamp'\n      operator: 'Exists'\n";
+    let once =
+        "    - key: '.metadata.deletionGracePeriodSeconds == 0'\n      operator: 'NotIn'\n      values: ['true']\n";
+    let (before, stage) = stages.split_once("name: pod-delete\n").context("kwok's stages have no pod-delete")?;
+    ensure!(stage.matches(deleted).count() == 1, "kwok's stage pod-delete has changed its shape");
+    Ok(format!("{before}name: pod-delete\n{}", stage.replacen(deleted, &[deleted, once].concat(), 1)))
 }
 
 impl Drop for Programs {
@@ -310,5 +327,19 @@ fn remove_abandoned(beds: &Path) {
         if !Path::new("/proc").join(pid.to_string()).exists() {
             let _ = fs::remove_dir_all(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_whose_deletion_was_noticed_is_not_deleted_again() {
+        let stage = "name: pod-delete\nspec:\n  selector:\n    matchExpressions:\n    - key: '.metadata.deletionTimestamp'\n      operator: 'Exists'\n  next:\n    delete: true\n";
+        let once = deleting_once(stage).unwrap();
+        let added = "      operator: 'Exists'\n    - key: '.metadata.deletionGracePeriodSeconds == 0'\n      operator: 'NotIn'\n      values: ['true']\n  next:\n";
+        assert!(once.contains(added), "{once}");
+        assert!(deleting_once("name: pod-ready\n").is_err() && deleting_once("name: pod-delete\n").is_err());
     }
 }

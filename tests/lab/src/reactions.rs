@@ -19,9 +19,10 @@ use crate::{
     Lab, Options,
     control::PatroniAction,
     demo::Scene,
-    install::{self, Product},
+    install::Product,
     measured::{load_average, machine, median, write_report, write_section},
     patroni::MemberState,
+    wait,
 };
 
 /// How it is measured.
@@ -134,7 +135,7 @@ fn react(lab: &Lab, scene: &Scene, observer: &Observer, event: &'static str) -> 
 
 /// Waits until a primary runs and every other member streams from it.
 fn healthy(lab: &Lab) -> Result<()> {
-    install::eventually(PATIENCE, || {
+    wait::retry(PATIENCE, || {
         let members = lab.members()?;
         let well = members.iter().all(|member| member.is_primary() || member.is_streaming());
         ensure!(well && members.iter().any(MemberState::is_primary), "not every member is well: {members:?}");

@@ -9,10 +9,10 @@ use std::{
     fs,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -38,7 +38,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{light::LightBed, pki::Authority};
+use crate::{
+    light::{LightBed, add_node},
+    pki::Authority,
+    wait::until_within,
+};
 
 mod tidy;
 
@@ -80,20 +84,20 @@ async fn play(bed: &LightBed) -> Result<BTreeMap<String, String>> {
     let recorded = Recorded::default();
     let authority = Authority::new()?;
     let url = serve(&authority, Arc::clone(&recorded)).await?;
-    bed.add_node("n1", &[("zone", "dc1")], &[("cpu", "16"), ("memory", "32Gi"), ("pods", "110")]).await?;
+    add_node(&client, "n1", &[("zone", "dc1")], &[("cpu", "16"), ("memory", "32Gi"), ("pods", "110")]).await?;
     let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
     Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), NAMESPACE);
-    until("the namespace's service account", async || Ok(accounts.get_opt("default").await?.is_some())).await?;
+    until_within(PATIENCE, "the namespace's service account", async || Ok(accounts.get_opt("default").await?)).await?;
     let configurations: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
     configurations.create(&PostParams::default(), &configuration(&url, &authority)?).await?;
 
     let pods: Api<Pod> = Api::namespaced(client, NAMESPACE);
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     let probe = pod("dry-run", &[])?;
-    until("the API server to ask the stand-in", async || {
+    until_within(PATIENCE, "the API server to ask the stand-in", async || {
         pods.create(&dry_run, &probe).await?;
-        Ok(has(&recorded, "dry-run"))
+        Ok(has(&recorded, "dry-run").then_some(()))
     })
     .await?;
     let expected = create_workloads(bed)?;
@@ -102,7 +106,7 @@ async fn play(bed: &LightBed) -> Result<BTreeMap<String, String>> {
     pods.create(&PostParams::default(), &pod("large-env", &env)?).await?;
     change(&pods, &recorded).await?;
     for name in expected.iter().map(String::as_str).chain(CHANGES) {
-        until(name, async || Ok(has(&recorded, name))).await?;
+        until_within(PATIENCE, name, async || Ok(has(&recorded, name).then_some(()))).await?;
     }
     let mut recorded = lock(&recorded).clone();
     recorded.retain(|name, _| CHANGES.contains(&&**name) || expected.contains(name));
@@ -114,7 +118,7 @@ async fn change(pods: &Api<Pod>, recorded: &Recorded) -> Result<()> {
     let params = PatchParams::default();
     let ungated = Patch::Merge(json!({"spec": {"schedulingGates": null}}));
     pods.patch("gated", &params, &ungated).await.context("the gate is not lifted")?;
-    until("the pod to be bound", async || Ok(has(recorded, "bare-binding"))).await?;
+    until_within(PATIENCE, "the pod to be bound", async || Ok(has(recorded, "bare-binding").then_some(()))).await?;
     let resized = json!({"spec": {"containers": [{"name": "main", "resources": {"requests": {"cpu": "10m"}}}]}});
     let debug = json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "example.org/none:1"}]}});
     for (subresource, patch) in [("ephemeralcontainers", debug), ("resize", resized)] {
@@ -220,15 +224,4 @@ fn has(recorded: &Recorded, name: &str) -> bool {
 
 fn lock(recorded: &Recorded) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
     recorded.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds().await? {
-        if Instant::now() > deadline {
-            bail!("waited {} s for {what}", PATIENCE.as_secs());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Ok(())
 }

@@ -17,6 +17,7 @@ use lab::{
     net,
     process::Power,
     site::{self, Site},
+    wait::until_within,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,14 +58,14 @@ async fn faults(lab: &Lab) -> Result<()> {
 
     lab.node("n3", NodeAction::Kill)?;
     ensure!(lab.status()?.nodes[2].power == Power::Off, "n3 is still on");
-    until("the dead node to be noticed", Duration::from_secs(20), async || Ok(!ready(&nodes, "n3").await?)).await?;
+    becomes(&nodes, "n3", false).await?;
     lab.node("n3", NodeAction::Start)?;
-    until("the node to be back", Duration::from_secs(20), async || ready(&nodes, "n3").await).await?;
+    becomes(&nodes, "n3", true).await?;
 
     lab.node("n1", NodeAction::Cut)?;
-    until("the cut node to be noticed", Duration::from_secs(20), async || Ok(!ready(&nodes, "n1").await?)).await?;
+    becomes(&nodes, "n1", false).await?;
     lab.node("n1", NodeAction::Heal)?;
-    until("the node to be back", Duration::from_secs(20), async || ready(&nodes, "n1").await).await?;
+    becomes(&nodes, "n1", true).await?;
 
     lab.process(Component::KubeApiserver, ProcessAction::Kill)?;
     ensure!(nodes.get("n1").await.is_err(), "a killed API server answered");
@@ -92,12 +93,12 @@ async fn ready(nodes: &Api<Node>, name: &str) -> Result<bool> {
     Ok(conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True"))
 }
 
-async fn until(what: &str, patience: Duration, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+/// Waits until a node is Ready, or noticed not to be.
+async fn becomes(nodes: &Api<Node>, name: &str, expected: bool) -> Result<()> {
     let start = Instant::now();
-    while !holds().await? {
-        ensure!(start.elapsed() < patience, "waited {} s in vain for {what}", patience.as_secs());
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    let what = format!("{name} to be {}Ready", if expected { "" } else { "un" });
+    let look = async || Ok((ready(nodes, name).await? == expected).then_some(()));
+    until_within(Duration::from_secs(20), &what, look).await?;
     println!("waited {:.1} s for {what}", start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -1,9 +1,6 @@
 //! The light bed does what the integration tests build on. Needs `lab prepare` to have run.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Instant};
 
 use anyhow::Result;
 use k8s_openapi::api::{
@@ -11,7 +8,11 @@ use k8s_openapi::api::{
     core::v1::{Namespace, Node, Pod, ServiceAccount},
 };
 use kube::api::{Api, ListParams, PostParams};
-use lab::{control_plane::Component, light::LightBed};
+use lab::{
+    control_plane::Component,
+    light::{LightBed, add_node},
+    wait::until,
+};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,7 +23,8 @@ async fn a_deployment_on_fake_nodes_becomes_available_and_survives_an_api_server
     let client = bed.admin().await?;
     for number in 1..=3 {
         let zone = format!("dc{number}");
-        bed.add_node(
+        add_node(
+            &client,
             &format!("n{number}"),
             &[("topology.kubernetes.io/zone", &zone)],
             &[("cpu", "4"), ("memory", "8Gi"), ("pods", "110")],
@@ -32,13 +34,13 @@ async fn a_deployment_on_fake_nodes_becomes_available_and_survives_an_api_server
     let deployments: Api<Deployment> = Api::default_namespaced(client.clone());
     until("the default service account", async || {
         let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
-        Ok(accounts.get_opt("default").await?.is_some())
+        Ok(accounts.get_opt("default").await?)
     })
     .await?;
     deployments.create(&PostParams::default(), &deployment("web", 6)).await?;
     until("six available replicas", async || {
         let status = deployments.get("web").await?.status.unwrap_or_default();
-        Ok(status.available_replicas == Some(6))
+        Ok((status.available_replicas == Some(6)).then_some(()))
     })
     .await?;
     println!("available at {:.1} s", start.elapsed().as_secs_f64());
@@ -79,13 +81,4 @@ fn deployment(name: &str, replicas: u32) -> Deployment {
         },
     }))
     .expect("a valid Deployment")
-}
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds().await? {
-        anyhow::ensure!(Instant::now() < deadline, "waited 30 s for {what}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Ok(())
 }

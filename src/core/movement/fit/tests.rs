@@ -1,3 +1,4 @@
+use lab::table::check_rows;
 use proptest::prelude::*;
 
 use super::*;
@@ -41,7 +42,7 @@ fn a_pod_fits_where_the_scheduler_would_put_it() {
         pod.node_selector.insert("disk".into(), "ssd".into());
         pod
     };
-    for (what, world, candidate, expected) in [
+    let rows = [
         ("an empty node", world(), web(), Ok(())),
         ("an unready node", world().node(unready()), web(), error("not Ready")),
         ("a cordoned node", world().node(cordoned()), web(), error("cordoned")),
@@ -83,9 +84,10 @@ fn a_pod_fits_where_the_scheduler_would_put_it() {
             error("pod anti-affinity"),
         ),
         ("its own anti-affinity where it is", world().pod(web()), web().not_beside("zone", "web"), Ok(())),
-    ] {
+    ];
+    check_rows(rows, |(what, world, candidate, expected)| {
         assert_eq!(fit(world, &candidate), expected, "{what}");
-    }
+    });
 }
 
 #[test]

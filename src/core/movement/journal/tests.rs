@@ -1,3 +1,5 @@
+use lab::table::check_rows;
+
 use super::*;
 use crate::core::{
     movement::census::workload_of,
@@ -35,7 +37,7 @@ fn world() -> World {
 fn a_move_ends_when_its_replacement_is_ready() {
     let old = || pod("old").on("b1").owned_by("ReplicaSet/web");
     let new = |node| pod("new").on(node).owned_by("ReplicaSet/web").created(101);
-    for (what, world, second, expected) in [
+    let rows = [
         ("evicted a moment ago, not seen yet", world().pod(old()), 101, None),
         ("never evicted", world().pod(old()), 130, Some(End::NotCarriedOut)),
         ("on its way out", world().pod(old().terminating()), 105, None),
@@ -62,12 +64,13 @@ fn a_move_ends_when_its_replacement_is_ready() {
         ("one replica is still missing", world().workload("ReplicaSet/web", 2).pod(new("a1")), 105, None),
         ("scaled to nothing", world().workload("ReplicaSet/web", 0).pod(old().terminating()), 105, Some(End::Gone)),
         ("the workload is gone", World::with_nodes("a1=closely b1=far"), 130, Some(End::Gone)),
-    ] {
+    ];
+    check_rows(rows, |(what, world, second, expected)| {
         let mut journal = journal();
         let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, at(second));
         assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
         assert_eq!(journal.underway.is_empty(), expected.is_some(), "{what}");
-    }
+    });
 }
 
 #[test]
@@ -75,18 +78,19 @@ fn a_restart_ends_when_its_pod_has_been_replaced() {
     let old = || pod("old").on("b1").owned_by("ReplicaSet/web").created(0);
     let new = |second| pod("new").on("a1").owned_by("ReplicaSet/web").created(second);
     let two = || world().workload("ReplicaSet/web", 2);
-    for (what, world, second, expected) in [
+    let rows = [
         ("a moment ago, nothing done yet", world().pod(old()), 105, None),
         ("never begun", world().pod(old()), 130, Some(End::NotCarriedOut)),
         ("new pods, old ones still there", two().pod(old()).pod(new(101)), 130, None),
         ("replaced", world().pod(old().terminating()).pod(new(101)), 105, Some(End::Moved { to: "a1".into() })),
         ("replaced, by a leader whose clock is ahead", world().pod(new(41)), 105, Some(End::Moved { to: "a1".into() })),
-    ] {
+    ];
+    check_rows(rows, |(what, world, second, expected)| {
         let mut journal = journal();
         journal.underway[0].way = Ok(Way::Restart);
         let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, at(second));
         assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
-    }
+    });
 }
 
 #[test]
@@ -94,7 +98,7 @@ fn a_move_is_overdue_when_this_process_has_waited_for_it_for_too_long() {
     let timeout = Duration::from_secs(300);
     let day = 24 * 3600;
     // The last leader began it at 100 s, by its own clock.
-    for (what, read, now, by_our_clock, expected) in [
+    let rows = [
         ("begun here, in time", 100, 400, 400, 0),
         ("begun here, too late", 100, 401, 401, 1),
         ("our clock jumped", 100, 400, 100 + day, 0),
@@ -105,7 +109,8 @@ fn a_move_is_overdue_when_this_process_has_waited_for_it_for_too_long() {
         ("read by a leader whose clock is behind", 1000, 1300, -300, 0),
         ("who has waited for it, too", 1000, 1301, -299, 1),
         ("no leader lived for long enough, for a day", 1000, 1010, 401 + day, 1),
-    ] {
+    ];
+    check_rows(rows, |(what, read, now, by_our_clock, expected)| {
         let mut journal = journal();
         journal.underway[0].since = instant(read);
         assert_eq!(
@@ -113,7 +118,7 @@ fn a_move_is_overdue_when_this_process_has_waited_for_it_for_too_long() {
             expected,
             "{what}"
         );
-    }
+    });
     assert_eq!(journal().underway[0].age(at(-300)), Duration::ZERO);
 }
 

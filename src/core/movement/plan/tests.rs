@@ -6,6 +6,7 @@ use crate::core::{
     movement::{journal::Underway, ways::UnknownWay},
     testing::{LABEL, World, at, instant, moment, node, pod},
 };
+use lab::table::check_rows;
 use proptest::prelude::*;
 
 const RULES: Rules = Rules {
@@ -144,7 +145,7 @@ fn everything_that_stays_has_its_reason() {
         pod.pinned_by = Some("the volume claim data".into());
         pod
     };
-    for (what, world, expected) in [
+    let rows = [
         ("near already", owned(pod("p").on("a1")), "moves: ; held: "),
         ("intermediate", owned(pod("p").on("b2")), "moves: ; held: "),
         ("on a node that was never measured", owned(pod("p").on("c1")), "moves: ; held: "),
@@ -182,9 +183,10 @@ fn everything_that_stays_has_its_reason() {
                 .pod(pod("p").on("b1").owned_by("ReplicaSet/web")),
             "moves: ; held: p NoRoom",
         ),
-    ] {
+    ];
+    check_rows(rows, |(what, world, expected)| {
         assert_eq!(Case::from(world).told(), expected, "{what}");
-    }
+    });
 }
 
 #[test]

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use lab::table::check_rows;
+
 use super::*;
 use crate::core::testing::{LABEL, World, pod};
 
@@ -11,7 +13,7 @@ fn a_mark_tells_how_often_a_workload_was_restarted_for_one_primary() {
     for time in 1..4 {
         assert_eq!(times(Some(&mark(SERIES, time)), SERIES), time);
     }
-    for (written, expected) in [
+    let rows = [
         (None, 0),
         (Some("default/2"), 1),
         (Some("default/2/2"), 2),
@@ -21,9 +23,10 @@ fn a_mark_tells_how_often_a_workload_was_restarted_for_one_primary() {
         (Some("default/21/2"), 0),
         (Some("orders/2"), 0),
         (Some("default/2/often"), 0),
-    ] {
+    ];
+    check_rows(rows, |(written, expected)| {
         assert_eq!(times(written, SERIES), expected, "{written:?}");
-    }
+    });
 }
 
 fn marked(mut pod: Pod, mark: &str) -> Pod {
@@ -53,7 +56,7 @@ fn a_restart_is_missed_when_it_is_over_and_nothing_draws_its_pods() {
         pod.phase = Phase::Finished;
         pod
     };
-    for (what, world, expected) in [
+    let rows = [
         ("missed", restarted(SERIES, [marked(web("w"), SERIES)]), true),
         ("injected", restarted(SERIES, [marked(web("w"), SERIES).preferring(LABEL)]), false),
         ("for the last primary", restarted("default/1", [marked(web("w"), "default/1")]), false),
@@ -63,12 +66,13 @@ fn a_restart_is_missed_when_it_is_over_and_nothing_draws_its_pods() {
         ("old pods are leaving", restarted(SERIES, [marked(web("w"), SERIES), web("x").terminating()]), true),
         ("old pods failed long ago", restarted(SERIES, [marked(web("w"), SERIES), finished(web("x"))]), true),
         ("not Ready", restarted(SERIES, [marked(web("w"), SERIES).unready()]), false),
-    ] {
+    ];
+    check_rows(rows, |(what, world, expected)| {
         let mut missed = MissedRestarts::default();
         look(&mut missed, &world, now);
         assert!(!missed.due("StatefulSet/web", 1, now), "{what}: not at once");
         assert_eq!(missed.due("StatefulSet/web", 1, now + MISSED.first), expected, "{what}");
-    }
+    });
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::core::{
     testing::{LABEL as KEY, World, at, instant, moment, node, pod},
     workload::Toleration,
 };
+use lab::table::check_rows;
 use proptest::prelude::*;
 
 const RULES: Rules = Rules {
@@ -136,7 +137,7 @@ fn no_node_bears_it_while_movement_may_not_run() {
     let world = || bearing(three(), "b1");
     let until = "2026-01-01T00:10:00Z".parse().unwrap();
     let why = || "pg1 doesn't answer".to_owned();
-    for (gate, expected) in [
+    let rows = [
         (Gate::Paused, "b1 withdrawn; Paused"),
         (Gate::PrimaryNotConfirmed(why()), "b1 withdrawn; PrimaryNotConfirmed"),
         (Gate::SplitBrain(why()), "b1 withdrawn; SplitBrain"),
@@ -147,9 +148,10 @@ fn no_node_bears_it_while_movement_may_not_run() {
         // Neither says anything about b1: it stays as it is, and no other one follows.
         (Gate::LabelsPending { nodes: 1, refused: None }, "LabelsPending"),
         (Gate::Stale("Node"), "Stale"),
-    ] {
+    ];
+    check_rows(rows, |(gate, expected)| {
         assert_eq!(Case::from(world()).gate(gate.clone()).told(), expected, "{gate:?}");
-    }
+    });
     let halted = Case { journal: underway("b2", 0), ..Case::from(world()) };
     assert_eq!(halted.told(), "b1 withdrawn; Halted", "the movement's breaker");
 }
@@ -199,7 +201,7 @@ fn far_nodes_are_emptied_one_after_the_other() {
     let set = || bearing(three(), "b1").workload("ReplicaSet/set", 2);
     let member = |name: &str, node: &str| other(name).on(node).owned_by("ReplicaSet/set");
     let near = || set().pod(member("o-1", "a1")).pod(member("o-2", "a1"));
-    for (what, world, expected) in [
+    let rows = [
         ("the first", three(), "b1 next"),
         ("one is left alone", three().node(unmanaged(node("b1"))), "b2 next"),
         ("the second", near(), "b2 next"),
@@ -218,9 +220,10 @@ fn far_nodes_are_emptied_one_after_the_other() {
             "WorkloadNotWhole",
         ),
         ("its replacement is Ready", set().pod(member("o-1", "b2")).pod(member("o-2", "a1")), "b2 next"),
-    ] {
+    ];
+    check_rows(rows, |(what, world, expected)| {
         assert_eq!(Case::from(world).told(), expected, "{what}");
-    }
+    });
 }
 
 #[test]
@@ -236,7 +239,7 @@ fn a_node_is_emptied_only_of_what_can_go_elsewhere() {
         pod.mirror = true;
         pod
     };
-    for (what, world, expected) in [
+    let rows = [
         ("a replica of somebody else's", owned(other("o")), "b1 next"),
         ("a bare pod", alone(other("o")), "BarePod"),
         ("a bare pod that tolerates it", alone(tolerating(other("o"), None)), "b1 next"),
@@ -250,9 +253,10 @@ fn a_node_is_emptied_only_of_what_can_go_elsewhere() {
         ("a follower that the movement moves", owned(pod("w")), "MovementFirst"),
         ("a follower without room near the primary", owned(pod("w").asking_for_cpu(2000)), "NoRoom"),
         ("a follower that isn't Ready", owned(pod("w").unready()), "WorkloadNotWhole"),
-    ] {
+    ];
+    check_rows(rows, |(what, world, expected)| {
         assert_eq!(Case::from(world).told(), expected, "{what}");
-    }
+    });
     let never = |pod| Case { mode: MoveMode::Never, ..Case::from(owned(pod)) }.told();
     assert_eq!(never(pod("w")), "Never");
     assert_eq!(never(tolerating(pod("w"), None)), "b1 next", "it stays");

@@ -81,14 +81,12 @@ impl Scene {
 
     /// Changes the spec of the scene's own database.
     pub async fn patch_database(&self, spec: Value) -> Result<()> {
-        let patch = Patch::Merge(json!({ "spec": spec }));
-        self.databases().patch(self.name, &PatchParams::default(), &patch).await?;
-        Ok(())
+        self.its_database().patch(spec).await
     }
 
     /// The status of the scene's own database.
     pub async fn status(&self) -> Result<DatabaseClusterStatus> {
-        Ok(self.databases().get(self.name).await?.status.unwrap_or_default())
+        self.its_database().status().await
     }
 
     /// A condition of a database as `(status, reason, message)`.
@@ -128,15 +126,20 @@ impl Scene {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &name);
         until("the namespace's service account", async || Ok(accounts.get_opt("default").await?)).await?;
         if follow == Some(self.name) {
-            let pod = self.workload(&name, "probe").pod()?;
-            let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-            until("the webhook to know the namespace", async || {
-                let pod = self.pods(&name).create(&dry_run, &pod).await?;
-                Ok(pod.annotations().contains_key(keys::INJECTED).then_some(()))
-            })
-            .await?;
+            self.webhook_knows(&name).await?;
         }
         Ok(name)
+    }
+
+    /// Waits until pods of a namespace are injected.
+    pub async fn webhook_knows(&self, namespace: &str) -> Result<()> {
+        let pod = self.workload(namespace, "probe").pod()?;
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        until("the webhook to know the namespace", async || {
+            let pod = self.pods(namespace).create(&dry_run, &pod).await?;
+            Ok(pod.annotations().contains_key(keys::INJECTED).then_some(()))
+        })
+        .await
     }
 
     /// Notes of the events about an object with this reason.

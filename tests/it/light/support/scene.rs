@@ -3,20 +3,30 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::AssertUnwindSafe,
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError},
+    time::Instant,
 };
 
 use anyhow::Result;
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::{Namespace, Node, Secret};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Node, Secret},
+    scheduling::v1::PriorityClass,
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
+use lab::{light::add_node, scripted::host};
 use serde_json::{Value, json};
 use switchover::api::{DatabaseCluster, NodeLatency, keys};
 
-use super::{World, eventually, patroni, until, world, world::NAMESPACE};
+use super::{
+    World, eventually,
+    places::Places,
+    until, world,
+    world::{APART, NAMESPACE, world_apart},
+};
 
 /// One test's own part of the world.
 pub struct Scene {
@@ -40,27 +50,40 @@ const fn rtt_us(zone: u8, member: u8) -> u32 {
     }
 }
 
+/// Scenes that play in one world at the same time. More would wait for processors instead of each other.
+static SCENES: LazyLock<Places> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    Places::new(2 * processors)
+});
+static UPHEAVALS: LazyLock<Places> = LazyLock::new(|| Places::new(APART));
+
 /// Plays a scene beside others.
 pub fn scene(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
+    let _place = SCENES.take();
     let world = world();
-    runtime().block_on(async {
-        let _peace = world.peace.read().await;
-        play(name, world, story).await;
-    });
+    runtime().block_on(play(name, world, story));
 }
 
-/// Plays a scene alone: it disturbs everybody. Afterwards every role runs again, whether the story ended well or not.
+/// Plays a scene alone in its world: it would disturb everybody. Afterwards every role runs again, whether the story ended
+/// well or not.
 pub fn upheaval(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
-    let world = world();
-    runtime().block_on(async {
-        let _alone = world.peace.write().await;
-        play(name, world, async |scene: &Scene| {
-            let ended = AssertUnwindSafe(story(scene)).catch_unwind().await;
-            let restored = tokio::task::block_in_place(|| world.restore());
-            ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(restored)
-        })
-        .await;
-    });
+    let place = UPHEAVALS.take();
+    play_apart(name, place.numbers[0], story);
+}
+
+/// The same while no other scene plays anywhere: it needs the machine.
+pub fn alone(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
+    let _places = (UPHEAVALS.take_all(), SCENES.take_all());
+    play_apart(name, 0, story);
+}
+
+fn play_apart(name: &'static str, number: usize, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
+    let world = world_apart(number);
+    runtime().block_on(play(name, world, async |scene: &Scene| {
+        let ended = AssertUnwindSafe(story(scene)).catch_unwind().await;
+        let restored = tokio::task::block_in_place(|| world.restore());
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(restored)
+    }));
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -74,8 +97,10 @@ async fn play(name: &'static str, world: &'static World, story: impl AsyncFnOnce
     assert!(first, "two scenes are named {name}: each would find the other's nodes");
     let client = world.bed.admin().await.expect("the administrator's client");
     let scene = Scene { name, world, client };
+    let begun = Instant::now();
     let ended = AssertUnwindSafe(story(&scene)).catch_unwind().await;
     let cleared = scene.clear().await;
+    println!("{name} took {:.1} s", begun.elapsed().as_secs_f64());
     let well = matches!(ended, Ok(Ok(())));
     if !well {
         println!("what the product logged of {name}:\n{}", world.logged(name));
@@ -96,7 +121,7 @@ impl Scene {
                 let node = self.node(&format!("dc{zone}-{number}"));
                 let labels = [(POOL, self.name), ("topology.kubernetes.io/zone", &format!("dc{zone}"))];
                 let capacity = [("cpu", "16"), ("memory", "32Gi"), ("pods", "110")];
-                self.world.bed.add_node(&node, &labels, &capacity).await?;
+                add_node(&self.client, &node, &labels, &capacity).await?;
                 self.measure(&format!("dc{zone}-{number}"), [1, 2, 3].map(|member| rtt_us(*zone, member))).await?;
             }
         }
@@ -119,7 +144,7 @@ impl Scene {
 
     /// The same, with a heartbeat of another time.
     pub async fn measured_at(&self, short: &str, rtts_us: [u32; 3], heartbeat: jiff::Timestamp) -> Result<()> {
-        let hosts = ["pg1", "pg2", "pg3"].map(|member| patroni::host(self.name, member));
+        let hosts = ["pg1", "pg2", "pg3"].map(|member| host(self.name, member));
         let readings: Vec<(&str, u32)> = hosts.iter().map(String::as_str).zip(rtts_us).collect();
         self.reports(short, &readings, heartbeat).await
     }
@@ -189,7 +214,7 @@ impl Scene {
 
     /// Waits until the labels are exactly these.
     pub async fn labelled(&self, tiers: &str) -> Result<()> {
-        eventually("the labels of the nodes", tiers.to_owned(), async || self.tiers().await).await
+        self.its_database().labelled(tiers).await
     }
 
     /// Patches a node as the administrator.
@@ -220,6 +245,7 @@ impl Scene {
         }
         Api::<Node>::all(self.client.clone()).delete_collection(&delete, &self.own()).await?;
         Api::<NodeLatency>::all(self.client.clone()).delete_collection(&delete, &self.own()).await?;
+        Api::<PriorityClass>::all(self.client.clone()).delete_collection(&delete, &self.own()).await?;
         let gone = until("the databases to go with their labels", async || {
             Ok(self.databases().list(&self.own()).await?.items.is_empty().then_some(()))
         })

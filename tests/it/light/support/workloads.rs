@@ -1,14 +1,25 @@
 //! Workloads that run, as far as Kubernetes can tell.
 
+use std::fmt::Debug;
+
 use anyhow::Result;
-use k8s_openapi::api::{apps::v1::Deployment, batch::v1::CronJob, core::v1::Pod, policy::v1::PodDisruptionBudget};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        batch::v1::CronJob,
+        core::v1::Pod,
+        policy::v1::PodDisruptionBudget,
+    },
+};
 use kube::{
     Api, Resource, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Scene, scene::POOL, until};
+use super::{Scene, limits::wants_a_volume, scene::POOL, until};
 
 /// One workload to be.
 pub struct Workload<'s> {
@@ -19,12 +30,15 @@ pub struct Workload<'s> {
     pub annotations: Value,
     /// Merged over the pods' spec.
     pub spec: Value,
+    /// Merged over the spec of what controls the pods.
+    pub controller: Value,
 }
 
 impl Scene {
     /// A workload in a namespace; its pods run on the scene's nodes.
     pub fn workload(&self, namespace: &str, name: &'static str) -> Workload<'_> {
-        Workload { scene: self, namespace: namespace.to_owned(), name, annotations: json!({}), spec: json!({}) }
+        let (annotations, spec, controller) = (json!({}), json!({}), json!({}));
+        Workload { scene: self, namespace: namespace.to_owned(), name, annotations, spec, controller }
     }
 
     pub fn pods(&self, namespace: &str) -> Api<Pod> {
@@ -49,16 +63,7 @@ impl Scene {
 
     /// Why the followers of the scene's database stay: `web: NoRoom: no closely node takes it: …`, by workload; sorted.
     pub async fn held(&self, namespace: &str) -> Result<Vec<String>> {
-        let pods = self.pods(namespace).list(&ListParams::default()).await?.items;
-        let app = |held: &str| {
-            let pod = pods.iter().find(|pod| held == format!("{namespace}/{}", pod.name_any()));
-            pod.and_then(|pod| pod.labels().get("app").cloned()).unwrap_or_else(|| held.to_owned())
-        };
-        let status = self.status().await?;
-        let mut held: Vec<String> =
-            status.held.iter().map(|held| format!("{}: {}: {}", app(&held.pod), held.reason, held.message)).collect();
-        held.sort();
-        Ok(held)
+        self.its_database().held(namespace).await
     }
 
     /// How many pods of a namespace are in each data centre: `4 in dc1`.
@@ -85,6 +90,62 @@ impl Workload<'_> {
     pub fn with(mut self, spec: Value) -> Self {
         json_patch::merge(&mut self.spec, &spec);
         self
+    }
+
+    /// Its pods are of a priority class.
+    #[must_use]
+    pub fn of_priority(self, class: &str) -> Self {
+        self.with(json!({"priorityClassName": class}))
+    }
+
+    /// Its pods go to the nodes of this data centre, no two of them to the same one.
+    #[must_use]
+    pub fn one_on_each_node_of(self, zone: u8) -> Self {
+        let apart =
+            json!({"labelSelector": {"matchLabels": {"app": self.name}}, "topologyKey": "kubernetes.io/hostname"});
+        self.with(json!({
+            "nodeSelector": {"topology.kubernetes.io/zone": format!("dc{zone}")},
+            "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [apart]}},
+        }))
+    }
+
+    /// More in the spec of what controls its pods.
+    #[must_use]
+    pub fn controlled(mut self, spec: Value) -> Self {
+        json_patch::merge(&mut self.controller, &spec);
+        self
+    }
+
+    /// Of a Deployment: a rollout ends all pods before it makes new ones.
+    #[must_use]
+    pub fn recreated(self) -> Self {
+        self.controlled(json!({"strategy": {"type": "Recreate"}}))
+    }
+
+    /// Of a Deployment: a rollout makes so many pods more, and lets so many be away.
+    #[must_use]
+    pub fn rolled_out(self, surge: u32, unavailable: u32) -> Self {
+        let rule = json!({"maxSurge": surge, "maxUnavailable": unavailable});
+        self.controlled(json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": rule}}))
+    }
+
+    /// Of a StatefulSet: a rollout leaves the pods before this one as they are.
+    #[must_use]
+    pub fn rolled_out_from(self, ordinal: u32) -> Self {
+        self.controlled(json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": ordinal}}}))
+    }
+
+    /// Of a StatefulSet: a pod becomes new when somebody deletes it.
+    #[must_use]
+    pub fn updated_on_delete(self) -> Self {
+        self.controlled(json!({"updateStrategy": {"type": "OnDelete"}}))
+    }
+
+    /// Of a StatefulSet: each pod has a volume of its own, `CLAIM-NAME-0` and so on. [`Scene::volume`] makes them.
+    #[must_use]
+    pub fn claiming(self, claim: &str) -> Self {
+        let template = json!({"metadata": {"name": claim}, "spec": wants_a_volume()});
+        self.controlled(json!({"volumeClaimTemplates": [template]}))
     }
 
     /// Metadata and spec of its pods.
@@ -117,19 +178,57 @@ impl Workload<'_> {
 
     /// A Deployment, and waits until all its replicas are available.
     pub async fn deployment(&self, replicas: u32) -> Result<()> {
-        let deployment = serde_json::from_value(json!({
+        let api: Api<Deployment> = self.create(self.controlling(replicas)).await?;
+        self.replicas_available(replicas, async || {
+            Ok(api.get(self.name).await?.status.and_then(|status| status.available_replicas))
+        })
+        .await
+    }
+
+    /// A StatefulSet, and waits until all its replicas are available.
+    pub async fn stateful_set(&self, replicas: u32) -> Result<()> {
+        let mut set = self.controlling(replicas);
+        set["spec"]["serviceName"] = self.name.into();
+        let api: Api<StatefulSet> = self.create(set).await?;
+        self.replicas_available(replicas, async || {
+            Ok(api.get(self.name).await?.status.and_then(|status| status.available_replicas))
+        })
+        .await
+    }
+
+    /// What makes so many of its pods, to be created.
+    pub(super) fn controlling(&self, replicas: u32) -> Value {
+        let mut object = json!({
             "metadata": {"name": self.name},
             "spec": {
                 "replicas": replicas,
                 "selector": {"matchLabels": {"app": self.name}},
                 "template": self.template(),
             },
-        }))?;
-        let api: Api<Deployment> = Api::namespaced(self.scene.client.clone(), &self.namespace);
-        api.create(&PostParams::default(), &deployment).await?;
+        });
+        json_patch::merge(&mut object["spec"], &self.controller);
+        object
+    }
+
+    /// Creates something in its namespace.
+    pub(super) async fn create<K>(&self, object: Value) -> Result<Api<K>>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.scene.client.clone(), &self.namespace);
+        api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+        Ok(api)
+    }
+
+    pub(super) async fn replicas_available(
+        &self,
+        replicas: u32,
+        available: impl AsyncFn() -> Result<Option<i32>>,
+    ) -> Result<()> {
         until(&format!("{replicas} available replicas of {}", self.name), async || {
-            let available = api.get(self.name).await?.status.and_then(|status| status.available_replicas);
-            Ok((available == i32::try_from(replicas).ok()).then_some(()))
+            // Absent means none.
+            let available = available().await?.unwrap_or_default();
+            Ok((u32::try_from(available).ok() == Some(replicas)).then_some(()))
         })
         .await
     }
@@ -184,4 +283,10 @@ impl Workload<'_> {
         names.sort();
         Ok(names)
     }
+}
+
+/// A container that asks for so many CPUs, as the spec of a pod.
+pub fn cpus(count: u32) -> Value {
+    let resources = json!({"requests": {"cpu": count.to_string()}});
+    json!({"containers": [{"name": "main", "image": "example.org/none:1", "resources": resources}]})
 }

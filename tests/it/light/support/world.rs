@@ -1,4 +1,4 @@
-//! The bed and the product on it, started once for the whole run.
+//! The beds and the product on them, each started once for the whole run.
 //!
 //! Nothing of it is ever dropped, because statics aren't: the processes are tied to a thread that lives as long as this
 //! process does, and the kernel ends them with it.
@@ -19,16 +19,14 @@ use kube::Api;
 use lab::{
     light::LightBed,
     process::{Place, Process},
+    wait::block_until,
 };
 use serde_json::{Value, json};
-use tokio::sync::RwLock;
 
-/// What all scenes share.
+/// A bed and the product on it, which many scenes share.
 #[derive(Debug)]
 pub struct World {
     pub bed: LightBed,
-    /// Read by every scene, written by one that disturbs the others.
-    pub peace: RwLock<()>,
     keeper: Keeper,
     /// By name.
     roles: Mutex<BTreeMap<String, Process>>,
@@ -43,10 +41,30 @@ pub const WEBHOOK: &str = "webhook";
 /// An address in place of the Service's name is what the API server asks the webhook's certificate for here.
 const WEBHOOK_HOST: &str = "127.0.0.1";
 
-/// The world. The first caller starts it, in about 10 s, and the others wait.
+type Started = OnceLock<Result<World, String>>;
+
+/// The world of the scenes that disturb nobody. The first caller starts it, in about 10 s, and the others wait.
 pub fn world() -> &'static World {
-    static WORLD: OnceLock<Result<World, String>> = OnceLock::new();
-    let world = WORLD.get_or_init(|| World::start().map_err(|error| format!("{error:#}")));
+    static WORLD: Started = OnceLock::new();
+    started(&WORLD)
+}
+
+/// How many scenes that disturb everybody play at the same time, each in a world of its own.
+pub const APART: usize = 2;
+
+/// One of the worlds in which a scene is alone.
+pub fn world_apart(number: usize) -> &'static World {
+    static WORLDS: [Started; APART] = [const { OnceLock::new() }; APART];
+    started(&WORLDS[number])
+}
+
+fn started(world: &'static Started) -> &'static World {
+    // One after the other: each needs the whole machine.
+    static STARTING: Mutex<()> = Mutex::new(());
+    let world = world.get_or_init(|| {
+        let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        World::start().map_err(|error| format!("{error:#}"))
+    });
     world.as_ref().unwrap_or_else(|error| panic!("the light bed did not start: {error}"))
 }
 
@@ -56,7 +74,7 @@ impl World {
         let bed = LightBed::start()?;
         let webhook_ports = free_ports()?;
         let keeper = Keeper::start()?;
-        let world = World { bed, peace: RwLock::default(), keeper, roles: Mutex::default(), webhook_ports };
+        let world = World { bed, keeper, roles: Mutex::default(), webhook_ports };
         world.install()?;
         for role in CONTROLLERS.into_iter().chain([WEBHOOK]) {
             world.start_role(role)?;
@@ -201,14 +219,11 @@ impl World {
     }
 
     pub fn wait_for_webhook(&self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(20);
         let address = format!("127.0.0.1:{}", self.webhook_ports[1]);
-        while !ready(&address) {
+        block_until(Duration::from_secs(20), "the webhook to be ready", || {
             self.roles().values_mut().try_for_each(Process::check)?;
-            ensure!(Instant::now() < deadline, "the webhook is not ready after 20 s");
-            thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+            Ok(ready(&address).then_some(()))
+        })
     }
 
     fn log(&self, role: &str) -> PathBuf {

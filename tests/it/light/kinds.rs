@@ -1,0 +1,173 @@
+//! Workloads of every kind follow the primary as their controllers let them, or say why they stay.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use lab::light::READY_DELAY;
+use serde_json::json;
+use switchover::api::keys;
+
+use super::support::{SEVERAL_TICKS, Scene, Witness, eventually, scene, stays, until};
+
+#[test]
+fn pods_of_a_stateful_set_follow_one_at_a_time_under_the_names_that_they_had() {
+    scene("stateful", async |scene| {
+        let (patroni, shop) = scene.two_centres(json!({})).await?;
+        let bank = scene.namespace("bank", Some(scene.name), json!({})).await?;
+        let web = scene.workload(&shop, "web").says(READY_DELAY, "500ms");
+        web.stateful_set(3).await?;
+        web.budget().await?;
+        let ledger = scene.workload(&bank, "ledger").says(READY_DELAY, "500ms").updated_on_delete();
+        ledger.stateful_set(2).await?;
+        assert_eq!([scene.zones(&shop).await?, scene.zones(&bank).await?], ["3 in dc1", "2 in dc1"]);
+        let (in_shop, in_bank) = (Witness::of(scene, &shop).await?, Witness::of(scene, &bank).await?);
+
+        patroni.switchover("pg3", 2);
+        assert_eq!(scene.its_database().movement_over(2).await?, (5, 0));
+        assert_eq!([scene.zones(&shop).await?, scene.zones(&bank).await?], ["3 in dc3", "2 in dc3"]);
+        assert_eq!(web.pod_names().await?, ["web-0", "web-1", "web-2"]);
+        assert_eq!(ledger.pod_names().await?, ["ledger-0", "ledger-1"]);
+        let counts = |witness: &Witness| {
+            let seen = witness.seen();
+            (seen.fewest_serving, seen.evicted.len(), seen.ever.len())
+        };
+        assert_eq!(counts(&in_shop), (Some(2), 3, 6), "serving at least, evicted, there ever");
+        assert_eq!(counts(&in_bank), (Some(1), 2, 4), "serving at least, evicted, there ever");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_a_partition_holds_back_is_not_rolled_out_by_a_move() {
+    scene("partition", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        let web = scene.workload(&namespace, "web").rolled_out_from(2);
+        web.stateful_set(2).await?;
+        let sets: Api<StatefulSet> = Api::namespaced(scene.client.clone(), &namespace);
+        let next = json!({"spec": {"template": {"metadata": {"annotations": {"version": "2"}}}}});
+        sets.patch("web", &PatchParams::default(), &Patch::Merge(next)).await?;
+        let (now, next) = until("the next revision", async || {
+            let status = sets.get("web").await?.status.unwrap_or_default();
+            Ok(status.current_revision.zip(status.update_revision).filter(|(now, next)| now != next))
+        })
+        .await?;
+
+        patroni.switchover("pg3", 2);
+        assert_eq!(scene.its_database().movement_over(2).await?, (2, 0));
+        assert_eq!(scene.zones(&namespace).await?, "2 in dc3");
+        let pods = scene.pods(&namespace).list(&ListParams::default()).await?;
+        let revisions: BTreeSet<_> = pods.iter().map(|pod| pod.labels()["controller-revision-hash"].clone()).collect();
+        assert_eq!(revisions, [now].into(), "{next} waits for people");
+        Ok(())
+    });
+}
+
+#[test]
+fn pods_of_a_stateful_set_stay_with_their_volumes() {
+    scene("volumes", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        for claim in ["data-web-0", "data-web-1"] {
+            scene.volume(&namespace, claim, json!({})).await?;
+        }
+        scene.workload(&namespace, "web").claiming("data").stateful_set(2).await?;
+        let witness = Witness::of(scene, &namespace).await?;
+        patroni.switchover("pg3", 2);
+        let held: Vec<String> = [0, 1]
+            .map(|pod| format!("web: PinnedByVolume: the volume claim data-web-{pod} may tie it to its node"))
+            .to_vec();
+        eventually("what is held", held, async || scene.held(&namespace).await).await?;
+        assert_eq!(scene.its_database().movement_over(2).await?, (0, 2));
+        assert_eq!(witness.seen().evicted, BTreeSet::new());
+        Ok(())
+    });
+}
+
+#[test]
+fn pods_of_a_replica_set_that_a_custom_resource_owns_follow_like_any_others() {
+    scene("fleet", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        let web = scene.workload(&namespace, "web").says(READY_DELAY, "1s");
+        web.fleet_of_a_replica_set(3).await?;
+        web.budget().await?;
+        let witness = Witness::of(scene, &namespace).await?;
+
+        patroni.switchover("pg3", 2);
+        let moving = until("a pod to be on the move", async || Ok(scene.status().await?.moving.into_iter().next()));
+        let workload = moving.await?.workload;
+        assert_eq!((&*workload.kind, &*workload.name), ("Fleet", "web"));
+        assert_eq!(scene.its_database().movement_over(2).await?, (3, 0));
+        assert_eq!(scene.zones(&namespace).await?, "3 in dc3");
+        let seen = witness.seen();
+        assert_eq!((seen.fewest_serving, seen.evicted.len(), seen.ever.len()), (Some(2), 3, 6));
+        Ok(())
+    });
+}
+
+/// The replicas that a Fleet is asked for and has, by its `scale` subresource.
+fn scale_of(scene: &Scene, namespace: &str, fleet: &str) -> Result<String> {
+    let path = format!("/apis/scenes.example.com/v1/namespaces/{namespace}/fleets/{fleet}/scale");
+    let scale = tokio::task::block_in_place(|| scene.world.kubectl(&["get", "--raw", &path], ""))?;
+    let scale: serde_json::Value = serde_json::from_str(&scale).context("not JSON")?;
+    Ok(format!("{} {}", scale["spec"]["replicas"], scale["status"]["replicas"]))
+}
+
+#[test]
+fn pods_of_a_custom_resource_stay_where_its_replicas_or_its_template_are_not_known() {
+    scene("custom", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        let _operator = scene.workload(&namespace, "own").fleet_of_pods(2).await?;
+        assert_eq!(scale_of(scene, &namespace, "own")?, "2 2");
+        scene.workload(&namespace, "restarted").says(keys::MOVE, "restart").fleet_of_a_replica_set(1).await?;
+        assert_eq!(scene.zones(&namespace).await?, "3 in dc1");
+        let witness = Witness::of(scene, &namespace).await?;
+        patroni.switchover("pg3", 2);
+        let held = [
+            "own: UnknownWorkload: the number of replicas of a Fleet is not known",
+            "own: UnknownWorkload: the number of replicas of a Fleet is not known",
+            "restarted: CannotRestart: a Fleet can't be restarted by its template: write switchover.dev/move: evict",
+        ];
+        let held = held.map(str::to_owned).to_vec();
+        eventually("what is held", held.clone(), async || scene.held(&namespace).await).await?;
+        stays("what is held", SEVERAL_TICKS, held, async || scene.held(&namespace).await).await?;
+        assert_eq!(witness.seen().evicted, BTreeSet::new());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_single_replica_whose_rollout_surges_is_restarted_without_an_outage() {
+    scene("single", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        let web = scene.workload(&namespace, "web").says(keys::MOVE, "restart").says(READY_DELAY, "1s");
+        web.rolled_out(1, 0).deployment(1).await?;
+        let witness = Witness::of(scene, &namespace).await?;
+        patroni.switchover("pg3", 2);
+        assert_eq!(scene.its_database().movement_over(2).await?, (1, 0));
+        assert_eq!(scene.zones(&namespace).await?, "1 in dc3");
+        let seen = witness.seen();
+        assert_eq!((seen.fewest_serving, seen.evicted.len(), seen.ever.len()), (Some(1), 0, 2));
+        Ok(())
+    });
+}
+
+#[test]
+fn pods_of_a_deployment_that_recreates_its_pods_are_evicted_one_at_a_time() {
+    scene("recreated", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        let web = scene.workload(&namespace, "web").says(READY_DELAY, "500ms").recreated();
+        web.deployment(3).await?;
+        web.budget().await?;
+        let witness = Witness::of(scene, &namespace).await?;
+        patroni.switchover("pg3", 2);
+        assert_eq!(scene.its_database().movement_over(2).await?, (3, 0));
+        assert_eq!(scene.zones(&namespace).await?, "3 in dc3");
+        let seen = witness.seen();
+        assert_eq!((seen.fewest_serving, seen.evicted.len(), seen.ever.len()), (Some(2), 3, 6));
+        Ok(())
+    });
+}
