@@ -156,7 +156,7 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// Passes on a person's word of `epoch` that `member` is the primary. See [`PrimaryTracker::accept`]. False: an
+    /// Passes on a person's word of `epoch` that `member` is the primary. See [`PrimaryTracker::accept`](crate::core::primary::PrimaryTracker::accept). False: an
     /// earlier word wasn't heard yet.
     pub fn accept(&self, member: String, epoch: u64) -> bool {
         self.words.try_send(Word::Accept { member, epoch }).is_ok()

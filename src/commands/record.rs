@@ -22,8 +22,8 @@ use crate::{
     credentials::{Access, Credentials, CredentialsError},
     discover::{
         book::Book,
-        http::{Http, HttpError},
-        patroni::{self, PatroniError, Raw},
+        http::{Http, HttpError, PatroniError, Raw},
+        patroni,
     },
 };
 

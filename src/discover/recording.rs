@@ -15,7 +15,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::patroni::{PatroniError, parse_cluster, parse_member};
+use super::{
+    http::PatroniError,
+    patroni::{parse_cluster, parse_member},
+};
 use crate::core::primary::{
     Answer, Belief, Identities, MemberBody, Observation, Primary, PrimaryState, PrimaryTracker, PrimaryView,
 };

@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use super::{
     Member, PatroniConfig, TICK, Word,
     book::Book,
-    http::Way,
+    http::{PatroniError, Way},
     pace::{FAST_PAUSE, Pace},
-    patroni::{self, ClusterBody, PatroniError},
+    patroni::{self, ClusterBody},
     publish::{Look, Publisher},
     witness::{Questioner, Testimony, Told},
 };

@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 
 use super::{
     Member,
-    http::{Http, Way},
-    patroni::{self, MAX_MEMBERS, PatroniError, Raw},
+    http::{Http, PatroniError, Raw, Way},
+    patroni::{self, MAX_MEMBERS},
 };
 use crate::{
     api::witness::WitnessRules,

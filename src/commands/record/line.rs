@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::discover::patroni::{PatroniError, Raw};
+use crate::discover::http::{PatroniError, Raw};
 
 /// Fields that differ in every answer of a database at work, whatever is the matter with it. An answer in which only
 /// these have changed says nothing new.
