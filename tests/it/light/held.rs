@@ -148,8 +148,8 @@ fn a_paused_database_moves_nothing_while_labels_follow() {
 #[test]
 fn nothing_moves_before_the_primary_has_held_and_each_change_begins_anew_and_takes_longer() {
     scene("settle", async |scene| {
-        let settle = SignedDuration::from_secs(4);
-        let (patroni, namespace) = scene.two_centres(json!({"movement": {"settle": "4s"}})).await?;
+        let settle = SignedDuration::from_secs(6);
+        let (patroni, namespace) = scene.two_centres(json!({"movement": {"settle": "6s"}})).await?;
         scene.workload(&namespace, "web").deployment(2).await?;
         let witness = Witness::of(scene, &namespace).await?;
         let settling = async || {
@@ -168,7 +168,7 @@ fn nothing_moves_before_the_primary_has_held_and_each_change_begins_anew_and_tak
         scene.labelled(NEAR_PG3).await?;
         eventually("the second wait", waiting, settling).await?;
         let (_, moving) = scene.condition_becomes(scene.name, "Moving", "False").await?;
-        assert!(moving.contains("3 changes within 10 min: settle is 16 s instead of 4 s"), "{moving}");
+        assert!(moving.contains("3 changes within 10 min: settle is 24 s instead of 6 s"), "{moving}");
         eventually("the movement", "2 in dc3".to_owned(), async || scene.zones(&namespace).await).await?;
 
         let failovers = scene.status().await?.failovers;
