@@ -56,13 +56,12 @@ test-unit: test-build
 	$(call begin,unit tests and rules of the house)
 	cargo test --workspace --locked --lib --bins --test tidy
 
-# What Kubernetes alone decides: real control planes with fake nodes. Each scene has a thread, and waits there for a place to
-# play (tests/it/light/support/places.rs); those that disturb everybody have control planes of their own.
-LIGHT_SCENES := 200
+# What Kubernetes alone decides: a real control plane with fake nodes. The scenes wait for a place to play by themselves: there
+# must be no fewer threads than scenes.
 test-light: needs-light test-tools
 	$(call begin,light bed)
 	cargo test --workspace --locked --test light_bed
-	cargo test --workspace --locked --test it -- light:: --test-threads=$(LIGHT_SCENES)
+	cargo test --workspace --locked --test it -- light:: --test-threads=200
 
 # Real nodes, real Patroni, an emulated WAN. Needs root.
 test-lab: needs-lab test-tools test-images

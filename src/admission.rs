@@ -14,6 +14,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
+use strum::{IntoStaticStr, VariantNames};
 
 pub use self::{view::View, written::WrittenPatches};
 use crate::core::affinity::{Decision, Injection, Pod, SkipReason, Verdict, Warning, pod::Text};
@@ -42,7 +43,7 @@ impl Outcome {
 
     /// One word that says why, empty for injected ones.
     #[must_use]
-    pub const fn reason(self) -> &'static str {
+    pub fn reason(self) -> &'static str {
         match self {
             Self::Injected => "",
             Self::Skipped(reason) => reason.as_str(),
@@ -52,7 +53,8 @@ impl Outcome {
 }
 
 /// Why a request could not be decided on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum Failure {
     /// Not an AdmissionReview, or its pod can't be read.
     Unreadable,
@@ -68,18 +70,13 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Every [`Failure::as_str`].
+    pub const NAMES: &'static [&'static str] = Self::VARIANTS;
+
     /// One word, for a metric's label.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreadable => "unreadable",
-            Self::Version => "version",
-            Self::TooLarge => "too_large",
-            Self::MediaType => "media_type",
-            Self::Body => "body",
-            Self::Overloaded => "overloaded",
-            Self::Panicked => "panicked",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// What was wrong and what to do about it.

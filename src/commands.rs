@@ -6,6 +6,7 @@ pub mod explain;
 pub mod pause;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod resume;
 pub mod status;
 pub mod uninstall;

@@ -32,7 +32,7 @@ use crate::{
     api::{DatabaseCluster, witness::WitnessRules},
     certificates::{install::Rotation, keeper},
     cluster::{
-        Notice, Notices, database_reference,
+        EventReason, Notice, Notices, database_reference,
         lease::{self, Leadership, LeaseConfig},
         nodes::NodeWriter,
     },
@@ -324,7 +324,7 @@ impl Manager {
         let told = self.shared.notices.send(Notice {
             about: database_reference(&database.name, &database.uid),
             warning: true,
-            reason: "NotAccepted",
+            reason: EventReason::NotAccepted,
             action: "Accept",
             note: why.to_owned(),
         });

@@ -156,7 +156,7 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// Passes on a person's word of `epoch` that `member` is the primary. See [`PrimaryTracker::accept`]. False: an
+    /// Passes on a person's word of `epoch` that `member` is the primary. See [`PrimaryTracker::accept`](crate::core::primary::PrimaryTracker::accept). False: an
     /// earlier word wasn't heard yet.
     pub fn accept(&self, member: String, epoch: u64) -> bool {
         self.words.try_send(Word::Accept { member, epoch }).is_ok()
@@ -224,7 +224,7 @@ fn cut(text: &mut String, most: usize) {
 /// What one member's latest answer says, for people.
 fn described(name: String, answer: Answer) -> MemberAnswer {
     match answer {
-        Answer::Http { status, body } => MemberAnswer {
+        Answer::Http { status, body } | Answer::Nameless { status, body, .. } => MemberAnswer {
             name,
             status: Some(status),
             state: Some(body.state),

@@ -35,3 +35,6 @@ pub mod cli;
 pub mod commands;
 pub mod metrics;
 pub mod process;
+
+#[cfg(test)]
+mod documented;

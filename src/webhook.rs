@@ -1,6 +1,6 @@
 //! The admission webhook: answers the API server from memory.
 //!
-//! Watches keep tables, the tables become a [`View`] that is swapped in as a whole, and a request takes the current one:
+//! Watches keep tables, the tables become a [`View`](crate::admission::View) that is swapped in as a whole, and a request takes the current one:
 //! no request ever waits for the API server. Facts that nobody confirmed for a while stop being a reason to *require*
 //! anything of a pod.
 

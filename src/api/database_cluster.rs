@@ -22,8 +22,8 @@ pub use self::{
     movement::{AffinityDefaults, MovementRules},
     patroni::PatroniDiscovery,
     status::{
-        ClaimantStatus, DatabaseClusterStatus, DecisionStatus, FailoverStatus, HeldStatus, IgnoredStatus, MemberStatus,
-        MovingStatus, TierCounts, UselessStatus, WorkloadStatus,
+        ClaimantStatus, ConditionType, DatabaseClusterStatus, DecisionStatus, FailoverStatus, HeldStatus,
+        IgnoredStatus, MemberStatus, MovingStatus, TierCounts, UselessStatus, WorkloadStatus,
     },
     taint::{TaintEffect, TaintRule},
     tiers::TierRules,

@@ -15,7 +15,7 @@ use prometheus_client::{
 use tokio::sync::watch;
 
 use super::install::{self, Done, InstallError, Rotation, Standing};
-use crate::cluster::{Notice, Notices, lease::Leadership, reference};
+use crate::cluster::{EventReason, Notice, Notices, lease::Leadership, reference};
 
 /// Somebody may delete a Secret or apply the webhook's configuration anew: seen after this long at the latest. Three
 /// reads; a watch of single objects would save nothing.
@@ -134,9 +134,9 @@ impl Keeper {
             self.metrics.done(&done);
             tracing::info!(%done, "the webhook's certificates were changed");
             let reason = match &done {
-                Done::MadeAuthority { .. } => "AuthorityMade",
-                Done::Trusted { .. } => "AuthorityTrusted",
-                Done::Issued { .. } => "CertificateIssued",
+                Done::MadeAuthority { .. } => EventReason::AuthorityMade,
+                Done::Trusted { .. } => EventReason::AuthorityTrusted,
+                Done::Issued { .. } => EventReason::CertificateIssued,
             };
             self.notice(false, reason, done.to_string());
         };
@@ -165,12 +165,12 @@ impl Keeper {
         let why = error.to_string();
         if self.failing.as_ref() != Some(&why) {
             tracing::error!(why, "the webhook's certificates can't be kept; trying again");
-            self.notice(true, "CertificateFailed", why.clone());
+            self.notice(true, EventReason::CertificateFailed, why.clone());
             self.failing = Some(why);
         }
     }
 
-    fn notice(&self, warning: bool, reason: &'static str, note: String) {
+    fn notice(&self, warning: bool, reason: EventReason, note: String) {
         let about = reference("v1", "Secret", Some(&self.rotation.namespace), install::SECRET, "");
         self.notices.send(Notice { about, warning, reason, action: "KeepCertificate", note });
     }

@@ -8,6 +8,7 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use prometheus_client::metrics::counter::Counter;
+use strum::{IntoStaticStr, VariantNames};
 use tokio::sync::mpsc;
 
 use super::bounded;
@@ -17,11 +18,78 @@ use super::bounded;
 pub struct Notice {
     pub about: ObjectReference,
     pub warning: bool,
-    /// CamelCase.
-    pub reason: &'static str,
+    pub reason: EventReason,
     /// CamelCase: what was done.
     pub action: &'static str,
     pub note: String,
+}
+
+/// Why an event is published, in one CamelCase word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantNames)]
+pub enum EventReason {
+    /// Another primary was confirmed.
+    PrimaryChanged,
+    /// The primary is known again, and nothing is frozen.
+    PrimaryKnown,
+    /// A member acts as primary, but not in order.
+    PrimaryDegraded,
+    /// Nobody is seen to be primary.
+    PrimaryUnknown,
+    /// More than one member may be the primary.
+    SplitBrain,
+    /// The database says that now is not the time.
+    Frozen,
+    /// The primary is the one that a person named.
+    PrimaryDecided,
+    /// A person's decision can't be followed.
+    DecisionRefused,
+    /// Nothing is left to move.
+    MovementOver,
+    /// This pod is being moved.
+    FollowingPrimary,
+    /// This pod took a moved one's place without affinity.
+    AdmissionMissed,
+    /// Nodes' readings begin to be ignored.
+    ReadingIgnored,
+    /// Somebody else changed a label or taint.
+    LabelPutBack,
+    /// Far nodes will be emptied past disruption budgets.
+    EvictsWithoutBudgets,
+    /// A far node was given the taint that evicts.
+    EmptyingNode,
+    /// The Secrets with credentials can't be used as they are.
+    CredentialsRefused,
+    /// They can be used again.
+    CredentialsCurrent,
+    /// The database is not followed.
+    NotAccepted,
+    /// The task that asks who is primary died.
+    DiscoveryDied,
+    /// A deleted database's labels and taints were taken off the nodes.
+    Removed,
+    /// They could not be.
+    RemovalFailed,
+    /// A label or annotation has a wrong value.
+    WrongValue,
+    /// An authority for the webhook's certificates was made.
+    AuthorityMade,
+    /// The authorities that the API server trusts have changed.
+    AuthorityTrusted,
+    /// A serving certificate was signed.
+    CertificateIssued,
+    /// The webhook's certificates can't be kept.
+    CertificateFailed,
+}
+
+impl EventReason {
+    /// Every [`EventReason::name`].
+    pub const NAMES: &'static [&'static str] = Self::VARIANTS;
+
+    /// As people see it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// Publishes events in the background. The queue is bounded: events are for people, and nothing waits for them.
@@ -58,7 +126,7 @@ impl Notices {
                     .or_insert_with(|| Recorder::new(client.clone(), reporter.clone()));
                 let event = Event {
                     type_: if notice.warning { EventType::Warning } else { EventType::Normal },
-                    reason: notice.reason.into(),
+                    reason: notice.reason.name().into(),
                     // The API server refuses notes of more than 1 kB.
                     note: Some(notice.note.chars().take(1000).collect()),
                     action: notice.action.into(),
@@ -66,7 +134,7 @@ impl Notices {
                 };
                 if let Err(error) = bounded(recorder.publish(&event, &notice.about)).await {
                     let error = &error as &dyn std::error::Error;
-                    tracing::debug!(reason = notice.reason, error, "could not publish an event");
+                    tracing::debug!(reason = notice.reason.name(), error, "could not publish an event");
                 }
             }
         };
@@ -81,7 +149,7 @@ impl Notices {
 
     /// Queues an event; drops and counts it, with a log line, when the queue is full. Whether it was queued.
     pub fn send(&self, notice: Notice) -> bool {
-        let reason = notice.reason;
+        let reason = notice.reason.name();
         let queued = self.queue.try_send(notice).is_ok();
         if !queued {
             self.dropped.inc();

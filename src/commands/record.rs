@@ -18,11 +18,12 @@ use self::line::Lines;
 use crate::{
     cli::RecordArgs,
     cluster::{self, ClusterError, DatabaseError},
+    core::primary::{Answer, Observation},
     credentials::{Access, Credentials, CredentialsError},
     discover::{
         book::Book,
-        http::{Http, HttpError},
-        patroni::{self, PatroniError, Raw},
+        http::{Http, HttpError, PatroniError, Raw},
+        patroni,
     },
 };
 
@@ -138,6 +139,7 @@ async fn record(
             let url = answering[lists % answering.len()].clone();
             lists += 1;
             next_list = None;
+            book.asks_for_list(now);
             in_flight.push(ask(Asked::List, url, "/cluster", LIST_TIMEOUT));
         }
         let wake = book.next_due(args.every.0).into_iter().chain(end).min().unwrap_or(now + args.every.0);
@@ -167,10 +169,16 @@ async fn record(
         };
         let member = book.name_of(&done.url);
         let nameless = member == done.url;
-        if nameless && done.answer.is_err() && now < start + NAMELESS_FOR {
-            continue;
-        }
-        if let Some(line) = lines.next(now - start, &member, path, done.answer) {
+        let silent = done.answer.is_err();
+        // Nor does silence at one address say anything of a member that answers at another.
+        let skipped = silent && if nameless { now < start + NAMELESS_FOR } else { answers(&book, &member, now) };
+        let line = if skipped { None } else { lines.next(now - start, &member, path, done.answer) };
+        // Whose answers were written under a URL before.
+        let found =
+            lines.addresses().into_iter().map(|url| (book.name_of(&url), url)).filter(|(name, url)| name != url);
+        let found: Vec<(String, String)> = found.collect();
+        let found = found.iter().filter_map(|(name, url)| lines.is(now - start, url, name)).collect::<Vec<_>>();
+        for line in line.into_iter().chain(found) {
             // At once, so that nothing is lost whatever ends the process.
             writeln!(out, "{line}")?;
             out.flush()?;
@@ -179,6 +187,14 @@ async fn record(
     }
     let members = lines.members();
     Ok(format!("recorded {written} lines of {members} members in {} s", start.elapsed().as_secs()))
+}
+
+/// Whether a member answers, at any of its addresses.
+fn answers(book: &Book, member: &str, now: Instant) -> bool {
+    let observations = book.observations();
+    let lately = |seen: &&Observation| now.saturating_duration_since(seen.at) <= MAX_AGE;
+    let seen = observations.get(member).filter(lately);
+    seen.is_some_and(|seen| matches!(seen.answer, Answer::Http { .. }))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Shared, metrics::UNANSWERED};
 use crate::{
     certificates::install,
-    cluster::{self, Evicted, Notice, reference},
+    cluster::{self, EventReason, Evicted, Notice, reference},
     core::{
         movement::{
             journal::{End, Outcome, Underway},
@@ -100,7 +100,7 @@ fn tell_moved(shared: &Shared, database: &str, move_: &Move) {
     shared.notices.send(Notice {
         about: reference("v1", "Pod", Some(namespace), pod, &move_.uid),
         warning: false,
-        reason: "FollowingPrimary",
+        reason: EventReason::FollowingPrimary,
         action: move_.way.event(),
         note: format!(
             "{from} is {rtt} away from the primary of {database}; there is room on {to} ({to_rtt}) or a node as near"
@@ -136,7 +136,7 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
                 shared.notices.send(Notice {
                     about: reference("v1", "Pod", namespace, replacement, uid),
                     warning: true,
-                    reason: "AdmissionMissed",
+                    reason: EventReason::AdmissionMissed,
                     action: way.event(),
                     note,
                 });

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::Shared;
 use crate::{
-    cluster::{Notice, Notices, reference},
+    cluster::{EventReason, Notice, Notices, reference},
     core::follow::{Annotations, Follow},
 };
 
@@ -49,7 +49,7 @@ impl OptIns {
                 notices.send(Notice {
                     about: reference("v1", "Namespace", None, namespace, ""),
                     warning: true,
-                    reason: "WrongValue",
+                    reason: EventReason::WrongValue,
                     action: "Follow",
                     note: format!("{mistake} (DatabaseClusters: {there_are})"),
                 })

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::{
-    cluster::{EffectError, Notice, database_reference, leftovers},
+    cluster::{EffectError, EventReason, Notice, database_reference, leftovers},
     index::Database,
 };
 
@@ -147,7 +147,7 @@ impl Removal {
     }
 
     fn notice(&self, warning: bool, note: String) {
-        let reason = if warning { "RemovalFailed" } else { "Removed" };
+        let reason = if warning { EventReason::RemovalFailed } else { EventReason::Removed };
         let about = database_reference(&self.name, &self.uid);
         self.shared.notices.send(Notice { about, warning, reason, action: "Remove", note });
     }

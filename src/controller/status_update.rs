@@ -9,8 +9,8 @@ use crate::{
     api::{
         DatabaseCluster, DatabaseClusterStatus,
         database_cluster::{
-            ClaimantStatus, HeldStatus, IgnoredStatus, MemberStatus, MovingStatus, TierCounts, UselessStatus,
-            WorkloadStatus,
+            ClaimantStatus, ConditionType, HeldStatus, IgnoredStatus, MemberStatus, MovingStatus, TierCounts,
+            UselessStatus, WorkloadStatus,
         },
     },
     cluster,
@@ -34,20 +34,9 @@ const MOST_CLAIMS: usize = 64;
 /// Workloads that status remembers as moved in vain.
 const MOST_USELESS: usize = 100;
 
-/// The condition of databases that name Secrets.
-const CREDENTIALS: &str = "CredentialsCurrent";
-/// The condition of databases that have a witness.
-const WITNESS: &str = "WitnessSeen";
-
-/// The condition of databases whose taint evicts.
-pub(super) const EVICTS: &str = "EvictsByTaint";
-
-/// The condition that names nodes whose label is refused, whether that holds the movement or not.
-const LABELS: &str = "LabelsAccepted";
-
 /// A condition's value, before it is compared with what stood there.
 struct Now {
-    type_: &'static str,
+    type_: ConditionType,
     holds: bool,
     reason: &'static str,
     message: String,
@@ -104,11 +93,11 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     let useless = journal.useless.iter().take(MOST_USELESS);
     status.useless = useless.map(|(key, moves)| UselessStatus { workload: workload(key), moves: *moves }).collect();
     for (type_, concerns) in [
-        (CREDENTIALS, facts.credentials.is_some()),
-        (WITNESS, object.spec.witness.is_some()),
-        (EVICTS, emptying.is_some()),
+        (ConditionType::CredentialsCurrent, facts.credentials.is_some()),
+        (ConditionType::WitnessSeen, object.spec.witness.is_some()),
+        (ConditionType::EvictsByTaint, emptying.is_some()),
     ] {
-        status.conditions.retain(|condition| concerns || condition.type_ != type_);
+        status.conditions.retain(|condition| concerns || condition.type_ != type_.name());
     }
     for condition in conditions(facts) {
         set(&mut status.conditions, condition, object.metadata.generation, wall);
@@ -206,50 +195,50 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         None => ("Held", format!("{} followers stay on far nodes; status.held says why", plan.held.len())),
     };
     let credentials = credentials.map(|standing| Now {
-        type_: CREDENTIALS,
+        type_: ConditionType::CredentialsCurrent,
         holds: matches!(standing, Standing::Current { .. }),
         reason: standing.name(),
         message: standing.to_string(),
     });
     let witness = witness.map(|standing| Now {
-        type_: WITNESS,
+        type_: ConditionType::WitnessSeen,
         holds: standing.seen,
         reason: if standing.seen { "Heard" } else { "NotHeard" },
         message: standing.why.clone(),
     });
     let labels = facts.refusing().map(|refusing| Now {
-        type_: LABELS,
+        type_: ConditionType::LabelsAccepted,
         holds: refusing.is_empty(),
         reason: if refusing.is_empty() { "Accepted" } else { "Refused" },
         message: if refusing.is_empty() { "no node's label or taint is refused".to_owned() } else { refusing.clone() },
     });
     let emptying = emptying.as_ref().map(|emptying| Now {
-        type_: EVICTS,
+        type_: ConditionType::EvictsByTaint,
         holds: !emptying.withdraw && !emptying.bearing.is_empty(),
         reason: emptying.waits.as_ref().map_or("Done", Waits::name),
         message: emptying.to_string(),
     });
     let always = [
-        Now { type_: "Accepted", holds: true, reason: "Accepted", message: "the spec is followed".into() },
+        Now { type_: ConditionType::Accepted, holds: true, reason: "Accepted", message: "the spec is followed".into() },
         Now {
-            type_: "PrimaryKnown",
+            type_: ConditionType::PrimaryKnown,
             holds: view.known().is_some(),
             reason: view.state.name(),
             message: view.why.clone(),
         },
         Now {
-            type_: "SplitBrain",
+            type_: ConditionType::SplitBrain,
             holds: split,
             reason: if split { "SeveralPrimaries" } else { "NoSplit" },
             message: if split { view.why.clone() } else { "no two members act as primary".into() },
         },
         Now {
-            type_: "Frozen",
+            type_: ConditionType::Frozen,
             holds: !view.frozen.is_empty(),
             reason: if view.frozen.is_empty() { "NotFrozen" } else { "DatabaseSaysSo" },
             message: if view.frozen.is_empty() { "the database allows movement".into() } else { frozen },
         },
-        Now { type_: "Moving", holds: moving, reason: moving_reason, message: moving_message },
+        Now { type_: ConditionType::Moving, holds: moving, reason: moving_reason, message: moving_message },
     ];
     always.into_iter().chain(labels).chain(credentials).chain(witness).chain(emptying).collect()
 }
@@ -257,13 +246,13 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
 /// Sets a condition; the time of its last transition changes only with its status (KEP-1623).
 fn set(conditions: &mut Vec<Condition>, now: Now, generation: Option<i64>, wall: Timestamp) {
     let status = if now.holds { "True" } else { "False" };
-    let before = conditions.iter().position(|condition| condition.type_ == now.type_);
+    let before = conditions.iter().position(|condition| condition.type_ == now.type_.name());
     let since = before
         .map(|at| &conditions[at])
         .filter(|condition| condition.status == status)
         .map_or_else(|| Time(wall), |condition| condition.last_transition_time.clone());
     let condition = Condition {
-        type_: now.type_.into(),
+        type_: now.type_.name().into(),
         status: status.into(),
         reason: now.reason.into(),
         message: line(&now.message),
@@ -290,7 +279,8 @@ pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) {
             Value::Null => DatabaseClusterStatus::default(),
             status => serde_json::from_value(status)?,
         };
-        let refusal = Now { type_: "Accepted", holds: false, reason: "NotAccepted", message: why.to_owned() };
+        let refusal =
+            Now { type_: ConditionType::Accepted, holds: false, reason: "NotAccepted", message: why.to_owned() };
         set(&mut status.conditions, refusal, object.metadata.generation, Timestamp::now());
         Ok(cluster::write_status(client, name, &status).await?)
     };

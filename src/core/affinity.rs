@@ -10,6 +10,7 @@ pub mod rules;
 use std::{fmt, sync::Arc, time::Instant};
 
 use serde::Serialize;
+use strum::{IntoStaticStr, VariantNames};
 
 pub use self::{patch::Operation, pod::Pod, rules::Node};
 use self::{
@@ -132,7 +133,8 @@ pub struct Injection {
 }
 
 /// Why a pod is left as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum SkipReason {
     /// Not the creation of a pod.
     NotPodCreation,
@@ -142,6 +144,7 @@ pub enum SkipReason {
     NodeNameSet,
     Windows,
     OtherScheduler,
+    #[strum(transparent)]
     NotFollowing(NotFollowing),
     AlreadyInjected,
     AlreadyRight,
@@ -149,22 +152,16 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
+    /// Every [`SkipReason::as_str`].
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        let own = Self::VARIANTS.iter().filter(|name| **name != "not_following");
+        NotFollowing::VARIANTS.iter().chain(own).copied()
+    }
+
     /// One word, for a metric's label.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotPodCreation => "not_pod_creation",
-            Self::SystemNamespace => "system_namespace",
-            Self::DaemonSet => "daemon_set",
-            Self::Mirror => "mirror",
-            Self::NodeNameSet => "node_name_set",
-            Self::Windows => "windows",
-            Self::OtherScheduler => "other_scheduler",
-            Self::NotFollowing(reason) => reason.as_str(),
-            Self::AlreadyInjected => "already_injected",
-            Self::AlreadyRight => "already_right",
-            Self::NoSpec => "no_spec",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use strum::VariantArray;
+use strum::{IntoStaticStr, VariantArray, VariantNames};
 
 use crate::core::keys;
 
@@ -143,23 +143,12 @@ pub struct FollowedDatabase {
 }
 
 /// Why a pod follows no database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum NotFollowing {
     NotOptedIn,
     OptedOut,
     NoSuchDatabase,
-}
-
-impl NotFollowing {
-    /// One word, for a metric's label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotOptedIn => "not_opted_in",
-            Self::OptedOut => "opted_out",
-            Self::NoSuchDatabase => "no_such_database",
-        }
-    }
 }
 
 impl fmt::Display for NotFollowing {

@@ -10,6 +10,7 @@
 //! ```
 
 mod answer;
+mod identity;
 mod judge;
 pub mod mysql;
 mod observer;
@@ -24,6 +25,7 @@ use std::{collections::BTreeSet, fmt, time::Instant};
 use strum::{IntoStaticStr, VariantNames};
 
 pub use answer::{Answer, Claim, MemberBody, Observation, Sight};
+pub use identity::{Alias, Identities, Who};
 pub use observer::Sighting;
 pub use tracker::PrimaryTracker;
 

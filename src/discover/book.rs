@@ -9,7 +9,7 @@ use super::{
     Member,
     patroni::{ClusterBody, MAX_MEMBERS},
 };
-use crate::core::primary::{Answer, Observation};
+use crate::core::primary::{Alias, Answer, Identities, Observation, Who};
 
 /// A member that is missing from this many lists in a row, each from the confirmed primary's cluster, is gone …
 const GONE_AFTER_LISTS: u8 = 2;
@@ -24,11 +24,13 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(30);
 struct Endpoint {
     /// Written by people in the DatabaseCluster: asked for ever.
     seed: bool,
-    /// The last answer of everybody who has answered here, by the name that they gave themselves. When nobody answers, the
+    /// The last answer of everybody who has answered here, by the name that they gave themselves or were found out by. When nobody answers, the
     /// one who did is known to be silent; of several nobody knows whom the question would have reached.
     heard: BTreeMap<String, Observation>,
-    /// Who gave the last answer that bore a name.
+    /// Who gave the last answer that bore a name, or whose it was found out to be.
     speaker: Option<String>,
+    /// Whose the latest answer is, if it bears no name and no member states this URL alone.
+    nameless: Option<Who>,
     /// What came of the last question.
     latest: Observation,
     asked_at: Option<Instant>,
@@ -56,6 +58,9 @@ pub(crate) struct Book {
     endpoints: BTreeMap<String, Endpoint>,
     /// By name.
     members: BTreeMap<String, Listed>,
+    identities: Identities,
+    /// When the list was asked for last.
+    list_asked: Option<Instant>,
 }
 
 impl Book {
@@ -65,8 +70,11 @@ impl Book {
         let mut book = Self {
             endpoints: seeds.into_iter().map(|url| (url, Endpoint::new(true, now))).collect(),
             members: members.into_iter().take(MAX_MEMBERS).map(listed).collect(),
+            identities: Identities::default(),
+            list_asked: None,
         };
         book.follow_members(now);
+        book.identify_members(None, now);
         book
     }
 
@@ -93,8 +101,16 @@ impl Book {
             let answer = stated.and_then(|endpoint| endpoint.heard.get(name));
             answer.is_some_and(|answer| now.saturating_duration_since(answer.at) <= max_age)
         };
+        if !matches!(endpoint.nameless, None | Some(Who::Member(_))) {
+            return false;
+        }
         let mut names = endpoint.heard.keys().chain(&endpoint.speaker).peekable();
         names.peek().is_some() && self.stating(url).next().is_none() && names.all(answers_elsewhere)
+    }
+
+    /// Notes that the list of members is asked for.
+    pub const fn asks_for_list(&mut self, now: Instant) {
+        self.list_asked = Some(now);
     }
 
     /// The members that state this URL as theirs.
@@ -124,28 +140,51 @@ impl Book {
 
     /// The name of the member behind a URL, or the URL while the name isn't known. Where several answer, the last one's.
     pub fn name_of(&self, url: &str) -> String {
-        let name = self.endpoints.get(url).and_then(|endpoint| {
-            let said = endpoint.speaker.as_deref().filter(|_| named(&endpoint.latest).is_some());
-            said.or_else(|| self.owner(url, endpoint))
+        let name = self.endpoints.get(url).and_then(|endpoint| match &endpoint.nameless {
+            Some(Who::Member(name)) => Some(name.as_str()),
+            Some(_) => None,
+            None => {
+                let said = endpoint.speaker.as_deref().filter(|_| named(&endpoint.latest).is_some());
+                said.or_else(|| self.owner(url, endpoint))
+            }
         });
         name.unwrap_or(url).to_owned()
     }
 
-    /// Notes an answer. Whoever answers is who it says it is, whatever the list says of the URL. Says whether it came from a
-    /// member that is on no list yet.
+    /// Notes an answer. Whoever answers is who it says it is, whatever the list says of the URL. Says whether a list would
+    /// help: it came from a member that is on none yet, or from one that has the lock, and it isn't known which.
     pub fn answered(&mut self, url: &str, answer: Answer, now: Instant) -> bool {
-        let owner = self.endpoints.get(url).and_then(|endpoint| self.owner(url, endpoint)).map(str::to_owned);
+        let Some(asked) = self.endpoints.get(url).map(|endpoint| endpoint.asked_at.unwrap_or(now)) else {
+            return false;
+        };
+        self.identities.heard(url, &answer, asked, now);
+        let unlisted = self.note(url, answer, now);
+        self.identify(now);
+        let unknown = self.endpoints.get(url).is_some_and(|endpoint| {
+            let has_lock = matches!(endpoint.latest.answer, Answer::Http { status: 200, .. });
+            has_lock && matches!(endpoint.nameless, Some(Who::OneOf(_)))
+        });
+        unlisted || unknown
+    }
+
+    /// Says whether it came from a member that is on no list yet.
+    fn note(&mut self, url: &str, answer: Answer, now: Instant) -> bool {
+        let stating = {
+            let mut stating = self.stating(url);
+            stating.next().filter(|_| stating.next().is_none()).map(str::to_owned)
+        };
         let Some(endpoint) = self.endpoints.get_mut(url) else { return false };
         endpoint.in_flight = false;
         endpoint.latest = Observation { answer, at: now };
+        endpoint.nameless = None;
         endpoint.heard.retain(|_, heard| now.saturating_duration_since(heard.at) <= REMEMBERED_FOR);
         let Some(name) = named(&endpoint.latest).map(str::to_owned) else {
-            if endpoint.heard.len() <= 1 {
+            let silent = !matches!(endpoint.latest.answer, Answer::Http { .. });
+            if silent && endpoint.heard.len() <= 1 {
                 endpoint.heard.clear();
             }
-            // A member whose PostgreSQL doesn't answer leaves its name out.
-            if let (Some(owner), Answer::Http { .. }) = (owner, &endpoint.latest.answer) {
-                endpoint.heard.insert(owner, endpoint.latest.clone());
+            if let (Some(stating), Answer::Http { .. }) = (stating, &endpoint.latest.answer) {
+                endpoint.heard.insert(stating, endpoint.latest.clone());
             }
             return false;
         };
@@ -157,6 +196,46 @@ impl Book {
         let unlisted = !self.members.contains_key(&name);
         endpoint.speaker = Some(name);
         unlisted
+    }
+
+    /// Gives every latest answer that bears no name the one that it is found out by, or takes it back.
+    fn identify(&mut self, now: Instant) {
+        let members = &self.members;
+        let stated_by_one = |url: &String| {
+            let stated = members.values().filter(|listed| listed.member.api_url.as_ref() == Some(url));
+            stated.count() == 1
+        };
+        for (url, endpoint) in &mut self.endpoints {
+            let nameless = matches!(endpoint.latest.answer, Answer::Http { .. }) && named(&endpoint.latest).is_none();
+            let who = (nameless && !stated_by_one(url)).then(|| self.identities.who(url, now));
+            if endpoint.nameless == who {
+                continue;
+            }
+            if let Some(Who::Member(before)) = &endpoint.nameless {
+                endpoint.heard.remove(before);
+                let may_be_still = matches!(&who, Some(Who::OneOf(names)) if names.contains(before));
+                if !may_be_still {
+                    endpoint.speaker = None;
+                }
+            }
+            if let Some(Who::Member(name)) = &who {
+                endpoint.heard.insert(name.clone(), endpoint.latest.clone());
+                endpoint.speaker = Some(name.clone());
+            }
+            endpoint.nameless = who;
+        }
+    }
+
+    /// Tells who the members are, and who led them when the list was made.
+    fn identify_members(&mut self, leader: Option<&str>, now: Instant) {
+        let members = self.members.iter().map(|(name, listed)| (name.as_str(), listed.member.api_url.as_deref()));
+        self.identities.listed(members, leader, self.list_asked.unwrap_or(now), now);
+        self.identify(now);
+    }
+
+    /// URLs in place of which a member's name stands from now on.
+    pub fn aliases(&self, now: Instant) -> BTreeMap<String, Alias> {
+        self.identities.aliases(now)
     }
 
     /// Takes over a list of members. New and changed ones count at once, also one that has taken another's name. One that is
@@ -185,6 +264,7 @@ impl Book {
             }
         }
         self.follow_members(now);
+        self.identify_members(list.leader.as_deref(), now);
     }
 
     /// Asks exactly the seeds and the members.
@@ -207,7 +287,7 @@ impl Book {
     /// addresses, an answer counts more than none, and the latest most.
     pub fn observations(&self) -> BTreeMap<String, Observation> {
         let mut latest: BTreeMap<String, Observation> = BTreeMap::new();
-        let weight = |o: &Observation| (matches!(o.answer, Answer::Http { .. }), o.at);
+        let weight = |o: &Observation| (matches!(o.answer, Answer::Http { .. } | Answer::Nameless { .. }), o.at);
         let mut consider = |name: &str, observation: &Observation| {
             if latest.get(name).is_none_or(|known| weight(known) < weight(observation)) {
                 latest.insert(name.to_owned(), observation.clone());
@@ -217,7 +297,16 @@ impl Book {
             for (name, observation) in &endpoint.heard {
                 consider(name, observation);
             }
-            if named(&endpoint.latest).is_none() {
+            if let Some(who) = &endpoint.nameless {
+                let Observation { answer, at } = endpoint.latest.clone();
+                match who {
+                    Who::Member(_) => {}
+                    Who::OneOf(might_be) => {
+                        consider(url, &Observation { answer: answer.without_name(might_be.clone()), at })
+                    }
+                    Who::Stranger => consider(url, &endpoint.latest),
+                }
+            } else if named(&endpoint.latest).is_none() {
                 match self.owner(url, endpoint) {
                     Some(owner) => consider(owner, &endpoint.latest),
                     // Those that state it are spoken of below.
@@ -249,14 +338,20 @@ impl Book {
 impl Endpoint {
     const fn new(seed: bool, now: Instant) -> Self {
         let latest = Observation { answer: Answer::Pending, at: now };
-        Self { seed, heard: BTreeMap::new(), speaker: None, latest, asked_at: None, in_flight: false }
+        Self { seed, heard: BTreeMap::new(), speaker: None, nameless: None, latest, asked_at: None, in_flight: false }
     }
 
     /// What is known of a member that states this URL and was not heard anywhere.
     fn missed(&self, url: &str) -> Observation {
-        let answer = match named(&self.latest) {
-            Some(other) => Answer::Unreachable { error: format!("at its address {url} {other} answers") },
-            None => self.latest.answer.clone(),
+        let answer = match (named(&self.latest), &self.nameless) {
+            (Some(other), _) => Answer::Unreachable { error: format!("at its address {url} {other} answers") },
+            (None, Some(Who::Member(other))) => {
+                Answer::Unreachable { error: format!("at its address {url} {other} answers") }
+            }
+            (None, Some(_)) => {
+                Answer::Unreachable { error: format!("at its address {url} somebody answers without a name") }
+            }
+            (None, None) => self.latest.answer.clone(),
         };
         Observation { answer, at: self.latest.at }
     }

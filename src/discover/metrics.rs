@@ -146,9 +146,9 @@ impl Metrics {
 
     pub(super) fn asked(&self, database: &str, member: &str, answer: &Answer, took: Duration) {
         let outcome = match answer {
-            Answer::Http { status: 200, .. } => OUTCOMES[0],
+            Answer::Http { status: 200, .. } | Answer::Nameless { status: 200, .. } => OUTCOMES[0],
             Answer::Seen(sight) if matches!(sight.claim, Claim::Primary { .. }) => OUTCOMES[0],
-            Answer::Http { .. } | Answer::Seen(_) => OUTCOMES[1],
+            Answer::Http { .. } | Answer::Nameless { .. } | Answer::Seen(_) => OUTCOMES[1],
             Answer::Unreachable { .. } | Answer::Pending => OUTCOMES[2],
         };
         let label = Poll { database: database.to_owned(), member: member.to_owned(), outcome };

@@ -201,6 +201,7 @@ impl Task {
             complete: picture != Picture::Begins,
             observations: answers.into_iter().map(observed).collect(),
             members: self.members.clone(),
+            aliases: BTreeMap::new(),
             credentials: None,
             expires: None,
             testimony: Testimony::default(),

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Member, cut,
-    http::{Http, MAX_BODY},
+    http::{Http, PatroniError, Raw},
 };
 use crate::{
     api::{database_cluster::PatroniDiscovery, node_latency::LONGEST_HOST},
@@ -36,30 +36,6 @@ pub fn sources(spec: &PatroniDiscovery, namespace: &str) -> Sources {
         ..Sources::default()
     }
 }
-
-/// Why an answer is not Patroni's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PatroniError {
-    #[error("{0}")]
-    Connection(String),
-    #[error("no answer within {} ms", .0.as_millis())]
-    Timeout(Duration),
-    #[error("answered {0}, which Patroni doesn't: is this the address of its REST API?")]
-    Status(u16),
-    /// What TLS refuses, and what to do about it.
-    #[error("{0}")]
-    Tls(String),
-    /// 401, and what to do about it.
-    #[error("{0}")]
-    Unauthorized(String),
-    #[error("answered with more than {MAX_BODY} bytes")]
-    TooLarge,
-    #[error("answered with a body that isn't Patroni's: {0}")]
-    Body(String),
-}
-
-/// An answer as it came: status and body.
-pub type Raw = (u16, Vec<u8>);
 
 /// `GET {base}/primary`: whatever comes of it is an answer.
 pub async fn ask(http: &Http, base: &str, timeout: Duration) -> Answer {
@@ -94,6 +70,9 @@ struct RawMember {
     role: String,
     timeline: Option<u64>,
     database_system_identifier: Option<Identifier>,
+    postmaster_start_time: Option<String>,
+    /// What there is of it depends on the version, and nothing but who is who depends on it.
+    xlog: Option<serde_json::Value>,
     #[serde(default)]
     cluster_unlocked: bool,
     #[serde(default)]
@@ -135,6 +114,7 @@ pub fn parse_member(body: &[u8]) -> Result<MemberBody, PatroniError> {
     short("state", Some(&raw.state), LONGEST_TEXT)?;
     short("role", Some(&raw.role), LONGEST_TEXT)?;
     short("patroni.name", name.as_deref(), LONGEST_TEXT)?;
+    short("postmaster_start_time", raw.postmaster_start_time.as_deref(), LONGEST_TEXT)?;
     short("database_system_identifier", system_identifier.as_deref(), LONGEST_TEXT)?;
     Ok(MemberBody {
         name,
@@ -142,11 +122,18 @@ pub fn parse_member(body: &[u8]) -> Result<MemberBody, PatroniError> {
         role: raw.role,
         timeline: raw.timeline.filter(|timeline| *timeline > 0),
         system_identifier,
+        started: raw.postmaster_start_time.filter(|started| !started.is_empty()),
+        position: raw.xlog.as_ref().and_then(position),
         cluster_unlocked: raw.cluster_unlocked,
         failsafe: raw.failsafe_mode_is_active,
         pause: raw.pause,
         dcs_last_seen_s: raw.dcs_last_seen,
     })
+}
+
+/// A primary's is where it writes, a replica's how far it has replayed.
+fn position(log: &serde_json::Value) -> Option<u64> {
+    log.get("location").or_else(|| log.get("replayed_location"))?.as_u64()
 }
 
 fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, PatroniError> {
@@ -168,7 +155,7 @@ fn short(field: &str, text: Option<&str>, most: usize) -> Result<(), PatroniErro
 /// The other way round: a body that [`parse_member`] reads as `member`.
 #[must_use]
 pub fn written(member: &MemberBody) -> Option<Box<RawValue>> {
-    let body = serde_json::json!({
+    let mut body = serde_json::json!({
         "state": member.state,
         "role": member.role,
         "timeline": member.timeline,
@@ -179,6 +166,13 @@ pub fn written(member: &MemberBody) -> Option<Box<RawValue>> {
         "dcs_last_seen": member.dcs_last_seen_s,
         "patroni": { "name": member.name },
     });
+    // Who leaves its name out is known by these.
+    if let Some(started) = &member.started {
+        body["postmaster_start_time"] = started.as_str().into();
+    }
+    if let Some(position) = member.position {
+        body["xlog"] = serde_json::json!({ "location": position });
+    }
     serde_json::value::to_raw_value(&body).ok()
 }
 
@@ -280,7 +274,8 @@ mod tests {
 
     #[test]
     fn a_member_is_read_leniently_and_checked_where_it_counts() {
-        let full = br#"{"state": "running", "role": "primary", "timeline": 3, "xlog": {"location": 1}, "pause": true,
+        let full = br#"{"state": "running", "role": "primary", "timeline": 3,
+            "postmaster_start_time": "2026-11-27 15:23:50.079482+00:00", "xlog": {"location": 1}, "pause": true,
             "dcs_last_seen": 1795359129, "database_system_identifier": "7711008477986263233",
             "patroni": {"version": "4.1.5", "scope": "demo", "name": "pg1"}}"#;
         assert_eq!(
@@ -291,6 +286,8 @@ mod tests {
                 role: "primary".into(),
                 timeline: Some(3),
                 system_identifier: Some("7711008477986263233".into()),
+                started: Some("2026-11-27 15:23:50.079482+00:00".into()),
+                position: Some(1),
                 pause: true,
                 dcs_last_seen_s: Some(1_795_359_129),
                 ..MemberBody::default()

@@ -11,7 +11,7 @@ use tracing::Level;
 
 use super::{DiscoveryState, Member, Metrics, Word, cut, described, witness::Testimony};
 use crate::{
-    core::primary::{Answer, Belief, Observation, PrimaryTracker, PrimaryView},
+    core::primary::{Alias, Answer, Belief, Observation, PrimaryTracker, PrimaryView},
     credentials::Standing,
 };
 
@@ -27,6 +27,8 @@ pub(super) struct Look {
     pub observations: BTreeMap<String, Observation>,
     /// In the order of their names.
     pub members: Vec<Member>,
+    /// Addresses in place of which a member's name stands from now on.
+    pub aliases: BTreeMap<String, Alias>,
     /// How the Secrets with credentials stand, if there are any.
     pub credentials: Option<Standing>,
     /// When the client certificate expires that is in use.
@@ -115,6 +117,7 @@ impl Publisher {
             }
         }
         let Testimony { sightings, standing: witness } = look.testimony;
+        self.tracker.rename(&look.aliases);
         let view = self.tracker.observe_with(&look.observations, &sightings, now);
         let described = |(name, seen): (&String, &Observation)| described(name.clone(), seen.answer.clone());
         let answers = look.observations.iter().map(described).collect();
@@ -223,8 +226,8 @@ mod tests {
         ] {
             let observation = |(name, answer): (&str, Answer)| (name.to_owned(), Observation { answer, at: now });
             let observations = ["pg1", "pg2"].into_iter().zip(answers).map(observation).collect();
-            let (members, testimony) = (Vec::new(), Testimony::default());
-            let look = Look { complete, observations, members, credentials: None, expires: None, testimony };
+            let (members, aliases, testimony) = (Vec::new(), BTreeMap::new(), Testimony::default());
+            let look = Look { complete, observations, members, aliases, credentials: None, expires: None, testimony };
             assert_eq!(publisher.publish(look, now).logged, expected, "{what}");
         }
     }
@@ -245,6 +248,7 @@ mod tests {
                 complete: true,
                 observations: names.map(|name| (name.to_owned(), Observation { answer: silent(), at: now })).into(),
                 members: Vec::new(),
+                aliases: BTreeMap::new(),
                 credentials: None,
                 expires: None,
                 testimony: Testimony::default(),

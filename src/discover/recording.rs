@@ -1,6 +1,9 @@
 //! Recorded answers: JSON lines of `t` (seconds), `member`, `path`, `status` or `error`, `body`; one line whenever an
 //! answer changed. An answer holds until the same member's next line for that path.
 //!
+//! Where answers bear no name, `member` is the URL that was asked, until it is found out whose answers they are: from then on
+//! the member's name stands there, and a line of the URL with `is` says so. Lists of the members (`/cluster`) tell who is who.
+//!
 //! Files come from other hands too, so they are read leniently: unknown keys and blank lines are skipped, a body may be
 //! an object or its text. Only `/primary` decides; a recording without it is judged by the nearest thing that it has.
 
@@ -12,13 +15,19 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::patroni::{PatroniError, parse_member};
+use super::{
+    http::PatroniError,
+    patroni::{parse_cluster, parse_member},
+};
 use crate::core::primary::{
-    Answer, Belief, MemberBody, Observation, Primary, PrimaryState, PrimaryTracker, PrimaryView,
+    Answer, Belief, Identities, MemberBody, Observation, Primary, PrimaryState, PrimaryTracker, PrimaryView,
 };
 
 /// Other paths of a recording that are named when none of them can be judged.
 const MOST_NAMED: usize = 8;
+/// An answer may be so much older than its line says, and holds for so much less long: pauses between questions and the time
+/// that one takes.
+const LAG: Duration = Duration::from_secs(3);
 /// Longest recording, in seconds: about 30 years.
 const LONGEST_S: f64 = 1e9;
 
@@ -30,6 +39,8 @@ struct Line {
     status: Option<u16>,
     error: Option<String>,
     body: Option<Box<RawValue>>,
+    /// The name of whoever answers at the URL that stands for the member.
+    is: Option<String>,
 }
 
 /// What an answer's status says about the leader lock.
@@ -141,7 +152,11 @@ pub struct Replay {
     /// The instant at which the recording began.
     base: Instant,
     tracker: PrimaryTracker,
+    /// By member, or by URL while its name isn't known.
     latest: BTreeMap<String, Observation>,
+    identities: Identities,
+    /// Everybody who was ever listed, and where it said that it answers.
+    listed: BTreeMap<String, Option<String>>,
     /// The time of the answers in `latest` that were not looked at yet.
     unseen: Option<f64>,
     shown: Option<Shown>,
@@ -165,6 +180,8 @@ impl Replay {
             // An answer holds until the next one, however long that takes.
             tracker: PrimaryTracker::new(Belief::default(), Duration::MAX),
             latest: BTreeMap::new(),
+            identities: Identities::lasting(LAG),
+            listed: BTreeMap::new(),
             unseen: None,
             shown: None,
             lines: 0,
@@ -202,6 +219,16 @@ impl Replay {
         }
         self.t = line.t;
         let path = bare_path(&line.path);
+        if let Some(name) = line.is.as_ref().filter(|name| !name.is_empty()) {
+            let change = self.turn(line.t);
+            self.latest.remove(&line.member);
+            self.identities.told(&line.member, name, self.at(line.t));
+            return Ok(change);
+        }
+        if path == "/cluster" && self.listed(&line) {
+            self.others.insert(path);
+            return Ok(self.turn(line.t));
+        }
         let Some(rank) = JUDGED.iter().position(|(judged, _)| *judged == path) else {
             if self.others.len() < MOST_NAMED {
                 self.others.insert(path);
@@ -240,20 +267,49 @@ impl Replay {
             });
         }
         changes.extend(self.look());
+        self.identities.settle();
+        changes.extend(self.look());
         Ok((changes, best.into_values().map(|rank| JUDGED[rank].0).collect()))
     }
 
     fn take(&mut self, said: Said) -> Option<Change> {
-        let change = if self.unseen.is_some_and(|t| t != said.t) { self.look() } else { None };
+        let change = self.turn(said.t);
         self.unseen = Some(said.t);
-        let at = self.base + Duration::from_secs_f64(said.t);
+        let at = self.at(said.t);
+        self.identities.heard(&said.member, &said.answer, at, at);
         self.latest.insert(said.member, Observation { answer: said.answer, at });
         change
     }
 
+    /// Looks at what was said before `t`, and will look again at that.
+    fn turn(&mut self, t: f64) -> Option<Change> {
+        let before = self.unseen.filter(|before| *before != t)?;
+        debug_assert!(before <= t, "lines are in the order of their times");
+        let change = self.look();
+        self.unseen = Some(t);
+        change
+    }
+
+    /// Takes over a list of members. False: it is none.
+    fn listed(&mut self, line: &Line) -> bool {
+        let body = line.body.as_deref().filter(|_| line.status == Some(200)).map(text_of);
+        let Some(list) = body.and_then(|body| parse_cluster(body.as_bytes()).ok()) else { return false };
+        self.listed.extend(list.members.into_iter().map(|member| (member.name, member.api_url)));
+        let members = self.listed.iter().map(|(name, url)| (name.as_str(), url.as_deref()));
+        let at = self.base + Duration::from_secs_f64(line.t);
+        self.identities.listed(members, list.leader.as_deref(), at, at);
+        true
+    }
+
+    fn at(&self, t: f64) -> Instant {
+        self.base + Duration::from_secs_f64(t)
+    }
+
     fn look(&mut self) -> Option<Change> {
         let t = self.unseen?;
-        let view = self.tracker.observe(&self.latest, self.base + Duration::from_secs_f64(t));
+        let now = self.at(t);
+        self.tracker.rename(&self.identities.aliases(now));
+        let view = self.tracker.observe(&self.identities.named(&self.latest, now), now);
         let shown = Shown::of(&view);
         if self.shown.as_ref() == Some(&shown) {
             return None;

@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use super::{
     Member, PatroniConfig, TICK, Word,
     book::Book,
-    http::Way,
+    http::{PatroniError, Way},
     pace::{FAST_PAUSE, Pace},
-    patroni::{self, ClusterBody, PatroniError},
+    patroni::{self, ClusterBody},
     publish::{Look, Publisher},
     witness::{Questioner, Testimony, Told},
 };
@@ -147,6 +147,7 @@ impl Task {
         let url = answering[self.list.asked % answering.len()].clone();
         self.list.asked += 1;
         self.list.in_flight = true;
+        self.book.asks_for_list(now);
         let http = http.clone();
         let ask = async move {
             let list = patroni::cluster(&http, &url, LIST_TIMEOUT).await;
@@ -160,8 +161,8 @@ impl Task {
             Done::Asked { url, answer, took } => {
                 let known = self.book.name_of(&url);
                 self.publisher.count(known, &answer, took);
-                let unlisted = self.book.answered(&url, answer, now);
-                if unlisted && self.list.last.is_some_and(|last| now >= last + LIST_FOR_UNLISTED) {
+                let wants_list = self.book.answered(&url, answer, now);
+                if wants_list && self.list.last.is_some_and(|last| now >= last + LIST_FOR_UNLISTED) {
                     self.list.next = self.list.next.min(now);
                 }
             }
@@ -206,6 +207,7 @@ impl Task {
                 complete: self.book.all_heard(),
                 observations: self.book.observations(),
                 members: self.book.members(),
+                aliases: self.book.aliases(now),
                 credentials: self.way.standing(),
                 expires: self.way.expires(),
                 testimony: self.witness.as_ref().map_or_else(Testimony::default, |it| it.testimony().clone()),

@@ -11,7 +11,10 @@ mod session;
 mod tests;
 mod tls;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::mpsc;
@@ -195,6 +198,7 @@ impl Task {
             complete: heard.iter().all(|heard| heard.answer != Answer::Pending),
             observations: names.zip(heard).collect(),
             members: self.members.clone(),
+            aliases: BTreeMap::new(),
             credentials: self.access.standing(),
             expires: self.access.held().credentials.and_then(|credentials| credentials.expires()),
             testimony: Testimony::default(),

@@ -1,5 +1,6 @@
 //! Discovery against small servers that answer as Patroni does.
 
+mod nameless;
 mod tls;
 
 use std::sync::atomic::Ordering;

@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 
 use super::{
     Member,
-    http::{Http, Way},
-    patroni::{self, MAX_MEMBERS, PatroniError, Raw},
+    http::{Http, PatroniError, Raw, Way},
+    patroni::{self, MAX_MEMBERS},
 };
 use crate::{
     api::witness::WitnessRules,
@@ -74,6 +74,7 @@ impl Report {
             let listed = members.iter().find(|member| member.name == *name);
             let (status, body, error) = match &observation.answer {
                 Answer::Http { status, body } => (Some(*status), patroni::written(body), None),
+                Answer::Nameless { .. } => (None, None, Some("it isn't known which member answers".to_owned())),
                 Answer::Unreachable { error } => (None, None, Some(error.clone())),
                 Answer::Pending | Answer::Seen(_) => (None, None, Some("no answer yet".to_owned())),
             };

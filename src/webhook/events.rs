@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::WebhookMetrics;
 use crate::{
     admission::Subject,
-    cluster::{Notice, Notices, reference},
+    cluster::{EventReason, Notice, Notices, reference},
     core::follow::Mistake,
 };
 
@@ -70,7 +70,7 @@ fn notice(subject: &Subject, mistake: &Mistake) -> Notice {
     Notice {
         about: reference(api_version, kind, Some(namespace), name, uid),
         warning: true,
-        reason: "WrongValue",
+        reason: EventReason::WrongValue,
         action: "Admit",
         note: format!("{mistake}; the default applies"),
     }

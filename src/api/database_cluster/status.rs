@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantNames};
 
 /// What switchover knows. Written by the controller's leader only.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -263,4 +264,38 @@ pub struct FailoverStatus {
 
 fn optional_date_time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": "string", "format": "date-time", "nullable": true })
+}
+
+/// What a status tells by conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantNames)]
+pub enum ConditionType {
+    /// The spec is followed.
+    Accepted,
+    /// Exactly one member is confirmed as primary.
+    PrimaryKnown,
+    /// More than one member may be the primary.
+    SplitBrain,
+    /// The database says that now is not the time to move anything.
+    Frozen,
+    /// Moves are under way.
+    Moving,
+    /// No node's label or taint is refused, whether that holds the movement or not.
+    LabelsAccepted,
+    /// The Secrets with credentials are in use as they are. Of databases that name some.
+    CredentialsCurrent,
+    /// The witness tells what it hears. Of databases that have one.
+    WitnessSeen,
+    /// Far nodes bear a taint that evicts. Of databases that ask for it.
+    EvictsByTaint,
+}
+
+impl ConditionType {
+    /// Every [`ConditionType::name`].
+    pub const NAMES: &'static [&'static str] = Self::VARIANTS;
+
+    /// As it stands in the status.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }

@@ -1,14 +1,14 @@
 //! What came of one question → one line of a recording, if it says anything new.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     time::Duration,
 };
 
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::discover::patroni::{PatroniError, Raw};
+use crate::discover::http::{PatroniError, Raw};
 
 /// Fields that differ in every answer of a database at work, whatever is the matter with it. An answer in which only
 /// these have changed says nothing new.
@@ -34,6 +34,9 @@ struct Line<'a> {
     status: Option<u16>,
     error: Option<String>,
     body: Option<Box<RawValue>>,
+    /// Whose answers those of this URL are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is: Option<&'a str>,
 }
 
 /// What an answer says, without what is restless.
@@ -99,17 +102,36 @@ impl Lines {
             Ok((status, body)) => (Some(status), None, raw(&body)),
             Err(error) => (None, Some(error.to_string()), None),
         };
-        #[expect(clippy::cast_precision_loss, reason = "whole milliseconds: exact for 285,000 years")]
-        let t = t.as_millis() as f64 / 1e3;
-        let line = Line { t, member, path, status, error, body };
-        // Text keys and finite numbers can always be written.
-        serde_json::to_string(&line).ok()
+        written(&Line { t: seconds(t), member, path, status, error, body, is: None })
+    }
+
+    /// The URLs that stand in the place of a member's name so far.
+    pub fn addresses(&self) -> BTreeSet<String> {
+        self.last.keys().filter(|(member, _)| member.contains("://")).map(|(url, _)| url.clone()).collect()
+    }
+
+    /// The line that says whose answers those of `url` are. No more lines are written under it, unless somebody else answers
+    /// there.
+    pub fn is(&mut self, t: Duration, url: &str, name: &str) -> Option<String> {
+        self.last.retain(|(member, _), _| member != url);
+        let error = Some(format!("the answers here are {name}'s"));
+        written(&Line { t: seconds(t), member: url, path: "/primary", status: None, error, body: None, is: Some(name) })
     }
 
     /// Members that have said something.
     pub fn members(&self) -> usize {
-        self.last.keys().map(|(member, _)| member).collect::<std::collections::BTreeSet<_>>().len()
+        self.last.keys().map(|(member, _)| member).collect::<BTreeSet<_>>().len()
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "whole milliseconds: exact for 285,000 years")]
+fn seconds(t: Duration) -> f64 {
+    t.as_millis() as f64 / 1e3
+}
+
+/// Text keys and finite numbers can always be written.
+fn written(line: &Line) -> Option<String> {
+    serde_json::to_string(line).ok()
 }
 
 /// A body as JSON in one line: as it came if it is that, else as its text.

@@ -122,6 +122,36 @@ async fn what_was_recorded_of_a_switchover_can_be_replayed() {
 }
 
 #[tokio::test]
+async fn what_was_recorded_of_members_without_names_is_replayed_as_it_was() {
+    let (pg1, pg2) = (Server::start().await, Server::start().await);
+    pg1.is_nameless(1, "200 running master 1");
+    pg2.is_nameless(2, "503 running replica 1");
+    for server in [&pg1, &pg2] {
+        server.lists("pg1", &[("pg1", &pg1), ("pg2", &pg2)]);
+    }
+    let (written, stop) = (Written::default(), CancellationToken::new());
+    let (mut out, stopped) = (written.clone(), stop.clone());
+    let urls = vec![pg1.by_name(), pg2.by_name()];
+    let task = tokio::spawn(async move { record(urls, http(), &args(None), &mut out, stopped).await });
+    for (url, name) in [(pg1.by_name(), "pg1"), (pg2.by_name(), "pg2")] {
+        let line = format!(r#""member":"{url}","path":"/primary","status":null"#);
+        let is = format!(r#""is":"{name}""#);
+        let says = |text: &str| text.lines().any(|written| written.contains(&line) && written.contains(&is));
+        written.until(&format!("{url} is {name}"), says).await;
+    }
+    pg1.says("/primary", Reply::Hang);
+    written.until("pg1 is silent", |text| text.contains("no answer within 300 ms")).await;
+    pg2.is_nameless(2, "200 running master 2");
+    written.until("pg2 is primary", |text| text.contains(r#""timeline":2"#)).await;
+    stop.cancel();
+    task.await.unwrap().unwrap();
+    let text = written.text();
+    let replayed = replayed(&text);
+    let known: Vec<&String> = replayed.iter().filter(|line| *line != "Unknown").collect();
+    assert_eq!(known, ["Known pg1@1", "Known pg2@2"], "{replayed:?} {text}");
+}
+
+#[tokio::test]
 async fn it_ends_by_itself_and_names_a_member_that_never_answers_by_its_list() {
     let (pg1, pg2) = (Server::start().await, Server::start().await);
     pg1.is("pg1", "200 running primary 1");

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Instant};
 use super::Task;
 use crate::{
     api::DatabaseCluster,
+    cluster::EventReason,
     cluster::{EffectError, nodes::StillRight},
     controller::{labels, movement},
     core::{
@@ -99,7 +100,7 @@ impl Task {
                 tracing::info!(database = self.name, node, taint = key, "emptying a far node: NoExecute");
                 self.memory.note_written(node, None, Instant::now());
                 let note = format!("{node}: its pods that don't tolerate {key}=far:NoExecute are deleted");
-                self.notice(true, "EmptyingNode", note);
+                self.notice(true, EventReason::EmptyingNode, note);
             }
             Err(error) if matches!(*error, EffectError::Outdated) => {
                 tracing::info!(

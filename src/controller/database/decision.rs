@@ -8,6 +8,7 @@ use super::Task;
 use crate::{
     api::{DatabaseCluster, database_cluster::DecisionStatus, decision::Decision, keys},
     cluster,
+    cluster::EventReason,
     core::primary::PrimaryView,
     discover::DiscoveryState,
 };
@@ -97,7 +98,7 @@ impl Task {
                 tracing::info!(database = self.name, member, by, epoch, "the primary is the one that a person named");
                 self.notice(
                     false,
-                    "PrimaryDecided",
+                    EventReason::PrimaryDecided,
                     format!("{member} is the primary (epoch {epoch}): {by} said so{at}"),
                 );
                 self.status.decision = Some(taken);
@@ -105,7 +106,7 @@ impl Task {
             Heed::Over => {}
             Heed::Refuse(why) if new => {
                 tracing::warn!(database = self.name, why, "a decision on who is primary is not followed");
-                self.notice(true, "DecisionRefused", why);
+                self.notice(true, EventReason::DecisionRefused, why);
                 self.heeded = Some(text.clone());
             }
             Heed::Refuse(_) => {}

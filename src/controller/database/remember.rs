@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::Task;
 use crate::{
     api::database_cluster::{FailoverStatus, MemberStatus},
+    cluster::EventReason,
     controller::status_update,
     discover::{DiscoveryState, Member},
     evaluate::Decided,
@@ -28,7 +29,7 @@ impl Task {
         let timeline = primary.timeline_if_any().map(|timeline| format!("timeline {timeline}, ")).unwrap_or_default();
         self.notice(
             false,
-            "PrimaryChanged",
+            EventReason::PrimaryChanged,
             format!("{} → {} ({timeline}epoch {})", from.as_deref().unwrap_or("nobody"), primary.name, view.epoch),
         );
         self.status.since = Some(wall);
@@ -66,7 +67,7 @@ impl Task {
             failover.rtt_after_us = decided.rtt_us;
             let (moved, held) = (failover.moved, failover.held);
             tracing::info!(database = self.name, moved, held, rtt_us = decided.rtt_us, "the movement is over");
-            self.notice(false, "MovementOver", format!("pods moved: {moved}, held: {held}"));
+            self.notice(false, EventReason::MovementOver, format!("pods moved: {moved}, held: {held}"));
         }
     }
 }

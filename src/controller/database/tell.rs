@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use super::Task;
 use crate::{
-    cluster::{Notice, database_reference},
-    controller::{movement, status_update},
+    api::database_cluster::ConditionType,
+    cluster::{EventReason, Notice, database_reference},
+    controller::movement,
     core::{
         distance::overwrite::Overwritten,
         keys,
@@ -41,17 +42,17 @@ impl Task {
         let before = self.last_state.as_ref().map(|(state, _)| *state);
         match &view.state {
             PrimaryState::Known(_) if !view.frozen.is_empty() => {
-                self.notice(true, "Frozen", format!("nothing is moved: {}", view.why_frozen()));
+                self.notice(true, EventReason::Frozen, format!("nothing is moved: {}", view.why_frozen()));
             }
             PrimaryState::Known(_) if before.is_some() => {
-                self.notice(false, "PrimaryKnown", view.why.clone());
+                self.notice(false, EventReason::PrimaryKnown, view.why.clone());
             }
             PrimaryState::Known(_) | PrimaryState::Promoting { .. } => {}
             // Only the reasons of the freeze are others.
             _ if before == Some(state.0) => {}
-            PrimaryState::SplitBrain(_) => self.notice(true, "SplitBrain", view.why.clone()),
-            PrimaryState::Degraded { .. } => self.notice(true, "PrimaryDegraded", view.why.clone()),
-            PrimaryState::Unknown => self.notice(true, "PrimaryUnknown", view.why.clone()),
+            PrimaryState::SplitBrain(_) => self.notice(true, EventReason::SplitBrain, view.why.clone()),
+            PrimaryState::Degraded { .. } => self.notice(true, EventReason::PrimaryDegraded, view.why.clone()),
+            PrimaryState::Unknown => self.notice(true, EventReason::PrimaryUnknown, view.why.clone()),
         }
         self.last_state = Some(state);
     }
@@ -63,8 +64,10 @@ impl Task {
         }
         match standing {
             Some(Standing::Current { .. }) if self.last_standing.is_none() => {}
-            Some(good @ Standing::Current { .. }) => self.notice(false, "CredentialsCurrent", good.to_string()),
-            Some(bad) => self.notice(true, "CredentialsRefused", bad.to_string()),
+            Some(good @ Standing::Current { .. }) => {
+                self.notice(false, EventReason::CredentialsCurrent, good.to_string())
+            }
+            Some(bad) => self.notice(true, EventReason::CredentialsRefused, bad.to_string()),
             None => {}
         }
         self.last_standing = standing.cloned();
@@ -77,7 +80,7 @@ impl Task {
         }
         let note = listed(new);
         tracing::warn!(database = self.name, nodes = new.len(), why = note, "readings are not believed");
-        self.notice(true, "ReadingIgnored", note);
+        self.notice(true, EventReason::ReadingIgnored, note);
     }
 
     /// Logs the labels and taints that somebody else changed, and tells people.
@@ -93,18 +96,18 @@ impl Task {
              one of your own: {what}",
             keys::MANAGE
         );
-        self.notice(true, "LabelPutBack", note);
+        self.notice(true, EventReason::LabelPutBack, note);
     }
 
     /// Tells people once what a taint that evicts does. Whether they were told, the status knows by its condition.
     fn warn_of_eviction(&self) {
-        if self.status.conditions.iter().any(|condition| condition.type_ == status_update::EVICTS) {
+        if self.status.conditions.iter().any(|condition| condition.type_ == ConditionType::EvictsByTaint.name()) {
             return;
         }
         tracing::warn!(database = self.name, "spec.taint.evictWithoutBudgets: far nodes will be emptied");
         let note = "spec.taint: NoExecute deletes every pod on far nodes that doesn't tolerate it, past its \
                     PodDisruptionBudget; to move pods within their budgets only, write effect: NoSchedule";
-        self.notice(true, "EvictsWithoutBudgets", note.to_owned());
+        self.notice(true, EventReason::EvictsWithoutBudgets, note.to_owned());
     }
 
     /// Tells that the task died that finds out who is primary. The panic itself is in the log before this.
@@ -115,10 +118,10 @@ impl Task {
         );
         let note = "the task that asks who is primary died, which is a bug: labels stay, nothing moves and the database \
                     is followed anew in a few seconds; please report it with the controller's log";
-        self.notice(true, "DiscoveryDied", note.to_owned());
+        self.notice(true, EventReason::DiscoveryDied, note.to_owned());
     }
 
-    pub(super) fn notice(&self, warning: bool, reason: &'static str, note: String) {
+    pub(super) fn notice(&self, warning: bool, reason: EventReason, note: String) {
         let tables = self.shared.index.read();
         let uid = tables.databases.get(&self.name).map(|database| database.uid.clone()).unwrap_or_default();
         drop(tables);

@@ -1,7 +1,7 @@
 //! One member's answer, and what it amounts to.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,10 @@ pub struct MemberBody {
     pub timeline: Option<u64>,
     /// `database_system_identifier`.
     pub system_identifier: Option<String>,
+    /// `postmaster_start_time`, to a microsecond, as it is written there.
+    pub started: Option<String>,
+    /// `xlog`: how far it has written its log, or replayed it, in bytes.
+    pub position: Option<u64>,
     /// The member sees no holder of the leader lock.
     pub cluster_unlocked: bool,
     /// `failsafe_mode_is_active`.
@@ -50,10 +54,24 @@ pub enum Answer {
     Pending,
     /// Patroni answered 200 or 503.
     Http { status: u16, body: MemberBody },
+    /// The same, but it bears no name, and it isn't known which one of these members it is from. Of none: nobody has told yet
+    /// who the members are.
+    Nameless { status: u16, body: MemberBody, might_be: Vec<String> },
     /// What another source than Patroni's REST API shows.
     Seen(Sight),
     /// Anything else: no connection, too late, not Patroni. `error` is for people.
     Unreachable { error: String },
+}
+
+impl Answer {
+    /// Patroni's answer, as one of whoever `might_be` meant.
+    #[must_use]
+    pub fn without_name(self, might_be: Vec<String>) -> Self {
+        match self {
+            Self::Http { status, body } => Self::Nameless { status, body, might_be },
+            other => other,
+        }
+    }
 }
 
 /// What an operator's objects or the database itself show of one member.
@@ -124,6 +142,12 @@ pub(super) enum Standing {
     /// No answer; the text says why.
     Silent(String),
     Pending,
+    /// It isn't known which member answers; what it claims is set aside until it is. The timeline of one that would be
+    /// confirmed.
+    Nameless {
+        timeline: Option<u64>,
+        might_be: Vec<String>,
+    },
     Follower,
     /// Leader of a cluster that follows another one; nothing there is writable.
     StandbyLeader,
@@ -171,6 +195,14 @@ impl Member {
     fn answers(status: u16, body: &MemberBody) -> Self {
         let standing = standing(status, body);
         Self { because: because(&standing, &body.state), standing, body: Some(body.clone()), witnessed: false }
+    }
+
+    fn nameless(status: u16, body: &MemberBody, might_be: &[String]) -> Self {
+        let timeline = match standing(status, body) {
+            Standing::Confirmed { timeline } => Some(timeline),
+            _ => None,
+        };
+        Self::mute(Standing::Nameless { timeline, might_be: might_be.to_vec() })
     }
 
     fn seen(sight: &Sight) -> Self {
@@ -255,7 +287,11 @@ fn because(standing: &Standing, state: &str) -> String {
         Standing::Stale { .. } => {
             format!("may still run as primary (state {state}), but doesn't hold the leader lock at the moment")
         }
-        Standing::Silent(_) | Standing::Pending | Standing::Follower | Standing::StandbyLeader => String::new(),
+        Standing::Silent(_)
+        | Standing::Pending
+        | Standing::Nameless { .. }
+        | Standing::Follower
+        | Standing::StandbyLeader => String::new(),
     }
 }
 
@@ -279,6 +315,9 @@ pub(super) fn members(
             Answer::Unreachable { error } => (None, silent(error.clone())),
             _ if age > max_age => (None, silent(format!("its last answer is {} s old", age.as_secs()))),
             Answer::Http { status, body } => (Some(observation.at), Member::answers(*status, body)),
+            Answer::Nameless { status, body, might_be } => {
+                (Some(observation.at), Member::nameless(*status, body, might_be))
+            }
             Answer::Seen(sight) => (Some(observation.at), Member::seen(sight)),
         };
         let answered = (at, member);
@@ -286,7 +325,27 @@ pub(super) fn members(
             latest.insert(name.clone(), answered);
         }
     }
-    latest.into_iter().map(|(name, (_, member))| (name, member)).collect()
+    let mut members: BTreeMap<String, Member> = latest.into_iter().map(|(name, (_, member))| (name, member)).collect();
+    reveal(&mut members, observations);
+    members
+}
+
+/// Whoever it is that bears no name: beside members that are confirmed, none of which it can be, it claims for itself.
+fn reveal(members: &mut BTreeMap<String, Member>, observations: &BTreeMap<String, Observation>) {
+    let confirmed = |member: &Member| matches!(member.standing, Standing::Confirmed { .. });
+    let confirmed: BTreeSet<String> =
+        members.iter().filter(|(_, member)| confirmed(member)).map(|(name, _)| name.clone()).collect();
+    if confirmed.is_empty() {
+        return;
+    }
+    for (asked, observation) in observations {
+        let Answer::Nameless { status, body, might_be } = &observation.answer else { continue };
+        let withheld = members.get(asked).is_some_and(|member| matches!(member.standing, Standing::Nameless { .. }));
+        let other = !might_be.is_empty() && might_be.iter().all(|name| !confirmed.contains(name));
+        if withheld && other && body.acts_as_primary() {
+            members.insert(asked.clone(), Member::answers(*status, body));
+        }
+    }
 }
 
 #[cfg(test)]

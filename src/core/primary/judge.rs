@@ -33,6 +33,8 @@ pub(super) enum Absence {
     Waiting(Vec<String>),
     /// A member is confirmed, but on a lower timeline than one that was seen.
     OldTimeline(Primary),
+    /// Somebody is confirmed, but it isn't known which one of these members it is.
+    Nameless(Primary, Vec<String>),
     /// A standby cluster has no primary.
     Standby(String),
     /// A member runs as primary that never had the leader lock, as far as anybody saw.
@@ -194,6 +196,15 @@ fn without_leader(belief: &Belief, members: &Members, outdated: Option<&Primary>
             }
             _ => {}
         }
+    }
+    let nameless = members.iter().filter_map(|(place, member)| match &member.standing {
+        Standing::Nameless { timeline: Some(timeline), might_be } => {
+            Some((Primary { name: place.clone(), timeline: *timeline }, might_be))
+        }
+        _ => None,
+    });
+    if let Some((primary, might_be)) = nameless.max_by_key(|(primary, _)| primary.timeline) {
+        return Verdict::Unknown(Absence::Nameless(primary, might_be.clone()));
     }
     if let Some(outdated) = outdated {
         return Verdict::Unknown(Absence::OldTimeline(outdated.clone()));

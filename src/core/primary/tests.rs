@@ -15,7 +15,7 @@ use super::{Answer, Belief, Claim, MemberBody, Observation, PrimaryTracker, Prim
 const MAX_AGE: Duration = Duration::from_secs(5);
 
 /// `"pg1=200/running/primary/3+pause pg2=refused"`: one look. Flags follow a `+`: `unlocked`, `failsafe`, `pause`,
-/// `id:X` (system identifier), `seen:N` (`dcs_last_seen`). `"db1=writable db2=read_only"` is one of a database without
+/// `id:X` (system identifier), `seen:N` (`dcs_last_seen`), `maybe:X,Y` (it may be one of these members). `"db1=writable db2=read_only"` is one of a database without
 /// timelines.
 pub(super) fn look(text: &str, at: Instant) -> BTreeMap<String, Observation> {
     text.split_whitespace()
@@ -43,6 +43,7 @@ fn answer(name: &str, said: &str) -> Answer {
         [status, state, role, timeline] => (status, state, role, Some(timeline.parse().unwrap())),
         _ => panic!("{said}"),
     };
+    let mut might_be = None;
     let mut body = MemberBody {
         // A member that doesn't say its name is known by its address.
         name: (!name.contains("://")).then(|| name.to_owned()),
@@ -59,11 +60,18 @@ fn answer(name: &str, said: &str) -> Answer {
             ("failsafe", _) => body.failsafe = true,
             ("pause", _) => body.pause = true,
             ("id", id) => body.system_identifier = Some(id.to_owned()),
+            ("maybe", names) => {
+                might_be = Some(names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect());
+            }
             ("seen", s) => body.dcs_last_seen_s = Some(s.parse().unwrap()),
             _ => panic!("{flag}"),
         }
     }
-    Answer::Http { status: status.parse().unwrap(), body }
+    let answer = Answer::Http { status: status.parse().unwrap(), body };
+    match might_be {
+        Some(might_be) => answer.without_name(might_be),
+        None => answer,
+    }
 }
 
 /// `"Known pg2@3 e2 [pause]"`, as one line.

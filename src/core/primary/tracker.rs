@@ -8,6 +8,7 @@ use std::{
 use super::{
     Belief, FrozenReason, Observation, Primary, PrimaryState, PrimaryView,
     answer::{self, Member, Standing},
+    identity::{Alias, is_address},
     judge::{self, Absence, Members, Past, Split, Verdict},
     observer::{self, Sighting},
 };
@@ -47,6 +48,29 @@ impl PrimaryTracker {
     /// The person takes the word back, if it isn't fulfilled yet.
     pub fn withdraw(&mut self) {
         self.accepted = None;
+    }
+
+    /// Whoever was known by an address is known by its name from now on, and that is no change.
+    pub fn rename(&mut self, aliases: &BTreeMap<String, Alias>) {
+        let alias = |claim: &Primary| {
+            let alias = aliases.get(&claim.name)?;
+            alias.timeline.is_none_or(|timeline| timeline == claim.timeline).then(|| alias.name.clone())
+        };
+        let named = |claim: Primary| Primary { name: alias(&claim).unwrap_or(claim.name), timeline: claim.timeline };
+        let belief = &mut self.past.belief;
+        if let Some(name) = belief.last().as_ref().and_then(alias) {
+            belief.primary = Some(name);
+        }
+        for claims in [&mut belief.contested, &mut belief.dismissed] {
+            if claims.iter().any(|claim| aliases.contains_key(&claim.name)) {
+                *claims = std::mem::take(claims).into_iter().map(named).collect();
+            }
+        }
+        if let Some((member, _)) = &mut self.accepted
+            && let Some(alias) = aliases.get(member)
+        {
+            member.clone_from(&alias.name);
+        }
     }
 
     /// One look at the latest answer of every member, by member name, or by address while the name isn't known.
@@ -286,6 +310,14 @@ impl PrimaryTracker {
                     "{primary} acts as primary, but timeline {} was seen before: it is not believed",
                     self.past.belief.highest_timeline.unwrap_or(0)
                 ),
+                Absence::Nameless(primary, might_be) if might_be.is_empty() => {
+                    format!("{primary} acts as primary, but doesn't say its name: waiting for a list of the members")
+                }
+                Absence::Nameless(primary, might_be) => format!(
+                    "{primary} acts as primary, but doesn't say its name: it is not believed until it is known which \
+                     member it is; it may be {}",
+                    either(might_be.clone())
+                ),
                 Absence::Standby(name) => {
                     format!("{name} leads a standby cluster, which has no primary until it is promoted")
                 }
@@ -315,16 +347,20 @@ fn nobody(answering: usize) -> String {
 }
 
 /// `a`, `a and b`, `a, b and c`.
-fn enumerated(mut names: Vec<String>) -> String {
-    match names.pop() {
-        Some(last) if !names.is_empty() => format!("{} and {last}", names.join(", ")),
-        last => last.unwrap_or_default(),
-    }
+fn enumerated(names: Vec<String>) -> String {
+    joined(names, "and")
 }
 
-/// Whether it stands for a member whose name isn't known yet: Patroni's members have names, and no URLs in their place.
-fn is_address(name: &str) -> bool {
-    name.contains("://")
+/// `a`, `a or b`, `a, b or c`.
+fn either(names: Vec<String>) -> String {
+    joined(names, "or")
+}
+
+fn joined(mut names: Vec<String>, word: &str) -> String {
+    match names.pop() {
+        Some(last) if !names.is_empty() => format!("{} {word} {last}", names.join(", ")),
+        last => last.unwrap_or_default(),
+    }
 }
 
 /// Those who act as primary and are not believed. Without a timeline nobody knows whether they are writable.

@@ -201,3 +201,73 @@ fn several_members_behind_one_url_are_each_heard() {
     book.answered(&url("pg2"), silent(), now);
     assert_eq!(book.due(PAUSE, now + PAUSE, MAX_AGE), [url("pg1"), url("pg2"), proxy]);
 }
+
+/// As Patroni answers before 3.2: PostgreSQL was started then.
+fn without_name(started: &str, primary: bool) -> Answer {
+    let body = MemberBody {
+        state: "running".into(),
+        role: if primary { "master" } else { "replica" }.into(),
+        timeline: Some(1),
+        started: Some(started.into()),
+        ..MemberBody::default()
+    };
+    Answer::Http { status: if primary { 200 } else { 503 }, body }
+}
+
+#[test]
+fn an_answer_without_a_name_is_given_one_as_soon_as_it_is_proven_and_loses_it_when_it_is_disproven() {
+    let now = Instant::now();
+    let mut book = Book::new([url("alias")], vec![], now);
+    assert!(book.answered(&url("alias"), without_name("a", true), now), "a list would help");
+    assert_eq!(book.name_of(&url("alias")), url("alias"));
+    book.listed(list("pg1", &["pg1", "pg2"]), None, now);
+    book.answered(&url("pg2"), without_name("b", false), now);
+    assert_eq!(said(&book), format!("{}=200 pg1=no answer yet pg2=503", url("alias")));
+    assert!(matches!(book.observations()[&url("alias")].answer, Answer::Nameless { .. }));
+    book.answered(&url("pg1"), without_name("a", true), now);
+    assert_eq!(said(&book), "pg1=200 pg2=503");
+    assert_eq!(book.name_of(&url("alias")), "pg1");
+    assert_eq!(book.due(PAUSE, now, MAX_AGE), [url("pg1"), url("pg2")], "pg1 answers where it says that it does");
+
+    book.answered(&url("pg1"), silent(), now + PAUSE);
+    assert_eq!(book.due(PAUSE, now + PAUSE, MAX_AGE).len(), 3);
+    book.answered(&url("alias"), silent(), now + PAUSE);
+    assert_eq!(said(&book), "pg1=refused pg2=503", "silent at both, and still one");
+
+    // Somebody else is there now, beside both.
+    for second in 2..=4 {
+        let at = now + second * PAUSE;
+        for (url, answer) in [
+            (url("alias"), without_name("c", true)),
+            (url("pg1"), without_name("a", true)),
+            (url("pg2"), without_name("b", false)),
+        ] {
+            book.asked(&url, at);
+            book.answered(&url, answer, at + PAUSE / 2);
+        }
+    }
+    assert_eq!(said(&book), format!("{}=200 pg1=200 pg2=503", url("alias")));
+    assert!(matches!(book.observations()[&url("alias")].answer, Answer::Http { .. }), "its claim is its own");
+    assert_eq!(book.due(PAUSE, now + 9 * PAUSE, MAX_AGE).len(), 3, "it is asked further");
+}
+
+#[test]
+fn members_without_names_that_all_state_one_url_are_not_all_of_them_the_primary() {
+    let now = Instant::now();
+    let proxy = "http://proxy:8008".to_owned();
+    let behind = |name| Member { api_url: Some(proxy.clone()), ..member(name) };
+    let list = || ClusterBody { members: ["pg1", "pg2"].map(behind).to_vec(), leader: Some("pg1".into()) };
+    let mut book = Book::new([proxy.clone()], vec![], now);
+    book.asked(&proxy, now);
+    book.answered(&proxy, without_name("a", true), now + PAUSE / 9);
+    book.asks_for_list(now + PAUSE / 2);
+    book.listed(list(), None, now + PAUSE);
+    let nameless = format!("at its address {proxy} somebody answers without a name");
+    assert_eq!(said(&book), format!("{proxy}=200 pg1={nameless} pg2={nameless}"));
+    book.asked(&proxy, now + 2 * PAUSE);
+    book.answered(&proxy, without_name("a", true), now + 2 * PAUSE + PAUSE / 9);
+    assert_eq!(said(&book), format!("pg1=200 pg2=at its address {proxy} pg1 answers"), "it led all the while");
+    book.answered(&proxy, without_name("b", false), now + 3 * PAUSE);
+    let someone = format!("at its address {proxy} somebody answers without a name");
+    assert_eq!(said(&book), format!("{proxy}=503 pg1=200 pg2={someone}"), "what pg1 said grows old");
+}

@@ -1,5 +1,6 @@
 //! What may stand in recordings.
 
+mod nameless;
 mod patroni;
 
 use super::*;

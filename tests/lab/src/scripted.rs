@@ -133,6 +133,33 @@ impl Server {
         )
     }
 
+    /// As Patroni 3.0.2 answers `/primary`, which leaves its name out: `"200 running master 1"`. PostgreSQL was `started` at that
+    /// second.
+    ///
+    /// # Panics
+    /// When it isn't said so.
+    pub fn is_nameless(&self, started: u32, said: &str) {
+        let words: Vec<_> = said.split(' ').collect();
+        let of_postgres = words.get(3).map_or(String::new(), |timeline| {
+            format!(
+                r#""postmaster_start_time": "2026-11-27 15:23:{started:02}.079482+00:00", "timeline": {timeline},
+                    "server_version": 150018, "xlog": {{"location": 67108960}},"#
+            )
+        });
+        let body = format!(
+            r#"{{"state": "{}", "role": "{}", {of_postgres} "database_system_identifier": "77",
+                "patroni": {{"version": "3.0.2", "scope": "demo"}}}}"#,
+            words[1], words[2]
+        );
+        self.says("/primary", Reply::Json(words[0].parse().expect("a status"), body));
+    }
+
+    /// Its URL as people write it who know its host by name, while the member states an address.
+    #[must_use]
+    pub fn by_name(&self) -> String {
+        self.url.replace("127.0.0.1", "localhost")
+    }
+
     /// Which members it knows of.
     pub fn lists(&self, leader: &str, members: &[(&str, &Self)]) {
         let member = |(name, server): &(&str, &Self)| {

@@ -30,6 +30,8 @@ fn answers() -> impl Strategy<Value = Answer> {
                 role: role.to_owned(),
                 timeline,
                 system_identifier: Some(id.to_owned()),
+                started: None,
+                position: None,
                 cluster_unlocked: flags[0],
                 failsafe: flags[1],
                 pause: flags[2],

@@ -263,3 +263,36 @@ fn one_database_one_identity() {
         ],
     );
 }
+
+#[test]
+fn whoever_bears_no_name_makes_a_split_brain_only_with_those_that_it_can_not_be() {
+    let without = "http://db:8008=200/running/primary/2+maybe:";
+    for (what, answers, expected) in [
+        ("it may be the one that is primary", format!("pg1=200/running/primary/2 {without}pg1,pg3"), "Known pg1@2 e1"),
+        ("it may be the one that was, and is silent", format!("pg1=timeout {without}pg1,pg3"), "Unknown e1"),
+        ("it may be one that isn't heard", format!("pg1=timeout {without}pg3"), "Unknown e1"),
+        ("it waits for a list", format!("pg1=timeout {without}"), "Unknown e1"),
+        (
+            "it is none of those that are primary",
+            format!("pg1=200/running/primary/2 {without}pg3"),
+            "SplitBrain http://db:8008@2 pg1@2 e1 [split_brain]",
+        ),
+        (
+            "nor has it the lock",
+            "pg1=200/running/primary/2 http://db:8008=503/running/primary/2+maybe:pg3".to_owned(),
+            "SplitBrain http://db:8008@2 pg1@2 e1 [split_brain]",
+        ),
+        (
+            "it follows the last one on a higher timeline",
+            "pg1=200/running/primary/2 http://db:8008=200/running/primary/3+maybe:pg3".to_owned(),
+            "Known http://db:8008@3 e2",
+        ),
+        (
+            "it is about to stop, like any member",
+            format!("pg1=200/stopping/primary {without}pg1,pg3"),
+            "Degraded pg1 e1",
+        ),
+    ] {
+        tell(what, belief("pg1", 2), &[(&answers, expected)]);
+    }
+}
