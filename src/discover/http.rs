@@ -13,10 +13,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
 };
 
-use super::{
-    lookups::Lookups,
-    patroni::{PatroniError, Raw},
-};
+use super::lookups::Lookups;
 use crate::{
     cluster::watch::cause,
     credentials::{Access, Credentials, CredentialsError, Standing},
@@ -24,6 +21,30 @@ use crate::{
 
 /// Largest body that is read, in bytes. `/cluster` of a hundred members has about 40 kB.
 pub const MAX_BODY: usize = 1 << 20;
+
+/// Why an answer is not Patroni's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatroniError {
+    #[error("{0}")]
+    Connection(String),
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    #[error("answered {0}, which Patroni doesn't: is this the address of its REST API?")]
+    Status(u16),
+    /// What TLS refuses, and what to do about it.
+    #[error("{0}")]
+    Tls(String),
+    /// 401, and what to do about it.
+    #[error("{0}")]
+    Unauthorized(String),
+    #[error("answered with more than {MAX_BODY} bytes")]
+    TooLarge,
+    #[error("answered with a body that isn't Patroni's: {0}")]
+    Body(String),
+}
+
+/// An answer as it came: status and body.
+pub type Raw = (u16, Vec<u8>);
 
 /// Why nobody can be asked.
 #[derive(Debug, thiserror::Error)]

@@ -5,10 +5,8 @@ use std::{net::IpAddr, time::Duration};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{
-    Member, cut,
-    http::{Http, MAX_BODY},
-};
+pub use super::http::{PatroniError, Raw};
+use super::{Member, cut, http::Http};
 use crate::{
     api::{database_cluster::PatroniDiscovery, node_latency::LONGEST_HOST},
     core::primary::{Answer, MemberBody},
@@ -36,30 +34,6 @@ pub fn sources(spec: &PatroniDiscovery, namespace: &str) -> Sources {
         ..Sources::default()
     }
 }
-
-/// Why an answer is not Patroni's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PatroniError {
-    #[error("{0}")]
-    Connection(String),
-    #[error("no answer within {} ms", .0.as_millis())]
-    Timeout(Duration),
-    #[error("answered {0}, which Patroni doesn't: is this the address of its REST API?")]
-    Status(u16),
-    /// What TLS refuses, and what to do about it.
-    #[error("{0}")]
-    Tls(String),
-    /// 401, and what to do about it.
-    #[error("{0}")]
-    Unauthorized(String),
-    #[error("answered with more than {MAX_BODY} bytes")]
-    TooLarge,
-    #[error("answered with a body that isn't Patroni's: {0}")]
-    Body(String),
-}
-
-/// An answer as it came: status and body.
-pub type Raw = (u16, Vec<u8>);
 
 /// `GET {base}/primary`: whatever comes of it is an answer.
 pub async fn ask(http: &Http, base: &str, timeout: Duration) -> Answer {
