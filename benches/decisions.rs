@@ -41,7 +41,7 @@ fn database(name: &str, now: Instant) -> Database {
             weight: Weight::default(),
             move_mode: MoveMode::Evict,
         },
-        primary: affinity::Primary::Known,
+        primary: affinity::PrimaryBelief::Known,
         epoch: 1,
         fresh_until: now + Duration::from_secs(3600),
         nodes: TierSummary::new(&nodes, &node_label).into(),

@@ -12,7 +12,7 @@ use rustls::ServerConfig;
 use switchover::{
     admission::View,
     core::{
-        affinity::{Database, Namespace, Node, Primary, TierSummary},
+        affinity::{Database, Namespace, Node, PrimaryBelief, TierSummary},
         follow::{AffinityMode, DatabaseDefaults, MoveMode, Weight},
         keys,
     },
@@ -62,7 +62,7 @@ fn facts(node_label: &str) -> Database {
             weight: Weight::default(),
             move_mode: MoveMode::Evict,
         },
-        primary: Primary::Known,
+        primary: PrimaryBelief::Known,
         epoch: 1,
         fresh_until: Instant::now() + Duration::from_secs(86_400),
         nodes: TierSummary::new(&nodes, node_label).into(),

@@ -8,7 +8,7 @@ use libfuzzer_sys::{
     fuzz_target,
 };
 use serde::Serialize;
-use switchover::core::affinity::{Primary, laws::World};
+use switchover::core::affinity::{PrimaryBelief, laws::World};
 use switchover_fuzz::Text;
 
 /// A field that may be missing.
@@ -120,6 +120,6 @@ enum Operator<'a> {
 
 fuzz_target!(|input: (Pod<'_>, u64, bool)| {
     let (pod, usable, known) = input;
-    let primary = if known { Primary::Known } else { Primary::Unknown };
+    let primary = if known { PrimaryBelief::Known } else { PrimaryBelief::Unknown };
     World::new(usable, primary).holds(&serde_json::to_value(pod).expect("JSON"));
 });

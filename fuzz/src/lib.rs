@@ -11,14 +11,14 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use switchover::{
     admission::{Answer, View},
-    core::affinity::{Namespace, Primary, laws::World},
+    core::affinity::{Namespace, PrimaryBelief, laws::World},
 };
 
 /// Most characters of one warning.
 pub const LONGEST_WARNING: usize = 120;
 
 /// Both databases are known, and every node can take a pod.
-pub static WORLD: LazyLock<World> = LazyLock::new(|| World::new(u64::MAX, Primary::Known));
+pub static WORLD: LazyLock<World> = LazyLock::new(|| World::new(u64::MAX, PrimaryBelief::Known));
 
 /// The view of the webhook: the world's databases, and these namespaces.
 pub fn view(namespaces: impl IntoIterator<Item = (&'static str, Namespace)>) -> View {

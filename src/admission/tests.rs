@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::core::{
-    affinity::{Database, Namespace, Node, Primary, TierSummary},
+    affinity::{Database, Namespace, Node, PrimaryBelief, TierSummary},
     follow::{AffinityMode, DatabaseDefaults, MoveMode, NotFollowing, Weight},
 };
 
@@ -20,7 +20,7 @@ pub(crate) fn view(now: Instant) -> View {
             weight: Weight::default(),
             move_mode: MoveMode::Evict,
         },
-        primary: Primary::Known,
+        primary: PrimaryBelief::Known,
         epoch: 1,
         fresh_until: now + Duration::from_secs(60),
         nodes: TierSummary::new(&nodes, "switchover").into(),

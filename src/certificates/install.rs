@@ -114,7 +114,7 @@ impl fmt::Display for Done {
 
 /// How things stand at the end of a pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct CertificateState {
     /// Nothing is to be done before this time, unless somebody changes something.
     pub until: Timestamp,
     pub why: Why,
@@ -139,14 +139,14 @@ pub async fn pass(
     clock: impl Fn() -> Timestamp,
     may_write: impl Fn() -> bool,
     mut tell: impl FnMut(Done),
-) -> Result<Option<Standing>, InstallError> {
+) -> Result<Option<CertificateState>, InstallError> {
     let cluster = Cluster::new(client, rotation);
     for _ in 0..MOST_STEPS {
         let found = cluster.read().await?;
         let now = clock();
         let step = rotation::next(&found.facts, rotation.grace(), now);
         if let Step::Wait { until, why } = step {
-            return Ok(Some(found.standing(until, why)));
+            return Ok(Some(found.state(until, why)));
         }
         if !may_write() {
             return Ok(None);
@@ -189,9 +189,9 @@ struct Version {
 }
 
 impl Found {
-    fn standing(&self, until: Timestamp, why: Why) -> Standing {
+    fn state(&self, until: Timestamp, why: Why) -> CertificateState {
         let Facts { authority, serving, bundle } = &self.facts;
-        Standing {
+        CertificateState {
             until,
             why,
             authority_until: authority.as_ref().map(|(_, validity)| validity.until),

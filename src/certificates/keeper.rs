@@ -14,7 +14,7 @@ use prometheus_client::{
 };
 use tokio::sync::watch;
 
-use super::install::{self, Done, InstallError, Rotation, Standing};
+use super::install::{self, CertificateState, Done, InstallError, Rotation};
 use crate::cluster::{EventReason, Notice, Notices, lease::Leadership, reference};
 
 /// Somebody may delete a Secret or apply the webhook's configuration anew: seen after this long at the latest. Three
@@ -56,7 +56,7 @@ impl CertificateMetrics {
         metrics
     }
 
-    fn done(&self, done: &Done) {
+    fn count(&self, done: &Done) {
         let object = match done {
             Done::MadeAuthority { .. } => "authority",
             Done::Trusted { .. } => "bundle",
@@ -72,12 +72,12 @@ impl CertificateMetrics {
         self.failing.set(0);
     }
 
-    fn stands(&self, standing: &Standing) {
-        for (certificate, until) in [("authority", standing.authority_until), ("serving", standing.serving_until)] {
+    fn show(&self, state: &CertificateState) {
+        for (certificate, until) in [("authority", state.authority_until), ("serving", state.serving_until)] {
             let until = until.map_or(0, Timestamp::as_second);
             self.expiry.get_or_create(&[("certificate", certificate)]).set(until);
         }
-        let trusted = standing.trusted.and_then(|count| i64::try_from(count).ok()).unwrap_or(0);
+        let trusted = state.trusted.and_then(|count| i64::try_from(count).ok()).unwrap_or(0);
         self.trusted.get_or_create(&[]).set(trusted);
     }
 }
@@ -131,7 +131,7 @@ impl Keeper {
     /// One pass; the time to the next.
     async fn keep(&mut self) -> Duration {
         let told = |done: Done| {
-            self.metrics.done(&done);
+            self.metrics.count(&done);
             tracing::info!(%done, "the webhook's certificates were changed");
             let reason = match &done {
                 Done::MadeAuthority { .. } => EventReason::AuthorityMade,
@@ -141,13 +141,13 @@ impl Keeper {
             self.notice(false, reason, done.to_string());
         };
         match install::pass(&self.client, &self.rotation, Timestamp::now, || self.leads(), told).await {
-            Ok(Some(standing)) => {
+            Ok(Some(state)) => {
                 if self.failing.take().is_some() {
                     tracing::info!("the webhook's certificates are kept again");
                 }
                 self.metrics.failing.set(0);
-                self.metrics.stands(&standing);
-                let left = standing.until.duration_since(Timestamp::now());
+                self.metrics.show(&state);
+                let left = state.until.duration_since(Timestamp::now());
                 // A little later than asked for, because a certificate's times have whole seconds.
                 Duration::try_from(left).unwrap_or_default().saturating_add(Duration::from_millis(10)).min(LOOK_EVERY)
             }
@@ -186,8 +186,8 @@ mod tests {
         let mut registry = metrics::registry();
         let metrics = CertificateMetrics::register(&mut registry);
         let until = Timestamp::from_second(2_000_000_000).unwrap();
-        metrics.done(&Done::Trusted { authorities: 2 });
-        metrics.stands(&Standing {
+        metrics.count(&Done::Trusted { authorities: 2 });
+        metrics.show(&CertificateState {
             until,
             why: Why::NewAuthority,
             authority_until: Some(until),

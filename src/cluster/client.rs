@@ -24,7 +24,7 @@ pub enum ClusterError {
 /// No configuration, or one that can't be used.
 pub async fn client(context: Option<&str>) -> Result<Client, ClusterError> {
     // Longer than any watch is silent: the server ends them after 290 s.
-    made(context, Duration::from_secs(310)).await
+    connect(context, Duration::from_secs(310)).await
 }
 
 /// The same for roles whose watches are all [`watch::attentive`], and whose requests are answered sooner.
@@ -32,11 +32,11 @@ pub async fn client(context: Option<&str>) -> Result<Client, ClusterError> {
 /// # Errors
 /// Those of [`client`].
 pub async fn attentive_client() -> Result<Client, ClusterError> {
-    made(None, watch::SILENCE).await
+    connect(None, watch::SILENCE).await
 }
 
 /// `silence`: the longest pause between two parts of what a server sends.
-async fn made(context: Option<&str>, silence: Duration) -> Result<Client, ClusterError> {
+async fn connect(context: Option<&str>, silence: Duration) -> Result<Client, ClusterError> {
     let mut config = match context {
         None => Config::infer().await?,
         Some(context) => {

@@ -72,18 +72,18 @@ pub async fn run(args: &CertsArgs) -> Result<(), CertsError> {
 /// One pass of what the controller does, in words.
 async fn apply(client: &Client, rotation: &Rotation) -> Result<String, CertsError> {
     let mut told = Vec::new();
-    let standing = install::pass(client, rotation, Timestamp::now, || true, |done| told.push(done.to_string())).await?;
-    let Some(standing) = standing else { return Ok(told.join("; ")) };
+    let state = install::pass(client, rotation, Timestamp::now, || true, |done| told.push(done.to_string())).await?;
+    let Some(state) = state else { return Ok(told.join("; ")) };
     let namespace = &rotation.namespace;
-    let until = standing.serving_until.map(|at| at.to_string()).unwrap_or_default();
+    let until = state.serving_until.map(|at| at.to_string()).unwrap_or_default();
     told.push(format!("the certificate in the Secret {namespace}/{} is good until {until}", install::SECRET));
-    match standing.why {
+    match state.why {
         Why::Renewal => {}
         Why::NewAuthority | Why::NewCertificate => {
-            told.push(format!("a new authority is on its way: do this again after {}", standing.until));
+            told.push(format!("a new authority is on its way: do this again after {}", state.until));
         }
     }
-    if standing.trusted.is_none() {
+    if state.trusted.is_none() {
         return Err(CertsError::NoConfiguration { done: told.join("; ") });
     }
     Ok(told.join("; "))

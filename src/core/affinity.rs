@@ -60,7 +60,7 @@ impl Namespace {
 
 /// Whether it is known who is primary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Primary {
+pub enum PrimaryBelief {
     Known,
     #[default]
     Unknown,
@@ -72,7 +72,7 @@ pub enum Primary {
 #[derive(Clone, Debug)]
 pub struct Database {
     pub defaults: DatabaseDefaults,
-    pub primary: Primary,
+    pub primary: PrimaryBelief,
     /// Counts the confirmed changes of primary.
     pub epoch: u64,
     /// From then on nothing may be *required* on the strength of these facts.
@@ -372,10 +372,10 @@ impl<'f> Wishes<'f> {
             AffinityMode::AvoidFar => Expression::not_far(&followed.node_label),
             AffinityMode::Required => {
                 match known.primary {
-                    Primary::Known => {}
-                    Primary::Unknown => return Err(Softened::PrimaryUnknown),
-                    Primary::Split => return Err(Softened::SplitBrain),
-                    Primary::Frozen => return Err(Softened::Frozen),
+                    PrimaryBelief::Known => {}
+                    PrimaryBelief::Unknown => return Err(Softened::PrimaryUnknown),
+                    PrimaryBelief::Split => return Err(Softened::SplitBrain),
+                    PrimaryBelief::Frozen => return Err(Softened::Frozen),
                 }
                 if known.fresh_until <= now {
                     return Err(Softened::Stale);

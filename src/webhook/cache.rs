@@ -30,7 +30,7 @@ use crate::{
     api::{DatabaseCluster, keys, read},
     cluster::watch::{self, Changed, Health, Table},
     core::{
-        affinity::{Database, Namespace, Node, Primary, TierSummary},
+        affinity::{Database, Namespace, Node, PrimaryBelief, TierSummary},
         follow::DatabaseDefaults,
     },
     serve::Check,
@@ -79,7 +79,7 @@ struct KnownDatabase {
     /// To see whether the API server still has the same.
     version: Option<String>,
     defaults: DatabaseDefaults,
-    primary: Primary,
+    primary: PrimaryBelief,
     epoch: u64,
 }
 
@@ -317,13 +317,13 @@ fn database(object: DynamicObject) -> (String, Option<KnownDatabase>) {
     let status = cluster.status.clone().unwrap_or_default();
     let holds = |kind: &str| status.conditions.iter().any(|it| it.type_ == kind && it.status == "True");
     let primary = if holds("SplitBrain") {
-        Primary::Split
+        PrimaryBelief::Split
     } else if holds("Frozen") {
-        Primary::Frozen
+        PrimaryBelief::Frozen
     } else if holds("PrimaryKnown") {
-        Primary::Known
+        PrimaryBelief::Known
     } else {
-        Primary::Unknown
+        PrimaryBelief::Unknown
     };
     let defaults = cluster.defaults();
     (name, Some(KnownDatabase { version, defaults, primary, epoch: status.epoch }))

@@ -41,8 +41,8 @@ impl Keeper {
                 Done::Issued { .. } => "issued",
             });
         };
-        let standing = pass(&self.objects.client(), &rotation(), || self.now.get(), || true, tell).await.unwrap();
-        (done.into_inner(), standing.unwrap().why)
+        let state = pass(&self.objects.client(), &rotation(), || self.now.get(), || true, tell).await.unwrap();
+        (done.into_inner(), state.unwrap().why)
     }
 
     /// The API server would call the webhook.
@@ -150,6 +150,6 @@ async fn what_cert_manager_keeps_is_left_alone() {
 #[tokio::test]
 async fn nothing_is_written_without_leadership() {
     let keeper = Keeper::new(Objects::with_configuration(""));
-    let standing = pass(&keeper.objects.client(), &rotation(), || keeper.now.get(), || false, |_| {}).await.unwrap();
-    assert_eq!((standing, keeper.objects.get(AUTHORITY_SECRET)), (None, serde_json::Value::Null));
+    let state = pass(&keeper.objects.client(), &rotation(), || keeper.now.get(), || false, |_| {}).await.unwrap();
+    assert_eq!((state, keeper.objects.get(AUTHORITY_SECRET)), (None, serde_json::Value::Null));
 }

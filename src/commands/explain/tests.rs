@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     api::database_cluster::{HeldStatus, MovingStatus},
     core::{
-        affinity::{Database, Namespace, Node, Primary, TierSummary},
+        affinity::{Database, Namespace, Node, PrimaryBelief, TierSummary},
         follow::{DatabaseDefaults, Weight},
     },
 };
@@ -24,7 +24,7 @@ fn view() -> View {
     };
     let database = Database {
         defaults,
-        primary: Primary::Known,
+        primary: PrimaryBelief::Known,
         epoch: 3,
         fresh_until: Instant::now() + Duration::from_secs(60),
         nodes: Arc::new(TierSummary::new(&nodes, "switchover")),

@@ -30,7 +30,7 @@ pub struct World {
 impl World {
     /// Node number n can take a pod if bit n of `usable` is set.
     #[must_use]
-    pub fn new(usable: u64, primary: Primary) -> Self {
+    pub fn new(usable: u64, primary: PrimaryBelief) -> Self {
         let now = Instant::now();
         let nodes = nodes(usable);
         let database = |name: &'static str| {

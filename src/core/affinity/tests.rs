@@ -19,7 +19,7 @@ fn database(name: &str, mode: AffinityMode, nodes: &[Arc<Node>], now: Instant) -
             weight: Weight::new(80).unwrap(),
             move_mode: MoveMode::Evict,
         },
-        primary: Primary::Known,
+        primary: PrimaryBelief::Known,
         epoch: 7,
         fresh_until: now + Duration::from_secs(60),
     }
@@ -192,9 +192,14 @@ fn a_hard_mode_becomes_preferred_where_it_could_leave_the_pod_without_a_node() {
     type Change = fn(&mut World);
     let same: Change = |_| {};
     let rows = [
-        ("required", json!({}), (|w| w.default.primary = Primary::Unknown) as Change, Some(Softened::PrimaryUnknown)),
-        ("required", json!({}), |w| w.default.primary = Primary::Split, Some(Softened::SplitBrain)),
-        ("required", json!({}), |w| w.default.primary = Primary::Frozen, Some(Softened::Frozen)),
+        (
+            "required",
+            json!({}),
+            (|w| w.default.primary = PrimaryBelief::Unknown) as Change,
+            Some(Softened::PrimaryUnknown),
+        ),
+        ("required", json!({}), |w| w.default.primary = PrimaryBelief::Split, Some(Softened::SplitBrain)),
+        ("required", json!({}), |w| w.default.primary = PrimaryBelief::Frozen, Some(Softened::Frozen)),
         ("required", json!({}), |w| w.now += Duration::from_secs(59), None),
         ("required", json!({}), |w| w.now += Duration::from_secs(60), Some(Softened::Stale)),
         ("required", json!({}), |w| Arc::make_mut(&mut w.default.nodes).closely.clear(), Some(Softened::NoNode)),
@@ -204,7 +209,7 @@ fn a_hard_mode_becomes_preferred_where_it_could_leave_the_pod_without_a_node() {
         ("required", own_terms(json!([{}])), same, Some(Softened::NoNodeForPod)),
         ("avoid-far", far("c"), same, None),
         ("avoid-far", far("b"), same, Some(Softened::NoNodeForPod)),
-        ("avoid-far", json!({}), |w| w.default.primary = Primary::Unknown, None),
+        ("avoid-far", json!({}), |w| w.default.primary = PrimaryBelief::Unknown, None),
         ("avoid-far", json!({}), |w| w.default.nodes = Arc::default(), Some(Softened::NoNode)),
         ("preferred", far("b"), |w| w.default.nodes = Arc::default(), None),
     ];

@@ -69,12 +69,12 @@ fn the_view_says_what_the_watches_saw() {
     assert_eq!(view.namespaces.keys().map(|name| &**name).collect::<Vec<_>>(), ["shop"]);
     assert_eq!(view.namespaces["shop"].weight.as_deref(), Some("9"));
     let default = &view.databases["default"];
-    assert_eq!((default.primary, default.epoch), (Primary::Known, 4));
+    assert_eq!((default.primary, default.epoch), (PrimaryBelief::Known, 4));
     assert_eq!(default.nodes.closely.iter().map(|node| &*node.name).collect::<Vec<_>>(), ["n1"]);
     assert_eq!((default.nodes.between.len(), default.nodes.far), (2, 1));
     assert!(default.fresh_until > Instant::now());
     let odd = &view.databases["odd"];
-    assert_eq!((&*odd.defaults.node_label, odd.primary), ("example.com/near", Primary::Unknown));
+    assert_eq!((&*odd.defaults.node_label, odd.primary), ("example.com/near", PrimaryBelief::Unknown));
     assert_eq!((odd.defaults.mode, odd.defaults.weight), (AffinityMode::Required, Weight::default()));
     assert_eq!(odd.nodes.closely.len(), 0);
     assert!(!view.databases.contains_key("broken"));
@@ -92,12 +92,12 @@ fn the_view_says_what_the_watches_saw() {
 #[test]
 fn a_split_or_frozen_database_is_not_known() {
     let rows = [
-        (vec!["PrimaryKnown"], Primary::Known),
-        (vec!["PrimaryKnown", "Moving"], Primary::Known),
-        (vec!["PrimaryKnown", "SplitBrain"], Primary::Split),
-        (vec!["PrimaryKnown", "Frozen"], Primary::Frozen),
-        (vec!["Moving"], Primary::Unknown),
-        (vec![], Primary::Unknown),
+        (vec!["PrimaryKnown"], PrimaryBelief::Known),
+        (vec!["PrimaryKnown", "Moving"], PrimaryBelief::Known),
+        (vec!["PrimaryKnown", "SplitBrain"], PrimaryBelief::Split),
+        (vec!["PrimaryKnown", "Frozen"], PrimaryBelief::Frozen),
+        (vec!["Moving"], PrimaryBelief::Unknown),
+        (vec![], PrimaryBelief::Unknown),
     ];
     check_rows(rows, |(conditions, expected)| {
         let status = json!({"conditions": conditions.iter().map(|kind| condition(kind)).collect::<Vec<_>>()});

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::super::{
-    Primary,
+    PrimaryBelief,
     laws::{KEYS, VALUES, World},
 };
 
@@ -85,7 +85,7 @@ proptest! {
     fn a_patch_applies_only_narrows_and_is_done_once(
         pod in pod(),
         usable in prop_oneof![Just(0), any::<u64>(), Just(u64::MAX)],
-        primary in prop::sample::select(vec![Primary::Known, Primary::Unknown]),
+        primary in prop::sample::select(vec![PrimaryBelief::Known, PrimaryBelief::Unknown]),
     ) {
         World::new(usable, primary).holds(&pod);
     }
