@@ -194,7 +194,7 @@ fn retire(databases: &mut HashMap<String, Running>, wanted: impl Fn(&str, &Runni
 }
 
 /// A task that ends by itself is not begun anew at once, again and again.
-async fn outlived(database: String, stop: CancellationToken, task: impl Future<Output = ()>) {
+async fn run_until_stopped(database: String, stop: CancellationToken, task: impl Future<Output = ()>) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
         tracing::error!(database, "what follows the database has died; it begins anew in {} s", REBORN_AFTER.as_secs());
     }
@@ -222,7 +222,7 @@ impl Manager {
             self.databases.entry(name.to_owned()).or_insert_with(|| {
                 let stop = CancellationToken::new();
                 let task = database::run(Arc::clone(shared), name.to_owned(), object.as_ref().clone(), stop.clone());
-                let task = outlived(name.to_owned(), stop.clone(), task);
+                let task = run_until_stopped(name.to_owned(), stop.clone(), task);
                 Running {
                     uid: object.metadata.uid.clone().unwrap_or_default(),
                     discovery: object.spec.discovery.clone(),

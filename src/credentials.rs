@@ -24,7 +24,7 @@ use rustls::{
 };
 
 pub use self::{
-    access::{Access, Held, Pace, Standing},
+    access::{Access, Held, Pace, SecretState},
     files::Files,
     parts::{BasicParts, Part, TlsParts},
     secrets::{Data, Sources},

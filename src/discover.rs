@@ -4,7 +4,6 @@
 //! or the database itself ([`sql`]). Each turns what it learns into one answer per member; what is believed of them, and how it is told, is
 //! the same for all.
 
-pub(crate) mod book;
 pub mod http;
 mod lookups;
 mod metrics;
@@ -14,6 +13,7 @@ pub mod patroni;
 mod publish;
 pub mod recording;
 mod rest;
+pub(crate) mod roster;
 mod source;
 pub mod sql;
 pub mod witness;
@@ -34,7 +34,7 @@ use self::{
 use crate::{
     api::discovery::OperatorDiscovery,
     core::primary::{Answer, Belief, Observation, PrimaryView},
-    credentials::{Access, Standing},
+    credentials::{Access, SecretState},
 };
 
 /// A task looks at the answers' age at least this often.
@@ -133,14 +133,14 @@ pub struct DiscoveryState {
     pub members: Vec<Member>,
     pub answers: Vec<MemberAnswer>,
     /// How the Secrets with credentials stand, if there are any.
-    pub credentials: Option<Standing>,
+    pub credentials: Option<SecretState>,
     /// How the witness stands, if there is one and it was asked.
     pub witness: Option<WitnessStanding>,
 }
 
 /// What a person says of the primary.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Word {
+enum PersonsDecision {
     Accept { member: String, epoch: u64 },
     Withdraw,
 }
@@ -151,7 +151,7 @@ pub struct Discovery {
     pub state: watch::Receiver<DiscoveryState>,
     /// The latest answer of every member, by name, or by address while the name isn't known.
     pub heard: watch::Receiver<BTreeMap<String, Observation>>,
-    words: mpsc::Sender<Word>,
+    words: mpsc::Sender<PersonsDecision>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -159,12 +159,12 @@ impl Discovery {
     /// Passes on a person's word of `epoch` that `member` is the primary. See [`PrimaryTracker::accept`](crate::core::primary::PrimaryTracker::accept). False: an
     /// earlier word wasn't heard yet.
     pub fn accept(&self, member: String, epoch: u64) -> bool {
-        self.words.try_send(Word::Accept { member, epoch }).is_ok()
+        self.words.try_send(PersonsDecision::Accept { member, epoch }).is_ok()
     }
 
     /// The person takes it back. False: as above.
     pub fn withdraw(&self) -> bool {
-        self.words.try_send(Word::Withdraw).is_ok()
+        self.words.try_send(PersonsDecision::Withdraw).is_ok()
     }
 
     /// Whether somebody still keeps `state` current. The task ends by itself only by a panic, its own or a watch's.

@@ -21,9 +21,9 @@ use crate::{
     core::primary::{Answer, Observation},
     credentials::{Access, Credentials, CredentialsError},
     discover::{
-        book::Book,
         http::{Http, HttpError, PatroniError, Raw},
         patroni,
+        roster::Roster,
     },
 };
 
@@ -110,7 +110,7 @@ async fn record(
 ) -> Result<String, RecordError> {
     let start = Instant::now();
     let end = args.for_.map(|span| start + span.0);
-    let mut book = Book::new(urls, Vec::new(), start);
+    let mut roster = Roster::new(urls, Vec::new(), start);
     let mut lines = Lines::default();
     let mut written = 0_u64;
     let mut in_flight: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
@@ -130,19 +130,19 @@ async fn record(
         if stop.is_cancelled() || end.is_some_and(|end| now >= end) {
             break;
         }
-        for url in book.due(args.every.0, now, MAX_AGE) {
-            book.asked(&url, now);
+        for url in roster.due(args.every.0, now, MAX_AGE) {
+            roster.asked(&url, now);
             in_flight.push(ask(Asked::Member, url, "/primary", args.timeout.0));
         }
-        let answering = book.answering();
+        let answering = roster.answering();
         if next_list.is_some_and(|at| at <= now) && !answering.is_empty() {
             let url = answering[lists % answering.len()].clone();
             lists += 1;
             next_list = None;
-            book.asks_for_list(now);
+            roster.asks_for_list(now);
             in_flight.push(ask(Asked::List, url, "/cluster", LIST_TIMEOUT));
         }
-        let wake = book.next_due(args.every.0).into_iter().chain(end).min().unwrap_or(now + args.every.0);
+        let wake = roster.next_due(args.every.0).into_iter().chain(end).min().unwrap_or(now + args.every.0);
         // Never spin, whatever a schedule says.
         let wake = wake.max(now + Duration::from_millis(5));
         let done = tokio::select! {
@@ -153,7 +153,7 @@ async fn record(
         let now = Instant::now();
         let path = match done.asked {
             Asked::Member => {
-                book.answered(&done.url, patroni::answer(&done.answer), now);
+                roster.answered(&done.url, patroni::answer(&done.answer), now);
                 "/primary"
             }
             Asked::List => {
@@ -162,20 +162,20 @@ async fn record(
                     && let Ok(list) = patroni::parse_cluster(body)
                 {
                     // No member is ever dropped: that one is gone is worth recording.
-                    book.listed(list, None, now);
+                    roster.listed(list, None, now);
                 }
                 "/cluster"
             }
         };
-        let member = book.name_of(&done.url);
+        let member = roster.name_of(&done.url);
         let nameless = member == done.url;
         let silent = done.answer.is_err();
         // Nor does silence at one address say anything of a member that answers at another.
-        let skipped = silent && if nameless { now < start + NAMELESS_FOR } else { answers(&book, &member, now) };
+        let skipped = silent && if nameless { now < start + NAMELESS_FOR } else { answers(&roster, &member, now) };
         let line = if skipped { None } else { lines.next(now - start, &member, path, done.answer) };
         // Whose answers were written under a URL before.
         let found =
-            lines.addresses().into_iter().map(|url| (book.name_of(&url), url)).filter(|(name, url)| name != url);
+            lines.addresses().into_iter().map(|url| (roster.name_of(&url), url)).filter(|(name, url)| name != url);
         let found: Vec<(String, String)> = found.collect();
         let found = found.iter().filter_map(|(name, url)| lines.is(now - start, url, name)).collect::<Vec<_>>();
         for line in line.into_iter().chain(found) {
@@ -190,8 +190,8 @@ async fn record(
 }
 
 /// Whether a member answers, at any of its addresses.
-fn answers(book: &Book, member: &str, now: Instant) -> bool {
-    let observations = book.observations();
+fn answers(roster: &Roster, member: &str, now: Instant) -> bool {
+    let observations = roster.observations();
     let lately = |seen: &&Observation| now.saturating_duration_since(seen.at) <= MAX_AGE;
     let seen = observations.get(member).filter(lately);
     seen.is_some_and(|seen| matches!(seen.answer, Answer::Http { .. }))

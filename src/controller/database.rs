@@ -18,7 +18,7 @@ use super::{Shared, status_update};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus},
     cluster,
-    credentials::Standing,
+    credentials::SecretState,
     discover::{self, DiscoveryState, Source},
     evaluate::{Facts, Memory, evaluate},
     index::Tables,
@@ -101,7 +101,7 @@ struct Task {
     busy: bool,
     last_state: Option<(&'static str, String)>,
     /// How the credentials stood when people were last told.
-    last_standing: Option<Standing>,
+    last_secret_state: Option<SecretState>,
 }
 
 impl Task {
@@ -120,7 +120,7 @@ impl Task {
             dropped: None,
             busy: true,
             last_state: None,
-            last_standing: None,
+            last_secret_state: None,
             shared,
             name,
             discovery,
@@ -140,7 +140,7 @@ impl Task {
         let tables = self.shared.index.picture();
         let Some(object) = followed(&tables, &self.name) else { return };
         self.remember_primary(&found, now.wall);
-        self.tell_standing(found.credentials.as_ref());
+        self.tell_secret_state(found.credentials.as_ref());
         let decided = evaluate(
             &Facts {
                 object: &object,

@@ -16,10 +16,10 @@ use crate::{
     cluster,
     core::{
         distance::{doubt::Doubt, tier::Tier},
-        movement::{census::WorkloadKey, journal::Underway, taint::Waits},
+        movement::{journal::Underway, taint::Waits, workloads::WorkloadKey},
         primary::{Belief, Primary, PrimaryState, PrimaryView},
     },
-    credentials::Standing,
+    credentials::SecretState,
     discover::{Member, Restored, witness::WitnessStanding},
     evaluate::{Decided, Memory},
     process::Failure,
@@ -46,7 +46,7 @@ struct Now {
 pub(super) struct Facts<'a> {
     pub object: &'a DatabaseCluster,
     pub view: &'a PrimaryView,
-    pub credentials: Option<&'a Standing>,
+    pub credentials: Option<&'a SecretState>,
     pub witness: Option<&'a WitnessStanding>,
     pub memory: &'a Memory,
     pub decided: &'a Decided,
@@ -196,7 +196,7 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
     };
     let credentials = credentials.map(|standing| Now {
         type_: ConditionType::CredentialsCurrent,
-        holds: matches!(standing, Standing::Current { .. }),
+        holds: matches!(standing, SecretState::Current { .. }),
         reason: standing.name(),
         message: standing.to_string(),
     });

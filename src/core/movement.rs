@@ -1,9 +1,8 @@
-//! What moves when the primary has gone elsewhere. The workloads are counted ([`census`]), each pod's new node is foreseen
+//! What moves when the primary has gone elsewhere. The workloads are counted ([`workloads`]), each pod's new node is foreseen
 //! ([`fit`]), the next wave is planned ([`plan`]) and written down ([`journal`]); what is not moved says why ([`held`]). When
 //! nothing moves at all is decided by [`settle`] among others; [`restart`] and [`taint`] are two further ways to move. What each
 //! is called is in [`ways`].
 
-pub mod census;
 pub mod fit;
 pub mod held;
 pub mod journal;
@@ -12,3 +11,4 @@ pub mod restart;
 pub mod settle;
 pub mod taint;
 pub mod ways;
+pub mod workloads;

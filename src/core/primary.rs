@@ -24,9 +24,9 @@ use std::{collections::BTreeSet, fmt, time::Instant};
 
 use strum::{IntoStaticStr, VariantNames};
 
-pub use answer::{Answer, Claim, MemberBody, Observation, Sight};
+pub use answer::{Answer, Claim, Claimed, MemberBody, Observation};
 pub use identity::{Alias, Identities, Who};
-pub use observer::Sighting;
+pub use observer::WitnessAnswer;
 pub use tracker::PrimaryTracker;
 
 /// A confirmed primary: a member and the PostgreSQL timeline that it writes. 0: the database knows of no timelines.

@@ -43,7 +43,7 @@ pub struct Held {
 
 /// How the Secrets stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum SecretState {
     /// These are in use as they are.
     Current { secrets: String },
     /// They can't be used as they are now, and what they were before is in use.
@@ -52,7 +52,7 @@ pub enum Standing {
     Missing { problem: String },
 }
 
-impl Standing {
+impl SecretState {
     /// In one CamelCase word.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -64,7 +64,7 @@ impl Standing {
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for SecretState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Current { secrets } => write!(f, "in use as it stands in {secrets}"),
@@ -143,13 +143,13 @@ impl Access {
 
     /// How the Secrets stand. `None` if there are none, or before the first look at them is over.
     #[must_use]
-    pub fn standing(&self) -> Option<Standing> {
+    pub fn standing(&self) -> Option<SecretState> {
         let secrets = self.secrets.as_deref()?.to_owned();
         let held = self.held.borrow();
         match (&held.credentials, held.problem.clone()) {
-            (Some(_), None) => Some(Standing::Current { secrets }),
-            (Some(_), Some(problem)) => Some(Standing::Outdated { problem }),
-            (None, Some(problem)) => Some(Standing::Missing { problem }),
+            (Some(_), None) => Some(SecretState::Current { secrets }),
+            (Some(_), Some(problem)) => Some(SecretState::Outdated { problem }),
+            (None, Some(problem)) => Some(SecretState::Missing { problem }),
             (None, None) => None,
         }
     }

@@ -16,7 +16,7 @@ use reqwest::{
 use super::lookups::Lookups;
 use crate::{
     cluster::watch::cause,
-    credentials::{Access, Credentials, CredentialsError, Standing},
+    credentials::{Access, Credentials, CredentialsError, SecretState},
 };
 
 /// Largest body that is read, in bytes. `/cluster` of a hundred members has about 40 kB.
@@ -196,7 +196,7 @@ impl Resolve for Names {
 
 /// The way to the members of one database, made anew whenever there are new credentials.
 #[derive(Debug)]
-pub(super) struct Way {
+pub(super) struct MemberClient {
     access: Access,
     tls: bool,
     made_of: Option<Arc<Credentials>>,
@@ -204,7 +204,7 @@ pub(super) struct Way {
     http: Option<Result<Http, String>>,
 }
 
-impl Way {
+impl MemberClient {
     /// `tls` as in [`Http::new`].
     pub fn new(access: Access, tls: bool) -> Self {
         let mut way = Self { access, tls, made_of: None, http: None };
@@ -217,7 +217,7 @@ impl Way {
     }
 
     /// How the credentials stand, if there are Secrets to speak of.
-    pub fn standing(&self) -> Option<Standing> {
+    pub fn standing(&self) -> Option<SecretState> {
         self.access.standing()
     }
 

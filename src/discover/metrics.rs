@@ -15,7 +15,7 @@ use prometheus_client::{
 use super::witness::WitnessStanding;
 use crate::{
     core::primary::{Answer, Claim, Primary, PrimaryState, PrimaryView},
-    credentials::Standing,
+    credentials::SecretState,
 };
 
 type GaugeU64 = Gauge<u64, AtomicU64>;
@@ -176,10 +176,10 @@ impl Metrics {
     }
 
     /// Nothing is written of a database without Secrets, nor of one without a client certificate.
-    pub(super) fn credentials(&self, database: &str, standing: Option<&Standing>, expires: Option<Timestamp>) {
+    pub(super) fn credentials(&self, database: &str, standing: Option<&SecretState>, expires: Option<Timestamp>) {
         let database = Database { database: database.to_owned() };
         if let Some(standing) = standing {
-            let failing = !matches!(standing, Standing::Current { .. });
+            let failing = !matches!(standing, SecretState::Current { .. });
             self.credentials_failing.get_or_create(&database).set(i64::from(failing));
         }
         match expires {

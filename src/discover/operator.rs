@@ -27,9 +27,9 @@ use self::{
     layout::{Layout, Objects},
 };
 use super::{
-    Member, TICK, Word,
-    publish::{Look, Publisher},
-    witness::Testimony,
+    Member, PersonsDecision, TICK,
+    publish::{Observed, Publisher},
+    witness::WitnessReport,
 };
 use crate::{
     api::discovery::OperatorDiscovery,
@@ -159,7 +159,7 @@ impl Task {
     }
 
     /// Ends only if a watch does: what the others bring is not all there is.
-    pub async fn run(mut self, mut spoken: mpsc::Receiver<Word>) {
+    pub async fn run(mut self, mut spoken: mpsc::Receiver<PersonsDecision>) {
         loop {
             let changed = self.changed.clone();
             tokio::select! {
@@ -197,14 +197,14 @@ impl Task {
             _ => operator::read(&pods, &named, now),
         };
         let observed = |(name, answer)| (name, Observation { answer, at: now });
-        let look = Look {
+        let look = Observed {
             complete: picture != Picture::Begins,
             observations: answers.into_iter().map(observed).collect(),
             members: self.members.clone(),
             aliases: BTreeMap::new(),
             credentials: None,
             expires: None,
-            testimony: Testimony::default(),
+            testimony: WitnessReport::default(),
         };
         self.publisher.publish(look, now);
     }

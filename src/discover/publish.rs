@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tracing::Level;
 
-use super::{DiscoveryState, Member, Metrics, Word, cut, described, witness::Testimony};
+use super::{DiscoveryState, Member, Metrics, PersonsDecision, cut, described, witness::WitnessReport};
 use crate::{
     core::primary::{Alias, Answer, Belief, Observation, PrimaryTracker, PrimaryView},
-    credentials::Standing,
+    credentials::SecretState,
 };
 
 /// Longest reason for which there is no answer, in bytes. It may be a server's own words.
@@ -20,7 +20,7 @@ const LONGEST_ERROR: usize = 1000;
 
 /// Everything that a source knows at one moment.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct Observed {
     /// Whether everybody who is known has been asked and has answered, or failed to.
     pub complete: bool,
     /// The latest answer of every member, by name, or by address while the name isn't known.
@@ -30,11 +30,11 @@ pub(super) struct Look {
     /// Addresses in place of which a member's name stands from now on.
     pub aliases: BTreeMap<String, Alias>,
     /// How the Secrets with credentials stand, if there are any.
-    pub credentials: Option<Standing>,
+    pub credentials: Option<SecretState>,
     /// When the client certificate expires that is in use.
     pub expires: Option<Timestamp>,
     /// What another site sees.
-    pub testimony: Testimony,
+    pub testimony: WitnessReport,
 }
 
 /// What a look changed.
@@ -91,10 +91,10 @@ impl Publisher {
     }
 
     /// Hears what a person says of the primary.
-    pub fn heed(&mut self, word: Word) {
+    pub fn heed(&mut self, word: PersonsDecision) {
         match word {
-            Word::Accept { member, epoch } => self.tracker.accept(member, epoch),
-            Word::Withdraw => self.tracker.withdraw(),
+            PersonsDecision::Accept { member, epoch } => self.tracker.accept(member, epoch),
+            PersonsDecision::Withdraw => self.tracker.withdraw(),
         }
     }
 
@@ -110,13 +110,13 @@ impl Publisher {
     }
 
     /// Judges a look and tells what is believed, if that has changed.
-    pub fn publish(&mut self, mut look: Look, now: Instant) -> News {
+    pub fn publish(&mut self, mut look: Observed, now: Instant) -> News {
         for seen in look.observations.values_mut() {
             if let Answer::Unreachable { error } = &mut seen.answer {
                 cut(error, LONGEST_ERROR);
             }
         }
-        let Testimony { sightings, standing: witness } = look.testimony;
+        let WitnessReport { sightings, standing: witness } = look.testimony;
         self.tracker.rename(&look.aliases);
         let view = self.tracker.observe_with(&look.observations, &sightings, now);
         let described = |(name, seen): (&String, &Observation)| described(name.clone(), seen.answer.clone());
@@ -226,8 +226,9 @@ mod tests {
         ] {
             let observation = |(name, answer): (&str, Answer)| (name.to_owned(), Observation { answer, at: now });
             let observations = ["pg1", "pg2"].into_iter().zip(answers).map(observation).collect();
-            let (members, aliases, testimony) = (Vec::new(), BTreeMap::new(), Testimony::default());
-            let look = Look { complete, observations, members, aliases, credentials: None, expires: None, testimony };
+            let (members, aliases, testimony) = (Vec::new(), BTreeMap::new(), WitnessReport::default());
+            let look =
+                Observed { complete, observations, members, aliases, credentials: None, expires: None, testimony };
             assert_eq!(publisher.publish(look, now).logged, expected, "{what}");
         }
     }
@@ -244,14 +245,14 @@ mod tests {
             for name in names {
                 publisher.count(name.to_owned(), &silent(), Duration::ZERO);
             }
-            let look = Look {
+            let look = Observed {
                 complete: true,
                 observations: names.map(|name| (name.to_owned(), Observation { answer: silent(), at: now })).into(),
                 members: Vec::new(),
                 aliases: BTreeMap::new(),
                 credentials: None,
                 expires: None,
-                testimony: Testimony::default(),
+                testimony: WitnessReport::default(),
             };
             publisher.publish(look, now);
         }

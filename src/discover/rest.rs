@@ -13,13 +13,13 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use tokio::sync::mpsc;
 
 use super::{
-    Member, PatroniConfig, TICK, Word,
-    book::Book,
-    http::{PatroniError, Way},
+    Member, PatroniConfig, PersonsDecision, TICK,
+    http::{MemberClient, PatroniError},
     pace::{FAST_PAUSE, Pace},
     patroni::{self, ClusterBody},
-    publish::{Look, Publisher},
-    witness::{Questioner, Testimony, Told},
+    publish::{Observed, Publisher},
+    roster::Roster,
+    witness::{Questioner, Told, WitnessReport},
 };
 use crate::core::{backoff::Pause, primary::Answer};
 
@@ -54,12 +54,12 @@ enum Done {
 
 pub(super) struct Task {
     config: PatroniConfig,
-    book: Book,
+    roster: Roster,
     publisher: Publisher,
     list: ListSchedule,
     pace: Pace,
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
-    way: Way,
+    way: MemberClient,
     witness: Option<Questioner>,
 }
 
@@ -67,13 +67,13 @@ impl Task {
     /// Goes on from the members that were known.
     pub fn new(config: PatroniConfig, members: Vec<Member>, publisher: Publisher, now: Instant) -> Self {
         let seeds: BTreeSet<String> = config.urls.iter().filter_map(|url| patroni::base_url(url)).collect();
-        let way = Way::new(config.access.clone(), seeds.iter().any(|url| url.starts_with("https:")));
+        let way = MemberClient::new(config.access.clone(), seeds.iter().any(|url| url.starts_with("https:")));
         let witness = config.witness.clone().map(|address| Questioner::new(address, config.timeout));
         let mut task = Self {
             list: ListSchedule { next: now, failures: 0, asked: 0, in_flight: false, last: None },
             pace: Pace::new(config.interval, now),
             in_flight: FuturesUnordered::new(),
-            book: Book::new(seeds, members, now),
+            roster: Roster::new(seeds, members, now),
             config,
             publisher,
             way,
@@ -83,7 +83,7 @@ impl Task {
         task
     }
 
-    pub async fn run(mut self, mut spoken: mpsc::Receiver<Word>) {
+    pub async fn run(mut self, mut spoken: mpsc::Receiver<PersonsDecision>) {
         loop {
             let now = Instant::now();
             self.ask_members(now);
@@ -91,7 +91,7 @@ impl Task {
             self.ask_the_witness(now);
             let pause = self.pause(now);
             let witness = self.witness.as_ref().and_then(|witness| witness.next(pause));
-            let next = self.book.next_due(pause).into_iter().chain(witness).chain([now + TICK]).min().unwrap_or(now);
+            let next = self.roster.next_due(pause).into_iter().chain(witness).chain([now + TICK]).min().unwrap_or(now);
             let next = if self.list.in_flight { next } else { next.min(self.list.next) };
             // Never spin, whatever a schedule says.
             let next = next.max(now + Duration::from_millis(10));
@@ -112,8 +112,8 @@ impl Task {
 
     fn ask_members(&mut self, now: Instant) {
         let Some(http) = self.way.http() else { return };
-        for url in self.book.due(self.pause(now), now, self.config.max_age()) {
-            self.book.asked(&url, now);
+        for url in self.roster.due(self.pause(now), now, self.config.max_age()) {
+            self.roster.asked(&url, now);
             let (http, timeout) = (http.clone(), self.config.timeout);
             let ask = async move {
                 let started = Instant::now();
@@ -139,7 +139,7 @@ impl Task {
         if self.list.in_flight || now < self.list.next {
             return;
         }
-        let answering = self.book.answering();
+        let answering = self.roster.answering();
         let Some(Ok(http)) = self.way.http().filter(|_| !answering.is_empty()) else {
             self.list.next = now + FAST_PAUSE;
             return;
@@ -147,7 +147,7 @@ impl Task {
         let url = answering[self.list.asked % answering.len()].clone();
         self.list.asked += 1;
         self.list.in_flight = true;
-        self.book.asks_for_list(now);
+        self.roster.asks_for_list(now);
         let http = http.clone();
         let ask = async move {
             let list = patroni::cluster(&http, &url, LIST_TIMEOUT).await;
@@ -159,9 +159,9 @@ impl Task {
     fn take(&mut self, done: Done, now: Instant) {
         match done {
             Done::Asked { url, answer, took } => {
-                let known = self.book.name_of(&url);
+                let known = self.roster.name_of(&url);
                 self.publisher.count(known, &answer, took);
-                let wants_list = self.book.answered(&url, answer, now);
+                let wants_list = self.roster.answered(&url, answer, now);
                 if wants_list && self.list.last.is_some_and(|last| now >= last + LIST_FOR_UNLISTED) {
                     self.list.next = self.list.next.min(now);
                 }
@@ -181,7 +181,7 @@ impl Task {
                         self.list.failures = 0;
                         self.list.last = Some(now);
                         self.list.next = now + LIST_PAUSE;
-                        self.book.listed(list, self.publisher.primary().as_deref(), now);
+                        self.roster.listed(list, self.publisher.primary().as_deref(), now);
                     }
                     failed => {
                         if self.list.failures == 0 {
@@ -203,14 +203,14 @@ impl Task {
 
     fn publish(&mut self, now: Instant) {
         let news = self.publisher.publish(
-            Look {
-                complete: self.book.all_heard(),
-                observations: self.book.observations(),
-                members: self.book.members(),
-                aliases: self.book.aliases(now),
+            Observed {
+                complete: self.roster.all_heard(),
+                observations: self.roster.observations(),
+                members: self.roster.members(),
+                aliases: self.roster.aliases(now),
                 credentials: self.way.standing(),
                 expires: self.way.expires(),
-                testimony: self.witness.as_ref().map_or_else(Testimony::default, |it| it.testimony().clone()),
+                testimony: self.witness.as_ref().map_or_else(WitnessReport::default, |it| it.testimony().clone()),
             },
             now,
         );

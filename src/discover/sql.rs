@@ -3,9 +3,9 @@
 //! Every member is asked at one [`Pace`], and has one question in flight at most; each keeps its connection.
 
 mod answers;
+mod connection;
 mod mysql;
 mod postgres;
-mod seat;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -21,13 +21,13 @@ use tokio::sync::mpsc;
 
 use self::{
     answers::Answers,
-    seat::{Asked, Seat},
+    connection::{Asked, Connection},
 };
 use super::{
-    Member, TICK, Word, max_age,
+    Member, PersonsDecision, TICK, max_age,
     pace::Pace,
-    publish::{Look, Publisher},
-    witness::Testimony,
+    publish::{Observed, Publisher},
+    witness::WitnessReport,
 };
 use crate::{
     api::discovery::SqlDiscovery,
@@ -107,7 +107,7 @@ impl SqlConfig {
 
 /// A member that nobody is asking just now.
 struct Idle {
-    seat: Seat,
+    connection: Connection,
     /// When it was asked last.
     asked: Option<Instant>,
     /// It refused our login, or we its certificate: asking faster would only fill its log.
@@ -127,8 +127,12 @@ pub(super) struct Task {
 impl Task {
     pub fn new(config: SqlConfig, publisher: Publisher, now: Instant) -> Self {
         let members = config.members();
-        let seat = |(index, member): (usize, &Member)| Seat::new(index, member.clone(), config.clone());
-        let idle = members.iter().enumerate().map(|it| Idle { seat: seat(it), asked: None, refused: false }).collect();
+        let connection = |(index, member): (usize, &Member)| Connection::new(index, member.clone(), config.clone());
+        let idle = members
+            .iter()
+            .enumerate()
+            .map(|it| Idle { connection: connection(it), asked: None, refused: false })
+            .collect();
         let mut task = Self {
             answers: Answers::new(members.len(), now),
             members,
@@ -142,7 +146,7 @@ impl Task {
         task
     }
 
-    pub async fn run(mut self, mut spoken: mpsc::Receiver<Word>) {
+    pub async fn run(mut self, mut spoken: mpsc::Receiver<PersonsDecision>) {
         loop {
             let next = self.ask_who_is_due(Instant::now());
             tokio::select! {
@@ -166,10 +170,10 @@ impl Task {
         let known = self.publisher.primary().is_some();
         for idle in std::mem::take(&mut self.idle) {
             let pause = self.pace.pause(known || idle.refused, now);
-            let wanted = self.answers.wanted(idle.seat.index);
+            let wanted = self.answers.wanted(idle.connection.index);
             let due = idle.asked.filter(|_| !wanted).map_or(now, |asked| asked + pause);
             if due <= now {
-                self.in_flight.push(idle.seat.look().boxed());
+                self.in_flight.push(idle.connection.look().boxed());
             } else {
                 next = next.min(due);
                 self.idle.push(idle);
@@ -179,9 +183,9 @@ impl Task {
     }
 
     fn take(&mut self, asked: Asked, now: Instant) {
-        let Asked { seat, answer, refused, began, took } = asked;
-        let index = seat.index;
-        self.idle.push(Idle { seat, asked: Some(began), refused });
+        let Asked { connection, answer, refused, began, took } = asked;
+        let index = connection.index;
+        self.idle.push(Idle { connection, asked: Some(began), refused });
         self.publisher.count(self.members[index].name.clone(), &answer, took);
         if self.answers.wanted(index) && matches!(answer, Answer::Unreachable { .. }) {
             // It fell silent before the one that waits for it is heard: there was a moment without anybody.
@@ -194,14 +198,14 @@ impl Task {
 
     fn publish(&mut self, heard: Vec<Observation>, now: Instant) {
         let names = self.members.iter().map(|member| member.name.clone());
-        let look = Look {
+        let look = Observed {
             complete: heard.iter().all(|heard| heard.answer != Answer::Pending),
             observations: names.zip(heard).collect(),
             members: self.members.clone(),
             aliases: BTreeMap::new(),
             credentials: self.access.standing(),
             expires: self.access.held().credentials.and_then(|credentials| credentials.expires()),
-            testimony: Testimony::default(),
+            testimony: WitnessReport::default(),
         };
         if self.publisher.publish(look, now).lost {
             self.pace.lost(now);

@@ -15,12 +15,12 @@ use serde_json::value::RawValue;
 
 use super::{
     Member,
-    http::{Http, PatroniError, Raw, Way},
+    http::{Http, MemberClient, PatroniError, Raw},
     patroni::{self, MAX_MEMBERS},
 };
 use crate::{
     api::witness::WitnessRules,
-    core::primary::{Answer, Observation, Sighting},
+    core::primary::{Answer, Observation, WitnessAnswer},
     credentials::{Access, Sources},
 };
 
@@ -93,7 +93,7 @@ impl Report {
     }
 
     /// What a witness answered when it was `asked`: what it hears, and the members that it doesn't hear.
-    fn read(raw: &Raw, database: &str, asked: Instant) -> Result<(Vec<Sighting>, Vec<String>), WitnessError> {
+    fn read(raw: &Raw, database: &str, asked: Instant) -> Result<(Vec<WitnessAnswer>, Vec<String>), WitnessError> {
         let report: Self = match raw {
             (200, body) => serde_json::from_slice(body).map_err(|error| WitnessError::Body(error.to_string()))?,
             (404, body) => {
@@ -121,7 +121,7 @@ impl Report {
             // What is too old for an instant is older than any answer that counts.
             let Some(at) = asked.checked_sub(Duration::from_millis(member.age_ms)) else { continue };
             let url = member.url.as_deref().and_then(patroni::base_url);
-            heard.push(Sighting { member: member.name, url, status, body, at });
+            heard.push(WitnessAnswer { member: member.name, url, status, body, at });
         }
         Ok((heard, silent))
     }
@@ -176,8 +176,8 @@ pub struct WitnessStanding {
 
 /// What there is of a witness at one moment.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Testimony {
-    pub sightings: Vec<Sighting>,
+pub(super) struct WitnessReport {
+    pub sightings: Vec<WitnessAnswer>,
     /// `None` until it was asked for the first time.
     pub standing: Option<WitnessStanding>,
 }
@@ -190,13 +190,13 @@ pub(super) type Told = (Instant, Result<Raw, PatroniError>);
 pub(super) struct Questioner {
     url: String,
     database: String,
-    way: Way,
+    way: MemberClient,
     timeout: Duration,
     asked: Option<Instant>,
     in_flight: bool,
     /// When the last good answer was asked for.
     heard: Option<Instant>,
-    testimony: Testimony,
+    testimony: WitnessReport,
 }
 
 impl Questioner {
@@ -206,12 +206,12 @@ impl Questioner {
         Self {
             url,
             database: address.database,
-            way: Way::new(address.access, true),
+            way: MemberClient::new(address.access, true),
             timeout,
             asked: None,
             in_flight: false,
             heard: None,
-            testimony: Testimony::default(),
+            testimony: WitnessReport::default(),
         }
     }
 
@@ -241,20 +241,20 @@ impl Questioner {
                 let heard = if heard.is_empty() { "nobody".to_owned() } else { heard.join(", ") };
                 let why = format!("the witness at {url} hears {heard}{but}");
                 self.heard = Some(asked);
-                self.testimony = Testimony { sightings, standing: Some(WitnessStanding { seen: true, why }) };
+                self.testimony = WitnessReport { sightings, standing: Some(WitnessStanding { seen: true, why }) };
             }
             Err(error) => {
                 let lately = self.heard.is_some_and(|at| now.saturating_duration_since(at) <= max_age);
                 if !lately {
                     let why = format!("the witness at {url} can't be heard, and nothing depends on it: {error}");
                     self.testimony =
-                        Testimony { sightings: Vec::new(), standing: Some(WitnessStanding { seen: false, why }) };
+                        WitnessReport { sightings: Vec::new(), standing: Some(WitnessStanding { seen: false, why }) };
                 }
             }
         }
     }
 
-    pub const fn testimony(&self) -> &Testimony {
+    pub const fn testimony(&self) -> &WitnessReport {
         &self.testimony
     }
 

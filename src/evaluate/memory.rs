@@ -22,11 +22,11 @@ use crate::{
         },
         moment::Moment,
         movement::{
-            census::WorkloadKey,
             held::{Gate, HeldReason},
             journal::{Journal, Outcome, Underway},
             plan::Plan,
             restart::MissedRestarts,
+            workloads::WorkloadKey,
         },
         primary::PrimaryView,
     },

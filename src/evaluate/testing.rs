@@ -11,7 +11,7 @@ use crate::{
     },
     core::{
         distance::tier::Tier,
-        primary::{Answer, Belief, Claim, Observation, PrimaryTracker, PrimaryView, Sight},
+        primary::{Answer, Belief, Claim, Claimed, Observation, PrimaryTracker, PrimaryView},
         testing::{World, at, instant, moment},
     },
     index::{Latency, Tables},
@@ -159,7 +159,7 @@ fn member((name, host): (&str, &str)) -> MemberStatus {
 /// What is believed when these members claim to be primary, from this second on.
 pub(super) fn view(primaries: &[&str], pause: bool, epoch: u64, second: i64) -> PrimaryView {
     let now = instant(second);
-    let sight = |name: &&str| Sight {
+    let sight = |name: &&str| Claimed {
         claim: if primaries.contains(name) { Claim::Primary { timeline: 5 } } else { Claim::Follower },
         because: "it says so".into(),
         system_identifier: None,

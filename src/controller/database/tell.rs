@@ -14,7 +14,7 @@ use crate::{
         primary::{PrimaryState, PrimaryView},
         words::listed,
     },
-    credentials::Standing,
+    credentials::SecretState,
     evaluate::Decided,
 };
 
@@ -58,19 +58,19 @@ impl Task {
     }
 
     /// Tells people of credentials that can't be used, and when they can again.
-    pub(super) fn tell_standing(&mut self, standing: Option<&Standing>) {
-        if self.last_standing.as_ref() == standing {
+    pub(super) fn tell_secret_state(&mut self, standing: Option<&SecretState>) {
+        if self.last_secret_state.as_ref() == standing {
             return;
         }
         match standing {
-            Some(Standing::Current { .. }) if self.last_standing.is_none() => {}
-            Some(good @ Standing::Current { .. }) => {
+            Some(SecretState::Current { .. }) if self.last_secret_state.is_none() => {}
+            Some(good @ SecretState::Current { .. }) => {
                 self.notice(false, EventReason::CredentialsCurrent, good.to_string())
             }
             Some(bad) => self.notice(true, EventReason::CredentialsRefused, bad.to_string()),
             None => {}
         }
-        self.last_standing = standing.cloned();
+        self.last_secret_state = standing.cloned();
     }
 
     /// Logs the readings that begin to be ignored, and tells people.

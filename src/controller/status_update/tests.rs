@@ -3,13 +3,13 @@
 use super::*;
 use crate::core::{
     movement::ways::{UnknownWay, Way},
-    primary::{Answer, Claim, Observation, PrimaryTracker, Sight},
+    primary::{Answer, Claim, Claimed, Observation, PrimaryTracker},
 };
 
 #[test]
 fn what_is_written_of_the_primary_is_what_the_next_leader_goes_on_from() {
     let now = std::time::Instant::now();
-    let sight = Sight {
+    let sight = Claimed {
         claim: Claim::Primary { timeline: 3 },
         because: "it is".to_owned(),
         system_identifier: Some("77".to_owned()),

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use strum::{IntoStaticStr, VariantNames};
 
 use super::{
-    census::{Census, Gathering, WorkloadKey},
     held::Gate,
     ways::{UnknownWay, Way},
+    workloads::{WorkloadKey, WorkloadPods, Workloads},
 };
 use crate::core::{
     distance::tier::{Tier, TierMap},
@@ -123,11 +123,11 @@ impl Journal {
         if self.underway.is_empty() {
             return Vec::new();
         }
-        let census = Census::of(snapshot, |key| self.underway.iter().any(|move_| move_.workload == *key));
+        let workloads = Workloads::of(snapshot, |key| self.underway.iter().any(|move_| move_.workload == *key));
         let mut outcomes = Vec::new();
         self.underway.retain(|move_| {
-            let gathering = census.get(&move_.workload);
-            let Some(end) = end_of(move_, gathering, snapshot, tiers, node_label, now) else { return true };
+            let workload_pods = workloads.get(&move_.workload);
+            let Some(end) = end_of(move_, workload_pods, snapshot, tiers, node_label, now) else { return true };
             outcomes.push(Outcome { underway: move_.clone(), end });
             false
         });
@@ -165,31 +165,31 @@ impl Journal {
 
 fn end_of(
     move_: &Underway,
-    gathering: Option<&Gathering<'_>>,
+    workload_pods: Option<&WorkloadPods<'_>>,
     snapshot: Snapshot<'_>,
     tiers: &TierMap,
     node_label: &str,
     now: Timestamp,
 ) -> Option<End> {
     let age = move_.age(now);
-    let Ok(way) = move_.way else { return end_of_unknown(move_, gathering, snapshot, age) };
+    let Ok(way) = move_.way else { return end_of_unknown(move_, workload_pods, snapshot, age) };
     let untouched = snapshot.pods.get(&move_.uid).is_some_and(|pod| !pod.terminating);
     if way == Way::Evict && untouched {
         return (age >= UNTOUCHED).then_some(End::NotCarriedOut);
     }
-    let gathering = match gathering {
-        Some(gathering) => gathering,
+    let workload_pods = match workload_pods {
+        Some(workload_pods) => workload_pods,
         // No pod at all: either the replacement isn't there yet, or there is no workload any more.
         None => return gone(move_, snapshot, age),
     };
-    if gathering.desired == Some(0) {
+    if workload_pods.desired == Some(0) {
         return Some(End::Gone);
     }
-    if !gathering.whole() {
+    if !workload_pods.whole() {
         return None;
     }
     // One pod of a workload is moved at a time and only from a whole workload: the newest serving pod took its place.
-    let newest = gathering.pods.iter().filter(|pod| pod.serves()).max_by_key(|pod| (pod.created, &pod.uid))?;
+    let newest = workload_pods.pods.iter().filter(|pod| pod.serves()).max_by_key(|pod| (pod.created, &pod.uid))?;
     if way == Way::Restart && untouched {
         // Either the rollout hasn't begun, or it hasn't come to this pod (of a StatefulSet), which newer ones tell. Their time is
         // the API server's, so that it may only decide how long to wait.
@@ -209,17 +209,17 @@ fn end_of(
 /// When a move is over of whose way nothing is known: as soon as nothing of it can be seen any more.
 fn end_of_unknown(
     move_: &Underway,
-    gathering: Option<&Gathering<'_>>,
+    workload_pods: Option<&WorkloadPods<'_>>,
     snapshot: Snapshot<'_>,
     age: Duration,
 ) -> Option<End> {
-    let Some(gathering) = gathering else { return gone(move_, snapshot, age) };
+    let Some(workload_pods) = workload_pods else { return gone(move_, snapshot, age) };
     if snapshot.pods.contains_key(&move_.uid) {
         return None;
     }
-    match gathering.desired {
+    match workload_pods.desired {
         Some(0) => Some(End::Gone),
-        Some(_) => gathering.whole().then_some(End::Unjudged),
+        Some(_) => workload_pods.whole().then_some(End::Unjudged),
         // Whether it is whole can't be said of this kind, and nothing here moves it either.
         None => Some(End::Unjudged),
     }

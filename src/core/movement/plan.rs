@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    census::{Census, Gathering, WorkloadKey},
     fit::{Misfit, Room},
     held::{Gate, HeldReason},
     journal::{Journal, Underway},
     restart::{self, MissedRestarts},
     ways::Way,
+    workloads::{WorkloadKey, WorkloadPods, Workloads},
 };
 use crate::core::{
     distance::tier::{Tier, TierMap},
@@ -112,7 +112,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         .followers
         .iter()
         .filter_map(|follower| misplaced(input, follower).map(|node| (follower, node)))
-        .map(|(follower, node)| (super::census::workload_of(input.snapshot, follower.pod), follower, node))
+        .map(|(follower, node)| (super::workloads::workload_of(input.snapshot, follower.pod), follower, node))
         .collect();
     if candidates.is_empty() {
         return Plan::default();
@@ -125,7 +125,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let keys: BTreeSet<&WorkloadKey> = candidates.iter().filter_map(|(key, ..)| key.as_ref()).collect();
     let mut planner = Planner {
         input,
-        census: Census::of(input.snapshot, |key| keys.contains(key)),
+        workloads: Workloads::of(input.snapshot, |key| keys.contains(key)),
         room: Room::of(input.snapshot),
         targets: targets(input),
         busy: input.journal.underway.iter().map(|move_| (move_.workload.clone(), busy_with(move_))).collect(),
@@ -167,21 +167,24 @@ pub(super) fn replaceable<'k>(key: Option<&'k WorkloadKey>, pod: &Pod) -> Result
 ///
 /// # Errors
 /// Why that isn't known, or that it is.
-pub(super) fn at_rest<'c, 'a>(census: &'c Census<'a>, key: &WorkloadKey) -> Result<&'c Gathering<'a>, HeldReason> {
-    let gathering = census.get(key).ok_or(HeldReason::BarePod)?;
-    if gathering.desired.is_none() {
+pub(super) fn at_rest<'c, 'a>(
+    workloads: &'c Workloads<'a>,
+    key: &WorkloadKey,
+) -> Result<&'c WorkloadPods<'a>, HeldReason> {
+    let workload_pods = workloads.get(key).ok_or(HeldReason::BarePod)?;
+    if workload_pods.desired.is_none() {
         return Err(HeldReason::UnknownWorkload(key.kind.clone()));
     }
-    if gathering.rollout { Err(HeldReason::Rollout) } else { Ok(gathering) }
+    if workload_pods.rollout { Err(HeldReason::Rollout) } else { Ok(workload_pods) }
 }
 
 /// That no replica of a workload is missing.
 ///
 /// # Errors
 /// How many are.
-pub(super) fn complete(gathering: &Gathering<'_>) -> Result<(), HeldReason> {
-    let (serving, desired) = (gathering.serving(), gathering.desired.unwrap_or_default());
-    if gathering.whole() { Ok(()) } else { Err(HeldReason::NotWhole { serving, desired }) }
+pub(super) fn complete(workload_pods: &WorkloadPods<'_>) -> Result<(), HeldReason> {
+    let (serving, desired) = (workload_pods.serving(), workload_pods.desired.unwrap_or_default());
+    if workload_pods.whole() { Ok(()) } else { Err(HeldReason::NotWhole { serving, desired }) }
 }
 
 /// The round-trip time of a node, in microseconds, if its tier is beyond doubt: it has a fresh reading, and the tier has held.
@@ -226,7 +229,7 @@ fn targets<'a>(input: &Input<'a>) -> Vec<&'a Node> {
 
 struct Planner<'a> {
     input: &'a Input<'a>,
-    census: Census<'a>,
+    workloads: Workloads<'a>,
     room: Room<'a>,
     targets: Vec<&'a Node>,
     /// Workloads with a pod on the move, and why their others wait for it.
@@ -316,11 +319,11 @@ impl<'a> Planner<'a> {
     }
 
     fn workload_ready(&self, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
-        let gathering = at_rest(&self.census, key)?;
+        let workload_pods = at_rest(&self.workloads, key)?;
         if !pod.serves() {
             return Err(HeldReason::NotReady);
         }
-        complete(gathering)
+        complete(workload_pods)
     }
 
     /// How often the pod's workload was restarted for this primary, if it may be moved all the same: admission missed the pod.
@@ -331,8 +334,8 @@ impl<'a> Planner<'a> {
         if times == 0 {
             return Ok(0);
         }
-        let missed = |gathering| restart::missed(gathering, mark, pod, self.input.node_label);
-        if times >= self.input.rules.max_useless_moves || !self.census.get(key).is_some_and(missed) {
+        let missed = |workload_pods| restart::missed(workload_pods, mark, pod, self.input.node_label);
+        if times >= self.input.rules.max_useless_moves || !self.workloads.get(key).is_some_and(missed) {
             return Err(HeldReason::Restarted { times });
         }
         let due = self.input.missed.due(&key.uid, times, self.input.now.instant);

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::census::{Census, Gathering, workload_of};
+use super::workloads::{WorkloadPods, Workloads, workload_of};
 use crate::core::{
     backoff::Pause,
     workload::{Phase, Pod, Snapshot},
@@ -45,9 +45,9 @@ pub fn times(mark: Option<&str>, series: &str) -> u32 {
 
 /// Whether a restart has come to every pod of the workload (by the `mark` of its template) and admission missed this one.
 #[must_use]
-pub fn missed(gathering: &Gathering<'_>, mark: Option<&str>, pod: &Pod, node_label: &str) -> bool {
-    let mut staying = gathering.pods.iter().filter(|pod| !pod.terminating && pod.phase != Phase::Finished);
-    let over = gathering.whole() && staying.all(|pod| pod.restarted_for.as_deref() == mark);
+pub fn missed(workload_pods: &WorkloadPods<'_>, mark: Option<&str>, pod: &Pod, node_label: &str) -> bool {
+    let mut staying = workload_pods.pods.iter().filter(|pod| !pod.terminating && pod.phase != Phase::Finished);
+    let over = workload_pods.whole() && staying.all(|pod| pod.restarted_for.as_deref() == mark);
     over && !pod.is_drawn_by(node_label)
 }
 
@@ -80,9 +80,9 @@ impl MissedRestarts {
             .collect();
         let mut since = BTreeMap::new();
         if !candidates.is_empty() {
-            let census = Census::of(snapshot, |key| candidates.iter().any(|(_, wanted, ..)| wanted == key));
+            let workloads = Workloads::of(snapshot, |key| candidates.iter().any(|(_, wanted, ..)| wanted == key));
             for (pod, key, mark, times) in candidates {
-                if census.get(&key).is_some_and(|gathering| missed(gathering, mark, pod, node_label)) {
+                if workloads.get(&key).is_some_and(|workload_pods| missed(workload_pods, mark, pod, node_label)) {
                     let known = self.since.get(&key.uid).filter(|(known, _)| *known == times);
                     since.insert(key.uid, (times, known.map_or(now, |(_, since)| *since)));
                 }

@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::{
-    census::{Census, workload_of},
     fit::Room,
     held::{Gate, HeldReason},
     journal::Journal,
     plan::{Held, Plan, Rules, at_rest, certain, complete, replaceable},
+    workloads::{Workloads, workload_of},
 };
 use crate::core::{
     distance::{
@@ -168,7 +168,7 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
         emptying.waits = Some(Waits::Leaving { node: node.name.clone() });
         return emptying;
     }
-    let census = Census::of(input.snapshot, |_| true);
+    let workloads = Workloads::of(input.snapshot, |_| true);
     for node in bare {
         if let Some(why) = input.refused.get(&node.name) {
             let waits = || Waits::Refused { node: node.name.clone(), why: why.clone() };
@@ -177,7 +177,7 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
         }
         let mut pods = ended.remove(node.name.as_str()).unwrap_or_default();
         pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-        match may_be_emptied(input, &census, node, &pods) {
+        match may_be_emptied(input, &workloads, node, &pods) {
             Ok(()) => {
                 emptying.next = Some(node.name.clone());
                 break;
@@ -190,7 +190,12 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
 
 /// Whether all of `pods` can be ended at once: the movement has nothing left to do on their node, each has a workload that
 /// replaces it and lacks nobody, and there is room for all of them together.
-fn may_be_emptied<'a>(input: &Input<'a>, census: &Census<'a>, node: &Node, pods: &[&'a Pod]) -> Result<(), Waits> {
+fn may_be_emptied<'a>(
+    input: &Input<'a>,
+    workloads: &Workloads<'a>,
+    node: &Node,
+    pods: &[&'a Pod],
+) -> Result<(), Waits> {
     certain(input.tiers, &node.name, input.rules, input.now)
         .map_err(|reason| Waits::Tier { node: node.name.clone(), reason })?;
     let of_node = |from: &String| *from == node.name;
@@ -215,7 +220,7 @@ fn may_be_emptied<'a>(input: &Input<'a>, census: &Census<'a>, node: &Node, pods:
     }
     for pod in pods.iter().copied().filter(|pod| !pod.belongs_to_its_node() && !pod.terminating) {
         let key = workload_of(input.snapshot, pod);
-        let safe = replaceable(key.as_ref(), pod).and_then(|key| complete(at_rest(census, key)?));
+        let safe = replaceable(key.as_ref(), pod).and_then(|key| complete(at_rest(workloads, key)?));
         safe.map_err(|reason| waits(pod.full_name(), reason))?;
         let near = input.snapshot.nodes().filter(|node| input.tiers.tier(&node.name) != Tier::Far);
         let target = room.emptiest(pod, near, |_| Ok(())).map_err(|why| Waits::NoRoom {

@@ -58,7 +58,7 @@ pub enum Answer {
     /// who the members are.
     Nameless { status: u16, body: MemberBody, might_be: Vec<String> },
     /// What another source than Patroni's REST API shows.
-    Seen(Sight),
+    Seen(Claimed),
     /// Anything else: no connection, too late, not Patroni. `error` is for people.
     Unreachable { error: String },
 }
@@ -76,7 +76,7 @@ impl Answer {
 
 /// What an operator's objects or the database itself show of one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sight {
+pub struct Claimed {
     pub claim: Claim,
     /// For people, as it follows "NAME is primary: " if the claim is [`Claim::Primary`], and the name otherwise.
     pub because: String,
@@ -85,7 +85,7 @@ pub struct Sight {
     pub pause: bool,
 }
 
-/// What a [`Sight`] amounts to.
+/// What a [`Claimed`] amounts to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
     /// It is the primary, and writable. Timeline 0: the database knows of none.
@@ -170,7 +170,7 @@ pub(super) enum Standing {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Member {
     pub standing: Standing,
-    /// See [`Sight::because`]. Empty where nothing is to be said.
+    /// See [`Claimed::because`]. Empty where nothing is to be said.
     pub because: String,
     /// Of an answer that counts; `None` for silent members.
     pub body: Option<MemberBody>,
@@ -205,7 +205,7 @@ impl Member {
         Self::mute(Standing::Nameless { timeline, might_be: might_be.to_vec() })
     }
 
-    fn seen(sight: &Sight) -> Self {
+    fn seen(sight: &Claimed) -> Self {
         let standing = match sight.claim {
             Claim::Primary { timeline } => Standing::Confirmed { timeline },
             Claim::Promoting { timeline } => Standing::Promoting { timeline },

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Claim, Sight};
+use super::{Claim, Claimed};
 
 /// The variables that are looked at. Servers leave out those that they don't have.
 pub const VARIABLES: [&str; 5] = ["read_only", "super_read_only", "offline_mode", GROUP_NAME, SERVER_UUID];
@@ -55,7 +55,7 @@ impl Variables {
 
     /// What it amounts to, together with what the server knows of its group.
     #[must_use]
-    pub fn sight(&self, group: &Group) -> Sight {
+    pub fn sight(&self, group: &Group) -> Claimed {
         let read_only = self.on("read_only") || self.on("super_read_only");
         let (claim, because) = match group {
             _ if self.get("read_only").is_none() => {
@@ -77,7 +77,7 @@ impl Variables {
         };
         // What all members of a database have in common, if they have anything.
         let system_identifier = self.group_name().map(str::to_owned);
-        Sight { claim, because, system_identifier, pause: false }
+        Claimed { claim, because, system_identifier, pause: false }
     }
 
     fn in_group(&self, members: &[GroupMember], read_only: bool) -> (Claim, String) {

@@ -24,7 +24,7 @@ use super::{
 
 /// One member's answer, as the witness has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
+pub struct WitnessAnswer {
     /// The member's name, or its URL while the witness doesn't know the name.
     pub member: String,
     /// Base URL that the witness asks it at.
@@ -38,7 +38,12 @@ pub struct Sighting {
 
 /// Adds what the witness sees to the members as we see them. If nobody answers us, nothing is added, and what comes back is
 /// what to tell people.
-pub(super) fn add(members: &mut Members, sightings: &[Sighting], max_age: Duration, now: Instant) -> Option<String> {
+pub(super) fn add(
+    members: &mut Members,
+    sightings: &[WitnessAnswer],
+    max_age: Duration,
+    now: Instant,
+) -> Option<String> {
     let seen = best(members, sightings, max_age, now);
     if members.values().all(|member| member.body.is_none()) {
         return (!seen.is_empty()).then(|| alone(&seen));
@@ -54,13 +59,13 @@ pub(super) fn add(members: &mut Members, sightings: &[Sighting], max_age: Durati
 /// The latest sighting of every member that is silent to us: by its name, with what we call it.
 fn best<'a>(
     members: &Members,
-    sightings: &'a [Sighting],
+    sightings: &'a [WitnessAnswer],
     max_age: Duration,
     now: Instant,
-) -> BTreeMap<String, (String, &'a Sighting)> {
-    let mut best: BTreeMap<String, (String, &Sighting)> = BTreeMap::new();
-    let weight = |sighting: &Sighting| (sighting.at, sighting.status, sighting.body.clone());
-    let fresh = |sighting: &&Sighting| now.saturating_duration_since(sighting.at) <= max_age;
+) -> BTreeMap<String, (String, &'a WitnessAnswer)> {
+    let mut best: BTreeMap<String, (String, &WitnessAnswer)> = BTreeMap::new();
+    let weight = |sighting: &WitnessAnswer| (sighting.at, sighting.status, sighting.body.clone());
+    let fresh = |sighting: &&WitnessAnswer| now.saturating_duration_since(sighting.at) <= max_age;
     for sighting in sightings.iter().filter(fresh) {
         // Whoever answers is who it says it is.
         let name = sighting.body.name.as_ref().unwrap_or(&sighting.member);
@@ -77,8 +82,8 @@ fn best<'a>(
     best
 }
 
-fn alone(seen: &BTreeMap<String, (String, &Sighting)>) -> String {
-    let shown = |(name, (_, sighting)): (&String, &(String, &Sighting))| {
+fn alone(seen: &BTreeMap<String, (String, &WitnessAnswer)>) -> String {
+    let shown = |(name, (_, sighting)): (&String, &(String, &WitnessAnswer))| {
         let member = Member::witnessed(sighting.status, &sighting.body);
         match member.standing {
             Standing::Confirmed { timeline } => format!("{name} (primary, timeline {timeline})"),

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, Claim, Sight};
+use super::{Answer, Claim, Claimed};
 
 /// One pod that runs a member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -154,7 +154,7 @@ impl MemberPod {
 }
 
 fn seen(claim: Claim, because: String) -> Answer {
-    Answer::Seen(Sight { claim, because, system_identifier: None, pause: false })
+    Answer::Seen(Claimed { claim, because, system_identifier: None, pause: false })
 }
 
 fn troubled(because: String) -> Answer {

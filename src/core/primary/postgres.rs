@@ -3,7 +3,7 @@
 //! It knows of no leader lock. A server that was cut off and succeeded says that it is the primary, too: its timeline, which
 //! every promotion raises, tells which of both is believed.
 
-use super::{Claim, Sight};
+use super::{Claim, Claimed};
 
 /// One row of the answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl ServerRow {
 
     /// What it amounts to.
     #[must_use]
-    pub fn sight(self) -> Sight {
+    pub fn sight(self) -> Claimed {
         let (claim, because) = match self.timeline() {
             _ if self.in_recovery => (Claim::Follower, ""),
             _ if self.read_only => {
@@ -38,7 +38,7 @@ impl ServerRow {
             None => (Claim::Troubled, "is not in recovery, but doesn't say which timeline it writes"),
             Some(timeline) => (Claim::Primary { timeline }, "it is not in recovery and takes writes"),
         };
-        Sight { claim, because: because.to_owned(), system_identifier: self.system_identifier, pause: false }
+        Claimed { claim, because: because.to_owned(), system_identifier: self.system_identifier, pause: false }
     }
 }
 

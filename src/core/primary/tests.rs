@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, Belief, Claim, MemberBody, Observation, PrimaryTracker, PrimaryView, Sight};
+use super::{Answer, Belief, Claim, Claimed, MemberBody, Observation, PrimaryTracker, PrimaryView};
 
 const MAX_AGE: Duration = Duration::from_secs(5);
 
@@ -30,7 +30,7 @@ fn answer(name: &str, said: &str) -> Answer {
     let mut flags = said.split('+');
     let parts: Vec<_> = flags.next().unwrap().split('/').collect();
     let seen = |claim| {
-        Answer::Seen(Sight { claim, because: "it takes writes".to_owned(), system_identifier: None, pause: false })
+        Answer::Seen(Claimed { claim, because: "it takes writes".to_owned(), system_identifier: None, pause: false })
     };
     let (status, state, role, timeline) = match parts[..] {
         ["pending"] => return Answer::Pending,

@@ -10,7 +10,7 @@ use super::{
     answer::{self, Member, Standing},
     identity::{Alias, is_address},
     judge::{self, Absence, Members, Past, Split, Verdict},
-    observer::{self, Sighting},
+    observer::{self, WitnessAnswer},
 };
 
 /// A member that says `cluster_unlocked` counts only if it reached Patroni's store at most this much before the
@@ -82,7 +82,7 @@ impl PrimaryTracker {
     pub fn observe_with(
         &mut self,
         observations: &BTreeMap<String, Observation>,
-        sightings: &[Sighting],
+        sightings: &[WitnessAnswer],
         now: Instant,
     ) -> PrimaryView {
         let mut members = answer::members(observations, self.max_age, now);

@@ -90,11 +90,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::primary::Sight;
+    use crate::core::primary::Claimed;
 
     /// `P2`: primary on timeline 2. `P`: without one. `f`: a follower. `x`: unreachable.
     fn answer(word: &str) -> Answer {
-        let seen = |claim| Answer::Seen(Sight { claim, because: String::new(), system_identifier: None, pause: false });
+        let seen =
+            |claim| Answer::Seen(Claimed { claim, because: String::new(), system_identifier: None, pause: false });
         match word.split_at(1) {
             ("P", timeline) => seen(Claim::Primary { timeline: timeline.parse().unwrap_or(0) }),
             ("f", _) => seen(Claim::Follower),

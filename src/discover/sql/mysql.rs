@@ -10,7 +10,7 @@ use crate::{
     api::discovery::SqlEngine,
     cluster::watch::cause,
     core::primary::{
-        Sight,
+        Claimed,
         mysql::{Group, GroupMember, VARIABLES, Variables},
     },
     credentials::{Credentials, CredentialsError},
@@ -105,7 +105,7 @@ impl Session {
     }
 
     /// Asks the server who it is.
-    pub async fn ask(&mut self) -> Result<Sight, SqlError> {
+    pub async fn ask(&mut self) -> Result<Claimed, SqlError> {
         let rows: Vec<Row> = guarded(self.connection.query(&self.variables)).await?;
         let variables = Variables(rows.iter().map(|row| (text(row, 0), text(row, 1))).collect());
         let group = match variables.group_name() {

@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Config, NoTls, config::SslMode};
 use super::{Login, SqlError, tls::MakeTls};
 use crate::{
     cluster::watch::cause,
-    core::primary::{Sight, postgres::ServerRow},
+    core::primary::{Claimed, postgres::ServerRow},
     discover::http::find,
 };
 
@@ -69,7 +69,7 @@ impl Session {
     }
 
     /// Asks the server who it is.
-    pub async fn ask(&self) -> Result<Sight, SqlError> {
+    pub async fn ask(&self) -> Result<Claimed, SqlError> {
         let row = self.client.query_one(QUESTION, &[]).await?;
         let row = ServerRow {
             in_recovery: row.try_get(0)?,

@@ -3,7 +3,7 @@
 use super::{Login, SqlError, mysql, postgres, tls::MakeTls};
 use crate::{
     api::discovery::{SqlDiscovery, SqlEngine},
-    core::primary::Sight,
+    core::primary::Claimed,
     credentials::{Credentials, CredentialsError},
 };
 
@@ -46,7 +46,7 @@ impl Session {
     }
 
     /// Asks the server who it is.
-    pub async fn ask(&mut self) -> Result<Sight, SqlError> {
+    pub async fn ask(&mut self) -> Result<Claimed, SqlError> {
         match self {
             Self::Postgres(session) => session.ask().await,
             Self::MySql(session) => session.ask().await,

@@ -217,7 +217,7 @@ async fn certificates_are_rotated_in_the_secret_while_it_runs() {
 
     let missing = "the Secret switchover-system/pg doesn't exist: create it with ca.crt";
     let state = until(&handle, missing, |state| state.view.why.contains(missing)).await;
-    assert_eq!(state.credentials.as_ref().map(Standing::name), Some("Missing"));
+    assert_eq!(state.credentials.as_ref().map(SecretState::name), Some("Missing"));
     assert!(state.looked, "and people are told");
     objects.put("pg", write(&old.certificate(), &first));
     until(&handle, "followed", |state| known(state) == Some(("pg1", 1))).await;
@@ -240,7 +240,7 @@ async fn certificates_are_rotated_in_the_secret_while_it_runs() {
 
     // Half of the next pair is refused, and changes nothing.
     objects.put("pg", secret("pg", &[("ca.crt", &new.certificate()), ("tls.crt", &second.certificate)]));
-    until(&handle, "half a pair", |state| state.credentials.as_ref().map(Standing::name) == Some("Outdated")).await;
+    until(&handle, "half a pair", |state| state.credentials.as_ref().map(SecretState::name) == Some("Outdated")).await;
     pg1.is("pg1", "200 running primary 4");
     until(&handle, "still followed", |state| known(state) == Some(("pg1", 4))).await;
 }

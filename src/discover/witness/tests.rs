@@ -235,7 +235,7 @@ fn a_report_is_read_strictly() {
     );
     let (heard, silent) =
         read(200, &of(&format!(r#"{pg1}, {{"name": "pg2", "ageMs": 5, "error": "refused"}}"#))).unwrap();
-    let expected = Sighting {
+    let expected = WitnessAnswer {
         member: "pg1".to_owned(),
         url: Some("http://10.0.0.1:8008".to_owned()),
         status: 200,

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     api::{Span, database_cluster::FailoverStatus},
     core::{
-        movement::{census::WorkloadKey, journal::Underway, ways::Way},
+        movement::{journal::Underway, ways::Way, workloads::WorkloadKey},
         primary::Primary,
         testing::{World, at, instant, moment},
     },

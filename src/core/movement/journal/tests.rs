@@ -2,7 +2,7 @@ use lab::table::check_rows;
 
 use super::*;
 use crate::core::{
-    movement::census::workload_of,
+    movement::workloads::workload_of,
     testing::{World, at, instant, moment, pod},
 };
 

@@ -2,11 +2,11 @@ use super::*;
 use crate::core::{
     follow::MoveMode,
     movement::{
-        census::WorkloadKey,
         journal::Underway,
         plan::{self, plan},
         restart::MissedRestarts,
         ways::{UnknownWay, Way},
+        workloads::WorkloadKey,
     },
     testing::{LABEL as KEY, World, at, instant, moment, node, pod},
     workload::Toleration,

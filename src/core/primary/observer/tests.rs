@@ -7,7 +7,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::Sighting;
+use super::WitnessAnswer;
 use crate::core::primary::{
     Answer, Belief, Observation, PrimaryTracker, PrimaryView,
     tests::{belief, look, properties::stories, shown},
@@ -16,10 +16,10 @@ use crate::core::primary::{
 const MAX_AGE: Duration = Duration::from_secs(5);
 
 /// What the witness sees, written as [`look`] is: silence is no sighting.
-fn sightings(text: &str, at: Instant) -> Vec<Sighting> {
+fn sightings(text: &str, at: Instant) -> Vec<WitnessAnswer> {
     let sighting = |(member, Observation { answer, at }): (String, Observation)| match answer {
         Answer::Http { status, body } => {
-            Some(Sighting { url: Some(format!("http://{member}:8008")), member, status, body, at })
+            Some(WitnessAnswer { url: Some(format!("http://{member}:8008")), member, status, body, at })
         }
         _ => None,
     };
@@ -157,9 +157,9 @@ proptest! {
             ours.insert(format!("pg{member}"), Observation { answer, at: now });
             tracker.observe(&ours, now);
         }
-        let mut sightings: Vec<Sighting> = theirs.into_iter().zip(ages_s).filter_map(|((member, answer), age_s)| {
+        let mut sightings: Vec<WitnessAnswer> = theirs.into_iter().zip(ages_s).filter_map(|((member, answer), age_s)| {
             let Answer::Http { status, body } = answer else { return None };
-            Some(Sighting { member: format!("pg{member}"), url: None, status, body, at: now - Duration::from_secs(age_s) })
+            Some(WitnessAnswer { member: format!("pg{member}"), url: None, status, body, at: now - Duration::from_secs(age_s) })
         }).collect();
         let without = tracker.clone().observe(&ours, now);
         let with = tracker.clone().observe_with(&ours, &sightings, now);

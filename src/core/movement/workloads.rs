@@ -21,7 +21,7 @@ impl std::fmt::Display for WorkloadKey {
 
 /// One workload's pods.
 #[derive(Debug, Default)]
-pub struct Gathering<'a> {
+pub struct WorkloadPods<'a> {
     pub pods: Vec<&'a Pod>,
     /// Replicas asked for; `None` for a kind that we don't know.
     pub desired: Option<u32>,
@@ -29,7 +29,7 @@ pub struct Gathering<'a> {
     pub rollout: bool,
 }
 
-impl Gathering<'_> {
+impl WorkloadPods<'_> {
     /// How many of its pods serve.
     #[must_use]
     pub fn serving(&self) -> u32 {
@@ -45,16 +45,16 @@ impl Gathering<'_> {
 
 /// All workloads that own pods.
 #[derive(Debug)]
-pub struct Census<'a> {
+pub struct Workloads<'a> {
     snapshot: Snapshot<'a>,
-    workloads: BTreeMap<WorkloadKey, Gathering<'a>>,
+    workloads: BTreeMap<WorkloadKey, WorkloadPods<'a>>,
 }
 
-impl<'a> Census<'a> {
+impl<'a> Workloads<'a> {
     /// Counts the pods of the workloads whose key `wanted` accepts.
     #[must_use]
     pub fn of(snapshot: Snapshot<'a>, wanted: impl Fn(&WorkloadKey) -> bool) -> Self {
-        let mut workloads: BTreeMap<WorkloadKey, Gathering<'a>> = BTreeMap::new();
+        let mut workloads: BTreeMap<WorkloadKey, WorkloadPods<'a>> = BTreeMap::new();
         for pod in snapshot.pods() {
             if let Some(key) = workload_of(snapshot, pod).filter(&wanted) {
                 workloads.entry(key).or_default().pods.push(pod);
@@ -67,10 +67,10 @@ impl<'a> Census<'a> {
             *desired += workload.desired;
             *sets += u32::from(workload.desired > 0);
         }
-        for (key, gathering) in &mut workloads {
+        for (key, workload_pods) in &mut workloads {
             if let Some((desired, sets)) = wants.get(key.uid.as_str()) {
-                gathering.desired = Some(*desired);
-                gathering.rollout = *sets > 1;
+                workload_pods.desired = Some(*desired);
+                workload_pods.rollout = *sets > 1;
             }
         }
         Self { snapshot, workloads }
@@ -82,7 +82,7 @@ impl<'a> Census<'a> {
     }
 
     #[must_use]
-    pub fn get(&self, key: &WorkloadKey) -> Option<&Gathering<'a>> {
+    pub fn get(&self, key: &WorkloadKey) -> Option<&WorkloadPods<'a>> {
         self.workloads.get(key)
     }
 }

@@ -17,7 +17,7 @@ use crate::{core::primary::Answer, credentials::Credentials, discover::Member};
 const DATABASE: &str = "postgres";
 
 /// One member, and the connection to it.
-pub(super) struct Seat {
+pub(super) struct Connection {
     pub index: usize,
     member: Member,
     config: SqlConfig,
@@ -31,9 +31,9 @@ struct Open {
     credentials: Arc<Credentials>,
 }
 
-/// What came of asking, with the seat that asked.
+/// What came of asking, with the connection that asked.
 pub(super) struct Asked {
-    pub seat: Seat,
+    pub connection: Connection,
     pub answer: Answer,
     /// The server and we don't believe each other.
     pub refused: bool,
@@ -41,7 +41,7 @@ pub(super) struct Asked {
     pub took: Duration,
 }
 
-impl Seat {
+impl Connection {
     pub const fn new(index: usize, member: Member, config: SqlConfig) -> Self {
         Self { index, member, config, open: None, driver: None }
     }
@@ -55,7 +55,7 @@ impl Seat {
             (None, Some(error)) => (Answer::Unreachable { error }, false),
             (None, None) => (Answer::Pending, false),
         };
-        Asked { seat: self, answer, refused, began, took: began.elapsed() }
+        Asked { connection: self, answer, refused, began, took: began.elapsed() }
     }
 
     async fn answer(&mut self, credentials: Arc<Credentials>) -> (Answer, bool) {

@@ -53,7 +53,7 @@ impl Listed {
 
 /// The members of one database and the URLs that they are asked at.
 #[derive(Debug)]
-pub(crate) struct Book {
+pub(crate) struct Roster {
     /// By base URL.
     endpoints: BTreeMap<String, Endpoint>,
     /// By name.
@@ -63,19 +63,19 @@ pub(crate) struct Book {
     list_asked: Option<Instant>,
 }
 
-impl Book {
+impl Roster {
     /// `seeds` are base URLs; `members` is what was known before a restart.
     pub fn new(seeds: impl IntoIterator<Item = String>, members: Vec<Member>, now: Instant) -> Self {
         let listed = |member: Member| (member.name.clone(), Listed::new(member));
-        let mut book = Self {
+        let mut roster = Self {
             endpoints: seeds.into_iter().map(|url| (url, Endpoint::new(true, now))).collect(),
             members: members.into_iter().take(MAX_MEMBERS).map(listed).collect(),
             identities: Identities::default(),
             list_asked: None,
         };
-        book.follow_members(now);
-        book.identify_members(None, now);
-        book
+        roster.follow_members(now);
+        roster.identify_members(None, now);
+        roster
     }
 
     /// URLs that are to be asked now: one request at a time each, `pause` from one request's start to the next.
@@ -87,7 +87,7 @@ impl Book {
         self.endpoints.iter().filter_map(due).collect()
     }
 
-    /// When [`Book::due`] is worth asking again.
+    /// When [`Roster::due`] is worth asking again.
     pub fn next_due(&self, pause: Duration) -> Option<Instant> {
         let waiting = self.endpoints.values().filter(|endpoint| !endpoint.in_flight);
         waiting.filter_map(|endpoint| endpoint.asked_at.map(|at| at + pause)).min()
