@@ -5,17 +5,17 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-pub struct Counting;
+pub(crate) struct Counting;
 
 static ON: AtomicBool = AtomicBool::new(false);
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-pub fn begin() {
+pub(crate) fn begin() {
     ON.store(true, Ordering::Relaxed);
 }
 
 /// Allocations since [`begin`]; growing a block counts as one.
-pub fn count() -> u64 {
+pub(crate) fn count() -> u64 {
     COUNT.load(Ordering::Relaxed)
 }
 

@@ -38,7 +38,7 @@ struct Bench {
 /// One round of each of two servers.
 type Pair = (Measured, Measured);
 
-pub fn run(quick: bool) -> anyhow::Result<()> {
+pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
     let bench = Bench::set_up(quick)?;
     let mut report = Report::new(quick);
     let ours = bench.start(What::Ours, &[])?;

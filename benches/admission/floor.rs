@@ -57,7 +57,7 @@ impl Canned {
     }
 }
 
-pub async fn serve(tls: Arc<ServerConfig>) -> anyhow::Result<SocketAddr> {
+pub(crate) async fn serve(tls: Arc<ServerConfig>) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     let (tls, canned) = (TlsAcceptor::from(tls), Arc::new(Canned::new()));

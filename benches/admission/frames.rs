@@ -29,7 +29,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8], to: &mut Vec<u8>) {
 }
 
 /// What a client says first.
-pub fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     let mut settings = Vec::new();
     for (id, value) in [(2_u16, 0), (4, WINDOW)] {
@@ -42,7 +42,7 @@ pub fn hello() -> Vec<u8> {
 }
 
 /// A request, all but its stream.
-pub struct Request {
+pub(crate) struct Request {
     bytes: Vec<u8>,
     /// Where the stream's number goes.
     streams: Vec<usize>,
@@ -50,7 +50,7 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn post(authority: &str, path: &str, body: &[u8]) -> Self {
+    pub(crate) fn post(authority: &str, path: &str, body: &[u8]) -> Self {
         // HPACK (RFC 7541) without a dynamic table. `:method: POST`, `:scheme: https`, then names by their index.
         let mut head = vec![0x83, 0x87];
         for (index, value) in [
@@ -81,7 +81,7 @@ impl Request {
     }
 
     /// Its bytes on this stream.
-    pub fn on(&mut self, stream: u32) -> &[u8] {
+    pub(crate) fn on(&mut self, stream: u32) -> &[u8] {
         for &at in &self.streams {
             self.bytes[at..at + 4].copy_from_slice(&stream.to_be_bytes());
         }
@@ -90,7 +90,7 @@ impl Request {
 }
 
 /// What has come in on one connection, and what its server allows.
-pub struct Incoming {
+pub(crate) struct Incoming {
     pub bytes: Vec<u8>,
     /// What the server takes now, over all streams. Each request takes its body off.
     pub window: i64,
@@ -103,7 +103,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             bytes: Vec::with_capacity(1 << 20),
             window: i64::from(DEFAULT_WINDOW),
@@ -114,7 +114,7 @@ impl Incoming {
     }
 
     /// Takes the complete frames off `bytes` and tells which streams ended.
-    pub fn take(&mut self, mut ended: impl FnMut(u32)) -> anyhow::Result<()> {
+    pub(crate) fn take(&mut self, mut ended: impl FnMut(u32)) -> anyhow::Result<()> {
         let bytes = std::mem::take(&mut self.bytes);
         let mut rest = &bytes[..];
         while let Some((head, after)) = rest.split_at_checked(9) {

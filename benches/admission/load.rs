@@ -27,7 +27,7 @@ use crate::{
 const AUTHORITY: &str = "switchover-webhook.switchover-system.svc";
 
 #[derive(clap::Args, Clone)]
-pub struct LoadArgs {
+pub(crate) struct LoadArgs {
     #[arg(long)]
     pub address: SocketAddr,
     /// The server's process, whose CPU time is read.
@@ -55,7 +55,7 @@ pub struct LoadArgs {
 
 /// What one round measured.
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
-pub struct Measured {
+pub(crate) struct Measured {
     pub requests: u64,
     /// Also those of the warm-up and of the end.
     pub requests_in_all: u64,
@@ -72,12 +72,12 @@ pub struct Measured {
 }
 
 impl Measured {
-    pub fn cpu_us_per_request(&self) -> f64 {
+    pub(crate) fn cpu_us_per_request(&self) -> f64 {
         self.cpu_s * 1e6 / self.requests as f64
     }
 }
 
-pub fn run(args: &LoadArgs) -> anyhow::Result<Measured> {
+pub(crate) fn run(args: &LoadArgs) -> anyhow::Result<Measured> {
     let reviews = std::fs::read_to_string(&args.reviews).with_context(|| args.reviews.display().to_string())?;
     let requests = reviews.lines().map(|line| Request::post(AUTHORITY, "/mutate?timeout=1s", line.as_bytes()));
     let mut load = Load {

@@ -22,7 +22,7 @@ use switchover::{
 use tokio_util::sync::CancellationToken;
 
 /// The name of the opted-in namespace of this number.
-pub fn namespace(number: usize) -> String {
+pub(crate) fn namespace(number: usize) -> String {
     format!("team-{number}")
 }
 
@@ -31,7 +31,7 @@ fn database(number: usize) -> String {
     if number == 0 { "default".to_owned() } else { format!("database-{number}") }
 }
 
-pub fn view(namespaces: usize, databases: usize) -> View {
+pub(crate) fn view(namespaces: usize, databases: usize) -> View {
     let opted_in = (0..namespaces).map(|number| {
         let namespace_facts = Namespace { label: Some(database(number % databases).into()), ..Namespace::default() };
         (namespace(number).into(), namespace_facts)
@@ -69,7 +69,7 @@ fn facts(node_label: &str) -> Database {
     }
 }
 
-pub async fn serve(tls: Arc<ServerConfig>, view: View) -> anyhow::Result<SocketAddr> {
+pub(crate) async fn serve(tls: Arc<ServerConfig>, view: View) -> anyhow::Result<SocketAddr> {
     let config = WebhookConfig::default();
     let mut registry = switchover::metrics::registry();
     let metrics = WebhookMetrics::register(&mut registry);

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command};
 use anyhow::{Context, ensure};
 
 /// Builds it, or says why not.
-pub fn build(target: &std::path::Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn build(target: &std::path::Path) -> anyhow::Result<PathBuf> {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/controller-runtime");
     let program = target.join("controller-runtime");
     println!("building the peer in Go (some minutes the first time)");

@@ -20,13 +20,13 @@ const SERVER_CPU: &str = "0";
 const GENERATOR_CPU: &str = "1";
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     Ours,
     Floor,
 }
 
 #[derive(clap::Args)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     #[arg(value_enum)]
     what: What,
     /// Directory with tls.crt and tls.key.
@@ -42,7 +42,7 @@ pub struct ServeArgs {
 }
 
 /// Serves until standard input ends, in the runtime and with the log that the product's `main` sets up.
-pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // Without a subscriber every span of h2 would be offered to the `log` crate.
     tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::stderr).with_target(false).init();
@@ -65,7 +65,7 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<()> {
 }
 
 /// A running server. Dropping it ends the process.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
@@ -74,7 +74,7 @@ pub struct Server {
 
 impl Server {
     /// This program as a server.
-    pub fn start(what: What, certificates: &Path, more: &[&str]) -> anyhow::Result<Self> {
+    pub(crate) fn start(what: What, certificates: &Path, more: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new("taskset");
         command.args(["-c", SERVER_CPU]).arg(std::env::current_exe()?).arg("serve");
         command.arg(what.to_possible_value().context("a name")?.get_name());
@@ -85,7 +85,7 @@ impl Server {
     }
 
     /// Another program, which is told a port.
-    pub fn start_other(program: &Path, certificates: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start_other(program: &Path, certificates: &Path) -> anyhow::Result<Self> {
         let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         let mut command = Command::new("taskset");
         command.args(["-c", SERVER_CPU]).arg(program);
@@ -119,18 +119,18 @@ impl Server {
         Ok(line.trim().to_owned())
     }
 
-    pub fn allocations(&mut self) -> anyhow::Result<u64> {
+    pub(crate) fn allocations(&mut self) -> anyhow::Result<u64> {
         self.stdin.as_mut().context("standard input is closed")?.write_all(b"\n")?;
         Ok(self.line()?.parse()?)
     }
 
     /// Resident memory in bytes.
-    pub fn resident_bytes(&self) -> anyhow::Result<u64> {
+    pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
         Ok(Usage::of(self.child.id())?.resident_bytes)
     }
 
     /// One round of load from the other CPU.
-    pub fn load(&self, files: &Files, reviews: &Path, round: Round) -> anyhow::Result<Measured> {
+    pub(crate) fn load(&self, files: &Files, reviews: &Path, round: Round) -> anyhow::Result<Measured> {
         let mut command = Command::new("taskset");
         command.args(["-c", GENERATOR_CPU]).arg(std::env::current_exe()?).arg("load");
         command.args(["--address", &self.address.to_string(), "--pid", &self.child.id().to_string()]);
@@ -155,7 +155,7 @@ impl Drop for Server {
 
 /// How one round loads.
 #[derive(Clone, Copy)]
-pub struct Round {
+pub(crate) struct Round {
     pub warm_up_ms: u64,
     pub measure_ms: u64,
     /// Requests a second; `None` as many as it can.
@@ -163,13 +163,13 @@ pub struct Round {
 }
 
 /// What every process of a run reads.
-pub struct Files {
+pub(crate) struct Files {
     pub certificates: PathBuf,
     pub authority: PathBuf,
 }
 
 /// User and system time of a process, in seconds (proc(5), fields 14 and 15).
-pub fn cpu_s(pid: u32) -> anyhow::Result<f64> {
+pub(crate) fn cpu_s(pid: u32) -> anyhow::Result<f64> {
     /// `USER_HZ`, the same on every Linux that Rust runs on.
     const TICKS_A_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;

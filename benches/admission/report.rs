@@ -8,7 +8,7 @@ use serde_json::{Map, json};
 use crate::load::Measured;
 
 #[derive(Clone, Copy)]
-pub enum Goal {
+pub(crate) enum Goal {
     AtLeast(f64),
     AtMost(f64),
     None,
@@ -34,7 +34,7 @@ impl Goal {
 }
 
 /// One line of the report: ours against another.
-pub struct Figure {
+pub(crate) struct Figure {
     key: &'static str,
     what: &'static str,
     goal: Goal,
@@ -47,7 +47,12 @@ pub struct Figure {
 
 impl Figure {
     /// The median of the rounds' ratios.
-    pub fn of(key: &'static str, goal: Goal, pairs: &[(Measured, Measured)], read: impl Fn(&Measured) -> f64) -> Self {
+    pub(crate) fn of(
+        key: &'static str,
+        goal: Goal,
+        pairs: &[(Measured, Measured)],
+        read: impl Fn(&Measured) -> f64,
+    ) -> Self {
         let ratios = || pairs.iter().map(|(one, other)| read(one) / read(other));
         Self {
             key,
@@ -63,16 +68,16 @@ impl Figure {
     }
 
     /// A ratio that was measured once.
-    pub fn once(key: &'static str, goal: Goal, (one, other): (f64, f64)) -> Self {
+    pub(crate) fn once(key: &'static str, goal: Goal, (one, other): (f64, f64)) -> Self {
         Self { key, what: "", goal, value: one / other, range: None, absolute: (one, other) }
     }
 
     /// A number, not a ratio.
-    pub fn counted(key: &'static str, (one, other): (f64, f64)) -> Self {
+    pub(crate) fn counted(key: &'static str, (one, other): (f64, f64)) -> Self {
         Self { key, what: "", goal: Goal::None, value: one, range: None, absolute: (one, other) }
     }
 
-    pub fn told(mut self, what: &'static str) -> Self {
+    pub(crate) fn told(mut self, what: &'static str) -> Self {
         self.what = what;
         self
     }
@@ -100,7 +105,7 @@ fn shown(value: f64) -> String {
     }
 }
 
-pub struct Report {
+pub(crate) struct Report {
     quick: bool,
     figures: Vec<Figure>,
     notes: Vec<String>,
@@ -108,21 +113,21 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(quick: bool) -> Self {
+    pub(crate) fn new(quick: bool) -> Self {
         Self { quick, figures: Vec::new(), notes: Vec::new(), load_before: load_average() }
     }
 
-    pub fn add(&mut self, figure: Figure) {
+    pub(crate) fn add(&mut self, figure: Figure) {
         println!("{}", figure.row());
         self.figures.push(figure);
     }
 
-    pub fn note(&mut self, note: String) {
+    pub(crate) fn note(&mut self, note: String) {
         println!("{note}");
         self.notes.push(note);
     }
 
-    pub fn write(&self) -> anyhow::Result<()> {
+    pub(crate) fn write(&self) -> anyhow::Result<()> {
         let mut report = Map::new();
         let mut details = Map::new();
         for figure in &self.figures {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// One review of about `bytes` bytes, whose uid ends in `number`. What makes it larger is what makes pods large:
 /// environment and volumes.
-pub fn review(namespace: &str, number: usize, bytes: usize) -> String {
+pub(crate) fn review(namespace: &str, number: usize, bytes: usize) -> String {
     // Entries differ by a few bytes; twelve of them are the average.
     let (least, more) = (of(namespace, number, 0).len(), of(namespace, number, 12).len());
     of(namespace, number, bytes.saturating_sub(least) * 12 / (more - least))

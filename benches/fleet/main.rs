@@ -4,7 +4,7 @@
 #[path = "../../tests/it/light"]
 mod light {
     #[expect(dead_code, unused_imports, reason = "the scenes use the rest")]
-    pub mod support;
+    pub(crate) mod support;
 }
 
 mod requests;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use kube::Client;
 
 /// Requests by verb, resource and subresource.
-pub struct Requests(BTreeMap<String, u64>);
+pub(crate) struct Requests(BTreeMap<String, u64>);
 
 const METRIC: &str = "apiserver_request_total{";
 /// The labels of nodes are the only thing that anybody patches in nodes here.
@@ -14,7 +14,7 @@ const LABEL_PATCH: &str = "PATCH nodes";
 
 impl Requests {
     /// All since the API server began. Reading them is one more.
-    pub async fn read(client: &Client) -> Result<Requests> {
+    pub(crate) async fn read(client: &Client) -> Result<Requests> {
         let request = hyper::http::Request::get("/metrics").body(Vec::new())?;
         let text = client.request_text(request).await?;
         let mut counts = BTreeMap::new();
@@ -34,7 +34,7 @@ impl Requests {
         Ok(Requests(counts))
     }
 
-    pub fn since(self, before: &Requests) -> Requests {
+    pub(crate) fn since(self, before: &Requests) -> Requests {
         let more = |(name, count): (String, u64)| {
             let more = count - before.0.get(&name).copied().unwrap_or_default();
             (more > 0).then_some((name, more))
@@ -42,11 +42,11 @@ impl Requests {
         Requests(self.0.into_iter().filter_map(more).collect())
     }
 
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.0.values().sum()
     }
 
-    pub fn label_patches(&self) -> u64 {
+    pub(crate) fn label_patches(&self) -> u64 {
         self.0.get(LABEL_PATCH).copied().unwrap_or_default()
     }
 }

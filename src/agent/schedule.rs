@@ -22,29 +22,29 @@ pub(super) struct Schedule {
 impl Schedule {
     /// Two numbers in 0..1: the length of a first pause that began before `now`, and how much of it is over. So agents
     /// that start together write as evenly as they do later.
-    pub fn new(heartbeat: Duration, now: Instant, (spread, over): (f64, f64)) -> Self {
+    pub(super) fn new(heartbeat: Duration, now: Instant, (spread, over): (f64, f64)) -> Self {
         let heartbeat_due = now + Self::pause(heartbeat, spread).mul_f64(1.0 - over);
         Self { heartbeat, heartbeat_due, change_due: None, not_before: now, failures: 0 }
     }
 
     /// Something changed that is worth a write within `delay`. The first change sets the time.
-    pub fn changed(&mut self, now: Instant, delay: Duration) {
+    pub(super) fn changed(&mut self, now: Instant, delay: Duration) {
         self.change_due.get_or_insert(now + delay);
     }
 
     /// What had changed is as it was written.
-    pub const fn unchanged(&mut self) {
+    pub(super) const fn unchanged(&mut self) {
         self.change_due = None;
     }
 
     /// When the next write is due.
-    pub fn next(&self) -> Instant {
+    pub(super) fn next(&self) -> Instant {
         let wanted = self.change_due.map_or(self.heartbeat_due, |change| change.min(self.heartbeat_due));
         wanted.max(self.not_before)
     }
 
     /// A write succeeded. `spread` in 0..1 moves the next heartbeat by up to a tenth.
-    pub fn wrote(&mut self, now: Instant, spread: f64) {
+    pub(super) fn wrote(&mut self, now: Instant, spread: f64) {
         self.change_due = None;
         self.failures = 0;
         self.not_before = now + LEAST_PAUSE;
@@ -58,13 +58,13 @@ impl Schedule {
 
     /// A write failed. `spread` in 0..1 makes the pause half as long to one and a half times as long. Says whether this
     /// is the first failure in a row.
-    pub fn failed(&mut self, now: Instant, spread: f64) -> bool {
+    pub(super) fn failed(&mut self, now: Instant, spread: f64) -> bool {
         self.failures = self.failures.saturating_add(1);
         self.not_before = now + BACKOFF.nth(self.failures).mul_f64(0.5 + spread);
         self.failures == 1
     }
 
-    pub const fn failing(&self) -> bool {
+    pub(super) const fn failing(&self) -> bool {
         self.failures > 0
     }
 }

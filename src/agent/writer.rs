@@ -42,7 +42,7 @@ pub(super) struct WriteMetrics {
 }
 
 impl WriteMetrics {
-    pub fn register(registry: &mut Registry) -> Self {
+    pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register(
             "node_latency_writes",

@@ -38,7 +38,7 @@ pub(crate) struct CertificateMetrics {
 }
 
 impl CertificateMetrics {
-    pub fn register(registry: &mut Registry) -> Self {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         let m = metrics.clone();
         let help = "When the webhook's certificates expire that this controller keeps: serving, and the authority's";
@@ -94,7 +94,7 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub fn new(
+    pub(crate) fn new(
         client: Client,
         rotation: Rotation,
         leadership: watch::Receiver<Leadership>,
@@ -105,7 +105,7 @@ impl Keeper {
     }
 
     /// Ends with the election.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         loop {
             let pause = if self.leads() {
                 self.keep().await

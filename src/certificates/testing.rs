@@ -21,7 +21,7 @@ type Answer = (StatusCode, Json<Value>);
 
 impl Objects {
     /// Nothing but a webhook configuration that trusts these authorities (PEM).
-    pub fn with_configuration(bundle: &str) -> Self {
+    pub(crate) fn with_configuration(bundle: &str) -> Self {
         let objects = Self::default();
         objects.put(
             "switchover",
@@ -40,7 +40,7 @@ impl Objects {
         objects
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         let secrets = "/api/v1/namespaces/{namespace}/secrets/{name}";
         let configurations = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{name}";
         let router = Router::new()
@@ -58,33 +58,33 @@ impl Objects {
         Client::new(router, "default")
     }
 
-    pub fn get(&self, name: &str) -> Value {
+    pub(crate) fn get(&self, name: &str) -> Value {
         self.lock().get(name).cloned().unwrap_or_default()
     }
 
-    pub fn put(&self, name: &str, mut object: Value) {
+    pub(crate) fn put(&self, name: &str, mut object: Value) {
         let mut objects = self.lock();
         object["metadata"]["resourceVersion"] = version_after(objects.get(name)).into();
         objects.insert(name.to_owned(), object);
     }
 
-    pub fn change(&self, name: &str, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut Value)) {
         let mut object = self.get(name);
         change(&mut object);
         self.put(name, object);
     }
 
-    pub fn remove(&self, name: &str) {
+    pub(crate) fn remove(&self, name: &str) {
         self.lock().remove(name);
     }
 
     /// A file of a Secret as text.
-    pub fn file(&self, secret: &str, file: &str) -> String {
+    pub(crate) fn file(&self, secret: &str, file: &str) -> String {
         text(&self.get(secret)["data"][file])
     }
 
     /// The `caBundle` as text.
-    pub fn bundle(&self) -> String {
+    pub(crate) fn bundle(&self) -> String {
         text(&self.get("switchover")["webhooks"][0]["clientConfig"]["caBundle"])
     }
 

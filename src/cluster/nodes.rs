@@ -131,7 +131,7 @@ struct Waiting {
 }
 
 impl NodeWriter {
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self { client, turns: Mutex::default(), permits: Semaphore::new(CONCURRENT) }
     }
 
@@ -139,7 +139,7 @@ impl NodeWriter {
     ///
     /// # Errors
     /// Those of [`label_node`] and [`taint_node`]; or it isn't right any more.
-    pub async fn write(&self, node: &str, key: &str, change: NodeChange, still_right: StillRight) -> Written {
+    pub(crate) async fn write(&self, node: &str, key: &str, change: NodeChange, still_right: StillRight) -> Written {
         let turn = Arc::clone(self.turns.lock().entry(node.to_owned()).or_default());
         let written = if change.retaint {
             let _busy = turn.busy.lock().await;

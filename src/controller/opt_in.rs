@@ -16,7 +16,7 @@ pub(super) struct OptIns {
 
 impl OptIns {
     /// Looks at every namespace that opts in; each new mistake is told once, by an event on the namespace and a log line.
-    pub fn check(&mut self, shared: &Shared) {
+    pub(super) fn check(&mut self, shared: &Shared) {
         let tables = shared.index.read();
         let mut mistaken = HashMap::new();
         for namespace in tables.namespaces.values().filter(|namespace| namespace.opt_in.is_some()) {

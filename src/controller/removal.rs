@@ -39,13 +39,13 @@ struct Underway {
 
 impl Removals {
     /// Whether `database` still needs a removal to be begun.
-    pub fn due(&mut self, database: &Database) -> bool {
+    pub(super) fn due(&mut self, database: &Database) -> bool {
         let Some(underway) = self.underway.get(&database.uid) else { return true };
         underway.task.is_finished() && underway.began.elapsed() > LAG
     }
 
     /// Begins to remove what `database` put onto nodes under `keys`, once `before` has ended.
-    pub fn begin(
+    pub(super) fn begin(
         &mut self,
         shared: &Arc<Shared>,
         database: &Database,
@@ -66,12 +66,12 @@ impl Removals {
     }
 
     /// Forgets databases that are not among `uids` any more. Their removals end by themselves.
-    pub fn retain(&mut self, uids: &BTreeSet<&str>) {
+    pub(super) fn retain(&mut self, uids: &BTreeSet<&str>) {
         self.underway.retain(|uid, _| uids.contains(uid.as_str()));
     }
 
     /// Ends what is under way, as a replica that doesn't lead must.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         for (_, underway) in self.underway.drain() {
             underway.stop.cancel();
         }

@@ -206,28 +206,28 @@ pub(super) struct MemberClient {
 
 impl MemberClient {
     /// `tls` as in [`Http::new`].
-    pub fn new(access: Access, tls: bool) -> Self {
+    pub(super) fn new(access: Access, tls: bool) -> Self {
         let mut way = Self { access, tls, made_of: None, http: None };
         way.refresh();
         way
     }
 
-    pub fn http(&self) -> Option<&Result<Http, String>> {
+    pub(super) fn http(&self) -> Option<&Result<Http, String>> {
         self.http.as_ref()
     }
 
     /// How the credentials stand, if there are Secrets to speak of.
-    pub fn standing(&self) -> Option<SecretState> {
+    pub(super) fn standing(&self) -> Option<SecretState> {
         self.access.standing()
     }
 
     /// When the client certificate expires that is in use.
-    pub fn expires(&self) -> Option<Timestamp> {
+    pub(super) fn expires(&self) -> Option<Timestamp> {
         self.made_of.as_ref().and_then(|credentials| credentials.expires())
     }
 
     /// Returns when there is something new, after taking it over. Dropping it half-way loses nothing.
-    pub async fn changed(&mut self) {
+    pub(super) async fn changed(&mut self) {
         self.access.changed().await;
         self.refresh();
     }

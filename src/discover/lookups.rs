@@ -19,13 +19,13 @@ pub(super) struct Lookups {
 }
 
 impl Lookups {
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self { under_way: Mutex::new(BTreeMap::new()) }
     }
 
     /// The addresses of `host`, from the lookup that is under way, or by `lookup` if there is none. That goes on to its
     /// end when nobody waits for it any more.
-    pub async fn of(
+    pub(super) async fn of(
         &'static self,
         host: &str,
         lookup: impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,

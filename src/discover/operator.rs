@@ -110,7 +110,7 @@ pub(super) struct Task {
 
 impl Task {
     /// Goes on from the members that were known.
-    pub fn new(
+    pub(super) fn new(
         spec: OperatorDiscovery,
         client: Client,
         members: Vec<Member>,
@@ -159,7 +159,7 @@ impl Task {
     }
 
     /// Ends only if a watch does: what the others bring is not all there is.
-    pub async fn run(mut self, mut spoken: mpsc::Receiver<PersonsDecision>) {
+    pub(super) async fn run(mut self, mut spoken: mpsc::Receiver<PersonsDecision>) {
         loop {
             let changed = self.changed.clone();
             tokio::select! {

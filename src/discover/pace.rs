@@ -17,17 +17,17 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Fast at first.
-    pub fn new(interval: Duration, now: Instant) -> Self {
+    pub(super) fn new(interval: Duration, now: Instant) -> Self {
         Self { interval, fast_until: now + FAST_FOR }
     }
 
     /// A primary was known, and none is now.
-    pub fn lost(&mut self, now: Instant) {
+    pub(super) fn lost(&mut self, now: Instant) {
         self.fast_until = now + FAST_FOR;
     }
 
     /// Pause between two looks at one member, from the beginning of one to that of the next.
-    pub fn pause(&self, primary_known: bool, now: Instant) -> Duration {
+    pub(super) fn pause(&self, primary_known: bool, now: Instant) -> Duration {
         if primary_known || now > self.fast_until { self.interval } else { self.interval.min(FAST_PAUSE) }
     }
 }

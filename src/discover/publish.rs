@@ -64,7 +64,7 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// Goes on from what was believed. Answers older than `max_age` count as none. The source's first look follows.
-    pub fn new(
+    pub(super) fn new(
         database: String,
         belief: Belief,
         max_age: Duration,
@@ -86,12 +86,12 @@ impl Publisher {
     }
 
     /// Name of the primary, if it is known now.
-    pub fn primary(&self) -> Option<String> {
+    pub(super) fn primary(&self) -> Option<String> {
         self.sender.borrow().view.known().map(|primary| primary.name.clone())
     }
 
     /// Hears what a person says of the primary.
-    pub fn heed(&mut self, word: PersonsDecision) {
+    pub(super) fn heed(&mut self, word: PersonsDecision) {
         match word {
             PersonsDecision::Accept { member, epoch } => self.tracker.accept(member, epoch),
             PersonsDecision::Withdraw => self.tracker.withdraw(),
@@ -99,18 +99,18 @@ impl Publisher {
     }
 
     /// Counts one look at one member.
-    pub fn count(&mut self, member: String, answer: &Answer, took: Duration) {
+    pub(super) fn count(&mut self, member: String, answer: &Answer, took: Duration) {
         self.metrics.asked(&self.database, &member, answer, took);
         self.counted.insert(member);
     }
 
     /// Counts one look at the list of members.
-    pub fn count_list(&self, ok: bool) {
+    pub(super) fn count_list(&self, ok: bool) {
         self.metrics.listed(&self.database, ok);
     }
 
     /// Judges a look and tells what is believed, if that has changed.
-    pub fn publish(&mut self, mut look: Observed, now: Instant) -> News {
+    pub(super) fn publish(&mut self, mut look: Observed, now: Instant) -> News {
         for seen in look.observations.values_mut() {
             if let Answer::Unreachable { error } = &mut seen.answer {
                 cut(error, LONGEST_ERROR);

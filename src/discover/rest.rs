@@ -65,7 +65,7 @@ pub(super) struct Task {
 
 impl Task {
     /// Goes on from the members that were known.
-    pub fn new(config: PatroniConfig, members: Vec<Member>, publisher: Publisher, now: Instant) -> Self {
+    pub(super) fn new(config: PatroniConfig, members: Vec<Member>, publisher: Publisher, now: Instant) -> Self {
         let seeds: BTreeSet<String> = config.urls.iter().filter_map(|url| patroni::base_url(url)).collect();
         let way = MemberClient::new(config.access.clone(), seeds.iter().any(|url| url.starts_with("https:")));
         let witness = config.witness.clone().map(|address| Questioner::new(address, config.timeout));
@@ -83,7 +83,7 @@ impl Task {
         task
     }
 
-    pub async fn run(mut self, mut spoken: mpsc::Receiver<PersonsDecision>) {
+    pub(super) async fn run(mut self, mut spoken: mpsc::Receiver<PersonsDecision>) {
         loop {
             let now = Instant::now();
             self.ask_members(now);

@@ -65,7 +65,7 @@ pub(crate) struct Roster {
 
 impl Roster {
     /// `seeds` are base URLs; `members` is what was known before a restart.
-    pub fn new(seeds: impl IntoIterator<Item = String>, members: Vec<Member>, now: Instant) -> Self {
+    pub(crate) fn new(seeds: impl IntoIterator<Item = String>, members: Vec<Member>, now: Instant) -> Self {
         let listed = |member: Member| (member.name.clone(), Listed::new(member));
         let mut roster = Self {
             endpoints: seeds.into_iter().map(|url| (url, Endpoint::new(true, now))).collect(),
@@ -79,7 +79,7 @@ impl Roster {
     }
 
     /// URLs that are to be asked now: one request at a time each, `pause` from one request's start to the next.
-    pub fn due(&self, pause: Duration, now: Instant, max_age: Duration) -> Vec<String> {
+    pub(crate) fn due(&self, pause: Duration, now: Instant, max_age: Duration) -> Vec<String> {
         let due = |(url, endpoint): (&String, &Endpoint)| {
             let waited = endpoint.asked_at.is_none_or(|at| at + pause <= now);
             (waited && !endpoint.in_flight && !self.superfluous(url, endpoint, now, max_age)).then(|| url.clone())
@@ -88,7 +88,7 @@ impl Roster {
     }
 
     /// When [`Roster::due`] is worth asking again.
-    pub fn next_due(&self, pause: Duration) -> Option<Instant> {
+    pub(crate) fn next_due(&self, pause: Duration) -> Option<Instant> {
         let waiting = self.endpoints.values().filter(|endpoint| !endpoint.in_flight);
         waiting.filter_map(|endpoint| endpoint.asked_at.map(|at| at + pause)).min()
     }
@@ -109,7 +109,7 @@ impl Roster {
     }
 
     /// Notes that the list of members is asked for.
-    pub const fn asks_for_list(&mut self, now: Instant) {
+    pub(crate) const fn asks_for_list(&mut self, now: Instant) {
         self.list_asked = Some(now);
     }
 
@@ -131,7 +131,7 @@ impl Roster {
         }
     }
 
-    pub fn asked(&mut self, url: &str, now: Instant) {
+    pub(crate) fn asked(&mut self, url: &str, now: Instant) {
         if let Some(endpoint) = self.endpoints.get_mut(url) {
             endpoint.asked_at = Some(now);
             endpoint.in_flight = true;
@@ -139,7 +139,7 @@ impl Roster {
     }
 
     /// The name of the member behind a URL, or the URL while the name isn't known. Where several answer, the last one's.
-    pub fn name_of(&self, url: &str) -> String {
+    pub(crate) fn name_of(&self, url: &str) -> String {
         let name = self.endpoints.get(url).and_then(|endpoint| match &endpoint.nameless {
             Some(Who::Member(name)) => Some(name.as_str()),
             Some(_) => None,
@@ -153,7 +153,7 @@ impl Roster {
 
     /// Notes an answer. Whoever answers is who it says it is, whatever the list says of the URL. Says whether a list would
     /// help: it came from a member that is on none yet, or from one that has the lock, and it isn't known which.
-    pub fn answered(&mut self, url: &str, answer: Answer, now: Instant) -> bool {
+    pub(crate) fn answered(&mut self, url: &str, answer: Answer, now: Instant) -> bool {
         let Some(asked) = self.endpoints.get(url).map(|endpoint| endpoint.asked_at.unwrap_or(now)) else {
             return false;
         };
@@ -234,14 +234,14 @@ impl Roster {
     }
 
     /// URLs in place of which a member's name stands from now on.
-    pub fn aliases(&self, now: Instant) -> BTreeMap<String, Alias> {
+    pub(crate) fn aliases(&self, now: Instant) -> BTreeMap<String, Alias> {
         self.identities.aliases(now)
     }
 
     /// Takes over a list of members. New and changed ones count at once, also one that has taken another's name. One that is
     /// missing is dropped when [`GONE_AFTER_LISTS`] lists in a row, over [`GONE_AFTER`], which name the confirmed primary
     /// as the leader, lack it. An empty list says nothing.
-    pub fn listed(&mut self, list: ClusterBody, primary: Option<&str>, now: Instant) {
+    pub(crate) fn listed(&mut self, list: ClusterBody, primary: Option<&str>, now: Instant) {
         if list.members.is_empty() {
             return;
         }
@@ -278,14 +278,14 @@ impl Roster {
     }
 
     /// The URLs that answered last time, for questions that go to any one member.
-    pub fn answering(&self) -> Vec<String> {
+    pub(crate) fn answering(&self) -> Vec<String> {
         let answers = |endpoint: &Endpoint| matches!(endpoint.latest.answer, Answer::Http { .. });
         self.endpoints.iter().filter(|(_, endpoint)| answers(endpoint)).map(|(url, _)| url.clone()).collect()
     }
 
     /// The latest answer of every member, by name, or by URL while the name isn't known. Where a member has several
     /// addresses, an answer counts more than none, and the latest most.
-    pub fn observations(&self) -> BTreeMap<String, Observation> {
+    pub(crate) fn observations(&self) -> BTreeMap<String, Observation> {
         let mut latest: BTreeMap<String, Observation> = BTreeMap::new();
         let weight = |o: &Observation| (matches!(o.answer, Answer::Http { .. } | Answer::Nameless { .. }), o.at);
         let mut consider = |name: &str, observation: &Observation| {
@@ -325,12 +325,12 @@ impl Roster {
     }
 
     /// Whether nobody's first answer is awaited any more.
-    pub fn all_heard(&self) -> bool {
+    pub(crate) fn all_heard(&self) -> bool {
         self.endpoints.values().all(|endpoint| endpoint.latest.answer != Answer::Pending)
     }
 
     /// The members in the order of their names.
-    pub fn members(&self) -> Vec<Member> {
+    pub(crate) fn members(&self) -> Vec<Member> {
         self.members.values().map(|listed| listed.member.clone()).collect()
     }
 }

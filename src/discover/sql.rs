@@ -75,7 +75,7 @@ enum SqlError {
 
 impl SqlError {
     /// Whether other credentials may help: class 28 is "invalid authorization specification".
-    pub fn doubts_credentials(&self) -> bool {
+    pub(crate) fn doubts_credentials(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code.starts_with("28"))
     }
 }
@@ -125,7 +125,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub fn new(config: SqlConfig, publisher: Publisher, now: Instant) -> Self {
+    pub(super) fn new(config: SqlConfig, publisher: Publisher, now: Instant) -> Self {
         let members = config.members();
         let connection = |(index, member): (usize, &Member)| Connection::new(index, member.clone(), config.clone());
         let idle = members
@@ -146,7 +146,7 @@ impl Task {
         task
     }
 
-    pub async fn run(mut self, mut spoken: mpsc::Receiver<PersonsDecision>) {
+    pub(super) async fn run(mut self, mut spoken: mpsc::Receiver<PersonsDecision>) {
         loop {
             let next = self.ask_who_is_due(Instant::now());
             tokio::select! {

@@ -200,7 +200,7 @@ pub(super) struct Questioner {
 }
 
 impl Questioner {
-    pub fn new(address: WitnessAddress, timeout: Duration) -> Self {
+    pub(super) fn new(address: WitnessAddress, timeout: Duration) -> Self {
         // The schema has seen to it that this is a base URL.
         let url = patroni::base_url(&address.url).unwrap_or(address.url);
         Self {
@@ -216,7 +216,7 @@ impl Questioner {
     }
 
     /// The next question, if it is time for one.
-    pub fn ask(&mut self, pause: Duration, now: Instant) -> Option<BoxFuture<'static, Told>> {
+    pub(super) fn ask(&mut self, pause: Duration, now: Instant) -> Option<BoxFuture<'static, Told>> {
         let due = self.asked.is_none_or(|at| at + pause <= now);
         let http = self.way.http().filter(|_| due && !self.in_flight)?.clone();
         (self.asked, self.in_flight) = (Some(now), true);
@@ -225,12 +225,12 @@ impl Questioner {
     }
 
     /// When [`Self::ask`] is worth calling again.
-    pub fn next(&self, pause: Duration) -> Option<Instant> {
+    pub(super) fn next(&self, pause: Duration) -> Option<Instant> {
         self.asked.filter(|_| !self.in_flight).map(|at| at + pause)
     }
 
     /// Takes an answer in. What was seen before counts until it is older than `max_age`, as any answer does.
-    pub fn take(&mut self, (asked, raw): Told, max_age: Duration, now: Instant) {
+    pub(super) fn take(&mut self, (asked, raw): Told, max_age: Duration, now: Instant) {
         self.in_flight = false;
         let read = raw.map_err(WitnessError::Unheard).and_then(|raw| Report::read(&raw, &self.database, asked));
         let url = &self.url;
@@ -254,12 +254,12 @@ impl Questioner {
         }
     }
 
-    pub const fn testimony(&self) -> &WitnessReport {
+    pub(super) const fn testimony(&self) -> &WitnessReport {
         &self.testimony
     }
 
     /// Returns when there are new credentials.
-    pub async fn changed(&mut self) {
+    pub(super) async fn changed(&mut self) {
         self.way.changed().await;
     }
 }

@@ -4,13 +4,13 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// The quantity in thousandths, rounded up; `None` if it isn't one.
 #[must_use]
-pub fn milli(quantity: &Quantity) -> Option<u64> {
+pub(super) fn milli(quantity: &Quantity) -> Option<u64> {
     scaled(&quantity.0, 1000)
 }
 
 /// The quantity in whole units, rounded up; `None` if it isn't one.
 #[must_use]
-pub fn units(quantity: &Quantity) -> Option<u64> {
+pub(super) fn units(quantity: &Quantity) -> Option<u64> {
     scaled(&quantity.0, 1)
 }
 

@@ -43,21 +43,21 @@ pub(super) struct Reloaded<T, const N: usize> {
 
 impl<T: FromFiles<N>, const N: usize> Reloaded<T, N> {
     /// Nothing is read yet.
-    pub fn of(files: [PathBuf; N]) -> Self {
+    pub(super) fn of(files: [PathBuf; N]) -> Self {
         Self { files, made: ArcSwapOption::empty(), refused: AtomicBool::new(false) }
     }
 
-    pub const fn files(&self) -> &[PathBuf; N] {
+    pub(super) const fn files(&self) -> &[PathBuf; N] {
         &self.files
     }
 
     /// A value of what was made last; `None` while there is none.
-    pub fn get<V>(&self, value: impl FnOnce(&T) -> V) -> Option<V> {
+    pub(super) fn get<V>(&self, value: impl FnOnce(&T) -> V) -> Option<V> {
         self.made.load().as_ref().map(|made| value(&made.1))
     }
 
     /// Looks at the files once and takes them if they changed and are good.
-    pub fn reload(&self) -> Reload {
+    pub(super) fn reload(&self) -> Reload {
         let before = self.made.load();
         let contents = match read(&self.files) {
             Ok(contents) => contents,

@@ -20,7 +20,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 /// Hands events to whoever publishes them in the background; nothing waits for them.
 #[derive(Debug)]
-pub struct Events {
+pub(super) struct Events {
     notices: Notices,
     budget: Mutex<Budget>,
     metrics: WebhookMetrics,
@@ -46,7 +46,7 @@ impl Budget {
 
 impl Events {
     #[must_use]
-    pub fn new(notices: Notices, metrics: WebhookMetrics) -> Self {
+    pub(super) fn new(notices: Notices, metrics: WebhookMetrics) -> Self {
         Self { notices, budget: Mutex::new(Budget { left: MOST, since: Instant::now() }), metrics }
     }
 

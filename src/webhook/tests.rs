@@ -40,11 +40,11 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub async fn start(name: &str, config: WebhookConfig) -> Self {
+    pub(super) async fn start(name: &str, config: WebhookConfig) -> Self {
         Self::start_for(name, config, None).await
     }
 
-    pub async fn start_for(name: &str, config: WebhookConfig, clients: Option<Arc<Clients>>) -> Self {
+    pub(super) async fn start_for(name: &str, config: WebhookConfig, clients: Option<Arc<Clients>>) -> Self {
         tls::install_provider();
         let directory = std::env::temp_dir().join(format!("switchover-webhook-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
@@ -67,7 +67,7 @@ impl Server {
         Self { address, ca: made.ca_pem, directory, certificate, stop, task }
     }
 
-    pub async fn connect(&self, alpn: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn connect(&self, alpn: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap()).unwrap();
         let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
@@ -97,7 +97,7 @@ impl Server {
         (status, serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body))))
     }
 
-    pub async fn raw(&self, bytes: &[u8]) -> String {
+    pub(super) async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();
@@ -105,7 +105,7 @@ impl Server {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    pub async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.cancel();
         self.task.await.unwrap();
         std::fs::remove_dir_all(&self.directory).unwrap();

@@ -4,7 +4,7 @@
 //! disturb everybody (`upheaval`) run alone, on further control planes. Scenes wait for a place themselves, so give them
 //! as many threads as there are scenes (`--test-threads`): with few, those that wait keep others from beginning.
 
-pub mod support;
+pub(crate) mod support;
 
 mod admission;
 mod certificates;

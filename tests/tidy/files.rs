@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 /// Text files by their path from the repository's root, with `/` between names.
 #[derive(Debug, Default)]
-pub struct Files(BTreeMap<String, String>);
+pub(crate) struct Files(BTreeMap<String, String>);
 
 impl Files {
     /// Every Rust source, Markdown page and manifest of the repository.
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let mut files = Self::default();
         files.add(Path::new(env!("CARGO_MANIFEST_DIR")), "");
         files
@@ -34,18 +34,18 @@ impl Files {
     }
 
     /// The file's text.
-    pub fn text(&self, path: &str) -> Option<&str> {
+    pub(crate) fn text(&self, path: &str) -> Option<&str> {
         self.0.get(path).map(String::as_str)
     }
 
     /// Whether there is such a file, or a folder with files.
-    pub fn has(&self, path: &str) -> bool {
+    pub(crate) fn has(&self, path: &str) -> bool {
         let folder = format!("{}/", path.trim_end_matches('/'));
         path.is_empty() || self.0.contains_key(path) || self.0.keys().any(|it| it.starts_with(&folder))
     }
 
     /// Paths and texts of the files with this ending, in order.
-    pub fn ending(&self, ending: &str) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn ending(&self, ending: &str) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().filter(move |(path, _)| path.ends_with(ending)).map(|(path, text)| (path.as_str(), text.as_str()))
     }
 }
@@ -57,7 +57,7 @@ impl<const N: usize> From<[(&str, &str); N]> for Files {
 }
 
 /// The path that `link` means in a file of `folder`: `.` and `..` are walked.
-pub fn join(folder: &str, link: &str) -> String {
+pub(crate) fn join(folder: &str, link: &str) -> String {
     let mut names: Vec<&str> = folder.split('/').filter(|name| !name.is_empty()).collect();
     for name in link.split('/') {
         match name {
@@ -70,7 +70,7 @@ pub fn join(folder: &str, link: &str) -> String {
 }
 
 /// The folder of a file, without the last `/`.
-pub fn folder(path: &str) -> &str {
+pub(crate) fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 

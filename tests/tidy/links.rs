@@ -11,7 +11,7 @@ fn place(page: &str) -> &str {
 }
 
 /// Relative links that lead nowhere, and named files that aren't there.
-pub fn findings(files: &Files) -> Vec<String> {
+pub(crate) fn findings(files: &Files) -> Vec<String> {
     let mut findings = Vec::new();
     for (page, text) in files.ending(".md") {
         for (line, target) in links(text) {

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Dependencies that no code of their package names.
-pub fn findings(files: &Files) -> Vec<String> {
+pub(crate) fn findings(files: &Files) -> Vec<String> {
     let manifests: Vec<(&str, &str)> =
         files.ending("Cargo.toml").filter(|(_, text)| text.contains("[package]")).collect();
     let packages: Vec<&str> = manifests.iter().map(|(path, _)| folder(path)).collect();
@@ -34,7 +34,7 @@ pub fn findings(files: &Files) -> Vec<String> {
 }
 
 /// The names of the manifest's dependencies, each with its section.
-pub fn dependencies(manifest: &str) -> Vec<(&str, &str)> {
+pub(crate) fn dependencies(manifest: &str) -> Vec<(&str, &str)> {
     let mut section = "";
     let mut found = Vec::new();
     for line in manifest.lines() {

@@ -9,7 +9,7 @@ use crate::{
 
 /// A file that a `mod` names.
 #[derive(Debug)]
-pub struct Module {
+pub(crate) struct Module {
     /// From the root of its library or program, which itself has none.
     pub name: Vec<String>,
     pub file: String,
@@ -21,13 +21,13 @@ pub struct Module {
 
 /// The modules of one library or program, and what is wrong with how they are named.
 #[derive(Debug, Default)]
-pub struct Tree {
+pub(crate) struct Tree {
     pub modules: Vec<Module>,
     pub findings: Vec<String>,
 }
 
 /// The tree that begins in this file.
-pub fn tree(files: &Files, root: &str) -> Tree {
+pub(crate) fn tree(files: &Files, root: &str) -> Tree {
     let mut tree = Tree::default();
     grow(&mut tree, files, Place { name: Vec::new(), file: root.to_owned(), below: folder(root).to_owned() }, false);
     tree
@@ -120,14 +120,14 @@ fn declarations(tokens: &[Token]) -> Vec<Declaration> {
 
 /// A path in a module's text, with its segments from the root, and the line.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Written {
+pub(crate) struct Written {
     pub segments: Vec<String>,
     pub line: usize,
 }
 
 impl Module {
     /// The paths from `crate`, `self` and `super`, counted from the root; and those from other words as they are.
-    pub fn paths(&self) -> Vec<Written> {
+    pub(crate) fn paths(&self) -> Vec<Written> {
         let mut found = Vec::new();
         let mut at = 0;
         while at < self.product.len() {
@@ -186,7 +186,7 @@ fn collect(tokens: &[Token], start: usize, before: &[String], found: &mut Vec<Ve
 }
 
 /// The files in which libraries, programs, tests and benches begin, by Cargo's own rules.
-pub fn roots(files: &Files) -> Vec<String> {
+pub(crate) fn roots(files: &Files) -> Vec<String> {
     let packages = files.ending("Cargo.toml").map(|(path, _)| folder(path));
     packages.flat_map(|package| roots_of(files, package)).collect()
 }
@@ -208,7 +208,7 @@ fn roots_of<'a>(files: &'a Files, package: &'a str) -> impl Iterator<Item = Stri
 }
 
 /// Files that no `mod` names, `mod`s without a file, and `#[path]`s that say what is usual.
-pub fn findings(files: &Files) -> Vec<String> {
+pub(crate) fn findings(files: &Files) -> Vec<String> {
     let trees: Vec<Tree> = roots(files).iter().map(|root| tree(files, root)).collect();
     let named: BTreeSet<&str> =
         trees.iter().flat_map(|tree| &tree.modules).map(|module| module.file.as_str()).collect();

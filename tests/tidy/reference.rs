@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Metrics that one of the two doesn't know.
-pub fn metrics(files: &Files) -> Vec<String> {
+pub(crate) fn metrics(files: &Files) -> Vec<String> {
     let documented: BTreeSet<String> =
         first_column(files.text("docs/reference.md").unwrap_or_default(), "## Metrics").into_iter().collect();
     let mut findings = Vec::new();

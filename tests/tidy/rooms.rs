@@ -29,7 +29,7 @@ impl Room {
 }
 
 /// What the table and the code disagree about.
-pub fn findings(files: &Files) -> Vec<String> {
+pub(crate) fn findings(files: &Files) -> Vec<String> {
     let page = files.text("ARCHITECTURE.md").unwrap_or_default();
     let (rooms, mut findings) = table(page);
     let library = tree(files, "src/lib.rs");
@@ -162,7 +162,7 @@ fn uses(module: &Module, top: &BTreeSet<String>) -> BTreeMap<String, usize> {
 }
 
 /// Modules that use each other in a circle, among the children of each module.
-pub fn circles(files: &Files) -> Vec<String> {
+pub(crate) fn circles(files: &Files) -> Vec<String> {
     let library = tree(files, "src/lib.rs");
     let modules: Vec<&Module> = library.modules.iter().filter(|module| !module.test).collect();
     let mut arrows: BTreeMap<&[String], BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
@@ -216,7 +216,7 @@ fn back_to<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>, start: &'a str) ->
 }
 
 /// How many modules stand at the root of `src`, if they are too many.
-pub fn crowd(files: &Files) -> Vec<String> {
+pub(crate) fn crowd(files: &Files) -> Vec<String> {
     let modules = tops(&tree(files, "src/lib.rs"));
     let told = format!("src/lib.rs: {} modules, at most {MOST_ROOMS} are good to read", modules.len());
     (modules.len() > MOST_ROOMS).then_some(told).into_iter().collect()
@@ -233,7 +233,7 @@ const IMPURE_WORDS: [&str; 9] =
     ["async", "await", "elapsed", "SystemTime", "print", "println", "eprint", "eprintln", "include_bytes"];
 
 /// Clocks, clients, randomness, waiting and logging in the rooms that know none of them.
-pub fn impurities(files: &Files) -> Vec<String> {
+pub(crate) fn impurities(files: &Files) -> Vec<String> {
     let manifest = files.text("Cargo.toml").unwrap_or_default();
     let banned: BTreeSet<String> = dependencies(manifest)
         .into_iter()

@@ -12,7 +12,7 @@ const MOST_LINES: usize = 450;
 const LONG: [(&str, &str); 0] = [];
 
 /// Files that are too long, and exceptions that are none any more.
-pub fn lengths(files: &Files) -> Vec<String> {
+pub(crate) fn lengths(files: &Files) -> Vec<String> {
     lengths_but(files, &LONG)
 }
 
@@ -30,7 +30,7 @@ fn lengths_but(files: &Files, exceptions: &[(&str, &str)]) -> Vec<String> {
 }
 
 /// What one leaves while one works, and lints that are silenced for good: `expect` says when there is nothing left to silence.
-pub fn leftovers(files: &Files) -> Vec<String> {
+pub(crate) fn leftovers(files: &Files) -> Vec<String> {
     let mut findings = Vec::new();
     for (path, text) in files.ending(".rs") {
         let tokens = tokens(text);
@@ -52,7 +52,7 @@ pub fn leftovers(files: &Files) -> Vec<String> {
 
 /// Public items of modules without a word on what they are. Fields, variants and methods may speak for themselves, which the
 /// compiler's own lint wouldn't let them.
-pub fn undocumented(files: &Files) -> Vec<String> {
+pub(crate) fn undocumented(files: &Files) -> Vec<String> {
     let mut findings = Vec::new();
     for root in roots(files).iter().filter(|root| root.ends_with("src/lib.rs")) {
         for module in tree(files, root).modules.iter().filter(|module| !module.test) {
@@ -92,7 +92,7 @@ fn is_documented(above: &[&str]) -> bool {
 }
 
 /// Cargo.toml promises the compiler that rust-toolchain.toml builds with, because no other one is tried.
-pub fn compiler(files: &Files) -> Vec<String> {
+pub(crate) fn compiler(files: &Files) -> Vec<String> {
     let says = |path: &str, key: &str| {
         let lines = files.text(path).unwrap_or_default().lines();
         let mut values =

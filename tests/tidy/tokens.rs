@@ -2,13 +2,13 @@
 
 /// A token and the line where it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
+pub(crate) struct Token {
     pub kind: Kind,
     pub line: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A name, a keyword or a number.
     Word(String),
     /// What stands between the quotes of a string, as it is written.
@@ -19,27 +19,27 @@ pub enum Kind {
 }
 
 impl Token {
-    pub fn word(&self) -> Option<&str> {
+    pub(crate) fn word(&self) -> Option<&str> {
         match &self.kind {
             Kind::Word(word) => Some(word),
             _ => None,
         }
     }
 
-    pub fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub fn is(&self, mark: char) -> bool {
+    pub(crate) fn is(&self, mark: char) -> bool {
         self.kind == Kind::Mark(mark)
     }
 }
 
 /// The tokens of a file.
-pub fn tokens(text: &str) -> Vec<Token> {
+pub(crate) fn tokens(text: &str) -> Vec<Token> {
     let chars: Vec<char> = text.chars().collect();
     let mut lexer = Lexer { chars: &chars, at: 0, line: 1 };
     let mut tokens = Vec::new();
@@ -166,7 +166,7 @@ impl Lexer<'_> {
 }
 
 /// The tokens that are built into the product: items that only tests or fuzz targets build are left out.
-pub fn product(tokens: &[Token]) -> Vec<Token> {
+pub(crate) fn product(tokens: &[Token]) -> Vec<Token> {
     let mut kept = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
@@ -186,7 +186,7 @@ pub fn product(tokens: &[Token]) -> Vec<Token> {
 }
 
 /// Where the outer attribute that begins here ends, and whether it keeps its item for tests.
-pub fn attribute(tokens: &[Token], at: usize) -> Option<(usize, bool)> {
+pub(crate) fn attribute(tokens: &[Token], at: usize) -> Option<(usize, bool)> {
     if !tokens[at].is('#') || !tokens.get(at + 1)?.is('[') {
         return None;
     }
@@ -200,7 +200,7 @@ pub fn attribute(tokens: &[Token], at: usize) -> Option<(usize, bool)> {
 }
 
 /// The token that closes the bracket that opens here.
-pub fn closing(tokens: &[Token], open: usize) -> Option<usize> {
+pub(crate) fn closing(tokens: &[Token], open: usize) -> Option<usize> {
     let mut depth = 0;
     for (at, token) in tokens.iter().enumerate().skip(open) {
         match token.kind {

@@ -17,7 +17,7 @@ pub(super) struct Track {
 }
 
 impl Track {
-    pub fn new(size: usize) -> Self {
+    pub(super) fn new(size: usize) -> Self {
         let size = size.max(1);
         Self {
             echoes: Window::new(size),
@@ -29,7 +29,7 @@ impl Track {
     }
 
     /// Notes an echo; `None` is a lost one.
-    pub fn echo(&mut self, rtt_us: Option<u32>) {
+    pub(super) fn echo(&mut self, rtt_us: Option<u32>) {
         self.echoes.push(rtt_us);
         self.answered_in_a_row = if rtt_us.is_some() { self.answered_in_a_row + 1 } else { 0 };
         // A few answers between many losses may come from a rate limit; half a window in a row is a way that works.
@@ -40,7 +40,7 @@ impl Track {
     }
 
     /// Notes a TCP connect; `None` is one that got no answer.
-    pub fn connect(&mut self, rtt_us: Option<u32>) {
+    pub(super) fn connect(&mut self, rtt_us: Option<u32>) {
         if !self.wants_connects() {
             return;
         }
@@ -51,21 +51,21 @@ impl Track {
     }
 
     /// Whether echoes are blocked as far as can be told, so that connects are worth a try.
-    pub fn wants_connects(&self) -> bool {
+    pub(super) fn wants_connects(&self) -> bool {
         self.method == Method::Tcp || self.echoes.silent()
     }
 
-    pub const fn method(&self) -> Method {
+    pub(super) const fn method(&self) -> Method {
         self.method
     }
 
     /// Forgets everything: the host has another address.
-    pub fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         *self = Self::new(self.size);
     }
 
     /// What the windows say; `None` until there are enough samples.
-    pub fn reading(&self) -> Option<Summary> {
+    pub(super) fn reading(&self) -> Option<Summary> {
         let window = match self.method {
             Method::Icmp => &self.echoes,
             Method::Tcp => &self.connects,

@@ -27,7 +27,7 @@ pub enum ManifestError {
 ///
 /// # Errors
 /// When it can't be parsed, or nothing in it makes pods.
-pub fn templates(text: &str, namespace: &str) -> Result<Vec<Template>, ManifestError> {
+pub(super) fn templates(text: &str, namespace: &str) -> Result<Vec<Template>, ManifestError> {
     let documents: Vec<Value> =
         serde_saphyr::from_multiple(text).map_err(|error| ManifestError::Syntax(Box::new(error)))?;
     let objects = documents.into_iter().flat_map(|document| match document["items"].as_array() {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What a mode means for the choice of a node.
-pub fn meaning(mode: &str, database: &FollowedDatabase) -> String {
+pub(super) fn meaning(mode: &str, database: &FollowedDatabase) -> String {
     let (label, closely, intermediate) =
         (&database.node_label, database.weight.closely(), database.weight.intermediate());
     let prefers =
@@ -24,7 +24,7 @@ pub fn meaning(mode: &str, database: &FollowedDatabase) -> String {
 }
 
 /// How far a running pod is from a database, and what moves or holds it, in one sentence. Without a tier it has no node.
-pub fn movement(
+pub(super) fn movement(
     database: &str,
     status: &DatabaseClusterStatus,
     pod: &str,
@@ -50,7 +50,7 @@ pub fn movement(
 }
 
 /// An explanation as people read it.
-pub fn text(explanation: &Explanation) -> String {
+pub(super) fn text(explanation: &Explanation) -> String {
     let mut out = String::new();
     // Writing into a String does not fail.
     let _ = write_text(&mut out, explanation);

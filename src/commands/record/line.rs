@@ -85,7 +85,7 @@ pub(super) struct Lines {
 impl Lines {
     /// The line for an answer, without its end, if it isn't what the member said last. `t` is the time since the
     /// recording began.
-    pub fn next(
+    pub(super) fn next(
         &mut self,
         t: Duration,
         member: &str,
@@ -106,20 +106,20 @@ impl Lines {
     }
 
     /// The URLs that stand in the place of a member's name so far.
-    pub fn addresses(&self) -> BTreeSet<String> {
+    pub(super) fn addresses(&self) -> BTreeSet<String> {
         self.last.keys().filter(|(member, _)| member.contains("://")).map(|(url, _)| url.clone()).collect()
     }
 
     /// The line that says whose answers those of `url` are. No more lines are written under it, unless somebody else answers
     /// there.
-    pub fn is(&mut self, t: Duration, url: &str, name: &str) -> Option<String> {
+    pub(super) fn is(&mut self, t: Duration, url: &str, name: &str) -> Option<String> {
         self.last.retain(|(member, _), _| member != url);
         let error = Some(format!("the answers here are {name}'s"));
         written(&Line { t: seconds(t), member: url, path: "/primary", status: None, error, body: None, is: Some(name) })
     }
 
     /// Members that have said something.
-    pub fn members(&self) -> usize {
+    pub(super) fn members(&self) -> usize {
         self.last.keys().map(|(member, _)| member).collect::<BTreeSet<_>>().len()
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 
 /// When movement would be allowed to start, and to whom.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Move {
+pub(super) struct Move {
     /// Seconds since the recording began. May be later than its end: the last answers hold.
     pub at: f64,
     pub to: String,
@@ -19,7 +19,7 @@ pub struct Move {
 
 /// One line of output. The keys and their order are part of the command line.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Verdict {
+pub(super) struct Verdict {
     t: f64,
     #[serde(flatten)]
     shown: Shown,
@@ -38,12 +38,12 @@ impl From<Change> for Verdict {
 impl Verdict {
     /// # Errors
     /// Never: every key is text.
-    pub fn json(&self) -> serde_json::Result<String> {
+    pub(super) fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string(self)
     }
 
     /// For people.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let Shown { state, primary, timeline, epoch, frozen } = &self.shown;
         let primary = match (primary, timeline) {
             (Some(name), Some(timeline)) => format!("{name} (timeline {timeline})"),
@@ -79,7 +79,7 @@ fn printable(text: &str) -> String {
 /// Finds out for each view when movement may start: once the same primary has been known, and nothing frozen, for
 /// long enough. Whether it has shows only later, so views are held back until then.
 #[derive(Debug)]
-pub struct Movement {
+pub(super) struct Movement {
     rules: Rules,
     base: Instant,
     epoch: u64,
@@ -91,12 +91,12 @@ pub struct Movement {
 
 impl Movement {
     /// `base` is the instant at which the recording began.
-    pub fn new(rules: Rules, base: Instant) -> Self {
+    pub(super) fn new(rules: Rules, base: Instant) -> Self {
         Self { rules, base, epoch: 0, changes: Vec::new(), waiting: VecDeque::new() }
     }
 
     /// The verdicts that are certain now that this change is known, in their order.
-    pub fn next(&mut self, change: Change) -> Vec<Verdict> {
+    pub(super) fn next(&mut self, change: Change) -> Vec<Verdict> {
         let streak = change.view.calm_since;
         let mut certain = Vec::new();
         while let Some((mut verdict, movement, since)) = self.waiting.pop_front() {
@@ -122,7 +122,7 @@ impl Movement {
     }
 
     /// What was held back: nothing breaks a streak after the end.
-    pub fn finish(self) -> Vec<Verdict> {
+    pub(super) fn finish(self) -> Vec<Verdict> {
         let start = |(verdict, movement, _)| Verdict { movement: Some(Some(movement)), ..verdict };
         self.waiting.into_iter().map(start).collect()
     }

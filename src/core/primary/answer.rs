@@ -184,7 +184,7 @@ impl Member {
     }
 
     /// By an answer that the witness has.
-    pub fn witnessed(status: u16, body: &MemberBody) -> Self {
+    pub(super) fn witnessed(status: u16, body: &MemberBody) -> Self {
         let mut member = Self { witnessed: true, ..Self::answers(status, body) };
         if !member.because.is_empty() {
             member.because.push_str(", as the witness sees it");
@@ -223,32 +223,32 @@ impl Member {
     }
 
     /// Whether the member says, here and now, that it is not a primary.
-    pub fn refuses(&self) -> bool {
+    pub(super) fn refuses(&self) -> bool {
         matches!(self.standing, Standing::Follower | Standing::StandbyLeader)
     }
 
     /// Whether it runs as primary without the leader lock, or may.
-    pub const fn is_stale(&self) -> bool {
+    pub(super) const fn is_stale(&self) -> bool {
         matches!(self.standing, Standing::Stale { .. })
     }
 
     /// Whether it itself gives `claim` up, which is its own. Where timelines don't tell which claim is the older one, one
     /// whose holder knows that it should not act as primary is none.
-    pub fn gives_up(&self, claim: &Primary) -> bool {
+    pub(super) fn gives_up(&self, claim: &Primary) -> bool {
         self.refuses() || (claim.timeline == 0 && self.is_stale())
     }
 
     /// Whether it may be writing as a primary, whatever Patroni's lock says.
-    pub fn may_be_writable(&self) -> bool {
+    pub(super) fn may_be_writable(&self) -> bool {
         self.body.as_ref().is_some_and(|body| body.may_run() && body.acts_as_primary())
     }
 
     /// See [`MemberBody::acts_as_primary`].
-    pub fn acts_as_primary(&self) -> bool {
+    pub(super) fn acts_as_primary(&self) -> bool {
         self.body.as_ref().is_some_and(MemberBody::acts_as_primary)
     }
 
-    pub fn system_identifier(&self) -> Option<&str> {
+    pub(super) fn system_identifier(&self) -> Option<&str> {
         self.body.as_ref().and_then(|body| body.system_identifier.as_deref())
     }
 }

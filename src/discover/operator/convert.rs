@@ -91,7 +91,7 @@ pub(super) fn object(object: DynamicObject) -> (String, Option<Object>) {
 impl Object {
     /// What CloudNativePG's `Cluster` says. `spec.replica` either is switched on (`enabled`), or names the primary cluster of
     /// several (`primary`), of which this one is called by its own name or by `self`.
-    pub fn cluster_status(&self) -> ClusterStatus {
+    pub(super) fn cluster_status(&self) -> ClusterStatus {
         let text =
             |key: &str| self.status.get(key).and_then(Value::as_str).filter(|s| !s.is_empty()).map(str::to_owned);
         let replica = |key: &str| self.replica.get(key).and_then(Value::as_str);
@@ -109,19 +109,19 @@ impl Object {
     }
 
     /// Patroni's leader lock, if somebody holds it.
-    pub fn lease(&self) -> Option<Lease> {
+    pub(super) fn lease(&self) -> Option<Lease> {
         let text = |key: &str| self.annotations.get(key).filter(|value| !value.is_empty());
         let ttl = text("ttl").and_then(|ttl| ttl.parse().ok()).map_or(TTL, Duration::from_secs);
         Some(Lease { holder: text("leader")?.clone(), ttl, renew_time: text("renewTime").cloned().unwrap_or_default() })
     }
 
     /// `database_system_identifier`, once the database was set up.
-    pub fn system_identifier(&self) -> Option<String> {
+    pub(super) fn system_identifier(&self) -> Option<String> {
         self.annotations.get("initialize").filter(|id| !id.is_empty()).cloned()
     }
 
     /// Whether Patroni is in maintenance mode.
-    pub fn pause(&self) -> bool {
+    pub(super) fn pause(&self) -> bool {
         let config = self.annotations.get("config");
         let config: Option<Value> = config.and_then(|config| serde_json::from_str(config).ok());
         config.and_then(|config| config.get("pause").and_then(Value::as_bool)).unwrap_or(false)
@@ -136,7 +136,7 @@ pub(super) struct Renewals {
 
 impl Renewals {
     /// When `lease` was last seen to change.
-    pub fn of(&mut self, lease: &Lease, now: Instant) -> Instant {
+    pub(super) fn of(&mut self, lease: &Lease, now: Instant) -> Instant {
         match &self.last {
             Some((last, at)) if last == lease => *at,
             _ => {

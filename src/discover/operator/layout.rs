@@ -38,7 +38,7 @@ pub(super) struct Watched {
 }
 
 impl Layout {
-    pub fn of(spec: &OperatorDiscovery) -> Self {
+    pub(super) fn of(spec: &OperatorDiscovery) -> Self {
         let OperatorDiscovery { kind, cluster, .. } = spec;
         let patroni = |suffix: &str, config_maps| Objects::Patroni {
             scope: spec.scope.clone().unwrap_or_else(|| format!("{cluster}{suffix}")),
@@ -75,7 +75,7 @@ impl Layout {
     }
 
     /// What to watch besides pods.
-    pub fn watched(&self) -> Vec<Watched> {
+    pub(super) fn watched(&self) -> Vec<Watched> {
         let watched = |kind, group, version, name: &str| Watched {
             kind,
             resource: ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)),

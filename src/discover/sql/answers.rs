@@ -41,14 +41,14 @@ fn claim(observation: &Observation) -> Option<u64> {
 }
 
 impl Answers {
-    pub fn new(members: usize, now: Instant) -> Self {
+    pub(super) fn new(members: usize, now: Instant) -> Self {
         let pending = || Observation { answer: Answer::Pending, at: now };
         let heard = || Heard { latest: pending(), asked: now, since: now, before: pending() };
         Self(std::iter::repeat_with(heard).take(members).collect())
     }
 
     /// An answer that came `now` to a question of `asked`.
-    pub fn take(&mut self, member: usize, answer: Answer, asked: Instant, now: Instant) {
+    pub(super) fn take(&mut self, member: usize, answer: Answer, asked: Instant, now: Instant) {
         let heard = &mut self.0[member];
         let latest = Observation { answer, at: now };
         if claim(&latest) != heard.claim() {
@@ -71,12 +71,12 @@ impl Answers {
     }
 
     /// Whether this member is to be asked out of turn, because another one isn't heard until then.
-    pub fn wanted(&self, member: usize) -> bool {
+    pub(super) fn wanted(&self, member: usize) -> bool {
         (0..self.0.len()).any(|newcomer| self.outdated(newcomer).any(|older| older == member))
     }
 
     /// What every member says, and of those who aren't heard yet what they said before.
-    pub fn heard(&self) -> Vec<Observation> {
+    pub(super) fn heard(&self) -> Vec<Observation> {
         let shown = |(index, heard): (usize, &Heard)| {
             let waits = self.outdated(index).next().is_some();
             if waits { heard.before.clone() } else { heard.latest.clone() }

@@ -42,12 +42,12 @@ pub(super) struct Asked {
 }
 
 impl Connection {
-    pub const fn new(index: usize, member: Member, config: SqlConfig) -> Self {
+    pub(super) const fn new(index: usize, member: Member, config: SqlConfig) -> Self {
         Self { index, member, config, open: None, driver: None }
     }
 
     /// Asks the member once.
-    pub async fn look(mut self) -> Asked {
+    pub(super) async fn look(mut self) -> Asked {
         let began = Instant::now();
         let held = self.config.access.held();
         let (answer, refused) = match (held.credentials, held.problem) {

@@ -85,7 +85,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Connects. Nothing is encrypted without `tls`.
-    pub async fn open(login: Login<'_>, limit: &str, tls: Option<Tls>) -> Result<Self, SqlError> {
+    pub(super) async fn open(login: Login<'_>, limit: &str, tls: Option<Tls>) -> Result<Self, SqlError> {
         let options = OptsBuilder::default()
             .ip_or_hostname(login.host)
             .tcp_port(login.port)
@@ -105,7 +105,7 @@ impl Session {
     }
 
     /// Asks the server who it is.
-    pub async fn ask(&mut self) -> Result<Claimed, SqlError> {
+    pub(super) async fn ask(&mut self) -> Result<Claimed, SqlError> {
         let rows: Vec<Row> = guarded(self.connection.query(&self.variables)).await?;
         let variables = Variables(rows.iter().map(|row| (text(row, 0), text(row, 1))).collect());
         let group = match variables.group_name() {

@@ -43,7 +43,7 @@ impl Drop for Session {
 
 impl Session {
     /// Connects. Nothing is encrypted without `tls`.
-    pub async fn open(login: Login<'_>, tls: Option<MakeTls>) -> Result<Self, SqlError> {
+    pub(super) async fn open(login: Login<'_>, tls: Option<MakeTls>) -> Result<Self, SqlError> {
         let mut config = Config::new();
         config
             .host(login.host)
@@ -69,7 +69,7 @@ impl Session {
     }
 
     /// Asks the server who it is.
-    pub async fn ask(&self) -> Result<Claimed, SqlError> {
+    pub(super) async fn ask(&self) -> Result<Claimed, SqlError> {
         let row = self.client.query_one(QUESTION, &[]).await?;
         let row = ServerRow {
             in_recovery: row.try_get(0)?,

@@ -15,7 +15,7 @@ pub(super) enum Driver {
 }
 
 impl Driver {
-    pub fn new(spec: &SqlDiscovery, credentials: &Credentials) -> Result<Self, CredentialsError> {
+    pub(super) fn new(spec: &SqlDiscovery, credentials: &Credentials) -> Result<Self, CredentialsError> {
         let encrypted = !spec.unencrypted;
         Ok(match spec.engine {
             SqlEngine::PostgreSQL => {
@@ -38,7 +38,7 @@ pub(super) enum Session {
 
 impl Session {
     /// Connects.
-    pub async fn open(driver: &Driver, login: Login<'_>) -> Result<Self, SqlError> {
+    pub(super) async fn open(driver: &Driver, login: Login<'_>) -> Result<Self, SqlError> {
         Ok(match driver {
             Driver::Postgres(tls) => Self::Postgres(postgres::Session::open(login, tls.clone()).await?),
             Driver::MySql { limit, tls } => Self::MySql(mysql::Session::open(login, limit, tls.clone()).await?),
@@ -46,7 +46,7 @@ impl Session {
     }
 
     /// Asks the server who it is.
-    pub async fn ask(&mut self) -> Result<Claimed, SqlError> {
+    pub(super) async fn ask(&mut self) -> Result<Claimed, SqlError> {
         match self {
             Self::Postgres(session) => session.ask().await,
             Self::MySql(session) => session.ask().await,

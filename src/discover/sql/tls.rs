@@ -21,7 +21,7 @@ const PROTOCOL: &[u8] = b"postgresql";
 pub(super) struct MakeTls(Arc<ClientConfig>);
 
 impl MakeTls {
-    pub fn new(mut config: ClientConfig) -> Self {
+    pub(super) fn new(mut config: ClientConfig) -> Self {
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         Self(Arc::new(config))
     }

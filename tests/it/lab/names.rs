@@ -27,14 +27,14 @@ const ADDRESS: [u8; 4] = [0, 1, 0, 1];
 
 /// Answers on the host `client`, where the controller's pods look names up (deploy/overlays/lab). Dropping it closes the
 /// port: then nothing resolves.
-pub struct NameServer {
+pub(super) struct NameServer {
     asked: Arc<Mutex<BTreeSet<String>>>,
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl NameServer {
-    pub fn start(lab: &Lab) -> Result<NameServer> {
+    pub(super) fn start(lab: &Lab) -> Result<NameServer> {
         let socket = net::in_netns(&lab.netns("client"), || UdpSocket::bind((site::CLIENT, PORT)))?;
         let socket = socket.context("the port of names can't be had")?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
@@ -54,7 +54,7 @@ impl NameServer {
     }
 
     /// Every name that was asked for.
-    pub fn asked(&self) -> BTreeSet<String> {
+    pub(super) fn asked(&self) -> BTreeSet<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -69,7 +69,7 @@ impl Drop for NameServer {
 }
 
 /// The name of the first member of a data centre.
-pub fn name_of(site: Site) -> String {
+pub(super) fn name_of(site: Site) -> String {
     format!("pg{}.{DOMAIN}", site.index())
 }
 

@@ -25,13 +25,13 @@ use tokio::runtime::Runtime;
 use crate::light::support::Witness;
 
 /// Longer than anything takes that is not broken: a crashed primary is replaced after 23 s.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 /// Replicas of the demo service.
-pub const REPLICAS: usize = 6;
-pub const SYSTEM: &str = "switchover-system";
+pub(super) const REPLICAS: usize = 6;
+pub(super) const SYSTEM: &str = "switchover-system";
 
 /// What all scenes share.
-pub struct Stage {
+pub(super) struct Stage {
     pub lab: Lab,
     pub scene: Scene,
     pub client: Client,
@@ -40,7 +40,7 @@ pub struct Stage {
 }
 
 /// Plays a scene. What disturbs the lab is mended before the next one.
-pub fn scene(story: impl FnOnce(&Stage) -> Result<()>) {
+pub(super) fn scene(story: impl FnOnce(&Stage) -> Result<()>) {
     static STAGE: OnceLock<Result<Stage, String>> = OnceLock::new();
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,12 +92,12 @@ impl Stage {
     }
 
     /// An orderly switchover, as soon as the database is fit for one.
-    pub fn switch(&self, to: &str) -> Result<()> {
+    pub(super) fn switch(&self, to: &str) -> Result<()> {
         wait::retry(PATIENCE, || self.lab.switchover(Some(to))).map(drop)
     }
 
     /// Waits until switchover knows this primary, every label is right and every replica serves beside it.
-    pub fn at(&self, primary: &str) -> Result<()> {
+    pub(super) fn at(&self, primary: &str) -> Result<()> {
         self.wait(&format!("everything is near {primary}"), |seen| {
             known(seen) == Some(primary)
                 && seen.labels_right(primary)
@@ -111,7 +111,7 @@ impl Stage {
     }
 
     /// Waits until switchover knows this primary, every label is right and no replica is far from it.
-    pub fn not_far_from(&self, primary: &str) -> Result<()> {
+    pub(super) fn not_far_from(&self, primary: &str) -> Result<()> {
         self.wait(&format!("nothing is far from {primary}"), |seen| {
             let far = |pod: &SeenPod| seen.labels.get(&pod.node).is_none_or(|label| label == "far");
             known(seen) == Some(primary)
@@ -121,18 +121,18 @@ impl Stage {
         })
     }
 
-    pub fn wait(&self, what: &str, holds: impl Fn(&Seen) -> bool) -> Result<()> {
+    pub(super) fn wait(&self, what: &str, holds: impl Fn(&Seen) -> bool) -> Result<()> {
         self.scene.wait(PATIENCE, what, holds)
     }
 
     /// Waits until `holds`, which may ask the API server. [`Stage::wait`] can't: what the watches saw is locked meanwhile,
     /// and they run on the threads that the answer has to come through.
-    pub fn until(&self, what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    pub(super) fn until(&self, what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
         wait::block_until(PATIENCE, what, || Ok(holds()?.then_some(())))
     }
 
     /// Checks for `window` that `look` sees what it saw at first.
-    pub fn stays<T: PartialEq + std::fmt::Debug>(
+    pub(super) fn stays<T: PartialEq + std::fmt::Debug>(
         &self,
         what: &str,
         window: Duration,
@@ -148,33 +148,33 @@ impl Stage {
     }
 
     /// Who Patroni's own REST says is primary.
-    pub fn primary(&self) -> Result<String> {
+    pub(super) fn primary(&self) -> Result<String> {
         // Members that don't answer are asked again.
         let primary = || self.lab.members().ok()?.into_iter().find(lab::patroni::MemberState::is_primary);
         wait::block_until(PATIENCE, "the database to have a primary", || Ok(primary().map(|member| member.name)))
     }
 
-    pub fn patroni(&self, action: PatroniAction) -> Result<Value> {
+    pub(super) fn patroni(&self, action: PatroniAction) -> Result<Value> {
         self.lab.patroni(action)
     }
 
-    pub fn status(&self) -> Result<DatabaseClusterStatus> {
+    pub(super) fn status(&self) -> Result<DatabaseClusterStatus> {
         let databases: Api<DatabaseCluster> = Api::all(self.client.clone());
         Ok(self.runtime.block_on(databases.get("default"))?.status.unwrap_or_default())
     }
 
-    pub fn kubectl<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
+    pub(super) fn kubectl<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
         kubectl(&self.lab, arguments)
     }
 
     /// Watches the demo service's pods.
-    pub fn witness(&self) -> Result<Witness> {
+    pub(super) fn witness(&self) -> Result<Witness> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), "orders");
         self.runtime.block_on(Witness::watching(pods))
     }
 
     /// Load on the demo service from outside; see [`Traffic::unharmed`].
-    pub fn load(&self) -> Result<Traffic> {
+    pub(super) fn load(&self) -> Result<Traffic> {
         self.scene.seen().begin_counting();
         let endpoints = self.scene.endpoints();
         let load = net::in_netns(&self.lab.netns("client"), move || Load::start(LoadOptions::default(), endpoints))??;
@@ -182,7 +182,7 @@ impl Stage {
     }
 
     /// The pod that leads: the Lease names its holder after the pod, with a suffix of the process.
-    pub fn leader(&self) -> Result<String> {
+    pub(super) fn leader(&self) -> Result<String> {
         let lease = ["-n", SYSTEM, "get", "lease", "switchover-controller", "-o", "jsonpath={.spec.holderIdentity}"];
         let holder = self.kubectl(lease)?;
         Ok(holder.rsplit_once('_').context("the lease names no holder")?.0.to_owned())
@@ -202,14 +202,14 @@ impl Stage {
 }
 
 /// Running load.
-pub struct Traffic {
+pub(super) struct Traffic {
     load: Load,
     since: Instant,
 }
 
 impl Traffic {
     /// Every request since the load began was answered, and the service never had fewer than five of six replicas.
-    pub fn unharmed(self, stage: &Stage) -> Result<()> {
+    pub(super) fn unharmed(self, stage: &Stage) -> Result<()> {
         // What is still on its way counts too.
         std::thread::sleep(Duration::from_secs(2));
         let summary = self.load.window(self.since, Instant::now());
@@ -224,22 +224,22 @@ impl Traffic {
 }
 
 /// The primary that switchover knows, if its condition says so.
-pub fn known(seen: &Seen) -> Option<&str> {
+pub(super) fn known(seen: &Seen) -> Option<&str> {
     condition(seen, "PrimaryKnown").filter(|status| *status == "True").and(seen.database["primary"].as_str())
 }
 
 /// The status of a condition.
-pub fn condition<'a>(seen: &'a Seen, type_: &str) -> Option<&'a str> {
+pub(super) fn condition<'a>(seen: &'a Seen, type_: &str) -> Option<&'a str> {
     let conditions = seen.database["conditions"].as_array()?;
     conditions.iter().find(|condition| condition["type"] == type_)?["status"].as_str()
 }
 
 /// Labels by node, and nodes by pod: what must not change while nothing may.
-pub fn picture(seen: &Seen) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+pub(super) fn picture(seen: &Seen) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
     (seen.labels.clone(), seen.pods.iter().map(|(name, pod)| (name.clone(), pod.node.clone())).collect())
 }
 
 /// The file of a manifest beside the scenes.
-pub fn manifest(name: &str) -> String {
+pub(super) fn manifest(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/lab").join(name).display().to_string()
 }

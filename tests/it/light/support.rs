@@ -1,21 +1,21 @@
 //! What the scenes are made of.
 
-pub mod custom;
-pub mod databases;
-pub mod limits;
-pub mod mariadb;
-pub mod objects;
-pub mod places;
-pub mod postgres;
-pub mod scene;
-pub mod witness;
-pub mod workloads;
-pub mod world;
+pub(crate) mod custom;
+pub(crate) mod databases;
+pub(crate) mod limits;
+pub(crate) mod mariadb;
+pub(crate) mod objects;
+pub(crate) mod places;
+pub(crate) mod postgres;
+pub(crate) mod scene;
+pub(crate) mod witness;
+pub(crate) mod workloads;
+pub(crate) mod world;
 
-pub use lab::scripted::{Patroni, Says};
-pub use lab::wait::{SEVERAL_TICKS, eventually, stays, until};
+pub(crate) use lab::scripted::{Patroni, Says};
+pub(crate) use lab::wait::{SEVERAL_TICKS, eventually, stays, until};
 
-pub use self::{
+pub(crate) use self::{
     databases::Database,
     scene::{Scene, alone, scene, upheaval},
     witness::Witness,

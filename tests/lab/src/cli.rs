@@ -37,7 +37,7 @@ use verbs::{NodeVerb, PatroniVerb, ProcessVerb};
 /// `lab down`.
 #[derive(Debug, Parser)]
 #[command(name = "lab", version)]
-pub struct Args {
+pub(crate) struct Args {
     /// Directory of the lab's logs, disks and sockets
     #[arg(long, global = true, env = "SWITCHOVER_LAB_STATE", default_value_os_t = lab::lab::default_state())]
     state: PathBuf,
@@ -183,7 +183,7 @@ enum Verb {
 }
 
 /// Does what was asked for.
-pub fn run(args: Args) -> Result<ExitCode> {
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let state = args.state;
     match args.verb {
         Verb::Supervise { settings } => supervisor::run(&settings)?,

@@ -57,7 +57,7 @@ pub fn run(options: &DemoOptions) -> Result<()> {
 pub(crate) struct Clock(Instant);
 
 impl Clock {
-    pub fn say(self, what: &str) {
+    pub(crate) fn say(self, what: &str) {
         println!("[{:6.1} s] {what}", self.0.elapsed().as_secs_f64());
     }
 }

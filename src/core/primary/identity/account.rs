@@ -67,7 +67,13 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub fn take(&mut self, said: Option<(u16, &MemberBody)>, lasting: Option<Duration>, asked: Instant, at: Instant) {
+    pub(super) fn take(
+        &mut self,
+        said: Option<(u16, &MemberBody)>,
+        lasting: Option<Duration>,
+        asked: Instant,
+        at: Instant,
+    ) {
         if lasting.is_some() {
             // What was said before held until now.
             if let Some(server) = self.server.as_mut().filter(|server| server.now) {
@@ -100,7 +106,7 @@ impl Account {
         note(&mut self.posture, posture, asked, at);
     }
 
-    pub fn is(&mut self, name: String, now: Instant) {
+    pub(super) fn is(&mut self, name: String, now: Instant) {
         if self.was.as_ref().is_some_and(|was| *was != name) {
             self.wandered = Some(now);
         }
@@ -108,11 +114,11 @@ impl Account {
     }
 
     /// The PostgreSQL that it was in its last answer.
-    pub fn runs(&self) -> Option<&Said<Server>> {
+    pub(super) fn runs(&self) -> Option<&Said<Server>> {
         self.server.as_ref().filter(|server| server.now)
     }
 
-    pub fn wanders(&self, now: Instant) -> bool {
+    pub(super) fn wanders(&self, now: Instant) -> bool {
         self.wandered.is_some_and(|at| now.saturating_duration_since(at) <= WANDERS_FOR)
     }
 }
@@ -128,7 +134,7 @@ fn note<T: PartialEq>(known: &mut Option<Said<T>>, what: Option<T>, asked: Insta
 }
 
 impl Server {
-    pub fn of(body: &MemberBody) -> Option<Self> {
+    pub(super) fn of(body: &MemberBody) -> Option<Self> {
         Some(Self { system_identifier: body.system_identifier.clone(), started: body.started.clone()? })
     }
 }

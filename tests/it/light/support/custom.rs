@@ -23,13 +23,13 @@ const LOOKS: Duration = Duration::from_millis(200);
 
 /// Makes the pods of a Fleet until it is dropped.
 #[derive(Debug)]
-pub struct Operator {
+pub(crate) struct Operator {
     _working: JoinSet<()>,
 }
 
 impl Workload<'_> {
     /// A Fleet that owns a ReplicaSet, as a Rollout of Argo's does. Waits until all its replicas are available.
-    pub async fn fleet_of_a_replica_set(&self, replicas: u32) -> Result<()> {
+    pub(crate) async fn fleet_of_a_replica_set(&self, replicas: u32) -> Result<()> {
         let fleet = self.fleet(replicas).await?;
         let owner = fleet.controller_owner_ref(&kind()).context("the Fleet has no UID")?;
         let mut set = self.controlling(replicas);
@@ -43,7 +43,7 @@ impl Workload<'_> {
     }
 
     /// A Fleet whose operator makes its pods itself, and makes them anew. Waits until they all run.
-    pub async fn fleet_of_pods(&self, replicas: u32) -> Result<Operator> {
+    pub(crate) async fn fleet_of_pods(&self, replicas: u32) -> Result<Operator> {
         let fleet = self.fleet(replicas).await?;
         let mut pod = self.pod()?;
         pod.metadata.name = None;

@@ -15,7 +15,7 @@ use super::{Scene, until};
 
 impl Scene {
     /// What a namespace may use (`{"pods": "4"}`), whatever it might before. Waits until it holds.
-    pub async fn quota(&self, namespace: &str, hard: Value) -> Result<()> {
+    pub(crate) async fn quota(&self, namespace: &str, hard: Value) -> Result<()> {
         let quotas: Api<ResourceQuota> = Api::namespaced(self.client.clone(), namespace);
         let quota = json!({
             "apiVersion": "v1",
@@ -33,7 +33,7 @@ impl Scene {
     }
 
     /// Makes a priority class; its name.
-    pub async fn priority(&self, short: &str, value: i32) -> Result<String> {
+    pub(crate) async fn priority(&self, short: &str, value: i32) -> Result<String> {
         let name = format!("{}-{short}", self.name);
         let class: PriorityClass =
             serde_json::from_value(json!({"metadata": {"name": name, "labels": self.mark()}, "value": value}))?;
@@ -43,7 +43,7 @@ impl Scene {
 
     /// Makes a volume that waits for the claim of this name; `spec` is merged over that of one which can be had on every
     /// node. It goes with the namespace.
-    pub async fn volume(&self, namespace: &str, claim: &str, spec: Value) -> Result<()> {
+    pub(crate) async fn volume(&self, namespace: &str, claim: &str, spec: Value) -> Result<()> {
         let owner = Api::<Namespace>::all(self.client.clone()).get(namespace).await?;
         let mut whole = json!({
             "capacity": {"storage": "1Gi"},
@@ -67,7 +67,7 @@ impl Scene {
     }
 
     /// Makes a claim and the volume that it is bound to.
-    pub async fn claim(&self, namespace: &str, name: &str) -> Result<()> {
+    pub(crate) async fn claim(&self, namespace: &str, name: &str) -> Result<()> {
         self.volume(namespace, name, json!({})).await?;
         let mut spec = wants_a_volume();
         spec["volumeName"] = volume_of(namespace, name).into();
@@ -78,7 +78,7 @@ impl Scene {
 }
 
 /// The spec of a claim that is bound to a volume of [`Scene::volume`].
-pub fn wants_a_volume() -> Value {
+pub(crate) fn wants_a_volume() -> Value {
     json!({
         "accessModes": ["ReadWriteOnce"],
         "storageClassName": "",

@@ -18,14 +18,14 @@ use super::{postgres::run, until};
 
 const PORT: u16 = 13_306;
 /// Whom the product connects as: somebody without rights, who shows a certificate besides.
-pub const USER: &str = "switchover";
-pub const PASSWORD: &str = "a password";
+pub(crate) const USER: &str = "switchover";
+pub(crate) const PASSWORD: &str = "a password";
 /// The only name in the servers' certificate.
-pub const NAME: &str = "db.example.com";
+pub(crate) const NAME: &str = "db.example.com";
 
 /// Servers that know nothing of each other: who takes writes is all that is looked at.
 #[derive(Debug)]
-pub struct MariaDb {
+pub(crate) struct MariaDb {
     directory: PathBuf,
     programs: PathBuf,
     authority: String,
@@ -34,7 +34,7 @@ pub struct MariaDb {
 
 /// One of them.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     pub host: &'static str,
     /// With the data, the socket and the log.
     directory: PathBuf,
@@ -43,9 +43,9 @@ pub struct Server {
 }
 
 impl MariaDb {
-    pub const PORT: u16 = PORT;
+    pub(crate) const PORT: u16 = PORT;
 
-    pub fn new(authority: &Authority) -> Result<Self> {
+    pub(crate) fn new(authority: &Authority) -> Result<Self> {
         let cache = Cache::from_environment()?;
         let programs = prepare_packages(&cache, &MARIADB_PACKAGES, &|step| println!("{step}"))?;
         let directory = std::env::temp_dir().join(format!("switchover-mariadb-{}", std::process::id()));
@@ -55,7 +55,7 @@ impl MariaDb {
     }
 
     /// A server with the product's user, which takes writes.
-    pub async fn server(&self, host: &'static str) -> Result<Server> {
+    pub(crate) async fn server(&self, host: &'static str) -> Result<Server> {
         let directory = self.directory.join(host);
         fs::create_dir(&directory)?;
         for (file, text) in
@@ -82,7 +82,7 @@ impl Drop for MariaDb {
 
 impl Server {
     /// Starts it. It takes writes, whatever it did when it ended.
-    pub async fn start(&mut self) -> Result<()> {
+    pub(crate) async fn start(&mut self) -> Result<()> {
         let mut command = self.program("sbin/mariadbd");
         command.current_dir(&self.directory).arg(format!("--datadir={}", self.data().display()));
         command.args([format!("--bind-address={}", self.host), format!("--port={PORT}")]);
@@ -101,12 +101,12 @@ impl Server {
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         self.process.as_mut().map_or(Ok(()), Process::kill)
     }
 
     /// As whoever switches a database over does.
-    pub fn set_read_only(&self, on: bool) -> Result<()> {
+    pub(crate) fn set_read_only(&self, on: bool) -> Result<()> {
         self.execute(&format!("SET GLOBAL read_only = {}", u8::from(on)))
     }
 

@@ -18,11 +18,11 @@ use switchover::api::{DatabaseCluster, DatabaseClusterStatus, keys};
 use super::{Patroni, Scene, eventually, until, world::NAMESPACE};
 
 /// The labels of [`Scene::two_centres`] while pg1 is the primary.
-pub const NEAR_PG1: &str = "dc1-1=closely dc1-2=closely dc3-1=far dc3-2=far";
+pub(crate) const NEAR_PG1: &str = "dc1-1=closely dc1-2=closely dc3-1=far dc3-2=far";
 
 impl Scene {
     /// Makes a database that is found by `urls`; `spec` is merged over what suits a test.
-    pub async fn database_at(&self, name: &str, urls: &[String], spec: Value) -> Result<()> {
+    pub(crate) async fn database_at(&self, name: &str, urls: &[String], spec: Value) -> Result<()> {
         let mut whole = json!({
             "discovery": {"patroni": {"urls": urls, "interval": "200ms", "timeout": "500ms"}},
             "movement": {"settle": "1s"},
@@ -32,7 +32,7 @@ impl Scene {
     }
 
     /// Makes the scene's own database with this `spec.discovery`.
-    pub async fn discovered(&self, discovery: Value) -> Result<()> {
+    pub(crate) async fn discovered(&self, discovery: Value) -> Result<()> {
         self.create_database(self.name, json!({"discovery": discovery, "movement": {"settle": "1s"}})).await
     }
 
@@ -48,12 +48,12 @@ impl Scene {
     }
 
     /// Makes the scene's own database.
-    pub async fn database(&self, patroni: &Patroni, spec: Value) -> Result<()> {
+    pub(crate) async fn database(&self, patroni: &Patroni, spec: Value) -> Result<()> {
         self.database_at(self.name, &patroni.urls(), spec).await
     }
 
     /// Two nodes in each of dc1 and dc3, the scene's own database with its primary in dc1, and a namespace that follows it.
-    pub async fn two_centres(&self, spec: Value) -> Result<(Patroni, String)> {
+    pub(crate) async fn two_centres(&self, spec: Value) -> Result<(Patroni, String)> {
         self.nodes(&[1, 3], 2).await?;
         let patroni = Patroni::start(self.name).await?;
         self.database(&patroni, spec).await?;
@@ -63,7 +63,7 @@ impl Scene {
     }
 
     /// Writes a Secret of this name into the product's namespace, whatever stood there.
-    pub async fn secret(&self, name: &str, data: Value) -> Result<()> {
+    pub(crate) async fn secret(&self, name: &str, data: Value) -> Result<()> {
         let secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -75,29 +75,29 @@ impl Scene {
         Ok(())
     }
 
-    pub fn databases(&self) -> Api<DatabaseCluster> {
+    pub(crate) fn databases(&self) -> Api<DatabaseCluster> {
         Api::all(self.client.clone())
     }
 
     /// Changes the spec of the scene's own database.
-    pub async fn patch_database(&self, spec: Value) -> Result<()> {
+    pub(crate) async fn patch_database(&self, spec: Value) -> Result<()> {
         self.its_database().patch(spec).await
     }
 
     /// The status of the scene's own database.
-    pub async fn status(&self) -> Result<DatabaseClusterStatus> {
+    pub(crate) async fn status(&self) -> Result<DatabaseClusterStatus> {
         self.its_database().status().await
     }
 
     /// A condition of a database as `(status, reason, message)`.
-    pub async fn condition(&self, database: &str, type_: &str) -> Result<Option<(String, String, String)>> {
+    pub(crate) async fn condition(&self, database: &str, type_: &str) -> Result<Option<(String, String, String)>> {
         let status = self.databases().get(database).await?.status.unwrap_or_default();
         let condition = status.conditions.into_iter().find(|condition| condition.type_ == type_);
         Ok(condition.map(|Condition { status, reason, message, .. }| (status, reason, message)))
     }
 
     /// Waits until this is believed of the primary of the scene's own database, for this reason.
-    pub async fn believed(&self, state: &str, why: &str) -> Result<()> {
+    pub(crate) async fn believed(&self, state: &str, why: &str) -> Result<()> {
         eventually("what is believed", Some((state.to_owned(), why.to_owned())), async || {
             let condition = self.condition(self.name, "PrimaryKnown").await?;
             Ok(condition.map(|(_, reason, message)| (reason, message)))
@@ -106,7 +106,12 @@ impl Scene {
     }
 
     /// Waits until a condition has this status, and returns its reason and message.
-    pub async fn condition_becomes(&self, database: &str, type_: &str, status: &str) -> Result<(String, String)> {
+    pub(crate) async fn condition_becomes(
+        &self,
+        database: &str,
+        type_: &str,
+        status: &str,
+    ) -> Result<(String, String)> {
         until(&format!("{type_}={status} of {database}"), async || {
             let condition = self.condition(database, type_).await?;
             Ok(condition.filter(|(now, ..)| now == status).map(|(_, reason, message)| (reason, message)))
@@ -116,7 +121,7 @@ impl Scene {
 
     /// Makes a namespace, `SCENE-SHORT`, that follows a database or none, with these annotations. If it follows the
     /// scene's own database, waits until the webhook knows.
-    pub async fn namespace(&self, short: &str, follow: Option<&str>, annotations: Value) -> Result<String> {
+    pub(crate) async fn namespace(&self, short: &str, follow: Option<&str>, annotations: Value) -> Result<String> {
         let name = format!("{}-{short}", self.name);
         let mut labels = self.mark();
         labels.extend(follow.map(|database| (keys::FOLLOW.to_owned(), database.to_owned())));
@@ -132,7 +137,7 @@ impl Scene {
     }
 
     /// Waits until pods of a namespace are injected.
-    pub async fn webhook_knows(&self, namespace: &str) -> Result<()> {
+    pub(crate) async fn webhook_knows(&self, namespace: &str) -> Result<()> {
         let pod = self.workload(namespace, "probe").pod()?;
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
         until("the webhook to know the namespace", async || {
@@ -143,7 +148,7 @@ impl Scene {
     }
 
     /// Notes of the events about an object with this reason.
-    pub async fn events(&self, about: &str, reason: &str) -> Result<Vec<String>> {
+    pub(crate) async fn events(&self, about: &str, reason: &str) -> Result<Vec<String>> {
         let events: Api<Event> = Api::all(self.client.clone());
         let all = events.list(&ListParams::default().fields(&format!("reason={reason}"))).await?;
         let mine = |event: &Event| event.regarding.as_ref().and_then(|it| it.name.as_deref()) == Some(about);
@@ -151,7 +156,7 @@ impl Scene {
     }
 
     /// Names of the pods in a namespace that events with this reason are about, one for each event.
-    pub async fn told_of(&self, namespace: &str, reason: &str) -> Result<Vec<String>> {
+    pub(crate) async fn told_of(&self, namespace: &str, reason: &str) -> Result<Vec<String>> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let all = events.list(&ListParams::default().fields(&format!("reason={reason}"))).await?;
         let mut names: Vec<String> =

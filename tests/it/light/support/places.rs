@@ -4,7 +4,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Places that are taken and left again.
 #[derive(Debug)]
-pub struct Places {
+pub(crate) struct Places {
     count: usize,
     state: Mutex<State>,
     changed: Condvar,
@@ -19,26 +19,26 @@ struct State {
 
 /// Some of them, until they are dropped.
 #[derive(Debug)]
-pub struct Taken<'p> {
+pub(crate) struct Taken<'p> {
     places: &'p Places,
     /// From 0 on.
     pub numbers: Vec<usize>,
 }
 
 impl Places {
-    pub fn new(count: usize) -> Places {
+    pub(crate) fn new(count: usize) -> Places {
         let state = State { free: (0..count).rev().collect(), wanted: false };
         Places { count, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Waits for a free one, and blocks meanwhile.
-    pub fn take(&self) -> Taken<'_> {
+    pub(crate) fn take(&self) -> Taken<'_> {
         let state = self.wait(|state| state.free.is_empty() || state.wanted);
         self.taken(state, 1)
     }
 
     /// Waits for all of them.
-    pub fn take_all(&self) -> Taken<'_> {
+    pub(crate) fn take_all(&self) -> Taken<'_> {
         self.wait(|state| state.wanted).wanted = true;
         let mut state = self.wait(|state| state.free.len() < self.count);
         state.wanted = false;

@@ -17,18 +17,18 @@ use super::until;
 
 const PORT: u16 = 15_432;
 /// Whom the product connects as. A role with nothing but LOGIN.
-pub const USER: &str = "switchover";
-pub const PASSWORD: &str = "a password";
+pub(crate) const USER: &str = "switchover";
+pub(crate) const PASSWORD: &str = "a password";
 
 /// Servers that follow each other.
 #[derive(Debug)]
-pub struct Postgres {
+pub(crate) struct Postgres {
     directory: PathBuf,
 }
 
 /// One of them.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     pub host: &'static str,
     /// Of its data, in one of its own with the socket and the log.
     data: PathBuf,
@@ -36,9 +36,9 @@ pub struct Server {
 }
 
 impl Postgres {
-    pub const PORT: u16 = PORT;
+    pub(crate) const PORT: u16 = PORT;
 
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         prepare_postgres(&|step| println!("{step}"))?;
         let directory = std::env::temp_dir().join(format!("switchover-sql-{}", std::process::id()));
         // PostgreSQL's own user makes it, and can read every directory above it.
@@ -47,7 +47,7 @@ impl Postgres {
     }
 
     /// A primary with the product's user.
-    pub async fn primary(&self, host: &'static str, authority: &Authority) -> Result<Server> {
+    pub(crate) async fn primary(&self, host: &'static str, authority: &Authority) -> Result<Server> {
         let mut server = self.server(host)?;
         run(tool("initdb").arg("--no-sync").args(["-U", "postgres", "-A", "trust", "-D"]).arg(&server.data))?;
         let identity = authority.issue("postgres", None, &["127.0.0.1", "127.0.0.2"])?;
@@ -68,7 +68,7 @@ impl Postgres {
     }
 
     /// A standby of it.
-    pub async fn standby(&self, host: &'static str, primary: &Server) -> Result<Server> {
+    pub(crate) async fn standby(&self, host: &'static str, primary: &Server) -> Result<Server> {
         let mut server = self.server(host)?;
         let mut copy = tool("pg_basebackup");
         copy.args(["--no-sync", "-c", "fast", "-R", "-U", "postgres", "-p", &PORT.to_string(), "-h"]);
@@ -92,7 +92,7 @@ impl Drop for Postgres {
 
 impl Server {
     /// Starts it, as whatever it was when it ended.
-    pub async fn start(&mut self) -> Result<()> {
+    pub(crate) async fn start(&mut self) -> Result<()> {
         let mut command = Command::new("setpriv");
         // The kernel forgets whom a program ends with when its user changes.
         command.args(["--pdeathsig", "KILL", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]);
@@ -108,12 +108,12 @@ impl Server {
     }
 
     /// SIGKILL to the postmaster; the rest of it follows.
-    pub fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         self.process.as_mut().map_or(Ok(()), Process::kill)
     }
 
     /// Makes a standby the primary.
-    pub fn promote(&self) -> Result<()> {
+    pub(crate) fn promote(&self) -> Result<()> {
         run(tool("pg_ctl").args(["promote", "-D"]).arg(&self.data))
     }
 

@@ -29,7 +29,7 @@ use super::{
 };
 
 /// One test's own part of the world.
-pub struct Scene {
+pub(crate) struct Scene {
     /// Of its database and its nodes' pool; its namespaces and nodes begin with it.
     pub name: &'static str,
     pub world: &'static World,
@@ -38,7 +38,7 @@ pub struct Scene {
 }
 
 /// The label that says whose an object is, and that pods select their nodes by.
-pub const POOL: &str = "pool";
+pub(crate) const POOL: &str = "pool";
 
 /// Round-trip times between data centres, in microseconds.
 const fn rtt_us(zone: u8, member: u8) -> u32 {
@@ -58,7 +58,7 @@ static SCENES: LazyLock<Places> = LazyLock::new(|| {
 static UPHEAVALS: LazyLock<Places> = LazyLock::new(|| Places::new(APART));
 
 /// Plays a scene beside others.
-pub fn scene(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
+pub(crate) fn scene(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
     let _place = SCENES.take();
     let world = world();
     runtime().block_on(play(name, world, story));
@@ -66,13 +66,13 @@ pub fn scene(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) 
 
 /// Plays a scene alone in its world: it would disturb everybody. Afterwards every role runs again, whether the story ended
 /// well or not.
-pub fn upheaval(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
+pub(crate) fn upheaval(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
     let place = UPHEAVALS.take();
     play_apart(name, place.numbers[0], story);
 }
 
 /// The same while no other scene plays anywhere: it needs the machine.
-pub fn alone(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
+pub(crate) fn alone(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
     let _places = (UPHEAVALS.take_all(), SCENES.take_all());
     play_apart(name, 0, story);
 }
@@ -115,7 +115,7 @@ async fn play(name: &'static str, world: &'static World, story: impl AsyncFnOnce
 impl Scene {
     /// Adds `count` nodes in each of these data centres (1 to 3), measured, and waits until they take pods. They are
     /// named `SCENE-dc1-1` and so on.
-    pub async fn nodes(&self, zones: &[u8], count: usize) -> Result<()> {
+    pub(crate) async fn nodes(&self, zones: &[u8], count: usize) -> Result<()> {
         for zone in zones {
             for number in 1..=count {
                 let node = self.node(&format!("dc{zone}-{number}"));
@@ -133,24 +133,24 @@ impl Scene {
     }
 
     /// The full name of a node.
-    pub fn node(&self, short: &str) -> String {
+    pub(crate) fn node(&self, short: &str) -> String {
         format!("{}-{short}", self.name)
     }
 
     /// Writes what a node's agent would: round-trip times to pg1, pg2 and pg3 in microseconds, measured now.
-    pub async fn measure(&self, short: &str, rtts_us: [u32; 3]) -> Result<()> {
+    pub(crate) async fn measure(&self, short: &str, rtts_us: [u32; 3]) -> Result<()> {
         self.measured_at(short, rtts_us, jiff::Timestamp::now()).await
     }
 
     /// The same, with a heartbeat of another time.
-    pub async fn measured_at(&self, short: &str, rtts_us: [u32; 3], heartbeat: jiff::Timestamp) -> Result<()> {
+    pub(crate) async fn measured_at(&self, short: &str, rtts_us: [u32; 3], heartbeat: jiff::Timestamp) -> Result<()> {
         let hosts = ["pg1", "pg2", "pg3"].map(|member| host(self.name, member));
         let readings: Vec<(&str, u32)> = hosts.iter().map(String::as_str).zip(rtts_us).collect();
         self.reports(short, &readings, heartbeat).await
     }
 
     /// Writes round-trip times in microseconds to other hosts than those three, measured now.
-    pub async fn measure_hosts(&self, short: &str, readings: &[(&str, u32)]) -> Result<()> {
+    pub(crate) async fn measure_hosts(&self, short: &str, readings: &[(&str, u32)]) -> Result<()> {
         self.reports(short, readings, jiff::Timestamp::now()).await
     }
 
@@ -170,17 +170,17 @@ impl Scene {
         Ok(())
     }
 
-    pub async fn own_nodes(&self) -> Result<Vec<Node>> {
+    pub(crate) async fn own_nodes(&self) -> Result<Vec<Node>> {
         Ok(Api::<Node>::all(self.client.clone()).list(&self.own()).await?.items)
     }
 
     /// The labels of the scene's nodes for its database: `dc1-1=closely dc3-1=far`.
-    pub async fn tiers(&self) -> Result<String> {
+    pub(crate) async fn tiers(&self) -> Result<String> {
         self.tiers_of(self.name).await
     }
 
     /// The same for another database.
-    pub async fn tiers_of(&self, database: &str) -> Result<String> {
+    pub(crate) async fn tiers_of(&self, database: &str) -> Result<String> {
         let key = keys::default_node_label(database);
         let shown = |node: &Node| {
             let name = node.name_any();
@@ -193,7 +193,7 @@ impl Scene {
     }
 
     /// The scene's nodes that its database tells to be far by a taint, with the effect: `dc3-1=NoSchedule`.
-    pub async fn taints(&self) -> Result<String> {
+    pub(crate) async fn taints(&self) -> Result<String> {
         let key = keys::default_node_label(self.name);
         let mut shown = Vec::new();
         for node in self.own_nodes().await? {
@@ -208,29 +208,29 @@ impl Scene {
     }
 
     /// Waits until the far nodes are tainted exactly so.
-    pub async fn tainted(&self, taints: &str) -> Result<()> {
+    pub(crate) async fn tainted(&self, taints: &str) -> Result<()> {
         eventually("the taints of the nodes", taints.to_owned(), async || self.taints().await).await
     }
 
     /// Waits until the labels are exactly these.
-    pub async fn labelled(&self, tiers: &str) -> Result<()> {
+    pub(crate) async fn labelled(&self, tiers: &str) -> Result<()> {
         self.its_database().labelled(tiers).await
     }
 
     /// Patches a node as the administrator.
-    pub async fn patch_node(&self, short: &str, patch: Value) -> Result<()> {
+    pub(crate) async fn patch_node(&self, short: &str, patch: Value) -> Result<()> {
         let nodes: Api<Node> = Api::all(self.client.clone());
         nodes.patch(&self.node(short), &PatchParams::default(), &Patch::Merge(patch)).await?;
         Ok(())
     }
 
     /// Lists what bears the scene's name.
-    pub fn own(&self) -> ListParams {
+    pub(crate) fn own(&self) -> ListParams {
         ListParams::default().labels(&format!("{POOL}={}", self.name))
     }
 
     /// The labels of everything that the scene makes.
-    pub fn mark(&self) -> BTreeMap<String, String> {
+    pub(crate) fn mark(&self) -> BTreeMap<String, String> {
         BTreeMap::from([(POOL.to_owned(), self.name.to_owned())])
     }
 

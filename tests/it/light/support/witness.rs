@@ -22,14 +22,14 @@ use super::{Scene, until};
 
 /// Watches until it is dropped.
 #[derive(Debug)]
-pub struct Witness {
+pub(crate) struct Witness {
     seen: Arc<Mutex<Seen>>,
     _watching: JoinSet<()>,
 }
 
 /// What was seen.
 #[derive(Debug, Default, Clone)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Pods that are there now, by UID, and whether they serve.
     serving: BTreeMap<String, bool>,
     /// UIDs of all pods that ever were.
@@ -49,12 +49,12 @@ pub struct Seen {
 
 impl Witness {
     /// Begins to watch a namespace of a scene, and returns when the first list is complete.
-    pub async fn of(scene: &Scene, namespace: &str) -> Result<Witness> {
+    pub(crate) async fn of(scene: &Scene, namespace: &str) -> Result<Witness> {
         Witness::watching(scene.pods(namespace)).await
     }
 
     /// The same for any pods.
-    pub async fn watching(pods: Api<Pod>) -> Result<Witness> {
+    pub(crate) async fn watching(pods: Api<Pod>) -> Result<Witness> {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let pods = watcher::watcher(pods, watcher::Config::default()).default_backoff();
         let mut watching = JoinSet::new();
@@ -74,14 +74,14 @@ impl Witness {
     }
 
     /// What was seen so far.
-    pub fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> Seen {
         lock(&self.seen).clone()
     }
 }
 
 impl Seen {
     /// UIDs of the pods that serve now.
-    pub fn serving(&self) -> BTreeSet<String> {
+    pub(crate) fn serving(&self) -> BTreeSet<String> {
         self.serving.iter().filter(|(_, serves)| **serves).map(|(uid, _)| uid.clone()).collect()
     }
 

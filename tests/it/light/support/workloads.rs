@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use super::{Scene, limits::wants_a_volume, scene::POOL, until};
 
 /// One workload to be.
-pub struct Workload<'s> {
+pub(crate) struct Workload<'s> {
     pub scene: &'s Scene,
     pub namespace: String,
     pub name: &'static str,
@@ -36,17 +36,17 @@ pub struct Workload<'s> {
 
 impl Scene {
     /// A workload in a namespace; its pods run on the scene's nodes.
-    pub fn workload(&self, namespace: &str, name: &'static str) -> Workload<'_> {
+    pub(crate) fn workload(&self, namespace: &str, name: &'static str) -> Workload<'_> {
         let (annotations, spec, controller) = (json!({}), json!({}), json!({}));
         Workload { scene: self, namespace: namespace.to_owned(), name, annotations, spec, controller }
     }
 
-    pub fn pods(&self, namespace: &str) -> Api<Pod> {
+    pub(crate) fn pods(&self, namespace: &str) -> Api<Pod> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
     /// Where the running pods of a namespace are: `web on dc1-1`, by workload or, without one, by name; sorted.
-    pub async fn places(&self, namespace: &str) -> Result<Vec<String>> {
+    pub(crate) async fn places(&self, namespace: &str) -> Result<Vec<String>> {
         let pods = self.pods(namespace).list(&ListParams::default()).await?.items;
         let mut places: Vec<String> = pods
             .iter()
@@ -62,12 +62,12 @@ impl Scene {
     }
 
     /// Why the followers of the scene's database stay: `web: NoRoom: no closely node takes it: …`, by workload; sorted.
-    pub async fn held(&self, namespace: &str) -> Result<Vec<String>> {
+    pub(crate) async fn held(&self, namespace: &str) -> Result<Vec<String>> {
         self.its_database().held(namespace).await
     }
 
     /// How many pods of a namespace are in each data centre: `4 in dc1`.
-    pub async fn zones(&self, namespace: &str) -> Result<String> {
+    pub(crate) async fn zones(&self, namespace: &str) -> Result<String> {
         let mut zones = std::collections::BTreeMap::<String, usize>::new();
         for place in self.places(namespace).await? {
             let zone = place.rsplit(' ').next().and_then(|node| node.split('-').next()).unwrap_or_default();
@@ -80,27 +80,27 @@ impl Scene {
 impl Workload<'_> {
     /// An annotation of its pods.
     #[must_use]
-    pub fn says(mut self, key: &str, value: &str) -> Self {
+    pub(crate) fn says(mut self, key: &str, value: &str) -> Self {
         self.annotations[key] = value.into();
         self
     }
 
     /// More in the spec of its pods.
     #[must_use]
-    pub fn with(mut self, spec: Value) -> Self {
+    pub(crate) fn with(mut self, spec: Value) -> Self {
         json_patch::merge(&mut self.spec, &spec);
         self
     }
 
     /// Its pods are of a priority class.
     #[must_use]
-    pub fn of_priority(self, class: &str) -> Self {
+    pub(crate) fn of_priority(self, class: &str) -> Self {
         self.with(json!({"priorityClassName": class}))
     }
 
     /// Its pods go to the nodes of this data centre, no two of them to the same one.
     #[must_use]
-    pub fn one_on_each_node_of(self, zone: u8) -> Self {
+    pub(crate) fn one_on_each_node_of(self, zone: u8) -> Self {
         let apart =
             json!({"labelSelector": {"matchLabels": {"app": self.name}}, "topologyKey": "kubernetes.io/hostname"});
         self.with(json!({
@@ -111,45 +111,45 @@ impl Workload<'_> {
 
     /// More in the spec of what controls its pods.
     #[must_use]
-    pub fn controlled(mut self, spec: Value) -> Self {
+    pub(crate) fn controlled(mut self, spec: Value) -> Self {
         json_patch::merge(&mut self.controller, &spec);
         self
     }
 
     /// Of a Deployment: a rollout ends all pods before it makes new ones.
     #[must_use]
-    pub fn recreated(self) -> Self {
+    pub(crate) fn recreated(self) -> Self {
         self.controlled(json!({"strategy": {"type": "Recreate"}}))
     }
 
     /// Of a Deployment: a rollout makes so many pods more, and lets so many be away.
     #[must_use]
-    pub fn rolled_out(self, surge: u32, unavailable: u32) -> Self {
+    pub(crate) fn rolled_out(self, surge: u32, unavailable: u32) -> Self {
         let rule = json!({"maxSurge": surge, "maxUnavailable": unavailable});
         self.controlled(json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": rule}}))
     }
 
     /// Of a StatefulSet: a rollout leaves the pods before this one as they are.
     #[must_use]
-    pub fn rolled_out_from(self, ordinal: u32) -> Self {
+    pub(crate) fn rolled_out_from(self, ordinal: u32) -> Self {
         self.controlled(json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": ordinal}}}))
     }
 
     /// Of a StatefulSet: a pod becomes new when somebody deletes it.
     #[must_use]
-    pub fn updated_on_delete(self) -> Self {
+    pub(crate) fn updated_on_delete(self) -> Self {
         self.controlled(json!({"updateStrategy": {"type": "OnDelete"}}))
     }
 
     /// Of a StatefulSet: each pod has a volume of its own, `CLAIM-NAME-0` and so on. [`Scene::volume`] makes them.
     #[must_use]
-    pub fn claiming(self, claim: &str) -> Self {
+    pub(crate) fn claiming(self, claim: &str) -> Self {
         let template = json!({"metadata": {"name": claim}, "spec": wants_a_volume()});
         self.controlled(json!({"volumeClaimTemplates": [template]}))
     }
 
     /// Metadata and spec of its pods.
-    pub fn template(&self) -> Value {
+    pub(crate) fn template(&self) -> Value {
         let mut template = json!({
             "metadata": {"labels": {"app": self.name, POOL: self.scene.name}, "annotations": self.annotations},
             "spec": {
@@ -162,14 +162,14 @@ impl Workload<'_> {
     }
 
     /// One pod of that kind, to be created.
-    pub fn pod(&self) -> Result<Pod> {
+    pub(crate) fn pod(&self) -> Result<Pod> {
         let mut pod = self.template();
         pod["metadata"]["name"] = self.name.into();
         Ok(serde_json::from_value(pod)?)
     }
 
     /// Scales its Deployment, and waits for nothing.
-    pub async fn scale(&self, replicas: u32) -> Result<()> {
+    pub(crate) async fn scale(&self, replicas: u32) -> Result<()> {
         let api: Api<Deployment> = Api::namespaced(self.scene.client.clone(), &self.namespace);
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
         api.patch(self.name, &PatchParams::default(), &patch).await?;
@@ -177,7 +177,7 @@ impl Workload<'_> {
     }
 
     /// A Deployment, and waits until all its replicas are available.
-    pub async fn deployment(&self, replicas: u32) -> Result<()> {
+    pub(crate) async fn deployment(&self, replicas: u32) -> Result<()> {
         let api: Api<Deployment> = self.create(self.controlling(replicas)).await?;
         self.replicas_available(replicas, async || {
             Ok(api.get(self.name).await?.status.and_then(|status| status.available_replicas))
@@ -186,7 +186,7 @@ impl Workload<'_> {
     }
 
     /// A StatefulSet, and waits until all its replicas are available.
-    pub async fn stateful_set(&self, replicas: u32) -> Result<()> {
+    pub(crate) async fn stateful_set(&self, replicas: u32) -> Result<()> {
         let mut set = self.controlling(replicas);
         set["spec"]["serviceName"] = self.name.into();
         let api: Api<StatefulSet> = self.create(set).await?;
@@ -234,12 +234,12 @@ impl Workload<'_> {
     }
 
     /// Its disruption budget: one pod at a time. Waits until it allows that.
-    pub async fn budget(&self) -> Result<()> {
+    pub(crate) async fn budget(&self) -> Result<()> {
         self.budget_of(self.name, 1).await
     }
 
     /// A disruption budget of this name over its pods. Waits until it allows as many as it says.
-    pub async fn budget_of(&self, name: &str, unavailable: i32) -> Result<()> {
+    pub(crate) async fn budget_of(&self, name: &str, unavailable: i32) -> Result<()> {
         let budget = serde_json::from_value(json!({
             "metadata": {"name": name},
             "spec": {"maxUnavailable": unavailable, "selector": {"matchLabels": {"app": self.name}}},
@@ -254,13 +254,13 @@ impl Workload<'_> {
     }
 
     /// One pod that nothing owns.
-    pub async fn bare_pod(&self) -> Result<()> {
+    pub(crate) async fn bare_pod(&self) -> Result<()> {
         self.scene.pods(&self.namespace).create(&PostParams::default(), &self.pod()?).await?;
         Ok(())
     }
 
     /// One pod of a CronJob that does nothing else. (The fake kubelet completes the pods of Jobs at once.)
-    pub async fn job_pod(&self) -> Result<()> {
+    pub(crate) async fn job_pod(&self) -> Result<()> {
         let api: Api<CronJob> = Api::namespaced(self.scene.client.clone(), &self.namespace);
         let mut template = self.template();
         template["spec"]["restartPolicy"] = "Never".into();
@@ -276,7 +276,7 @@ impl Workload<'_> {
     }
 
     /// The names of its pods, sorted.
-    pub async fn pod_names(&self) -> Result<Vec<String>> {
+    pub(crate) async fn pod_names(&self) -> Result<Vec<String>> {
         let mine = ListParams::default().labels(&format!("app={}", self.name));
         let mut names: Vec<String> =
             self.scene.pods(&self.namespace).list(&mine).await?.items.iter().map(ResourceExt::name_any).collect();
@@ -286,7 +286,7 @@ impl Workload<'_> {
 }
 
 /// A container that asks for so many CPUs, as the spec of a pod.
-pub fn cpus(count: u32) -> Value {
+pub(crate) fn cpus(count: u32) -> Value {
     let resources = json!({"requests": {"cpu": count.to_string()}});
     json!({"containers": [{"name": "main", "image": "example.org/none:1", "resources": resources}]})
 }

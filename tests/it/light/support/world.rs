@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 /// A bed and the product on it, which many scenes share.
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     pub bed: LightBed,
     keeper: Keeper,
     /// By name.
@@ -34,26 +34,26 @@ pub struct World {
 }
 
 /// Namespace of the product.
-pub const NAMESPACE: &str = "switchover-system";
+pub(crate) const NAMESPACE: &str = "switchover-system";
 /// The controllers; one of them leads.
-pub const CONTROLLERS: [&str; 2] = ["controller-1", "controller-2"];
-pub const WEBHOOK: &str = "webhook";
+pub(crate) const CONTROLLERS: [&str; 2] = ["controller-1", "controller-2"];
+pub(crate) const WEBHOOK: &str = "webhook";
 /// An address in place of the Service's name is what the API server asks the webhook's certificate for here.
 const WEBHOOK_HOST: &str = "127.0.0.1";
 
 type Started = OnceLock<Result<World, String>>;
 
 /// The world of the scenes that disturb nobody. The first caller starts it, in about 10 s, and the others wait.
-pub fn world() -> &'static World {
+pub(crate) fn world() -> &'static World {
     static WORLD: Started = OnceLock::new();
     started(&WORLD)
 }
 
 /// How many scenes that disturb everybody play at the same time, each in a world of its own.
-pub const APART: usize = 2;
+pub(crate) const APART: usize = 2;
 
 /// One of the worlds in which a scene is alone.
-pub fn world_apart(number: usize) -> &'static World {
+pub(crate) fn world_apart(number: usize) -> &'static World {
     static WORLDS: [Started; APART] = [const { OnceLock::new() }; APART];
     started(&WORLDS[number])
 }
@@ -134,25 +134,25 @@ impl World {
     }
 
     /// Runs kubectl as the administrator; what it printed.
-    pub fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String> {
+    pub(crate) fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String> {
         let (printed, _) = self.kubectl_with_warnings(arguments, input)?;
         Ok(printed)
     }
 
     /// Runs kubectl as the administrator; what it printed, and what it warned of.
-    pub fn kubectl_with_warnings(&self, arguments: &[&str], input: &str) -> Result<(String, String)> {
+    pub(crate) fn kubectl_with_warnings(&self, arguments: &[&str], input: &str) -> Result<(String, String)> {
         self.bed.kubectl(arguments, input)
     }
 
     /// Runs switchover as the administrator; what it printed, or what it failed with.
-    pub fn switchover(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn switchover(&self, arguments: &[&str]) -> Result<String> {
         let output = Command::new(product()).args(arguments).env("KUBECONFIG", self.bed.kubeconfig()).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?)
     }
 
     /// Starts a controller or the webhook, with the rights of its own account.
-    pub fn start_role(&self, name: &str) -> Result<()> {
+    pub(crate) fn start_role(&self, name: &str) -> Result<()> {
         let role = name.split('-').next().unwrap_or_default();
         let account = format!("switchover-{role}");
         let token = self.bed.kubeconfig_for_service_account(NAMESPACE, &account);
@@ -177,7 +177,7 @@ impl World {
     }
 
     /// Starts a role that needs no Kubernetes, for one scene: it ends with the value.
-    pub fn start_aside(&self, role: &str, arguments: &[String]) -> Result<Process> {
+    pub(crate) fn start_aside(&self, role: &str, arguments: &[String]) -> Result<Process> {
         let mut command = Command::new(product());
         command.arg(role).args(arguments);
         self.start_process(role, command)
@@ -190,12 +190,12 @@ impl World {
     }
 
     /// SIGKILL.
-    pub fn kill_role(&self, name: &str) -> Result<()> {
+    pub(crate) fn kill_role(&self, name: &str) -> Result<()> {
         self.roles().get_mut(name).with_context(|| format!("{name} was never started"))?.kill()
     }
 
     /// Starts again what was killed.
-    pub fn restore(&self) -> Result<()> {
+    pub(crate) fn restore(&self) -> Result<()> {
         for role in CONTROLLERS.into_iter().chain([WEBHOOK]) {
             let runs = self.roles().get_mut(role).is_some_and(Process::is_running);
             if !runs {
@@ -206,19 +206,19 @@ impl World {
     }
 
     /// Where the webhook answers the API server.
-    pub fn webhook_address(&self) -> String {
+    pub(crate) fn webhook_address(&self) -> String {
         format!("{WEBHOOK_HOST}:{}", self.webhook_ports[0])
     }
 
     /// The value of the webhook's counter of this name with this reason, 0 if it has not counted yet.
-    pub fn webhook_counted(&self, counter: &str, reason: &str) -> Result<u64> {
+    pub(crate) fn webhook_counted(&self, counter: &str, reason: &str) -> Result<u64> {
         let metrics = get(&format!("127.0.0.1:{}", self.webhook_ports[1]), "/metrics")?;
         let reason = format!("reason=\"{reason}\"");
         let line = metrics.lines().find(|line| line.starts_with(counter) && line.contains(&reason));
         Ok(line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0))
     }
 
-    pub fn wait_for_webhook(&self) -> Result<()> {
+    pub(crate) fn wait_for_webhook(&self) -> Result<()> {
         let address = format!("127.0.0.1:{}", self.webhook_ports[1]);
         block_until(Duration::from_secs(20), "the webhook to be ready", || {
             self.roles().values_mut().try_for_each(Process::check)?;
@@ -231,7 +231,7 @@ impl World {
     }
 
     /// The last log lines of all roles that mention `word`.
-    pub fn logged(&self, word: &str) -> String {
+    pub(crate) fn logged(&self, word: &str) -> String {
         let mut shown = String::new();
         for role in CONTROLLERS.iter().chain([&WEBHOOK]) {
             let text = std::fs::read_to_string(self.log(role)).unwrap_or_default();
@@ -267,7 +267,7 @@ fn get(address: &str, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-pub fn free_ports() -> Result<[u16; 2]> {
+pub(crate) fn free_ports() -> Result<[u16; 2]> {
     let listeners = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
     Ok([listeners[0].local_addr()?.port(), listeners[1].local_addr()?.port()])
 }

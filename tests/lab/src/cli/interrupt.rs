@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const INTERRUPTED: i32 = 130;
 
 /// Returns on SIGINT or SIGTERM.
-pub fn wait() -> Result<()> {
+pub(super) fn wait() -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         tokio::select! {
@@ -22,7 +22,7 @@ pub fn wait() -> Result<()> {
 }
 
 /// Leaves nothing behind when a lab that is on its way up is interrupted.
-pub fn clean_up_on_interrupt(state: PathBuf) -> Result<()> {
+pub(super) fn clean_up_on_interrupt(state: PathBuf) -> Result<()> {
     thread::Builder::new().name("interrupt".into()).spawn(move || {
         if wait().is_ok() {
             eprintln!("interrupted: ending the lab");

@@ -10,7 +10,7 @@ use lab::{
 };
 
 /// The whole lab on one screen.
-pub fn status(lab: &Lab, json: bool) -> Result<()> {
+pub(super) fn status(lab: &Lab, json: bool) -> Result<()> {
     let status = lab.status()?;
     if json {
         println!("{}", serde_json::to_string_pretty(&status)?);
@@ -44,7 +44,7 @@ pub fn status(lab: &Lab, json: bool) -> Result<()> {
 }
 
 /// The links between the sites, and what is cut off beside.
-pub fn links(lab: &Lab) -> Result<()> {
+pub(super) fn links(lab: &Lab) -> Result<()> {
     println!("{}", wan::table_header());
     lab.links()?.iter().for_each(|link| println!("{link}"));
     lab.severed()?.iter().for_each(|Severed { host, site }| println!("{host} is cut off {site}"));
@@ -52,7 +52,7 @@ pub fn links(lab: &Lab) -> Result<()> {
 }
 
 /// The members of the database.
-pub fn members(members: &[MemberState]) {
+pub(super) fn members(members: &[MemberState]) {
     println!("{}", patroni::table_header());
     members.iter().for_each(|member| println!("{member}"));
 }

@@ -22,13 +22,13 @@ pub(super) struct Story<'a> {
 
 impl Story<'_> {
     /// A planned switchover.
-    pub fn switchover(&self, to: &str) -> Result<Move> {
+    pub(super) fn switchover(&self, to: &str) -> Result<Move> {
         let from = self.primary()?;
         self.play("switchover", &from, || self.lab.switchover(Some(to)).map(drop))
     }
 
     /// `kill -9` of PostgreSQL and Patroni of the primary; the member is started again afterwards.
-    pub fn kill(&self) -> Result<Move> {
+    pub(super) fn kill(&self) -> Result<Move> {
         let from = self.primary()?;
         let member = from.clone();
         let played = self.play("kill9", &from, || self.lab.patroni(PatroniAction::Kill { member }).map(drop))?;

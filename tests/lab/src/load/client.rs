@@ -31,18 +31,18 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub fn new(timeout: Duration) -> Client {
+    pub(super) fn new(timeout: Duration) -> Client {
         Client { timeout, idle: Mutex::default() }
     }
 
     /// Closes idle connections to endpoints that are not ready any more, as a proxy does: the service may close them
     /// from now on.
-    pub fn forget_others(&self, endpoints: &[SocketAddr]) {
+    pub(super) fn forget_others(&self, endpoints: &[SocketAddr]) {
         self.idle().retain(|endpoint, _| endpoints.contains(endpoint));
     }
 
     /// Sends one order; returns what became of it, and why if it was no good.
-    pub async fn order(&self, endpoint: SocketAddr) -> (Outcome, String) {
+    pub(super) async fn order(&self, endpoint: SocketAddr) -> (Outcome, String) {
         match timeout(self.timeout, self.exchange(endpoint)).await {
             Ok(Ok((status, body))) => classify(status, &body),
             Ok(Err(error)) => (Outcome::TransportFailure, format!("{error:#}")),

@@ -86,7 +86,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub fn add(
+    pub(super) fn add(
         &mut self,
         start: Instant,
         outcome: Outcome,
@@ -103,7 +103,7 @@ impl Records {
         }
     }
 
-    pub fn summary(&self, from: Instant, to: Instant) -> Summary {
+    pub(super) fn summary(&self, from: Instant, to: Instant) -> Summary {
         // Ends come in order, so what ended before `from` began before it too. From the newest backwards.
         let ended_later = self.records.iter().rev().take_while(|record| record.start + record.took >= from);
         let mut ok_ms = Vec::new();

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// containerd with runc and nothing else. Paths are as seen inside the machine.
-pub fn containerd(cache: &Cache) -> String {
+pub(crate) fn containerd(cache: &Cache) -> String {
     let root = cache.debian(&NODE_PACKAGES);
     let root = root.display();
     format!(
@@ -47,7 +47,7 @@ disabled_plugins = [
 }
 
 /// Pods on a bridge, without masquerading: the lab routes pod addresses everywhere.
-pub fn pod_network(node: usize) -> String {
+pub(crate) fn pod_network(node: usize) -> String {
     let network = json!({
         "cniVersion": "0.4.0",
         "name": "lab",
@@ -69,7 +69,7 @@ pub fn pod_network(node: usize) -> String {
 }
 
 /// The kubelet, kept from changing anything of the machine that the lab runs on.
-pub fn kubelet(settings: &Settings) -> String {
+pub(crate) fn kubelet(settings: &Settings) -> String {
     let config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -107,4 +107,4 @@ pub fn kubelet(settings: &Settings) -> String {
 }
 
 /// The controller manager's half of noticing a dead node soon.
-pub const CONTROLLER_MANAGER: [&str; 2] = ["--node-monitor-grace-period=12s", "--node-monitor-period=1s"];
+pub(crate) const CONTROLLER_MANAGER: [&str; 2] = ["--node-monitor-grace-period=12s", "--node-monitor-period=1s"];

@@ -23,13 +23,13 @@ pub const SCOPE: &str = "shop";
 pub const REST_PORT: u16 = 8008;
 
 /// Where Patroni itself listens.
-pub const BEHIND_PORT: u16 = 8018;
+pub(super) const BEHIND_PORT: u16 = 8018;
 
 /// PostgreSQL listens here.
 pub const POSTGRES_PORT: u16 = 5432;
 
 /// Patroni's store listens here to its clients.
-pub const STORE_CLIENT_PORT: u16 = 2379;
+pub(super) const STORE_CLIENT_PORT: u16 = 2379;
 const STORE_PEER_PORT: u16 = 2380;
 
 /// What the demo service needs, and a role that may only look (for discovery by SQL).
@@ -41,20 +41,20 @@ CREATE ROLE monitor LOGIN PASSWORD 'monitor' IN ROLE pg_monitor;
 
 /// The files of one member.
 #[derive(Debug, Clone)]
-pub struct Files {
+pub(super) struct Files {
     pub directory: PathBuf,
 }
 
 impl Files {
-    pub fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.directory.join("data")
     }
 
-    pub fn patroni_log(&self) -> PathBuf {
+    pub(super) fn patroni_log(&self) -> PathBuf {
         self.directory.join("patroni.log")
     }
 
-    pub fn store_log(&self) -> PathBuf {
+    pub(super) fn store_log(&self) -> PathBuf {
         self.directory.join("etcd.log")
     }
 
@@ -63,7 +63,7 @@ impl Files {
     }
 
     /// Writes everything that the member's programs read. Data of an earlier run stays.
-    pub fn write(&self, host: &Host, stores: &[Ipv4Addr], user: &User) -> Result<()> {
+    pub(super) fn write(&self, host: &Host, stores: &[Ipv4Addr], user: &User) -> Result<()> {
         fs::create_dir_all(&self.directory)
             .with_context(|| format!("cannot create {} for {}", self.directory.display(), host.name))?;
         fs::write(self.settings(), settings(host, stores, &self.directory))?;
@@ -85,14 +85,14 @@ impl Files {
     }
 
     /// Patroni, which runs PostgreSQL.
-    pub fn patroni(&self, python: &Path) -> Command {
+    pub(super) fn patroni(&self, python: &Path) -> Command {
         let mut command = as_database_user(python);
         command.args(["-m", "patroni"]).arg(self.settings()).env("HOME", &self.directory).current_dir(&self.directory);
         command
     }
 
     /// The member of the distributed store in which Patroni keeps the leader lock.
-    pub fn store(&self, etcd: &Path, host: &Host, members: &[(String, Ipv4Addr)]) -> Command {
+    pub(super) fn store(&self, etcd: &Path, host: &Host, members: &[(String, Ipv4Addr)]) -> Command {
         let peer = |address: &Ipv4Addr| format!("http://{address}:{STORE_PEER_PORT}");
         let client = format!("http://{}:{STORE_CLIENT_PORT}", host.address);
         let all: Vec<String> = members.iter().map(|(name, address)| format!("{name}={}", peer(address))).collect();

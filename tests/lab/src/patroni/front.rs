@@ -56,7 +56,7 @@ pub(super) struct Front {
 }
 
 impl Front {
-    pub fn start(host: &Host) -> Result<Front> {
+    pub(super) fn start(host: &Host) -> Result<Front> {
         let address = SocketAddr::from((host.address, REST_PORT));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // A socket belongs to the namespace that it was made in; a thread of its own would have to enter it anew.
@@ -82,7 +82,7 @@ impl Front {
         Ok(Front { fault, end: Some(end), thread: Some(thread) })
     }
 
-    pub fn set(&self, fault: RestFault) {
+    pub(super) fn set(&self, fault: RestFault) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 }

@@ -34,12 +34,12 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub fn new(host: Host, files: Files) -> Member {
+    pub(super) fn new(host: Host, files: Files) -> Member {
         Member { host, files, frozen: false, patroni: None, front: None, store: None }
     }
 
     /// Nothing if it runs.
-    pub fn start_store(&mut self, etcd: &Path, members: &[(String, Ipv4Addr)]) -> Result<()> {
+    pub(super) fn start_store(&mut self, etcd: &Path, members: &[(String, Ipv4Addr)]) -> Result<()> {
         if self.store.as_mut().is_some_and(Process::is_running) {
             return Ok(());
         }
@@ -49,7 +49,7 @@ impl Member {
         Ok(())
     }
 
-    pub fn start_patroni(&mut self, python: &Path) -> Result<()> {
+    pub(super) fn start_patroni(&mut self, python: &Path) -> Result<()> {
         ensure!(!self.patroni_runs(), "Patroni of {} runs already", self.host.name);
         let command = self.files.patroni(python);
         let name = format!("Patroni of {}", self.host.name);
@@ -64,12 +64,12 @@ impl Member {
         Place { namespace: Some(self.host.netns.clone()), ..Place::default() }
     }
 
-    pub fn patroni_runs(&mut self) -> bool {
+    pub(super) fn patroni_runs(&mut self) -> bool {
         self.patroni.as_mut().is_some_and(Process::is_running)
     }
 
     /// An error with the end of the log when a program has ended by itself.
-    pub fn check(&mut self) -> Result<()> {
+    pub(super) fn check(&mut self) -> Result<()> {
         for process in [&mut self.patroni, &mut self.store].into_iter().flatten() {
             process.check()?;
         }
@@ -77,7 +77,7 @@ impl Member {
     }
 
     /// SIGKILL to Patroni, its helpers, the postmaster and its children, in an order in which none can react.
-    pub fn kill_database(&mut self) -> Result<()> {
+    pub(super) fn kill_database(&mut self) -> Result<()> {
         self.front = None;
         if let Some(patroni) = &mut self.patroni {
             kill_group(patroni)?;
@@ -97,7 +97,7 @@ impl Member {
     }
 
     /// Ends Patroni in order, which stops PostgreSQL and gives up the leader lock.
-    pub fn stop_patroni(&mut self, patience: Duration) -> Result<()> {
+    pub(super) fn stop_patroni(&mut self, patience: Duration) -> Result<()> {
         self.thaw()?;
         if let Some(patroni) = &mut self.patroni {
             patroni.stop(patience)?;
@@ -105,7 +105,7 @@ impl Member {
         self.kill_database()
     }
 
-    pub fn kill_store(&mut self) -> Result<()> {
+    pub(super) fn kill_store(&mut self) -> Result<()> {
         if let Some(store) = &mut self.store {
             kill_group(store)?;
         }
@@ -113,28 +113,28 @@ impl Member {
         Ok(())
     }
 
-    pub fn signal_store(&self, what: Signal) -> Result<()> {
+    pub(super) fn signal_store(&self, what: Signal) -> Result<()> {
         let store = self.store.as_ref();
         let store = store.with_context(|| format!("the store's member beside {} does not run", self.host.name))?;
         signal(pid(store), what)
     }
 
     /// Kills everything of this member and removes its files.
-    pub fn discard(mut self) -> Result<()> {
+    pub(super) fn discard(mut self) -> Result<()> {
         self.kill_database()?;
         self.kill_store()?;
         let directory = &self.files.directory;
         fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))
     }
 
-    pub fn freeze(&mut self) -> Result<()> {
+    pub(super) fn freeze(&mut self) -> Result<()> {
         ensure!(self.patroni_runs(), "Patroni of {} does not run, so it cannot be frozen", self.host.name);
         self.signal_patroni(Signal::SIGSTOP)?;
         self.frozen = true;
         Ok(())
     }
 
-    pub fn thaw(&mut self) -> Result<()> {
+    pub(super) fn thaw(&mut self) -> Result<()> {
         if self.frozen && self.patroni_runs() {
             self.signal_patroni(Signal::SIGCONT)?;
         }
@@ -143,7 +143,7 @@ impl Member {
     }
 
     /// From now on the REST API answers like this.
-    pub fn rest(&mut self, fault: RestFault) -> Result<()> {
+    pub(super) fn rest(&mut self, fault: RestFault) -> Result<()> {
         let front = self.front.as_ref();
         let front =
             front.with_context(|| format!("Patroni of {} does not run, so it has no REST API", self.host.name))?;
@@ -156,7 +156,7 @@ impl Member {
     }
 
     /// The postmaster that serves this member's data, if one lives.
-    pub fn postmaster(&self) -> Option<Pid> {
+    pub(super) fn postmaster(&self) -> Option<Pid> {
         let data = self.files.data();
         let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
         let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?);

@@ -20,7 +20,7 @@ use super::{
 use crate::{net::in_netns, process::Power, site::Site};
 
 /// Patroni answers health questions at once, or it is in trouble.
-pub const HEALTH_TIMEOUT: Duration = Duration::from_millis(1500);
+pub(super) const HEALTH_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// What one member says of itself, and what the lab knows of its processes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,7 +95,13 @@ impl fmt::Display for MemberState {
 }
 
 /// Sends one request to the member's Patroni; returns the status and the body.
-pub fn ask(host: &Host, method: &str, path: &str, body: Option<&Value>, timeout: Duration) -> Result<(u16, String)> {
+pub(super) fn ask(
+    host: &Host,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+    timeout: Duration,
+) -> Result<(u16, String)> {
     let address = SocketAddr::from((host.address, BEHIND_PORT));
     request(host, address, method, path, body, timeout)
         .with_context(|| format!("Patroni of {} gave no answer to {method} http://{address}{path}", host.name))
@@ -103,7 +109,7 @@ pub fn ask(host: &Host, method: &str, path: &str, body: Option<&Value>, timeout:
 
 /// Whether the member's store has found the others and agreed on what they speak. Patroni that meets it before that
 /// waits for 5 s.
-pub fn store_is_ready(host: &Host) -> bool {
+pub(super) fn store_is_ready(host: &Host) -> bool {
     let address = SocketAddr::from((host.address, STORE_CLIENT_PORT));
     let answer = request(host, address, "GET", "/version", None, HEALTH_TIMEOUT);
     answer.is_ok_and(|(status, body)| status == 200 && !body.contains("not_decided"))

@@ -24,10 +24,10 @@ const PYTHON: &str = "/usr/bin/python3";
 pub const POSTGRES_BIN: &str = "/usr/lib/postgresql/15/bin";
 
 /// The user that everything of the database runs as: PostgreSQL refuses root. Debian's packages create it.
-pub const USER: &str = "postgres";
+pub(super) const USER: &str = "postgres";
 
 /// Makes sure that Patroni and PostgreSQL are there.
-pub fn prepare(cache: &Path, progress: &dyn Fn(&str)) -> Result<()> {
+pub(super) fn prepare(cache: &Path, progress: &dyn Fn(&str)) -> Result<()> {
     let path = cache.join("patroni.lock");
     let lock = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
@@ -43,7 +43,7 @@ pub fn prepare(cache: &Path, progress: &dyn Fn(&str)) -> Result<()> {
 }
 
 /// The Python of the prepared environment, or a sentence that says how to get it.
-pub fn python(cache: &Path) -> Result<PathBuf> {
+pub(super) fn python(cache: &Path) -> Result<PathBuf> {
     let python = environment(cache)?.join("bin/python");
     ensure!(python.exists(), "Patroni is not installed in the cache ({}); run `lab prepare`", python.display());
     Ok(python)
@@ -99,7 +99,7 @@ pub fn prepare_postgres(progress: &dyn Fn(&str)) -> Result<()> {
 }
 
 /// The database's user.
-pub fn user() -> Result<User> {
+pub(super) fn user() -> Result<User> {
     User::from_name(USER)?.with_context(|| {
         format!("there is no user {USER}, as whom PostgreSQL runs; create it with `useradd --system {USER}`")
     })

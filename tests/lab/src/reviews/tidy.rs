@@ -7,7 +7,7 @@ const RANDOM: [&str; 5] = ["kube-api-access-", "X509SHA256=", "cronjob-", r#""10
 const TIME: &str = "2026-01-01T00:00:00Z";
 
 /// Makes one review, as compact as the API server sends it, fit to be kept.
-pub fn tidy(review: &str) -> String {
+pub(super) fn tidy(review: &str) -> String {
     indented(&steady(review))
 }
 

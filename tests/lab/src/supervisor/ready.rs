@@ -16,7 +16,7 @@ use crate::net;
 const WITHIN: Duration = Duration::from_secs(90);
 
 /// Returns when `count` nodes are Ready.
-pub fn wait_for_nodes(kubeconfig: &Path, count: usize) -> Result<()> {
+pub(super) fn wait_for_nodes(kubeconfig: &Path, count: usize) -> Result<()> {
     let kubeconfig = kubeconfig.to_owned();
     net::in_netns(&net::namespace(CONTROL_PLANE_HOST), move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

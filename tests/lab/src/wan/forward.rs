@@ -61,7 +61,7 @@ pub(super) struct Forwarder {
 }
 
 impl Forwarder {
-    pub fn new(devices: Vec<(Site, OwnedFd)>, links: Arc<Mutex<Links>>, stop: Arc<EventFd>) -> Forwarder {
+    pub(super) fn new(devices: Vec<(Site, OwnedFd)>, links: Arc<Mutex<Links>>, stop: Arc<EventFd>) -> Forwarder {
         Forwarder {
             devices,
             links,
@@ -74,7 +74,7 @@ impl Forwarder {
     }
 
     /// Forwards until the stop event comes.
-    pub fn run(mut self) -> Result<()> {
+    pub(super) fn run(mut self) -> Result<()> {
         be_punctual();
         let devices = std::mem::take(&mut self.devices);
         let stop = self.stop.clone();

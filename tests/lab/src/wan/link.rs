@@ -135,7 +135,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub fn apply(&mut self, change: &LinkChange, a: Site, b: Site) {
+    pub(super) fn apply(&mut self, change: &LinkChange, a: Site, b: Site) {
         match *change {
             LinkChange::Cut => self.shape.cut = true,
             LinkChange::Heal => self.shape = Shape::default_between(a, b),
@@ -171,16 +171,16 @@ impl Default for Links {
 }
 
 impl Links {
-    pub fn between(&mut self, from: Site, to: Site) -> &mut Link {
+    pub(super) fn between(&mut self, from: Site, to: Site) -> &mut Link {
         &mut self.pairs[from.index()][to.index()]
     }
 
     /// Whether a host is cut off the site that the other one is in.
-    pub fn severs(&self, from: (Ipv4Addr, Site), to: (Ipv4Addr, Site)) -> bool {
+    pub(super) fn severs(&self, from: (Ipv4Addr, Site), to: (Ipv4Addr, Site)) -> bool {
         self.severed.contains(&(from.0, to.1)) || self.severed.contains(&(to.0, from.1))
     }
 
-    pub fn states(&self) -> Vec<LinkState> {
+    pub(super) fn states(&self) -> Vec<LinkState> {
         let pairs = Site::ALL.into_iter().flat_map(|a| Site::ALL.into_iter().map(move |b| (a, b)));
         let state = |(a, b): (Site, Site)| {
             let (there, back) = (self.pairs[a.index()][b.index()], self.pairs[b.index()][a.index()]);

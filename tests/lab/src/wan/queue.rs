@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 /// A bounded queue whose items leave after a delay, never before an item that came earlier.
 #[derive(Debug)]
-pub struct DelayQueue<T> {
+pub(super) struct DelayQueue<T> {
     items: VecDeque<(u64, T)>,
     capacity: usize,
     /// When the last item leaves. A shorter delay doesn't let a later item overtake it.
@@ -13,12 +13,12 @@ pub struct DelayQueue<T> {
 }
 
 impl<T> DelayQueue<T> {
-    pub fn new(capacity: usize) -> DelayQueue<T> {
+    pub(super) fn new(capacity: usize) -> DelayQueue<T> {
         DelayQueue { items: VecDeque::with_capacity(capacity), capacity, last_due_ns: 0 }
     }
 
     /// Takes an item that came at `now_ns`, or gives it back when the queue is full.
-    pub fn push(&mut self, now_ns: u64, delay_ns: u64, item: T) -> Result<(), T> {
+    pub(super) fn push(&mut self, now_ns: u64, delay_ns: u64, item: T) -> Result<(), T> {
         if self.items.len() >= self.capacity {
             return Err(item);
         }
@@ -28,7 +28,7 @@ impl<T> DelayQueue<T> {
     }
 
     /// The next item whose time has come.
-    pub fn pop_due(&mut self, now_ns: u64) -> Option<T> {
+    pub(super) fn pop_due(&mut self, now_ns: u64) -> Option<T> {
         match self.items.front() {
             Some((due_ns, _)) if *due_ns <= now_ns => self.items.pop_front().map(|(_, item)| item),
             _ => None,
@@ -36,36 +36,36 @@ impl<T> DelayQueue<T> {
     }
 
     /// When the next item leaves.
-    pub fn next_due_ns(&self) -> Option<u64> {
+    pub(super) fn next_due_ns(&self) -> Option<u64> {
         self.items.front().map(|(due_ns, _)| *due_ns)
     }
 }
 
 /// The longest packet. The TUN devices have an MTU of 1500.
-pub const PACKET_BYTES: usize = 2048;
+pub(super) const PACKET_BYTES: usize = 2048;
 
 /// Memory for packets in flight, allocated once. The most recently freed is used first, so that few pages stay warm.
 #[derive(Debug)]
-pub struct Buffers {
+pub(super) struct Buffers {
     bytes: Vec<u8>,
     free: Vec<u32>,
 }
 
 /// A packet inside [`Buffers`].
 #[derive(Debug)]
-pub struct Packet {
+pub(super) struct Packet {
     buffer: u32,
     length: u32,
 }
 
 impl Buffers {
-    pub fn new(count: u32) -> Buffers {
+    pub(super) fn new(count: u32) -> Buffers {
         Buffers { bytes: vec![0; count as usize * PACKET_BYTES], free: (0..count).rev().collect() }
     }
 
     /// Fills a free buffer with `read`, which returns the length; no buffer is used when it fails.
     /// `None` when every buffer is taken.
-    pub fn fill<E>(&mut self, read: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Option<Result<Packet, E>> {
+    pub(super) fn fill<E>(&mut self, read: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Option<Result<Packet, E>> {
         let buffer = *self.free.last()?;
         let start = buffer as usize * PACKET_BYTES;
         Some(read(&mut self.bytes[start..start + PACKET_BYTES]).map(|length| {
@@ -74,13 +74,13 @@ impl Buffers {
         }))
     }
 
-    pub fn bytes(&self, packet: &Packet) -> &[u8] {
+    pub(super) fn bytes(&self, packet: &Packet) -> &[u8] {
         let start = packet.buffer as usize * PACKET_BYTES;
         &self.bytes[start..start + packet.length as usize]
     }
 
     /// Gives the packet's memory back.
-    pub fn release(&mut self, packet: Packet) {
+    pub(super) fn release(&mut self, packet: Packet) {
         self.free.push(packet.buffer);
     }
 }

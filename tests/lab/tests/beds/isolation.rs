@@ -14,7 +14,7 @@ const INSIDE: &str = "LAB_TEST_INSIDE";
 /// Runs `body` inside fresh pid, mount and network namespaces by starting this test binary again for the one test
 /// `name`. When that process ends, the kernel ends whatever the test started. `prepare` runs before, outside, where there
 /// is a network.
-pub fn isolated(name: &str, prepare: fn() -> anyhow::Result<()>, body: fn() -> anyhow::Result<()>) {
+pub(crate) fn isolated(name: &str, prepare: fn() -> anyhow::Result<()>, body: fn() -> anyhow::Result<()>) {
     if env::var_os(INSIDE).is_some() {
         private_directories();
         if let Err(error) = body() {
@@ -39,7 +39,7 @@ pub fn isolated(name: &str, prepare: fn() -> anyhow::Result<()>, body: fn() -> a
 }
 
 /// A directory that is empty at first, that every user can reach, and that is gone with the test.
-pub const SCRATCH: &str = "/mnt";
+pub(crate) const SCRATCH: &str = "/mnt";
 
 /// Network namespaces are named by files below /run/netns: this test gets an empty one of its own.
 fn private_directories() {
@@ -51,7 +51,7 @@ fn private_directories() {
 }
 
 /// Shows a directory of the machine at a path that every user can reach, as the lab's supervisor does.
-pub fn bind(directory: &Path, at: &Path) -> anyhow::Result<()> {
+pub(crate) fn bind(directory: &Path, at: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(at)?;
     mount(Some(directory), at, None::<&str>, MsFlags::MS_BIND, None::<&str>)
         .with_context(|| format!("cannot show {} at {}", directory.display(), at.display()))

@@ -174,6 +174,6 @@ fn throughput(from: &str, to: &str, address: Ipv4Addr) -> Result<f64> {
 }
 
 /// What this process used so far, with the WAN's thread and without the programs that it started.
-pub fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     Duration::from(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("every Linux has this clock"))
 }

@@ -38,7 +38,7 @@ COMMIT;
 ";
 
 /// The primary and the connections to it.
-pub struct Database {
+pub(crate) struct Database {
     /// One for each member.
     members: Vec<Config>,
     slots: Semaphore,
@@ -47,7 +47,7 @@ pub struct Database {
 }
 
 /// An order that was carried out.
-pub struct Order {
+pub(crate) struct Order {
     pub member: String,
     pub took: Duration,
 }
@@ -61,7 +61,7 @@ struct Connection {
 }
 
 impl Database {
-    pub fn new(url: &str, pod: &str) -> Result<Database> {
+    pub(crate) fn new(url: &str, pod: &str) -> Result<Database> {
         let all: Config = url.parse().context("DATABASE_URL is not a PostgreSQL connection string")?;
         ensure!(!all.get_hosts().is_empty(), "DATABASE_URL names no host");
         let members = all.get_hosts().iter().enumerate().map(|(index, host)| member(&all, index, host, pod));
@@ -73,7 +73,7 @@ impl Database {
     }
 
     /// Ten queries one after another. Nothing is tried twice: what failed may have happened.
-    pub async fn order(&self, pod: &str) -> Result<Order> {
+    pub(crate) async fn order(&self, pod: &str) -> Result<Order> {
         let start = Instant::now();
         let result = timeout(DEADLINE, async {
             let _slot = self.slots.acquire().await?;
@@ -99,7 +99,7 @@ impl Database {
     }
 
     /// Tries idle connections out for ever, so that a request seldom meets a dead one.
-    pub async fn keep_healthy(self: Arc<Self>) {
+    pub(crate) async fn keep_healthy(self: Arc<Self>) {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let tired: Vec<Connection> = {
