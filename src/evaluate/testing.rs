@@ -81,6 +81,17 @@ impl Stage {
         self
     }
 
+    /// pg2 was the primary, at second 100 pg1 became it, and every node has its new label: pods may move from second 130 on.
+    pub(super) fn after_a_failover(world: &World) -> Self {
+        let mut stage = Self::new(world).primary("pg2", 0);
+        let _ = stage.at(0);
+        stage.fail_over("pg1", 100);
+        let relabelled = stage.at(100);
+        stage.label(&relabelled);
+        let _ = stage.at(101);
+        stage
+    }
+
     pub(super) fn fail_over(&mut self, name: &str, second: i64) {
         let change = self.status.primary.as_deref() != Some(name);
         let epoch = self.status.epoch + u64::from(change);

@@ -80,12 +80,7 @@ fn nothing_changes_while_nobody_is_known_to_be_primary() {
 
 #[test]
 fn a_move_that_failed_halts_and_says_so_in_the_one_gate() {
-    let mut stage = Stage::new(&world()).primary("pg2", 0);
-    stage.at(0);
-    stage.fail_over("pg1", 100);
-    let relabelled = stage.at(100);
-    stage.label(&relabelled);
-    stage.at(101);
+    let mut stage = Stage::after_a_failover(&world());
     assert_eq!(stage.at(131).plan.moves.len(), 1);
     stage.object.spec.movement.halt_after_failures = 1;
     stage.tables.pods.apply(kube::runtime::watcher::Event::Delete("uid-web-1".to_owned()), |uid| (uid, None));
@@ -110,12 +105,7 @@ fn what_another_leader_finds_in_the_status_is_what_the_last_one_left() {
 
 #[test]
 fn a_replacement_that_admission_missed_waits_and_is_told() {
-    let mut stage = Stage::new(&world()).primary("pg2", 0);
-    stage.at(0);
-    stage.fail_over("pg1", 100);
-    let relabelled = stage.at(100);
-    stage.label(&relabelled);
-    stage.at(101);
+    let mut stage = Stage::after_a_failover(&world());
     stage.at(131);
     use kube::runtime::watcher::Event;
     stage.tables.pods.apply(Event::Delete("uid-web-1".to_owned()), |uid| (uid, None));

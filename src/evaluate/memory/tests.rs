@@ -63,18 +63,17 @@ fn a_restart_counts_from_when_the_primary_was_known_and_free() {
     assert_eq!(ahead, None, "the last leader's clock is ahead");
 }
 
+/// A replica on a node that is far once the primary has moved to zone a.
+fn world() -> World {
+    World::with_nodes("a1=far b1=closely")
+        .workload("ReplicaSet/web", 1)
+        .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web"))
+}
+
 #[test]
 fn a_new_epoch_begins_with_nothing_under_way_and_no_credit() {
     let full = || {
-        let world = World::with_nodes("a1=far b1=closely")
-            .workload("ReplicaSet/web", 1)
-            .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web"));
-        let mut stage = Stage::new(&world).primary("pg2", 0);
-        stage.at(0);
-        stage.fail_over("pg1", 100);
-        let decided = stage.at(100);
-        stage.label(&decided);
-        stage.at(101);
+        let mut stage = Stage::after_a_failover(&world());
         assert_eq!(told(&stage.at(131)), "moves: web-1 b1→a1");
         stage.memory.note_refused_move("uid-web-9", "no".into(), instant(131));
         stage.memory.note_written("a1", Some(Refusal { why: "no".into(), answered: true }), instant(131));
@@ -109,7 +108,7 @@ fn a_new_epoch_begins_with_nothing_under_way_and_no_credit() {
 
 #[test]
 fn the_movement_is_called_over_once_and_again_after_further_moves() {
-    let mut stage = Stage::new(&World::with_nodes("a1=closely b1=far")).primary("pg1", 0);
+    let stage = Stage::new(&World::with_nodes("a1=closely b1=far")).primary("pg1", 0);
     let held = |reason| Plan {
         held: vec![Held { namespace: "shop".into(), pod: "web-1".into(), uid: "1".into(), node: "b1".into(), reason }],
         ..Plan::default()
@@ -146,20 +145,11 @@ fn the_movement_is_called_over_once_and_again_after_further_moves() {
     memory.ended_some = true;
     assert!(ask(&mut memory, None, &nothing, Some(7), 9), "pods have moved since");
     assert!(!ask(&mut memory, None, &nothing, Some(9), 10));
-    stage.memory.note_all_tried();
 }
 
 #[test]
 fn refused_and_forgotten_moves_are_not_under_way() {
-    let world = World::with_nodes("a1=far b1=closely")
-        .workload("ReplicaSet/web", 1)
-        .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web"));
-    let mut stage = Stage::new(&world).primary("pg2", 0);
-    stage.at(0);
-    stage.fail_over("pg1", 100);
-    let decided = stage.at(100);
-    stage.label(&decided);
-    stage.at(101);
+    let mut stage = Stage::after_a_failover(&world());
     assert_eq!(told(&stage.at(131)), "moves: web-1 b1→a1");
     assert!(stage.memory.busy());
     stage.memory.note_refused_move("uid-web-1", "its budget allows none".into(), instant(131));
