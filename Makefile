@@ -65,6 +65,7 @@ test-light: needs-light test-tools
 
 # Real nodes, real Patroni, an emulated WAN. Needs root.
 test-lab: needs-lab test-tools test-images
+	@touch target/test-lab.began
 	$(call begin,beds)
 	cargo test --workspace --locked --test beds --test full_lab -- --include-ignored --test-threads=1
 	$(call begin,scenes of the lab)
