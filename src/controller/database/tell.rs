@@ -58,11 +58,11 @@ impl Task {
     }
 
     /// Tells people of credentials that can't be used, and when they can again.
-    pub(super) fn tell_secret_state(&mut self, standing: Option<&SecretState>) {
-        if self.last_secret_state.as_ref() == standing {
+    pub(super) fn tell_secret_state(&mut self, state: Option<&SecretState>) {
+        if self.last_secret_state.as_ref() == state {
             return;
         }
-        match standing {
+        match state {
             Some(SecretState::Current { .. }) if self.last_secret_state.is_none() => {}
             Some(good @ SecretState::Current { .. }) => {
                 self.notice(false, EventReason::CredentialsCurrent, good.to_string())
@@ -70,7 +70,7 @@ impl Task {
             Some(bad) => self.notice(true, EventReason::CredentialsRefused, bad.to_string()),
             None => {}
         }
-        self.last_secret_state = standing.cloned();
+        self.last_secret_state = state.cloned();
     }
 
     /// Logs the readings that begin to be ignored, and tells people.
