@@ -18,7 +18,8 @@ help:
 	@echo "make bench                         speed: admission, agent, reactions, 5,000 nodes"
 	@echo "make reviews                       records what a real API server asks webhooks about pods"
 	@echo "make fuzz                          every fuzz target for 20 s; FUZZ_SECONDS=600 for longer"
-	@echo "make nightly                       what takes long: long fuzz, advisories, every bench"
+	@echo "make properties                    every property on other cases, 20 times; PROPERTY_RUNS=100 for more"
+	@echo "make nightly                       what takes long: properties, long fuzz, advisories, every bench"
 	@echo "make lint, docs, deny, crds        the parts of make quick, licenses of dependencies, generated files"
 
 # What a machine lacks is said before anything is built.
@@ -51,10 +52,21 @@ test-images: test-tools
 	cargo build --release --locked -p switchover
 	$(call write-images,$(TEST_LAB),target/debug/shop)
 
-# With the rules of the house, and generated files against what generates them.
+# With the rules of the house, and generated files against what generates them. Properties are tried on the same cases each time:
+# what a change breaks fails, and nothing else does. `make properties` tries others.
 test-unit: test-build
 	$(call begin,unit tests and rules of the house)
-	cargo test --workspace --locked --lib --bins --test tidy
+	PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED) cargo test --workspace --locked --lib --bins --test tidy
+
+PROPTEST_RNG_SEED ?= 1
+PROPERTY_RUNS := 20
+.PHONY: properties
+properties:
+	@for run in $$(seq $(PROPERTY_RUNS)); do \
+		seed=$$RANDOM$$RANDOM; \
+		echo "properties, run $$run: PROPTEST_RNG_SEED=$$seed"; \
+		PROPTEST_RNG_SEED=$$seed cargo test --quiet --workspace --locked --lib || exit 1; \
+	done
 
 # What Kubernetes alone decides: a real control plane with fake nodes. The scenes wait for a place to play by themselves: there
 # must be no fewer threads than scenes.
@@ -74,6 +86,7 @@ test-lab: needs-lab test-tools test-images
 # What takes too long for every change: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
 # to do, and GitHub, from which the advisories come.
 nightly: needs-lab
+	$(MAKE) properties
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	$(MAKE) bench
 	$(MAKE) advisories
