@@ -9,13 +9,13 @@ LAB := target/release/lab
 TEST_LAB := target/debug/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 .PHONY: help quick demo test test-build test-unit test-light test-tools test-lab test-images nightly bench bench-admission bench-agent bench-fleet \
-	bench-reactions reviews fuzz fuzz-build lint docs deny advisories build tools images crds lab-up lab-down lab-shell clean
+	bench-reactions bench-movement reviews fuzz fuzz-build lint docs deny advisories build tools images crds lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
 	@echo "make test-light, test-lab          the scenes with fake nodes (no root), and those on real ones"
 	@echo "make lab-up, lab-shell, lab-down   a lab to look around in"
-	@echo "make bench                         speed: admission, agent, reactions, 5,000 nodes"
+	@echo "make bench                         speed: admission, agent, reactions, movement, 5,000 nodes"
 	@echo "make reviews                       records what a real API server asks webhooks about pods"
 	@echo "make fuzz                          every fuzz target for 20 s; FUZZ_SECONDS=600 for longer"
 	@echo "make properties                    every property on other cases, 20 times; PROPERTY_RUNS=100 for more"
@@ -92,7 +92,7 @@ nightly: needs-lab
 	$(MAKE) advisories
 
 # Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
-bench: bench-admission bench-agent bench-fleet bench-reactions
+bench: bench-admission bench-agent bench-fleet bench-reactions bench-movement
 
 # The webhook beside a floor and controller-runtime.
 bench-admission:
@@ -110,6 +110,10 @@ bench-fleet: tools
 # Ten switchovers and ten kills in the lab: from Patroni's own word to the labels. Needs root.
 bench-reactions: images
 	$(LAB) reactions $(addprefix --image ,$(IMAGES))
+
+# How long pods are far, moved by switchover, kubectl drain, kubectl rollout restart and the descheduler.
+bench-movement: tools
+	cargo bench --locked --bench movement
 
 # What a real API server asks about pods of every kind, recorded for tests/fixtures/reviews.
 reviews: tools
