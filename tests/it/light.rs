@@ -18,6 +18,7 @@ mod input;
 mod kinds;
 mod labels;
 mod limits;
+mod manifests;
 mod many;
 mod movement;
 mod operator;

@@ -4,14 +4,18 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
-    core::v1::Node,
+    apps::v1::{DaemonSet, Deployment},
+    core::v1::{Node, Pod},
     flowcontrol::v1::FlowSchema,
 };
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
 };
-use lab::{light::{LightBed, add_node}, wait::until};
+use lab::{
+    light::{LightBed, add_node},
+    wait::{eventually, until},
+};
 use serde_json::json;
 use switchover::api::NodeLatency;
 
@@ -19,6 +23,8 @@ use super::rights::refusal;
 
 /// Of its people, who never heard of ours.
 const ELSEWHERE: &str = "db-follow";
+
+const ROOM: [(&str, &str); 3] = [("cpu", "16"), ("memory", "32Gi"), ("pods", "110")];
 
 /// deploy/base in this namespace, by the one line that people write.
 fn built(bed: &LightBed, namespace: &str) -> Result<String> {
@@ -47,9 +53,13 @@ async fn play(bed: &LightBed) -> Result<()> {
     bed.kubectl(&["apply", "--server-side", "-f", "-"], &manifests)?;
     bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], "")?;
     let admin = bed.admin().await?;
-    add_node(&admin, "n1", &[], &[]).await?;
+    // Windows runs none of our containers, and a node that stands for another cluster measures nothing.
+    add_node(&admin, "n1", &[], &ROOM).await?;
+    add_node(&admin, "windows", &[("kubernetes.io/os", "windows")], &ROOM).await?;
+    add_node(&admin, "virtual", &[("type", "virtual-kubelet")], &ROOM).await?;
 
     the_accounts_may_do_their_work_and_no_more(bed).await?;
+    every_pod_is_admitted_and_agents_run_where_they_can(&admin).await?;
     a_second_installation_changes_nothing(bed, &admin).await
 }
 
@@ -76,6 +86,27 @@ async fn the_accounts_may_do_their_work_and_no_more(bed: &LightBed) -> Result<()
     let refused = refusal(written).err().context("an agent wrote a latency that is none of its own")?;
     ensure!(refused.contains("may write only the NodeLatency of that name, not n1"), "{refused}");
     Ok(())
+}
+
+/// By the quota and by the policy for pods of the namespace; and of the agents there is one, on n1.
+async fn every_pod_is_admitted_and_agents_run_where_they_can(admin: &Client) -> Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(admin.clone(), ELSEWHERE);
+    let sets: Api<DaemonSet> = Api::namespaced(admin.clone(), ELSEWHERE);
+    eventually("a pod for each replica", (2, 6, 1), async || {
+        let replicas = async |name: &str| {
+            let status = deployments.get(name).await?.status.unwrap_or_default();
+            anyhow::Ok(status.replicas.unwrap_or_default())
+        };
+        let agents = sets.get("switchover-agent").await?.status.unwrap_or_default();
+        Ok((replicas("switchover-controller").await?, replicas("switchover-webhook").await?, agents.desired_number_scheduled))
+    })
+    .await?;
+    let pods: Api<Pod> = Api::namespaced(admin.clone(), ELSEWHERE);
+    let of_agents = ListParams::default().labels("app.kubernetes.io/component=agent");
+    eventually("the agents' nodes", vec![Some("n1".to_owned())], async || {
+        Ok(pods.list(&of_agents).await?.items.into_iter().map(|pod| pod.spec.and_then(|spec| spec.node_name)).collect())
+    })
+    .await
 }
 
 async fn a_second_installation_changes_nothing(bed: &LightBed, admin: &Client) -> Result<()> {

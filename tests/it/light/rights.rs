@@ -251,14 +251,15 @@ fn the_controller_evicts_and_never_deletes() {
         );
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
         assert_eq!(refusal(secrets.list(&ListParams::default()).await), forbidden("list", "secrets", "", ""));
-        // In its own namespace it reads those that databases name, and writes the two that it keeps, whatever else lies
+        // In its own namespace it reads those that stand in its Role, and writes the two that it keeps, whatever else lies
         // there.
         let secrets: Api<Secret> = Api::namespaced(client, NAMESPACE);
         let dry = PatchParams { dry_run: true, ..PatchParams::apply("switchover").force() };
         let other = Patch::Apply(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other"}}));
         assert_eq!(refusal(secrets.get("switchover-webhook-ca").await), Ok(()));
         assert!(refusal(secrets.list(&ListParams::default()).await).is_err());
-        assert_eq!(refusal(secrets.get_opt("other").await), Ok(()));
+        assert_eq!(refusal(secrets.get_opt("switchover-database").await), Ok(()));
+        assert!(refusal(secrets.get_opt("other").await).is_err());
         assert!(refusal(secrets.patch("other", &dry, &other).await).is_err());
         let eviction: Value = json!({
             "metadata": {"name": "web", "namespace": namespace},
