@@ -41,7 +41,8 @@ pub struct AgentArgs {
 
 /// An address and a port. Kubernetes writes a node's address without brackets, also one of IPv6.
 fn address(text: &str) -> Result<SocketAddr, String> {
-    let bare = || text.rsplit_once(':').and_then(|(ip, port)| Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?)));
+    let bare =
+        || text.rsplit_once(':').and_then(|(ip, port)| Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?)));
     text.parse().ok().or_else(bare).ok_or_else(|| "write an address and a port, such as 10.0.1.7:8089".to_owned())
 }
 

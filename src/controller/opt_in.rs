@@ -73,7 +73,10 @@ mod tests {
         opt_ins.tell(mistaken(), "orders", &notices);
         assert_eq!((opt_ins.told.len(), waiting.len(), notices.dropped().get()), (QUEUE, QUEUE, 1));
         while let Ok(notice) = waiting.try_recv() {
-            assert_eq!(notice.note, "no such database (see kubectl get databaseclusters)", "others' databases stay unsaid");
+            assert_eq!(
+                notice.note, "no such database (see kubectl get databaseclusters)",
+                "others' databases stay unsaid"
+            );
         }
         opt_ins.tell(mistaken(), "orders", &notices);
         opt_ins.tell(mistaken(), "orders", &notices);

@@ -228,7 +228,11 @@ fn a_label_that_somebody_else_uses_is_never_overwritten_and_says_so() {
         let decided = stage.at(10);
         let changes = decided.labelling.changes.iter();
         let told: Vec<String> = changes.map(|(node, it)| format!("{node} {}", it.tier.label().unwrap())).collect();
-        assert_eq!((told.join(", ").as_str(), decided.labelling.refusing("switchover").as_str()), (expected, said), "{what}");
+        assert_eq!(
+            (told.join(", ").as_str(), decided.labelling.refusing("switchover").as_str()),
+            (expected, said),
+            "{what}"
+        );
         assert_eq!(decided.overwritten, [], "{what}: nobody is told to have done us wrong");
         let tiers = |node: &&str| decided_tier(&stage, node) == Tier::Unknown;
         assert!(theirs.iter().all(tiers), "{what}: nothing is known of them, and nothing moves from there");

@@ -26,16 +26,16 @@ const ELSEWHERE: &str = "db-follow";
 
 const ROOM: [(&str, &str); 3] = [("cpu", "16"), ("memory", "32Gi"), ("pods", "110")];
 
-/// deploy/base in this namespace, by the one line that people write.
-fn built(bed: &LightBed, namespace: &str) -> Result<String> {
-    let overlay = bed.directory().join(namespace);
+/// deploy/base in this namespace, by the one line that people write; and with what else they write.
+fn built(bed: &LightBed, namespace: &str, more: &str) -> Result<String> {
+    let overlay = bed.directory().join(format!("overlay-{namespace}"));
     fs::create_dir_all(&overlay)?;
     // kustomize takes no absolute paths.
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).canonicalize()?;
     let overlay = overlay.canonicalize()?;
     let up = "../".repeat(overlay.components().count() - 1);
     let base = format!("{up}{}/deploy/base", root.display().to_string().trim_start_matches('/'));
-    fs::write(overlay.join("kustomization.yaml"), format!("namespace: {namespace}\nresources: [\"{base}\"]\n"))?;
+    fs::write(overlay.join("kustomization.yaml"), format!("namespace: {namespace}\nresources: [\"{base}\"]\n{more}"))?;
     Ok(bed.kubectl(&["kustomize", &overlay.display().to_string()], "")?.0)
 }
 
@@ -43,12 +43,13 @@ fn built(bed: &LightBed, namespace: &str) -> Result<String> {
 fn installed_in_another_namespace_its_policies_refuse_there_and_a_second_installation_is_refused() {
     let _alone = super::support::scene::the_machine();
     let bed = LightBed::start().expect("a bed");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     runtime.block_on(play(&bed)).expect("the scene");
 }
 
 async fn play(bed: &LightBed) -> Result<()> {
-    let manifests = built(bed, ELSEWHERE)?;
+    let manifests = built(bed, ELSEWHERE, "")?;
     ensure!(!manifests.contains("switchover-system"), "the namespace is written down somewhere else");
     bed.kubectl(&["apply", "--server-side", "-f", "-"], &manifests)?;
     bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], "")?;
@@ -69,10 +70,9 @@ async fn the_accounts_may_do_their_work_and_no_more(bed: &LightBed) -> Result<()
     let dry_run = PatchParams { dry_run: true, ..PatchParams::default() };
     let label = |value: &str| Patch::Strategic(json!({"metadata": {"labels": {"switchover": value}}}));
     // A policy counts from a moment after it was written on.
-    let refused = until("the policies to count", async || {
-        Ok(refusal(nodes.patch("n1", &dry_run, &label("yes")).await).err())
-    })
-    .await?;
+    let refused =
+        until("the policies to count", async || Ok(refusal(nodes.patch("n1", &dry_run, &label("yes")).await).err()))
+            .await?;
     ensure!(refused.contains("may write and remove only labels of databases"), "{refused}");
     ensure!(refusal(nodes.patch("n1", &dry_run, &label("far")).await) == Ok(()), "it labels nodes");
 
@@ -98,7 +98,11 @@ async fn every_pod_is_admitted_and_agents_run_where_they_can(admin: &Client) -> 
             anyhow::Ok(status.replicas.unwrap_or_default())
         };
         let agents = sets.get("switchover-agent").await?.status.unwrap_or_default();
-        Ok((replicas("switchover-controller").await?, replicas("switchover-webhook").await?, agents.desired_number_scheduled))
+        Ok((
+            replicas("switchover-controller").await?,
+            replicas("switchover-webhook").await?,
+            agents.desired_number_scheduled,
+        ))
     })
     .await?;
     let pods: Api<Pod> = Api::namespaced(admin.clone(), ELSEWHERE);
@@ -110,24 +114,39 @@ async fn every_pod_is_admitted_and_agents_run_where_they_can(admin: &Client) -> 
 }
 
 async fn a_second_installation_changes_nothing(bed: &LightBed, admin: &Client) -> Result<()> {
-    let second = built(bed, "switchover-system")?;
-    let output = bed.try_kubectl(&["apply", "--server-side", "-f", "-"], &second)?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(!output.status.success(), "a second installation was taken");
-    for (kind, name) in [
-        ("clusterrolebindings.rbac.authorization.k8s.io", "switchover-controller"),
-        ("mutatingwebhookconfigurations.admissionregistration.k8s.io", "switchover"),
-        ("flowschemas.flowcontrol.apiserver.k8s.io", "switchover-leases"),
+    for (more, refused) in [
+        (
+            "",
+            &[
+                ("clusterrolebindings.rbac.authorization.k8s.io", "switchover-controller"),
+                ("mutatingwebhookconfigurations.admissionregistration.k8s.io", "switchover"),
+                ("flowschemas.flowcontrol.apiserver.k8s.io", "switchover-leases"),
+            ][..],
+        ),
+        (
+            "namePrefix: acme-\n",
+            &[
+                ("clusterrolebindings.rbac.authorization.k8s.io", "acme-switchover-controller"),
+                ("mutatingwebhookconfigurations.admissionregistration.k8s.io", "acme-switchover"),
+            ],
+        ),
     ] {
-        let refused = said.lines().find(|line| line.contains(&format!("{kind} \"{name}\" is forbidden")));
-        let refused = refused.with_context(|| format!("{kind} {name} was taken: {said}"))?;
-        let sentence = format!("switchover is installed already, in the namespace {ELSEWHERE}, and a second installation would take");
-        ensure!(refused.contains(&sentence), "{refused}");
+        let second = built(bed, "switchover-system", more)?;
+        let output = bed.try_kubectl(&["apply", "--server-side", "-f", "-"], &second)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success(), "a second installation was taken");
+        for (kind, name) in refused {
+            let told = said.lines().find(|line| line.contains(&format!("{kind} \"{name}\" is forbidden")));
+            let told = told.with_context(|| format!("{kind} {name} was taken: {said}"))?;
+            let sentence =
+                format!("switchover is installed already, in the namespace {ELSEWHERE}, and a second installation");
+            ensure!(told.contains(&sentence), "{told}");
+        }
     }
     // The first one's is what it was, and applying it again is no second one.
     let favoured = Api::<FlowSchema>::all(admin.clone()).get("switchover").await?;
     let favoured = serde_json::to_value(favoured.spec)?;
     ensure!(favoured["rules"][0]["subjects"][0]["serviceAccount"]["namespace"] == ELSEWHERE, "{favoured}");
-    bed.kubectl(&["apply", "--server-side", "-f", "-"], &built(bed, ELSEWHERE)?)?;
+    bed.kubectl(&["apply", "--server-side", "-f", "-"], &built(bed, ELSEWHERE, "")?)?;
     Ok(())
 }

@@ -194,11 +194,8 @@ fn a_label_that_somebody_removed_or_changed_is_put_back() {
         for (node, value) in [("dc1-1", Value::Null), ("dc2-1", json!("far")), ("dc3-1", json!("closely"))] {
             scene.patch_node(node, json!({"metadata": {"labels": {&key: value}}})).await?;
         }
-        put_back(
-            scene,
-            &["dc1-1: closely was removed", "dc2-1: intermediate became far", "dc3-1: far became closely"],
-        )
-        .await?;
+        put_back(scene, &["dc1-1: closely was removed", "dc2-1: intermediate became far", "dc3-1: far became closely"])
+            .await?;
         scene.labelled(NEAR_PG1).await
     });
 }

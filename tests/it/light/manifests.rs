@@ -99,7 +99,11 @@ fn every_pod_is_given_the_least_that_it_needs() {
         assert_eq!(pod["securityContext"]["runAsNonRoot"] == true, !root, "{name}");
         assert_eq!(pod["hostNetwork"] == true, root, "{name}");
         for constraint in pod["topologySpreadConstraints"].as_array().into_iter().flatten() {
-            assert_eq!(constraint["matchLabelKeys"], json!(["pod-template-hash"]), "{name}: a rollout is spread by itself");
+            assert_eq!(
+                constraint["matchLabelKeys"],
+                json!(["pod-template-hash"]),
+                "{name}: a rollout is spread by itself"
+            );
         }
     }
     for account in of_kind(&apart, "ServiceAccount") {
@@ -152,15 +156,19 @@ fn a_policy_knows_an_account_in_whatever_namespace() {
             let expression = condition["expression"].as_str().expect("an expression");
             if expression.contains("userInfo") {
                 assert!(
-                    expression.starts_with("request.userInfo.username.matches('^system:serviceaccount:[^:]+:([-a-z0-9.]+-)?switchover-"),
+                    expression.starts_with(
+                        "request.userInfo.username.matches('^system:serviceaccount:[^:]+:([-a-z0-9.]+-)?switchover-"
+                    ),
                     "{name}: {expression}"
                 );
                 bound.push(name);
             }
         }
     }
-    let of_controllers = ["", "-evictions", "-nodes", "-restarts", "-webhook"].map(|what| format!("switchover-controller{what}"));
-    let expected: Vec<&str> = ["switchover-agent"].into_iter().chain(of_controllers.iter().map(|name| &**name)).collect();
+    let of_controllers =
+        ["", "-evictions", "-nodes", "-restarts", "-webhook"].map(|what| format!("switchover-controller{what}"));
+    let expected: Vec<&str> =
+        ["switchover-agent"].into_iter().chain(of_controllers.iter().map(|name| &**name)).collect();
     bound.sort_unstable();
     assert_eq!(bound, expected);
 }
@@ -171,6 +179,7 @@ fn each_component_does_what_it_says() {
         "certificates-apart",
         "cloudnativepg",
         "network-policies",
+        "on-control-plane",
         "openshift",
         "unprivileged-agent",
         "without-restart",
@@ -178,8 +187,11 @@ fn each_component_does_what_it_says() {
     assert_eq!(components(), expected.map(str::to_owned).into(), "each has its lines below");
 
     let may_patch_workloads = |objects: &[Value]| {
-        let rules = of_kind(objects, "ClusterRole").into_iter().flat_map(|role| role["rules"].as_array().expect("rules"));
-        rules.filter(|rule| rule["apiGroups"] == json!(["apps"])).any(|rule| rule["verbs"].to_string().contains("patch"))
+        let rules =
+            of_kind(objects, "ClusterRole").into_iter().flat_map(|role| role["rules"].as_array().expect("rules"));
+        rules
+            .filter(|rule| rule["apiGroups"] == json!(["apps"]))
+            .any(|rule| rule["verbs"].to_string().contains("patch"))
     };
     assert!(may_patch_workloads(&base()), "restarts work without anything else");
     assert!(!may_patch_workloads(&with("without-restart")));
@@ -196,6 +208,11 @@ fn each_component_does_what_it_says() {
     let of_base = &pods(&base())[0].1["containers"][0]["image"].clone();
     assert_eq!(&container["image"], of_base, "the same program as everywhere");
 
+    let objects = with("on-control-plane");
+    let controller = named(&objects, "Deployment", "switchover-controller").expect("a controller");
+    let selector = json!({"kubernetes.io/os": "linux", "node-role.kubernetes.io/control-plane": ""});
+    assert_eq!(controller["spec"]["template"]["spec"]["nodeSelector"], selector);
+
     let objects = with("unprivileged-agent");
     let agent = named(&objects, "DaemonSet", "switchover-agent").expect("agents");
     let context = &agent["spec"]["template"]["spec"]["containers"][0]["securityContext"];
@@ -210,7 +227,8 @@ fn each_component_does_what_it_says() {
     assert_eq!(constraints["allowedCapabilities"], json!(["NET_RAW"]));
 
     let objects = with("network-policies");
-    let guarded: Vec<&Value> = of_kind(&objects, "NetworkPolicy").iter().map(|it| &it["spec"]["podSelector"]["matchLabels"]).collect();
+    let guarded: Vec<&Value> =
+        of_kind(&objects, "NetworkPolicy").iter().map(|it| &it["spec"]["podSelector"]["matchLabels"]).collect();
     for deployment in of_kind(&objects, "Deployment") {
         assert!(guarded.contains(&&deployment["spec"]["selector"]["matchLabels"]), "{deployment}");
     }

@@ -185,10 +185,18 @@ fn the_controller_may_change_nothing_of_a_workload_but_the_marks_of_a_restart() 
         let rows = || {
             vec![
                 ("the marks", mark.clone(), Ok(())),
-                ("another image", spec(json!({"containers": [{"name": name, "image": "example.org/evil:1"}]})), Err(only)),
+                (
+                    "another image",
+                    spec(json!({"containers": [{"name": name, "image": "example.org/evil:1"}]})),
+                    Err(only),
+                ),
                 ("another account", spec(json!({"serviceAccountName": "admin"})), Err(only)),
                 ("the host's network", spec(json!({"hostNetwork": true})), Err(only)),
-                ("another annotation", json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}}), Err(only)),
+                (
+                    "another annotation",
+                    json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}}),
+                    Err(only),
+                ),
                 ("a label of pods", json!({"spec": {"template": {"metadata": {"labels": {"a": "b"}}}}}), Err(only)),
                 ("other replicas", json!({"spec": {"replicas": 5}}), Err(only)),
                 ("a label", json!({"metadata": {"labels": {"a": "b"}}}), Err(only)),
@@ -229,7 +237,8 @@ fn the_controller_may_change_nothing_of_the_webhooks_configuration_but_whom_the_
             "clientConfig": {"url": "https://example.org/mutate"}, "rules": [rule.clone()],
         }]});
         rule["scope"] = "*".into();
-        let only = "may change nothing of a webhook's configuration but the caBundle and the annotation switchover.dev/since";
+        let only =
+            "may change nothing of a webhook's configuration but the caBundle and the annotation switchover.dev/since";
         let authority = k8s_openapi::ByteString(scene.world.bed.authority().as_bytes().to_vec());
         tried(
             &configurations,
