@@ -73,7 +73,12 @@ impl Scene {
         });
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), NAMESPACE);
         secrets.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(secret)).await?;
-        let more = json!([{"op": "add", "path": "/rules/0/resourceNames/-", "value": name}]);
+        self.may_be_read(name).await
+    }
+
+    /// Lets the controller read the Secret of this name, as people do.
+    pub(crate) async fn may_be_read(&self, secret: &str) -> Result<()> {
+        let more = json!([{"op": "add", "path": "/rules/0/resourceNames/-", "value": secret}]);
         let more: Patch<Role> = Patch::Json(serde_json::from_value(more)?);
         let roles: Api<Role> = Api::namespaced(self.client.clone(), NAMESPACE);
         roles.patch("switchover-credentials", &PatchParams::default(), &more).await?;
