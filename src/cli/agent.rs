@@ -10,7 +10,7 @@ use crate::{agent::AgentConfig, api::Span};
 #[derive(Debug, Clone, ClapArgs)]
 pub struct AgentArgs {
     /// Address for /livez, /readyz and /metrics
-    #[arg(long, env = "SWITCHOVER_METRICS_LISTEN", default_value = "[::]:8089")]
+    #[arg(long, env = "SWITCHOVER_METRICS_LISTEN", default_value = "[::]:8089", value_parser = address)]
     pub metrics_listen: SocketAddr,
 
     /// Name of the node that this agent runs on
@@ -39,6 +39,13 @@ pub struct AgentArgs {
     pub spread: Span,
 }
 
+/// An address and a port. Kubernetes writes a node's address without brackets, also one of IPv6.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let bare =
+        || text.rsplit_once(':').and_then(|(ip, port)| Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?)));
+    text.parse().ok().or_else(bare).ok_or_else(|| "write an address and a port, such as 10.0.1.7:8089".to_owned())
+}
+
 impl AgentArgs {
     /// What was typed means this.
     #[must_use]
@@ -52,6 +59,26 @@ impl AgentArgs {
             spread: self.spread.0,
             metrics_listen: self.metrics_listen,
             ..AgentConfig::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_as_kubernetes_writes_it() {
+        for (text, expected) in [
+            ("10.0.1.7:8089", Some("10.0.1.7:8089")),
+            ("[fd00::7]:8089", Some("[fd00::7]:8089")),
+            ("fd00::7:8089", Some("[fd00::7]:8089")),
+            (":8089", None),
+            ("10.0.1.7", None),
+            ("fd00::7", None),
+            ("node-1:8089", None),
+        ] {
+            assert_eq!(address(text).ok(), expected.map(|address| address.parse().unwrap()), "{text}");
         }
     }
 }

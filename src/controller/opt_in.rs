@@ -38,8 +38,9 @@ impl OptIns {
 
     /// Tells what is new. What the queue of events has no room for is told at a later look.
     fn tell(&mut self, mut mistaken: HashMap<String, Vec<String>>, existing: &str, notices: &Notices) {
+        // Whoever may read events of a namespace needn't know which databases others have.
         let there_are =
-            if existing.is_empty() { "none exists yet".to_owned() } else { format!("there are: {existing}") };
+            if existing.is_empty() { "no DatabaseCluster exists yet" } else { "see kubectl get databaseclusters" };
         mistaken.retain(|namespace, mistakes| {
             if self.told.get(namespace) == Some(mistakes) {
                 return true;
@@ -51,7 +52,7 @@ impl OptIns {
                     warning: true,
                     reason: EventReason::WrongValue,
                     action: "Follow",
-                    note: format!("{mistake} (DatabaseClusters: {there_are})"),
+                    note: format!("{mistake} ({there_are})"),
                 })
             })
         });
@@ -71,7 +72,12 @@ mod tests {
         let mistaken = || (0..=QUEUE).map(|it| (format!("ns-{it}"), vec!["no such database".to_owned()])).collect();
         opt_ins.tell(mistaken(), "orders", &notices);
         assert_eq!((opt_ins.told.len(), waiting.len(), notices.dropped().get()), (QUEUE, QUEUE, 1));
-        while waiting.try_recv().is_ok() {}
+        while let Ok(notice) = waiting.try_recv() {
+            assert_eq!(
+                notice.note, "no such database (see kubectl get databaseclusters)",
+                "others' databases stay unsaid"
+            );
+        }
         opt_ins.tell(mistaken(), "orders", &notices);
         opt_ins.tell(mistaken(), "orders", &notices);
         assert_eq!((opt_ins.told.len(), waiting.len(), notices.dropped().get()), (QUEUE + 1, 1, 1));

@@ -53,9 +53,9 @@ pub(super) struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// The nodes whose label or taint the API server refuses, in words; none of them if it is empty. `None` if nobody looked.
+    /// The nodes that don't take their label or taint, in words; none of them if it is empty. `None` if nobody looked.
     fn refusing(&self) -> Option<String> {
-        self.view.known().map(|_| self.decided.labelling.refusing())
+        self.view.known().map(|_| self.decided.labelling.refusing(&self.object.node_label()))
     }
 }
 
@@ -209,7 +209,11 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
     let labels = facts.refusing().map(|refusing| Now {
         type_: ConditionType::LabelsAccepted,
         holds: refusing.is_empty(),
-        reason: if refusing.is_empty() { "Accepted" } else { "Refused" },
+        reason: match (refusing.is_empty(), facts.decided.labelling.others.is_empty()) {
+            (true, _) => "Accepted",
+            (false, true) => "Refused",
+            (false, false) => "KeyInUse",
+        },
         message: if refusing.is_empty() { "no node's label or taint is refused".to_owned() } else { refusing.clone() },
     });
     let emptying = emptying.as_ref().map(|emptying| Now {

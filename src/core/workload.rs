@@ -101,6 +101,12 @@ impl Node {
         Tier::from_label(self.labels.get(key).map(String::as_str))
     }
 
+    /// A label of this key says something that is no tier: somebody else uses the key here.
+    #[must_use]
+    pub fn labelled_by_others(&self, key: &str) -> bool {
+        self.labels.contains_key(key) && self.labelled(key) == Tier::Unknown
+    }
+
     /// Whether pods can be scheduled here at all.
     #[must_use]
     pub const fn has_room_in_principle(&self) -> bool {
