@@ -200,6 +200,7 @@ impl Task {
         let look = Observed {
             complete: picture != Picture::Begins,
             observations: answers.into_iter().map(observed).collect(),
+            hosts: BTreeMap::new(),
             members: self.members.clone(),
             aliases: BTreeMap::new(),
             credentials: None,

@@ -25,6 +25,8 @@ pub(super) struct Observed {
     pub complete: bool,
     /// The latest answer of every member, by name, or by address while the name isn't known.
     pub observations: BTreeMap<String, Observation>,
+    /// Where each of these answers came from, as far as it is known: one host speaks for one member.
+    pub hosts: BTreeMap<String, String>,
     /// In the order of their names.
     pub members: Vec<Member>,
     /// Addresses in place of which a member's name stands from now on.
@@ -118,6 +120,7 @@ impl Publisher {
         }
         let WitnessReport { sightings, standing: witness } = look.testimony;
         self.tracker.rename(&look.aliases);
+        self.tracker.heard_from(look.hosts);
         let view = self.tracker.observe_with(&look.observations, &sightings, now);
         let described = |(name, seen): (&String, &Observation)| described(name.clone(), seen.answer.clone());
         let answers = look.observations.iter().map(described).collect();
@@ -226,9 +229,16 @@ mod tests {
         ] {
             let observation = |(name, answer): (&str, Answer)| (name.to_owned(), Observation { answer, at: now });
             let observations = ["pg1", "pg2"].into_iter().zip(answers).map(observation).collect();
-            let (members, aliases, testimony) = (Vec::new(), BTreeMap::new(), WitnessReport::default());
-            let look =
-                Observed { complete, observations, members, aliases, credentials: None, expires: None, testimony };
+            let look = Observed {
+                complete,
+                observations,
+                hosts: BTreeMap::new(),
+                members: Vec::new(),
+                aliases: BTreeMap::new(),
+                credentials: None,
+                expires: None,
+                testimony: WitnessReport::default(),
+            };
             assert_eq!(publisher.publish(look, now).logged, expected, "{what}");
         }
     }
@@ -248,6 +258,7 @@ mod tests {
             let look = Observed {
                 complete: true,
                 observations: names.map(|name| (name.to_owned(), Observation { answer: silent(), at: now })).into(),
+                hosts: BTreeMap::new(),
                 members: Vec::new(),
                 aliases: BTreeMap::new(),
                 credentials: None,

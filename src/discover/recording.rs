@@ -28,6 +28,8 @@ const MOST_NAMED: usize = 8;
 /// An answer may be so much older than its line says, and holds for so much less long: pauses between questions and the time
 /// that one takes.
 const LAG: Duration = Duration::from_secs(3);
+/// Two that hold the leader lock are a split brain after this long, as they are to a controller with its default interval.
+const CONTRADICTED_AFTER: Duration = Duration::from_secs(5);
 /// Longest recording, in seconds: about 30 years.
 const LONGEST_S: f64 = 1e9;
 
@@ -178,7 +180,7 @@ impl Replay {
         Self {
             base,
             // An answer holds until the next one, however long that takes.
-            tracker: PrimaryTracker::new(Belief::default(), Duration::MAX),
+            tracker: PrimaryTracker::lasting(Belief::default(), CONTRADICTED_AFTER),
             latest: BTreeMap::new(),
             identities: Identities::lasting(LAG),
             listed: BTreeMap::new(),
@@ -257,6 +259,9 @@ impl Replay {
         for said in &instead {
             let rank = best.entry(said.member.clone()).or_insert(said.rank);
             *rank = said.rank.min(*rank);
+        }
+        if best.values().any(|rank| matches!(JUDGED[*rank].1, Knows::Nothing)) {
+            self.tracker.knows_no_locks();
         }
         let judged = instead.into_iter().filter(|said| best[&said.member] == said.rank);
         let mut changes: Vec<Change> = judged.filter_map(|said| self.take(said)).collect();

@@ -206,6 +206,7 @@ impl Task {
             Observed {
                 complete: self.roster.all_heard(),
                 observations: self.roster.observations(),
+                hosts: self.roster.hosts(),
                 members: self.roster.members(),
                 aliases: self.roster.aliases(now),
                 credentials: self.way.standing(),

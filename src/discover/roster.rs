@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Member,
-    patroni::{ClusterBody, MAX_MEMBERS},
+    patroni::{ClusterBody, MAX_MEMBERS, host_of},
 };
 use crate::core::primary::{Alias, Answer, Identities, Observation, Who};
 
@@ -286,39 +286,49 @@ impl Roster {
     /// The latest answer of every member, by name, or by URL while the name isn't known. Where a member has several
     /// addresses, an answer counts more than none, and the latest most.
     pub(crate) fn observations(&self) -> BTreeMap<String, Observation> {
-        let mut latest: BTreeMap<String, Observation> = BTreeMap::new();
+        self.latest().into_iter().map(|(name, (_, observation))| (name, observation)).collect()
+    }
+
+    /// The host that each of [`Roster::observations`] came from, by the same names.
+    pub(crate) fn hosts(&self) -> BTreeMap<String, String> {
+        self.latest().into_iter().filter_map(|(name, (url, _))| Some((name, host_of(&url)?))).collect()
+    }
+
+    /// By name, or by URL while the name isn't known: the URL that was asked, and the answer.
+    fn latest(&self) -> BTreeMap<String, (String, Observation)> {
+        let mut latest: BTreeMap<String, (String, Observation)> = BTreeMap::new();
         let weight = |o: &Observation| (matches!(o.answer, Answer::Http { .. } | Answer::Nameless { .. }), o.at);
-        let mut consider = |name: &str, observation: &Observation| {
-            if latest.get(name).is_none_or(|known| weight(known) < weight(observation)) {
-                latest.insert(name.to_owned(), observation.clone());
+        let mut consider = |name: &str, url: &str, observation: &Observation| {
+            if latest.get(name).is_none_or(|(_, known)| weight(known) < weight(observation)) {
+                latest.insert(name.to_owned(), (url.to_owned(), observation.clone()));
             }
         };
         for (url, endpoint) in &self.endpoints {
             for (name, observation) in &endpoint.heard {
-                consider(name, observation);
+                consider(name, url, observation);
             }
             if let Some(who) = &endpoint.nameless {
                 let Observation { answer, at } = endpoint.latest.clone();
                 match who {
                     Who::Member(_) => {}
                     Who::OneOf(might_be) => {
-                        consider(url, &Observation { answer: answer.without_name(might_be.clone()), at })
+                        consider(url, url, &Observation { answer: answer.without_name(might_be.clone()), at })
                     }
-                    Who::Stranger => consider(url, &endpoint.latest),
+                    Who::Stranger => consider(url, url, &endpoint.latest),
                 }
             } else if named(&endpoint.latest).is_none() {
                 match self.owner(url, endpoint) {
-                    Some(owner) => consider(owner, &endpoint.latest),
+                    Some(owner) => consider(owner, url, &endpoint.latest),
                     // Those that state it are spoken of below.
                     None if self.stating(url).next().is_some() => {}
-                    None => consider(url, &endpoint.latest),
+                    None => consider(url, url, &endpoint.latest),
                 }
             }
         }
         for Listed { member, .. } in self.members.values() {
             let Some(url) = member.api_url.as_ref().filter(|_| !latest.contains_key(&member.name)) else { continue };
             if let Some(endpoint) = self.endpoints.get(url) {
-                latest.insert(member.name.clone(), endpoint.missed(url));
+                latest.insert(member.name.clone(), (url.clone(), endpoint.missed(url)));
             }
         }
         latest

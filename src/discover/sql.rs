@@ -201,6 +201,7 @@ impl Task {
         let look = Observed {
             complete: heard.iter().all(|heard| heard.answer != Answer::Pending),
             observations: names.zip(heard).collect(),
+            hosts: BTreeMap::new(),
             members: self.members.clone(),
             aliases: BTreeMap::new(),
             credentials: self.access.standing(),

@@ -1,6 +1,7 @@
 //! Tables of what must follow from which answers.
 
 mod documented;
+mod liars;
 pub(super) mod properties;
 mod split;
 mod timeless;
