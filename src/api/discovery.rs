@@ -50,6 +50,12 @@ pub struct OperatorDiscovery {
     )]
     pub role_label: Option<String>,
 
+    /// Value of that label on the primary's pod, if it is neither `primary` nor `master`: Patroni's
+    /// `kubernetes.leader_label_value`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    pub role_value: Option<String>,
+
     /// Patroni's scope, which its Endpoints or ConfigMaps are named after, if it is another than the operator's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 200), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]

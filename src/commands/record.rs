@@ -18,9 +18,13 @@ use self::line::Lines;
 use crate::{
     cli::RecordArgs,
     cluster::{self, ClusterError, DatabaseError},
-    core::primary::{Answer, Observation},
+    core::{
+        hosts::HostRules,
+        primary::{Answer, Observation},
+    },
     credentials::{Access, Credentials, CredentialsError},
     discover::{
+        self,
         http::{Http, HttpError, PatroniError, Raw},
         patroni,
         roster::Roster,
@@ -59,14 +63,14 @@ pub enum RecordError {
 /// # Errors
 /// No such database, or the output can't be written.
 pub async fn run(args: &RecordArgs, stop: CancellationToken) -> Result<(), RecordError> {
-    let (urls, credentials) = match &args.database {
+    let (urls, hosts, credentials) = match &args.database {
         Some(name) => members_of(name, args).await?,
-        None => (args.urls.clone(), args.files().load()?),
+        None => (args.urls.clone(), patroni::hosts_of(&args.urls), args.files().load()?),
     };
     let tls = urls.iter().any(|url| url.starts_with("https:"));
     let credentials = Arc::new(credentials);
-    let http = Http::new(Arc::clone(&credentials), &Access::fixed(credentials), tls)?;
-    let done = record(urls, http, args, &mut io::stdout(), stop).await;
+    let http = Http::new(Arc::clone(&credentials), &Access::fixed(credentials), tls, Arc::clone(&hosts))?;
+    let done = record(urls, hosts, http, args, &mut io::stdout(), stop).await;
     match done {
         // Whoever read the output has seen enough.
         Err(RecordError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -80,14 +84,16 @@ pub async fn run(args: &RecordArgs, stop: CancellationToken) -> Result<(), Recor
 
 /// The addresses that the spec names, and those of the members that the controller has found; and the credentials for
 /// them, which have to be readable for whoever records.
-async fn members_of(name: &str, args: &RecordArgs) -> Result<(Vec<String>, Credentials), RecordError> {
+async fn members_of(name: &str, args: &RecordArgs) -> Result<(Vec<String>, Arc<HostRules>, Credentials), RecordError> {
     let client = cluster::client(args.cluster.context.as_deref()).await?;
     let object = cluster::typed(cluster::database(&client, name).await?)?;
     let found = object.status.unwrap_or_default().members.into_iter().filter_map(|member| member.api_url);
+    let hosts = Arc::new(discover::host_rules(&object.spec.discovery));
+    let found: Vec<String> = found.filter(|url| patroni::host_of(url).is_some_and(|it| hosts.refuse(&it).is_none())).collect();
     let Some(spec) = object.spec.discovery.patroni else { return Err(RecordError::NotByPatroni(name.to_owned())) };
     let sources = patroni::sources(&spec, &args.own_namespace);
     let urls = spec.urls.into_iter().chain(found).filter_map(|url| patroni::base_url(&url)).collect();
-    Ok((urls, sources.load(&client).await?))
+    Ok((urls, hosts, sources.load(&client).await?))
 }
 
 enum Asked {
@@ -103,6 +109,7 @@ struct Done {
 
 async fn record(
     urls: Vec<String>,
+    hosts: Arc<HostRules>,
     http: Http,
     args: &RecordArgs,
     out: &mut impl Write,
@@ -110,7 +117,7 @@ async fn record(
 ) -> Result<String, RecordError> {
     let start = Instant::now();
     let end = args.for_.map(|span| start + span.0);
-    let mut roster = Roster::new(urls, Vec::new(), start);
+    let mut roster = Roster::new(urls, Vec::new(), hosts, start);
     let mut lines = Lines::default();
     let mut written = 0_u64;
     let mut in_flight: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();

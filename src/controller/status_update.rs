@@ -18,6 +18,7 @@ use crate::{
         distance::{doubt::Doubt, tier::Tier},
         movement::{journal::Underway, taint::Waits, workloads::WorkloadKey},
         primary::{Belief, Primary, PrimaryState, PrimaryView},
+        words::listed,
     },
     credentials::SecretState,
     discover::{Member, Restored, witness::WitnessStanding},
@@ -48,6 +49,8 @@ pub(super) struct Facts<'a> {
     pub view: &'a PrimaryView,
     pub credentials: Option<&'a SecretState>,
     pub witness: Option<&'a WitnessStanding>,
+    /// What is wrong with the addresses that members state.
+    pub hosts: &'a [String],
     pub memory: &'a Memory,
     pub decided: &'a Decided,
 }
@@ -95,6 +98,7 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     for (type_, concerns) in [
         (ConditionType::CredentialsCurrent, facts.credentials.is_some()),
         (ConditionType::WitnessSeen, object.spec.witness.is_some()),
+        (ConditionType::HostsAccepted, !facts.hosts.is_empty()),
         (ConditionType::EvictsByTaint, emptying.is_some()),
     ] {
         status.conditions.retain(|condition| concerns || condition.type_ != type_.name());
@@ -212,6 +216,12 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         reason: if refusing.is_empty() { "Accepted" } else { "Refused" },
         message: if refusing.is_empty() { "no node's label or taint is refused".to_owned() } else { refusing.clone() },
     });
+    let hosts = (!facts.hosts.is_empty()).then(|| Now {
+        type_: ConditionType::HostsAccepted,
+        holds: false,
+        reason: "LeftOut",
+        message: listed(facts.hosts),
+    });
     let emptying = emptying.as_ref().map(|emptying| Now {
         type_: ConditionType::EvictsByTaint,
         holds: !emptying.withdraw && !emptying.bearing.is_empty(),
@@ -240,7 +250,7 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         },
         Now { type_: ConditionType::Moving, holds: moving, reason: moving_reason, message: moving_message },
     ];
-    always.into_iter().chain(labels).chain(credentials).chain(witness).chain(emptying).collect()
+    always.into_iter().chain(labels).chain(credentials).chain(witness).chain(hosts).chain(emptying).collect()
 }
 
 /// Sets a condition; the time of its last transition changes only with its status (KEP-1623).

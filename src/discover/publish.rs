@@ -1,6 +1,7 @@
 //! What every source has in common: answers → what is believed → whoever listens, the log and the metrics.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
@@ -11,7 +12,10 @@ use tracing::Level;
 
 use super::{DiscoveryState, Member, Metrics, PersonsDecision, cut, described, witness::WitnessReport};
 use crate::{
-    core::primary::{Alias, Answer, Belief, Observation, PrimaryTracker, PrimaryView},
+    core::{
+        primary::{Alias, Answer, Belief, Observation, PrimaryTracker, PrimaryView},
+        words::printable,
+    },
     credentials::SecretState,
 };
 
@@ -37,6 +41,8 @@ pub(super) struct Observed {
     pub expires: Option<Timestamp>,
     /// What another site sees.
     pub testimony: WitnessReport,
+    /// Addresses that members state and that are left out, in sentences.
+    pub refused: Vec<String>,
 }
 
 /// What a look changed.
@@ -81,6 +87,7 @@ impl Publisher {
             answers: Vec::new(),
             credentials: None,
             witness: None,
+            refused: Vec::new(),
         };
         let (sender, state) = watch::channel(first);
         let (heard, observations) = watch::channel(BTreeMap::new());
@@ -116,9 +123,16 @@ impl Publisher {
         for seen in look.observations.values_mut() {
             if let Answer::Unreachable { error } = &mut seen.answer {
                 cut(error, LONGEST_ERROR);
+                // It may be a server's own words, and goes to terminals and logs.
+                if let Cow::Owned(shown) = printable(error) {
+                    *error = shown;
+                }
             }
         }
-        let WitnessReport { sightings, standing: witness } = look.testimony;
+        let WitnessReport { sightings, standing: mut witness } = look.testimony;
+        if let Some(standing) = &mut witness {
+            standing.why = printable(&standing.why).into_owned();
+        }
         self.tracker.rename(&look.aliases);
         self.tracker.heard_from(look.hosts);
         let view = self.tracker.observe_with(&look.observations, &sightings, now);
@@ -135,8 +149,10 @@ impl Publisher {
         self.heard.send_replace(look.observations);
         let looked = self.sender.borrow().looked || look.complete;
         let (members, credentials) = (look.members, look.credentials);
-        let state = DiscoveryState { looked, view, members, answers, credentials, witness };
+        let refused = look.refused;
+        let state = DiscoveryState { looked, view, members, answers, credentials, witness, refused };
         self.tell_of_witness(&state);
+        self.tell_of_refused(&state);
         let logged = self.tell(&state);
         let news = {
             let before = &self.sender.borrow().view;
@@ -185,6 +201,16 @@ impl Publisher {
             Some(standing) if standing.seen => tracing::info!(database = self.database, "{}", standing.why),
             Some(standing) => tracing::warn!(database = self.database, "{}", standing.why),
             None => {}
+        }
+    }
+}
+
+impl Publisher {
+    /// Logs once of each address that is left out.
+    fn tell_of_refused(&self, state: &DiscoveryState) {
+        let before = &self.sender.borrow().refused;
+        for why in state.refused.iter().filter(|why| !before.contains(why)) {
+            tracing::warn!(database = self.database, "{why}");
         }
     }
 }
@@ -238,6 +264,7 @@ mod tests {
                 credentials: None,
                 expires: None,
                 testimony: WitnessReport::default(),
+                refused: Vec::new(),
             };
             assert_eq!(publisher.publish(look, now).logged, expected, "{what}");
         }
@@ -264,6 +291,7 @@ mod tests {
                 credentials: None,
                 expires: None,
                 testimony: WitnessReport::default(),
+                refused: Vec::new(),
             };
             publisher.publish(look, now);
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -9,7 +10,10 @@ use super::{
     Member,
     patroni::{ClusterBody, MAX_MEMBERS, host_of},
 };
-use crate::core::primary::{Alias, Answer, Identities, Observation, Who};
+use crate::core::{
+    hosts::{HostRules, RefusedHost},
+    primary::{Alias, Answer, Identities, Observation, Who},
+};
 
 /// A member that is missing from this many lists in a row, each from the confirmed primary's cluster, is gone …
 const GONE_AFTER_LISTS: u8 = 2;
@@ -59,18 +63,33 @@ pub(crate) struct Roster {
     /// By name.
     members: BTreeMap<String, Listed>,
     identities: Identities,
+    hosts: Arc<HostRules>,
+    /// By member: addresses that it states and that are left out, in sentences.
+    refused: BTreeMap<String, Vec<String>>,
     /// When the list was asked for last.
     list_asked: Option<Instant>,
 }
 
 impl Roster {
     /// `seeds` are base URLs; `members` is what was known before a restart.
-    pub(crate) fn new(seeds: impl IntoIterator<Item = String>, members: Vec<Member>, now: Instant) -> Self {
-        let listed = |member: Member| (member.name.clone(), Listed::new(member));
+    pub(crate) fn new(
+        seeds: impl IntoIterator<Item = String>,
+        members: Vec<Member>,
+        hosts: Arc<HostRules>,
+        now: Instant,
+    ) -> Self {
+        let mut refused = BTreeMap::new();
+        let listed = |member: Member| {
+            let (member, why) = admit(member, &hosts);
+            refused.insert(member.name.clone(), why);
+            (member.name.clone(), Listed::new(member))
+        };
         let mut roster = Self {
             endpoints: seeds.into_iter().map(|url| (url, Endpoint::new(true, now))).collect(),
             members: members.into_iter().take(MAX_MEMBERS).map(listed).collect(),
             identities: Identities::default(),
+            refused,
+            hosts,
             list_asked: None,
         };
         roster.follow_members(now);
@@ -259,10 +278,13 @@ impl Roster {
             self.members.retain(|_, listed| !gone(listed));
         }
         for member in list.members {
+            let (member, why) = admit(member, &self.hosts);
             if self.members.len() < MAX_MEMBERS || self.members.contains_key(&member.name) {
+                self.refused.insert(member.name.clone(), why);
                 self.members.insert(member.name.clone(), Listed::new(member));
             }
         }
+        self.refused.retain(|name, _| self.members.contains_key(name));
         self.follow_members(now);
         self.identify_members(list.leader.as_deref(), now);
     }
@@ -339,9 +361,45 @@ impl Roster {
         self.endpoints.values().all(|endpoint| endpoint.latest.answer != Answer::Pending)
     }
 
+    /// Addresses that members state and that are neither asked nor measured, in sentences.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        self.refused.values().flatten().cloned().collect()
+    }
+
     /// The members in the order of their names.
     pub(crate) fn members(&self) -> Vec<Member> {
         self.members.values().map(|listed| listed.member.clone()).collect()
+    }
+}
+
+/// The member without the addresses that are left out, and why they are.
+fn admit(mut member: Member, hosts: &HostRules) -> (Member, Vec<String>) {
+    let mut told = Vec::new();
+    if let Some(why) = hosts.refuse(&member.host).filter(|_| !member.host.is_empty()) {
+        told.push(format!(
+            "{} states {} as the address of its database (postgresql.connect_address), which {why}: it isn't measured; {}",
+            member.name,
+            member.host,
+            advice(why)
+        ));
+        member.host.clear();
+    }
+    let asked = member.api_url.as_ref().and_then(|url| Some((url.clone(), hosts.refuse(&host_of(url)?)?)));
+    if let Some((url, why)) = asked {
+        told.push(format!(
+            "{} states {url} as the address of its REST API (restapi.connect_address), which {why}: it isn't asked there; {}",
+            member.name,
+            advice(why)
+        ));
+        member.api_url = None;
+    }
+    (member, told)
+}
+
+const fn advice(why: RefusedHost) -> &'static str {
+    match why {
+        RefusedHost::NotAllowed => "write it there if it is the member's",
+        _ => "write one there that nodes and the controller reach, or name this one in spec.discovery.patroni.allowedHosts",
     }
 }
 

@@ -207,6 +207,7 @@ impl Task {
             credentials: self.access.standing(),
             expires: self.access.held().credentials.and_then(|credentials| credentials.expires()),
             testimony: WitnessReport::default(),
+            refused: Vec::new(),
         };
         if self.publisher.publish(look, now).lost {
             self.pace.lost(now);

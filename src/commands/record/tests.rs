@@ -62,14 +62,14 @@ fn args(for_: Option<Span>) -> RecordArgs {
 
 fn http() -> Http {
     let credentials = Arc::new(args(None).files().load().unwrap());
-    Http::new(credentials.clone(), &Access::fixed(credentials), false).unwrap()
+    Http::new(credentials.clone(), &Access::fixed(credentials), false, Arc::default()).unwrap()
 }
 
 fn start(servers: &[&Server]) -> (Written, CancellationToken, tokio::task::JoinHandle<Result<String, RecordError>>) {
     let (written, stop) = (Written::default(), CancellationToken::new());
     let urls = servers.iter().map(|server| server.url.clone()).collect();
     let (mut out, stopped) = (written.clone(), stop.clone());
-    let task = tokio::spawn(async move { record(urls, http(), &args(None), &mut out, stopped).await });
+    let task = tokio::spawn(async move { record(urls, Arc::default(), http(), &args(None), &mut out, stopped).await });
     (written, stop, task)
 }
 
@@ -132,7 +132,7 @@ async fn what_was_recorded_of_members_without_names_is_replayed_as_it_was() {
     let (written, stop) = (Written::default(), CancellationToken::new());
     let (mut out, stopped) = (written.clone(), stop.clone());
     let urls = vec![pg1.by_name(), pg2.by_name()];
-    let task = tokio::spawn(async move { record(urls, http(), &args(None), &mut out, stopped).await });
+    let task = tokio::spawn(async move { record(urls, Arc::default(), http(), &args(None), &mut out, stopped).await });
     for (url, name) in [(pg1.by_name(), "pg1"), (pg2.by_name(), "pg2")] {
         let line = format!(r#""member":"{url}","path":"/primary","status":null"#);
         let is = format!(r#""is":"{name}""#);
@@ -159,7 +159,7 @@ async fn it_ends_by_itself_and_names_a_member_that_never_answers_by_its_list() {
     pg2.says("/primary", Reply::Hang);
     let mut written = Written::default();
     let urls = vec![pg1.url.clone(), pg2.url.clone()];
-    record(urls, http(), &args(Some(Span::from_millis(1_200))), &mut written, CancellationToken::new()).await.unwrap();
+    record(urls, Arc::default(), http(), &args(Some(Span::from_millis(1_200))), &mut written, CancellationToken::new()).await.unwrap();
     let text = written.text();
     let members: std::collections::BTreeSet<String> = text
         .lines()
@@ -175,7 +175,7 @@ async fn nobody_to_hear_is_recorded_too() {
     drop(gone);
     let mut written = Written::default();
     let for_ = Some(Span::from_millis(3_500));
-    record(vec![url.clone()], http(), &args(for_), &mut written, CancellationToken::new()).await.unwrap();
+    record(vec![url.clone()], Arc::default(), http(), &args(for_), &mut written, CancellationToken::new()).await.unwrap();
     let line: serde_json::Value = serde_json::from_str(written.text().trim()).unwrap();
     assert_eq!((&line["member"], &line["status"]), (&url.into(), &serde_json::Value::Null));
     assert!(line["error"].as_str().unwrap().contains("Connection refused"), "{line}");
