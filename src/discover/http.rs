@@ -19,7 +19,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderValue},
 };
 
-use super::{lookups::Lookups, patroni::host_of};
+use super::lookups::Lookups;
 use crate::{
     cluster::watch::cause,
     core::hosts::{HostRules, RefusedHost},
@@ -111,10 +111,6 @@ impl Http {
         Ok(Self { client: builder.build()?, tls, credentials, login, hosts, access: access.clone() })
     }
 
-    /// Whether the login may go there: members list whom they like, and public authorities vouch for anybody's host.
-    fn may_log_in(&self, url: &str) -> bool {
-        self.credentials.vouch() || host_of(url).is_some_and(|host| self.hosts.is_written(&host))
-    }
 
     /// Whatever a URL answers.
     ///
@@ -135,7 +131,7 @@ impl Http {
                     .to_owned(),
             ));
         }
-        let login = self.login.as_ref().filter(|_| https && self.may_log_in(url));
+        let login = self.login.as_ref().filter(|_| https && may_log_in(self.credentials.vouch(), &self.hosts, url));
         let request = match login {
             Some(login) => self.client.get(url).header(AUTHORIZATION, login.clone()),
             None => self.client.get(url),
@@ -191,6 +187,20 @@ impl Http {
 
 /// Those of all databases.
 static LOOKUPS: Lookups = Lookups::new();
+
+/// The host of a base URL, without the brackets of an IPv6 address.
+#[must_use]
+pub fn host_of(url: &str) -> Option<String> {
+    let parsed = reqwest::Url::parse(url.trim()).ok()?;
+    let host = parsed.host_str()?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    Some(bare.parse::<IpAddr>().map_or_else(|_| bare.to_owned(), |ip| ip.to_string()))
+}
+
+/// Whether a login may go there: members list whom they like, and public authorities vouch for anybody's host.
+fn may_log_in(vouched: bool, hosts: &HostRules, url: &str) -> bool {
+    vouched || host_of(url).is_some_and(|host| hosts.is_written(&host))
+}
 
 /// Looks host names up, and says so when that is what fails: a name server that is gone is often only slow.
 #[derive(Debug)]
@@ -313,6 +323,21 @@ pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_login_goes_where_people_wrote_or_their_own_authority_vouches() {
+        let hosts = HostRules::new(["pg1.example".to_owned(), "10.0.0.1".to_owned()], ["*.example"]);
+        for (url, written) in [
+            ("https://pg1.example:8008/primary", true),
+            ("https://10.0.0.1:8008/cluster", true),
+            ("https://pg2.example:8008/primary", false),
+            ("https://attacker.test:443/primary", false),
+            ("https://10.0.0.1.attacker.test/primary", false),
+            ("https://pg1.example@attacker.test/primary", false),
+        ] {
+            assert_eq!((may_log_in(false, &hosts, url), may_log_in(true, &hosts, url)), (written, true), "{url}");
+        }
+    }
 
     #[tokio::test]
     async fn a_name_that_can_not_be_looked_up_is_told_as_that() {

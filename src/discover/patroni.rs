@@ -1,10 +1,11 @@
 //! Patroni's REST API: what its answers say.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub use super::http::host_of;
 use super::{
     Member, cut,
     http::{Http, PatroniError, Raw},
@@ -254,15 +255,6 @@ pub fn base_url(url: &str) -> Option<String> {
     let host = parsed.host_str()?;
     let port = parsed.port_or_known_default()?;
     Some(format!("{}://{host}:{port}", parsed.scheme()))
-}
-
-/// The host of a base URL, without the brackets of an IPv6 address.
-#[must_use]
-pub fn host_of(url: &str) -> Option<String> {
-    let parsed = reqwest::Url::parse(url.trim()).ok()?;
-    let host = parsed.host_str()?;
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    Some(bare.parse::<IpAddr>().map_or_else(|_| bare.to_owned(), |ip| ip.to_string()))
 }
 
 /// What may be asked where nothing is allowed but what people wrote, and what these members state.

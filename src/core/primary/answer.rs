@@ -182,6 +182,9 @@ pub(super) struct Member {
     pub host: Option<String>,
 }
 
+/// Everybody of a database, by name.
+pub(super) type Members = BTreeMap<String, Member>;
+
 impl Member {
     fn mute(standing: Standing) -> Self {
         Self { standing, because: String::new(), body: None, witnessed: false, has_lock: false, host: None }

@@ -12,7 +12,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Belief, Primary, answer::Member, judge::Members};
+use super::{
+    Belief, Primary,
+    answer::{Member, Members},
+};
 
 /// So many timelines a database gets further between two looks, as far as one member is believed.
 const MOST_AT_ONCE: u64 = 2;

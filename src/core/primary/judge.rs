@@ -1,14 +1,12 @@
 //! One look at all members: what do their answers, together with what was believed, amount to?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
     Belief, Primary,
-    answer::{Member, Standing},
+    answer::{Member, Members, Standing},
     credible,
 };
-
-pub(super) type Members = BTreeMap<String, Member>;
 
 /// What one look amounts to. Sentences are made from it elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]

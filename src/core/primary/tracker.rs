@@ -7,10 +7,10 @@ use std::{
 
 use super::{
     Belief, FrozenReason, Observation, Primary, PrimaryState, PrimaryView,
-    answer::{self, Member, Standing},
+    answer::{self, Member, Members, Standing},
     credible,
     identity::{Alias, is_address},
-    judge::{self, Absence, Members, Past, Split, Verdict},
+    judge::{self, Absence, Past, Split, Verdict},
     observer::{self, WitnessAnswer},
 };
 

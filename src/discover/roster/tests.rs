@@ -275,3 +275,33 @@ fn members_without_names_that_all_state_one_url_are_not_all_of_them_the_primary(
     let someone = format!("at its address {proxy} somebody answers without a name");
     assert_eq!(said(&roster), format!("{proxy}=503 pg1=200 pg2={someone}"), "what pg1 said grows old");
 }
+
+#[test]
+fn a_listed_member_is_asked_and_measured_only_where_it_may_be() {
+    let now = Instant::now();
+    let hosts = HostRules::new(["10.0.0.1".to_owned()], []);
+    let mut roster = Roster::new(["http://10.0.0.1:8008".to_owned()], vec![], Arc::new(hosts), now);
+    let at = |name: &str, host: &str| Member {
+        name: name.into(),
+        host: host.into(),
+        port: 5432,
+        api_url: Some(format!("http://{host}:8008")),
+    };
+    let members = vec![at("pg1", "10.0.0.1"), at("pg2", "127.0.0.1"), at("pg3", "169.254.169.254"), at("pg4", "10.0.0.4")];
+    roster.listed(ClusterBody { members, leader: Some("pg1".into()) }, None, now);
+    let hosts: Vec<_> = roster.members().into_iter().map(|it| (it.name, it.host, it.api_url)).collect();
+    let left_out = |name: &str| (name.to_owned(), String::new(), None);
+    let taken = |name: &str, host: &str| (name.to_owned(), host.to_owned(), Some(format!("http://{host}:8008")));
+    assert_eq!(hosts, [taken("pg1", "10.0.0.1"), left_out("pg2"), left_out("pg3"), taken("pg4", "10.0.0.4")]);
+    assert_eq!(roster.due(PAUSE, now, MAX_AGE), ["http://10.0.0.1:8008", "http://10.0.0.4:8008"]);
+    let told = roster.refused();
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert_eq!(
+        told[0],
+        "pg2 states 127.0.0.1 as the address of its database (postgresql.connect_address), which every machine takes for \
+         itself (loopback): it isn't measured; write one there that nodes and the controller reach, or name this one in \
+         spec.discovery.patroni.allowedHosts"
+    );
+    roster.listed(ClusterBody { members: vec![at("pg2", "10.0.0.2"), at("pg3", "10.0.0.3")], leader: None }, None, now);
+    assert_eq!(roster.refused(), Vec::<String>::new(), "they state others now");
+}
