@@ -29,7 +29,7 @@ use crate::{
         distance::rtt::{Method, Summary},
         hosts::{RefusedHost, class_of},
     },
-    discover::lookups::Lookups,
+    discover::lookups,
 };
 
 /// A host name is resolved anew this often …
@@ -280,13 +280,9 @@ impl Prober {
     }
 }
 
-/// A resolver that hangs is not asked again for the same name meanwhile: each question holds a thread.
-static LOOKUPS: Lookups = Lookups::new();
-
 async fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
-    let name = host.to_owned();
-    let lookup = LOOKUPS.of(host, async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) });
-    match tokio::time::timeout(RESOLVE_TIMEOUT, lookup).await {
+    // A resolver that hangs is not asked again for the same name meanwhile: each question holds a thread.
+    match tokio::time::timeout(RESOLVE_TIMEOUT, lookups::addresses(host)).await {
         Ok(Ok(addresses)) => {
             let found: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
             // A machine's own name often leads to a loopback address of it.

@@ -21,6 +21,7 @@ use crate::{
     core::{
         hosts::HostRules,
         primary::{Answer, Observation},
+        words::printable,
     },
     credentials::{Access, Credentials, CredentialsError},
     discover::{
@@ -33,6 +34,8 @@ use crate::{
 
 /// An address that a member has besides the one it states is asked only while that one gives no answer of this age.
 const MAX_AGE: Duration = Duration::from_secs(5);
+/// So often people hear how far it has come.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Giving up early would leave the member's request running and fill its five threads.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 /// So long a silent address may wait for its member's name: a line under the address would stand beside those under
@@ -70,7 +73,7 @@ pub async fn run(args: &RecordArgs, stop: CancellationToken) -> Result<(), Recor
     let tls = urls.iter().any(|url| url.starts_with("https:"));
     let credentials = Arc::new(credentials);
     let http = Http::new(Arc::clone(&credentials), &Access::fixed(credentials), tls, Arc::clone(&hosts))?;
-    let done = record(urls, hosts, http, args, &mut io::stdout(), stop).await;
+    let done = record(urls, hosts, http, args, &mut io::stdout(), &mut io::stderr(), stop).await;
     match done {
         // Whoever read the output has seen enough.
         Err(RecordError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -113,10 +116,15 @@ async fn record(
     http: Http,
     args: &RecordArgs,
     out: &mut impl Write,
+    notes: &mut impl Write,
     stop: CancellationToken,
 ) -> Result<String, RecordError> {
     let start = Instant::now();
     let end = args.for_.map(|span| start + span.0);
+    // What goes wrong with the notes is no reason to record nothing.
+    let end_by = if args.for_.is_some() { "" } else { "; Ctrl-C ends it" };
+    let _ = writeln!(notes, "recording the members that are found from {}{end_by}", urls.join(", "));
+    let mut told = start;
     let mut roster = Roster::new(urls, Vec::new(), hosts, start);
     let mut lines = Lines::default();
     let mut written = 0_u64;
@@ -136,6 +144,14 @@ async fn record(
         let now = Instant::now();
         if stop.is_cancelled() || end.is_some_and(|end| now >= end) {
             break;
+        }
+        if now >= told + TELL_EVERY {
+            told = now;
+            let silent = roster.observations().into_iter().filter(|(_, seen)| !matches!(seen.answer, Answer::Http { .. }));
+            let silent: Vec<String> = silent.map(|(name, _)| name).collect();
+            let silent = if silent.is_empty() { String::new() } else { format!("; no answer from {}", silent.join(", ")) };
+            let (s, members) = ((now - start).as_secs(), lines.members());
+            let _ = writeln!(notes, "{s} s: {written} lines of {members} members{}", printable(&silent));
         }
         for url in roster.due(args.every.0, now, MAX_AGE) {
             roster.asked(&url, now);

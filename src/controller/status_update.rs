@@ -35,6 +35,9 @@ const MOST_CLAIMS: usize = 64;
 /// Workloads that status remembers as moved in vain.
 const MOST_USELESS: usize = 100;
 
+/// Of a database whose spec is refused: whatever was known of its primary is old.
+const NOT_FOLLOWED: &str = "NotFollowed";
+
 /// A condition's value, before it is compared with what stood there.
 struct Now {
     type_: ConditionType,
@@ -280,9 +283,9 @@ fn line(text: &str) -> String {
     text.chars().take(1000).collect()
 }
 
-/// Writes the condition that says why a database is not followed, also of one that can't be read. The rest of its status stays
-/// as it is.
-pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) {
+/// Writes the conditions that say that a database is not followed, and why, also of one that can't be read. What they said of its
+/// primary and its movement while it was followed is over; what the next one goes on from stays. False: it must be tried again.
+pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) -> bool {
     let write = async || -> Result<(), Failure> {
         let mut object = cluster::database(client, name).await?;
         let mut status: DatabaseClusterStatus = match object.data["status"].take() {
@@ -291,13 +294,26 @@ pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) {
         };
         let refusal =
             Now { type_: ConditionType::Accepted, holds: false, reason: "NotAccepted", message: why.to_owned() };
-        set(&mut status.conditions, refusal, object.metadata.generation, Timestamp::now());
+        let (generation, wall) = (object.metadata.generation, Timestamp::now());
+        let kept = [ConditionType::Accepted.name(), ConditionType::PrimaryKnown.name()];
+        status.conditions.retain(|condition| kept.contains(&condition.type_.as_str()));
+        let unknown = Now {
+            type_: ConditionType::PrimaryKnown,
+            holds: false,
+            reason: NOT_FOLLOWED,
+            message: format!("it is not followed: {why}"),
+        };
+        status.message = Some(line(&unknown.message));
+        set(&mut status.conditions, unknown, generation, wall);
+        set(&mut status.conditions, refusal, generation, wall);
         Ok(cluster::write_status(client, name, &status).await?)
     };
-    if let Err(error) = write().await {
-        let error: &dyn std::error::Error = &*error;
-        tracing::warn!(database = name, error, "could not write the status");
+    let written = write().await;
+    if let Err(error) = &written {
+        let error: &dyn std::error::Error = &**error;
+        tracing::warn!(database = name, error, "could not write the status; will try again");
     }
+    written.is_ok()
 }
 
 #[cfg(test)]

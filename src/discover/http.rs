@@ -19,7 +19,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderValue},
 };
 
-use super::lookups::Lookups;
+use super::lookups;
 use crate::{
     cluster::watch::cause,
     core::hosts::{HostRules, RefusedHost},
@@ -185,9 +185,6 @@ impl Http {
     }
 }
 
-/// Those of all databases.
-static LOOKUPS: Lookups = Lookups::new();
-
 /// The host of a base URL, without the brackets of an IPv6 address.
 #[must_use]
 pub fn host_of(url: &str) -> Option<String> {
@@ -225,11 +222,8 @@ impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
         let hosts = Arc::clone(&self.hosts);
         Box::pin(async move {
-            let host = name.as_str().to_owned();
             // The port is the URL's, whatever is said here.
-            let lookup =
-                LOOKUPS.of(name.as_str(), async move { Ok(tokio::net::lookup_host((host, 0)).await?.collect()) });
-            match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
+            match tokio::time::timeout(LOOKUP_TIMEOUT, lookups::addresses(name.as_str())).await {
                 Ok(Ok(addresses)) => {
                     let refused = |address: &SocketAddr| hosts.refuse_address(name.as_str(), address.ip());
                     let (taken, left_out): (Vec<_>, Vec<_>) =

@@ -12,6 +12,15 @@ use tokio::sync::watch;
 /// What came of a lookup; the error in the system's words.
 pub(crate) type Found = Result<Vec<SocketAddr>, String>;
 
+/// Those of the whole process.
+static ALL: Lookups = Lookups::new();
+
+/// The addresses of `host`, which may be one itself.
+pub(crate) async fn addresses(host: &str) -> Found {
+    let name = host.to_owned();
+    ALL.of(host, async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) }).await
+}
+
 /// Nothing outlives a lookup: who asks after it asks anew.
 #[derive(Debug)]
 pub(crate) struct Lookups {

@@ -162,6 +162,9 @@ pub struct Replay {
     /// The time of the answers in `latest` that were not looked at yet.
     unseen: Option<f64>,
     shown: Option<Shown>,
+    /// The sentence that was shown last, if one that changes alone is a change.
+    said: Option<String>,
+    sentences: bool,
     /// Lines read, blank ones too.
     lines: usize,
     t: f64,
@@ -186,12 +189,21 @@ impl Replay {
             listed: BTreeMap::new(),
             unseen: None,
             shown: None,
+            said: None,
+            sentences: false,
             lines: 0,
             t: 0.0,
             instead: Vec::new(),
             decided: false,
             others: BTreeSet::new(),
         }
+    }
+
+    /// The same, where also a sentence that changes alone is a change.
+    #[must_use]
+    pub fn with_sentences(mut self, sentences: bool) -> Self {
+        self.sentences = sentences;
+        self
     }
 
     /// Takes the next line, blank ones too. What changed by the lines before it is certain only now.
@@ -316,9 +328,11 @@ impl Replay {
         self.tracker.rename(&self.identities.aliases(now));
         let view = self.tracker.observe(&self.identities.named(&self.latest, now), now);
         let shown = Shown::of(&view);
-        if self.shown.as_ref() == Some(&shown) {
+        let said = self.sentences.then(|| view.why.clone());
+        if self.shown.as_ref() == Some(&shown) && self.said == said {
             return None;
         }
+        self.said = said;
         self.shown = Some(shown.clone());
         Some(Change { t, shown, view })
     }

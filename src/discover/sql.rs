@@ -13,6 +13,7 @@ mod tls;
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -51,7 +52,10 @@ pub fn sources(spec: &SqlDiscovery, namespace: &str) -> Sources {
 
 /// Whom to connect to, and as whom.
 struct Login<'a> {
+    /// What the server's certificate is verified for.
     pub host: &'a str,
+    /// Where the host is, at least one.
+    pub addresses: Vec<IpAddr>,
     pub port: u16,
     /// PostgreSQL's.
     pub database: &'a str,

@@ -53,8 +53,11 @@ impl Session {
     /// Connects. Nothing is encrypted without `tls`.
     pub(super) async fn open(login: Login<'_>, tls: Option<MakeTls>) -> Result<Self, SqlError> {
         let mut config = Config::new();
+        for address in &login.addresses {
+            // The name is only what the certificate is verified for.
+            config.host(login.host).hostaddr(*address);
+        }
         config
-            .host(login.host)
             .port(login.port)
             .dbname(login.database)
             .user(login.user)
