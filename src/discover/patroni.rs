@@ -150,7 +150,7 @@ fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, PatroniError> {
 }
 
 /// The reader's words without what it met, which somebody else wrote: it would go on into status, events and logs.
-fn unquoted(told: String) -> String {
+pub(super) fn unquoted(told: String) -> String {
     match (told.find('"'), told.rfind('"')) {
         (Some(first), Some(last)) if first < last => format!("{}\"…\"{}", &told[..first], &told[last + 1..]),
         _ => told,

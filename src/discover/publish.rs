@@ -121,12 +121,15 @@ impl Publisher {
     /// Judges a look and tells what is believed, if that has changed.
     pub(super) fn publish(&mut self, mut look: Observed, now: Instant) -> News {
         for seen in look.observations.values_mut() {
-            if let Answer::Unreachable { error } = &mut seen.answer {
-                cut(error, LONGEST_ERROR);
-                // It may be a server's own words, and goes to terminals and logs.
-                if let Cow::Owned(shown) = printable(error) {
-                    *error = shown;
-                }
+            let words = match &mut seen.answer {
+                Answer::Unreachable { error } => error,
+                Answer::Seen(sight) => &mut sight.because,
+                _ => continue,
+            };
+            cut(words, LONGEST_ERROR);
+            // It may be a server's own words, and goes to terminals and logs.
+            if let Cow::Owned(shown) = printable(words) {
+                *words = shown;
             }
         }
         let WitnessReport { sightings, standing: mut witness } = look.testimony;
@@ -278,7 +281,7 @@ mod tests {
             Publisher::new("orders".to_owned(), Belief::default(), max_age, Metrics::register(&mut registry));
         let now = Instant::now();
         for names in [["pg1", "guest1"], ["pg1", "guest2"], ["pg1", "guest3"]] {
-            let silent = || Answer::Unreachable { error: "ü".repeat(5_000) };
+            let silent = || Answer::Unreachable { error: format!("a\nb{}", "ü".repeat(5_000)) };
             for name in names {
                 publisher.count(name.to_owned(), &silent(), Duration::ZERO);
             }
@@ -295,7 +298,7 @@ mod tests {
             };
             publisher.publish(look, now);
         }
-        let (told, cut) = (heard.borrow()["pg1"].answer.clone(), format!("{}…", "ü".repeat(498)));
+        let (told, cut) = (heard.borrow()["pg1"].answer.clone(), format!("a\\nb{}…", "ü".repeat(497)));
         assert_eq!(told, Answer::Unreachable { error: cut }, "whatever a server says");
         let text = metrics::render(&registry);
         let polls: Vec<&str> =

@@ -5,6 +5,7 @@
 //! a timeline up to [`MOST_AT_ONCE`] above the highest known   believed: a failover makes one, one that fails another
 //! one that is farther above                                   believed once another member knows of such a one
 //! a higher one, while the primary goes on having the lock     believed once another member follows it
+//! several at once, while none of them was the primary before  believed is the one that another member follows
 //! ```
 //!
 //! A database that has one member only has nobody else who could know. What an operator's objects or SQL show isn't
@@ -26,8 +27,10 @@ pub(super) fn of(confirmed: &BTreeSet<Primary>, belief: &Belief, members: &Membe
     let in_office = belief
         .last()
         .and_then(|last| holders.iter().find(|holder| holder.name == last.name && holder.timeline >= last.timeline));
-    let outbids = |claim: &Primary| {
-        in_office.is_some_and(|primary| claim.name != primary.name && claim.timeline > primary.timeline)
+    let timelines: BTreeSet<u64> = holders.iter().map(|holder| holder.timeline).collect();
+    let outbids = |claim: &Primary| match in_office {
+        Some(primary) => claim.name != primary.name && claim.timeline > primary.timeline,
+        None => timelines.len() > 1,
     };
     let followed = |claim: &Primary| {
         others(claim, members).any(|other| !other.has_lock && timeline(other) == Some(claim.timeline))

@@ -150,8 +150,9 @@ pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
     if claimants.len() > 1 {
         return Verdict::SplitBrain { claimants, because: Split::SameTimeline };
     }
-    if *contradicted {
-        return Verdict::SplitBrain { claimants: credible::with_lock(&confirmed, members), because: Split::TwoLocks };
+    let holders = credible::with_lock(&confirmed, members);
+    if *contradicted || (leaders.is_empty() && holders.len() > 1) {
+        return Verdict::SplitBrain { claimants: holders, because: Split::TwoLocks };
     }
 
     if belief.primary.is_none() {

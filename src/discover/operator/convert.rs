@@ -10,10 +10,15 @@ use kube::{ResourceExt, core::DynamicObject};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::core::primary::operator::{ClusterStatus, MemberPod, Said, means_primary};
+use crate::core::{
+    primary::operator::{ClusterStatus, MemberPod, Said, means_primary},
+    words::is_obeyed,
+};
 
 /// Patroni's own default.
 const TTL: Duration = Duration::from_secs(30);
+/// Longest name of a pod, in bytes.
+const LONGEST_NAME: usize = 253;
 /// Largest timeline that PostgreSQL can have.
 const MAX_TIMELINE: u64 = u32::MAX as u64;
 
@@ -88,6 +93,11 @@ fn said(text: &str) -> Option<Said> {
     Some(Said { state: raw.state, role: raw.role, timeline: raw.timeline.filter(is_timeline) })
 }
 
+/// Whether it may be a pod's name, or anything that people may read.
+fn is_name(text: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&text.len()) && !text.contains(is_obeyed)
+}
+
 fn is_timeline(timeline: &u64) -> bool {
     (1..=MAX_TIMELINE).contains(timeline)
 }
@@ -106,7 +116,7 @@ impl Object {
     /// several (`primary`), of which this one is called by its own name or by `self`.
     pub(super) fn cluster_status(&self) -> ClusterStatus {
         let text =
-            |key: &str| self.status.get(key).and_then(Value::as_str).filter(|s| !s.is_empty()).map(str::to_owned);
+            |key: &str| self.status.get(key).and_then(Value::as_str).filter(|name| is_name(name)).map(str::to_owned);
         let replica = |key: &str| self.replica.get(key).and_then(Value::as_str);
         ClusterStatus {
             current: text("currentPrimary"),
@@ -125,7 +135,7 @@ impl Object {
     pub(super) fn lease(&self) -> Option<Lease> {
         let text = |key: &str| self.annotations.get(key).filter(|value| !value.is_empty());
         let ttl = text("ttl").and_then(|ttl| ttl.parse().ok()).map_or(TTL, Duration::from_secs);
-        Some(Lease { holder: text("leader")?.clone(), ttl, renew_time: text("renewTime").cloned().unwrap_or_default() })
+        Some(Lease { holder: text("leader").filter(|name| is_name(name))?.clone(), ttl, renew_time: text("renewTime").cloned().unwrap_or_default() })
     }
 
     /// `database_system_identifier`, once the database was set up.

@@ -387,3 +387,13 @@ fn several_groups_of_citus_are_told_apart_by_what_people_write() {
          {cluster-name: orders, citus-group: \"0\"} and scope: orders-0"
     );
 }
+
+#[test]
+fn what_is_no_name_holds_no_lock() {
+    for leader in ["orders-0\u{1b}[2J", "", &"x".repeat(254)] {
+        let mut play = Play::of(OperatorKind::Patroni);
+        play.lock("Endpoints", "orders", leader, 1);
+        play.pod("orders-0", "Ready", "primary", says("primary", "running", 2));
+        assert_eq!(play.look().state.name(), "Degraded", "{leader:?}");
+    }
+}

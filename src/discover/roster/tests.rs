@@ -294,6 +294,9 @@ fn a_listed_member_is_asked_and_measured_only_where_it_may_be() {
     let taken = |name: &str, host: &str| (name.to_owned(), host.to_owned(), Some(format!("http://{host}:8008")));
     assert_eq!(hosts, [taken("pg1", "10.0.0.1"), left_out("pg2"), left_out("pg3"), taken("pg4", "10.0.0.4")]);
     assert_eq!(roster.due(PAUSE, now, MAX_AGE), ["http://10.0.0.1:8008", "http://10.0.0.4:8008"]);
+    roster.asked("http://10.0.0.4:8008", now);
+    roster.answered("http://10.0.0.4:8008", says("pg4"), now);
+    assert_eq!(roster.hosts().get("pg4").map(String::as_str), Some("10.0.0.4"), "who speaks from where");
     let told = roster.refused();
     assert_eq!(told.len(), 4, "{told:?}");
     assert_eq!(

@@ -78,6 +78,20 @@ fn a_leap_wants_the_word_of_a_second_member() {
             held("pg1=503/running/replica/60 pg3=200/running/primary/60", 1, "Known pg3@60 e1"),
         ],
     );
+    let (two, lie) = ("pg1=200/running/primary/5 pg3=200/running/primary/7", "SplitBrain pg1@5 pg3@7 e0 [split_brain]");
+    tell(
+        "at first nobody is believed of two, and none that lies bars the other",
+        NOBODY,
+        &[(two, lie), ("pg1=200/running/primary/5 pg3=503/running/replica/5", "Known pg1@5 e1")],
+    );
+    tell(
+        "nor while the last primary is silent, but for one that is followed",
+        belief("pg1", 4),
+        &[
+            ("pg1=refused pg2=200/running/primary/5 pg3=200/running/primary/6 pg4=503/running/replica/4", "SplitBrain pg2@5 pg3@6 e1 [split_brain]"),
+            ("pg1=refused pg2=200/running/primary/5 pg3=200/running/primary/6 pg4=503/running/replica/5", "Known pg2@5 e2"),
+        ],
+    );
     tell("a database of one member is not locked out", belief("pg1", 5), &[("pg1=200/running/primary/60", "Known pg1@60 e1")]);
     tell(
         "a person may say so",
