@@ -25,7 +25,7 @@ use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::metrics::ControllerMetrics;
 use crate::{
@@ -36,6 +36,7 @@ use crate::{
         lease::{self, Leadership, LeaseConfig},
         nodes::NodeWriter,
     },
+    core::backoff::Pause,
     discover,
     index::{Database, Index},
     serve::{self, Probes, TaskEnded},
@@ -57,6 +58,9 @@ pub struct ControllerConfig {
 const REBORN_AFTER: Duration = Duration::from_secs(5);
 
 /// Why the controller ended.
+/// What couldn't be written into the status of a refused database is tried again.
+const REFUSAL_RETRY: Pause = Pause { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+
 #[derive(Debug, thiserror::Error)]
 pub enum ControllerError {
     #[error("can't serve health and metrics: {0}")]
@@ -122,6 +126,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
         databases: HashMap::new(),
         opt_ins: opt_in::OptIns::default(),
         refused: HashMap::new(),
+        refusals: HashMap::new(),
         removals: removal::Removals::default(),
         counted: BTreeSet::new(),
     };
@@ -160,6 +165,8 @@ struct Manager {
     opt_ins: opt_in::OptIns,
     /// Why databases are not accepted, by name, so that each refusal is told once.
     refused: HashMap<String, String>,
+    /// By name: what is written into the status of a refused database, for as long as it is refused.
+    refusals: HashMap<String, DropGuard>,
     removals: removal::Removals,
     /// Databases that were seen and have metrics.
     counted: BTreeSet<String>,
@@ -314,6 +321,7 @@ impl Manager {
         }
         // What the queue of events had no room for is told at the next look.
         refused.retain(|name, _| !untold.contains(&name));
+        self.refusals.retain(|name, _| refused.contains_key(name));
         self.refused = refused;
         accepted
     }
@@ -330,18 +338,29 @@ impl Manager {
         });
         let (shared, name, why) = (Arc::clone(&self.shared), database.name.clone(), why.to_owned());
         let followed = self.databases.remove(&name);
+        let stop = CancellationToken::new();
+        // An earlier reason isn't written any more.
+        self.refusals.insert(name.clone(), stop.clone().drop_guard());
         tokio::spawn(async move {
             // It may have been followed until now: its task's last word comes first.
             if let Some(running) = followed {
                 running.stop.cancel();
                 let _ = running.task.await;
             }
-            status_update::write_refusal(&shared.client, &name, &why).await;
+            let mut failures = 0;
+            while !status_update::write_refusal(&shared.client, &name, &why).await {
+                failures += 1;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(REFUSAL_RETRY.nth(failures)) => {}
+                }
+            }
         });
         told
     }
 
     async fn stop(&mut self) {
+        self.refusals.clear();
         self.removals.stop();
         for (_, running) in self.databases.drain() {
             running.stop.cancel();

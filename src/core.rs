@@ -6,6 +6,7 @@
 //! ([`lease`]), and when the webhook's certificates are renewed ([`rotation`]). [`moment`], [`words`], [`keys`], [`selector`]
 //! and [`backoff`] serve them all.
 
+pub mod hosts;
 pub mod primary;
 
 pub mod distance;

@@ -236,6 +236,13 @@ impl Credentials {
         self.expires
     }
 
+    /// Whether they tell by themselves whose servers may be shown a login: by authorities of their own, or by one name that
+    /// every certificate must carry.
+    #[must_use]
+    pub const fn vouch(&self) -> bool {
+        self.authorities.is_some() || self.server_name.is_some()
+    }
+
     /// Whether there is anything that only TLS protects or that only TLS makes use of.
     #[must_use]
     pub const fn want_tls(&self) -> bool {

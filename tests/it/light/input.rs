@@ -127,12 +127,17 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
             (
                 name,
                 patroni("tls", json!({"serverName": "https://pg1"})),
-                "spec.discovery.patroni.tls.serverName in body",
+                "tls.serverName: write a DNS name, such as patroni.example.com",
             ),
             (
                 name,
                 patroni("tls", json!({"secretName": "a/b"})),
-                "spec.discovery.patroni.tls.secretName in body should",
+                "secretName: write the name of a Secret",
+            ),
+            (
+                name,
+                patroni("allowedHosts", json!(["https://pg1"])),
+                "spec.discovery.patroni.allowedHosts: write names, suffixes, addresses or networks",
             ),
             (name, patroni("basicAuth", json!({})), "spec.discovery.patroni.basicAuth.secretName: Required value"),
             (name, json!({"nodeLabel": "node.kubernetes.io/near"}), "write a key of your own, such as switchover"),
