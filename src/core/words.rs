@@ -16,6 +16,16 @@ pub fn listed(all: &[impl fmt::Display]) -> String {
     parts.join("; ")
 }
 
+/// The character, or `?` for one that could end a line, begin another one, turn the text around or speak to a terminal.
+#[must_use]
+pub fn plain(c: char) -> char {
+    match c {
+        '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '?',
+        _ if c.is_control() => '?',
+        _ => c,
+    }
+}
+
 /// So many microseconds, shown as milliseconds. They are cut, not rounded, to as many digits as are asked for: two if none are, at
 /// most three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -52,6 +52,7 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
         let movement = |rules: Value| json!({"movement": rules});
         let (name, base) = ("orders", "spec.discovery.patroni.urls: write base URLs without a path, such as");
         let too_long = "a".repeat(64);
+        let label_key = "spec.nodeLabel: write a label key: a name of at most 63 letters";
         let rows = [
             ("none", json!({}), "metadata.name: 'none' opts pods out of following"),
             ("orders.eu", json!({}), "write a name without dots, such as orders-eu"),
@@ -136,7 +137,13 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
             ),
             (name, patroni("basicAuth", json!({})), "spec.discovery.patroni.basicAuth.secretName: Required value"),
             (name, json!({"nodeLabel": "node.kubernetes.io/near"}), "write a key of your own, such as switchover"),
-            (name, json!({"nodeLabel": "far away"}), "spec.nodeLabel in body should match"),
+            (name, json!({"nodeLabel": "far away"}), label_key),
+            (name, json!({"nodeLabel": "x".repeat(64)}), label_key),
+            (name, json!({"nodeLabel": format!("example.com/{}", "x".repeat(64))}), label_key),
+            (name, json!({"nodeLabel": "a..b/near"}), label_key),
+            (name, json!({"nodeLabel": "a.-b/x"}), label_key),
+            (name, json!({"nodeLabel": "a-.b/x"}), label_key),
+            (name, json!({"nodeLabel": format!("{}/x", ["a"; 128].join("."))}), label_key),
             (
                 name,
                 tiers(json!({"window": "0s"})),
