@@ -115,7 +115,8 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
     let probes = Probes::new(Arc::new(registry));
     let filled = probes.check("caches", "the watches have not filled the caches yet");
     let mut tasks = JoinSet::new();
-    let cache = Cache::new(&config.own_namespace, config.facts_ttl, metrics.clone()).going_by(config.schedulers.clone());
+    let cache =
+        Cache::new(&config.own_namespace, config.facts_ttl, metrics.clone()).going_by(config.schedulers.clone());
     cache.spawn(&client, &config.lease, filled, &mut tasks);
 
     let (notices, publish) = Notices::new(client, config.identity.clone());

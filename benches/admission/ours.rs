@@ -52,9 +52,8 @@ pub(crate) fn view(namespaces: usize, databases: usize) -> View {
 /// A database as 100 nodes see it.
 fn facts(node_label: &LabelKey) -> Database {
     let tiers = ["closely", "intermediate", "far"];
-    let nodes: Vec<_> = (0..100)
-        .map(|n| Arc::new(Node::new(&format!("node-{n}"), true, [(&**node_label, tiers[n % 3])])))
-        .collect();
+    let nodes: Vec<_> =
+        (0..100).map(|n| Arc::new(Node::new(&format!("node-{n}"), true, [(&**node_label, tiers[n % 3])]))).collect();
     Database {
         defaults: DatabaseDefaults {
             node_label: node_label.clone(),

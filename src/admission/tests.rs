@@ -282,8 +282,7 @@ fn what_a_log_says_of_a_pod_is_one_line_of_plain_text() {
     let mut pod = pod();
     pod["metadata"]["annotations"] = json!({"switchover.dev/weight": "much"});
     let forged = "x\n2026-12-01T00:00:00Z  INFO caches are filled \u{1b}[2J\u{202e}";
-    pod["metadata"]["ownerReferences"] =
-        json!([{"apiVersion": "apps/v1\r", "kind": "Replica\tSet", "name": forged, "uid": "u\u{7}", "controller": true}]);
+    pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1\r", "kind": "Replica\tSet", "name": forged, "uid": "u\u{7}", "controller": true}]);
     let (answer, _) = ask(request("shop", pod).to_string().as_bytes());
     let subject = answer.subject.expect("a warning");
     assert_eq!(subject.to_string(), "shop/Replica?Set x?2026-12-01T00:00:00Z  INFO caches are filled ?[2J?");

@@ -31,7 +31,13 @@ impl View {
             let verdict = Verdict::Skip(SkipReason::SystemNamespace);
             return Decision { verdict, warnings: Vec::new() };
         }
-        affinity::decide(pod, get(&self.namespaces, namespace), |name| get(&self.databases, name), &self.schedulers, now)
+        affinity::decide(
+            pod,
+            get(&self.namespaces, namespace),
+            |name| get(&self.databases, name),
+            &self.schedulers,
+            now,
+        )
     }
 }
 

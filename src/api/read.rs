@@ -2,7 +2,8 @@
 
 use k8s_openapi::{
     api::core::v1::{Node, Taint as KubeTaint},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta};
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::core::{DynamicObject, dynamic::ParseDynamicObjectError};
 
 use super::{DatabaseCluster, keys};
@@ -41,7 +42,11 @@ pub fn annotations(object: &ObjectMeta) -> Annotations<'_> {
 
 /// A node's taints.
 pub fn taints(taints: Vec<KubeTaint>) -> impl Iterator<Item = Taint> {
-    taints.into_iter().map(|KubeTaint { key, value, effect, .. }| Taint { key, value: value.unwrap_or_default(), effect })
+    taints.into_iter().map(|KubeTaint { key, value, effect, .. }| Taint {
+        key,
+        value: value.unwrap_or_default(),
+        effect,
+    })
 }
 
 /// Its kubelet says so.

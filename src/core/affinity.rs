@@ -16,11 +16,17 @@ use std::{fmt, sync::Arc, time::Instant};
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantNames};
 
-pub use self::{patch::Operation, pod::Pod, rules::Node, unread::UNREAD, warning::{Softened, Warning}};
 use self::{
     looks::{Looks, Spent},
     patch::{Expression, additions, preferences, record},
     pod::Spec,
+};
+pub use self::{
+    patch::Operation,
+    pod::Pod,
+    rules::Node,
+    unread::UNREAD,
+    warning::{Softened, Warning},
 };
 use crate::core::{
     distance::tier::Tier,

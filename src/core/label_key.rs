@@ -116,7 +116,9 @@ mod tests {
     #[test]
     fn a_key_is_what_kubernetes_takes_for_one() {
         let (most, more) = ("x".repeat(63), "x".repeat(64));
-        let long = |last: usize| format!("{}/near", ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(last)].join("."));
+        let long = |last: usize| {
+            format!("{}/near", ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(last)].join("."))
+        };
         let rows = [
             ("switchover".to_owned(), true),
             ("switchover.dev/orders".to_owned(), true),

@@ -73,7 +73,8 @@ mod tests {
         let taint = |key: &str, effect: &str| Taint { key: key.into(), value: String::new(), effect: effect.into() };
         let taints = [taint("soft", "PreferNoSchedule"), taint("gpu", "NoSchedule"), taint("out", "NoExecute")];
         let of = |keys: &'static [&'static str]| {
-            let tolerations = move || keys.iter().map(|key| Tolerated { key: Some(key), exists: true, ..Tolerated::default() });
+            let tolerations =
+                move || keys.iter().map(|key| Tolerated { key: Some(key), exists: true, ..Tolerated::default() });
             refusing(&taints, tolerations).map(|taint| taint.key.as_str())
         };
         assert_eq!([of(&[]), of(&["gpu"]), of(&["gpu", "out"])], [Some("gpu"), Some("out"), None]);

@@ -216,7 +216,8 @@ impl Pod {
     /// one toleration with a limit is enough.
     #[must_use]
     pub fn is_ended_by(&self, taint: &Taint) -> bool {
-        let mut tolerating = self.tolerations.iter().filter(|toleration| toleration.tolerated().tolerates(taint)).peekable();
+        let mut tolerating =
+            self.tolerations.iter().filter(|toleration| toleration.tolerated().tolerates(taint)).peekable();
         tolerating.peek().is_none() || tolerating.any(|toleration| toleration.limit_s.is_some())
     }
 

@@ -15,11 +15,10 @@ use crate::{
     api::{keys, read},
     core::{
         schedulers::Schedulers,
-        words::plain,
         selector::{Expression, NodeTerm, Operator, Selector},
+        words::plain,
         workload::{
-            DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Spread, Toleration,
-            Workload,
+            DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Spread, Toleration, Workload,
         },
     },
 };
@@ -267,9 +266,9 @@ pub(super) fn replica_set(set: ReplicaSet) -> Workload {
     let spec = set.spec.unwrap_or_default();
     let template = spec.template.and_then(|template| template.metadata);
     let conditions = set.status.and_then(|status| status.conditions).unwrap_or_default();
-    let refused = conditions.into_iter().find(|it| {
-        it.type_ == "ReplicaFailure" && it.status == "True" && it.reason.as_deref() == Some("FailedCreate")
-    });
+    let refused = conditions
+        .into_iter()
+        .find(|it| it.type_ == "ReplicaFailure" && it.status == "True" && it.reason.as_deref() == Some("FailedCreate"));
     let refused = refused.map(|it| it.message.unwrap_or_default().chars().take(400).map(plain).collect());
     Workload { refused, ..workload("ReplicaSet", set.metadata, spec.replicas, template.as_ref()) }
 }

@@ -27,7 +27,8 @@ pub struct PodAnnotations<'a> {
 /// What they say is the same; how many bytes it takes depends on how it is written.
 impl PartialEq for PodAnnotations<'_> {
     fn eq(&self, other: &Self) -> bool {
-        let said = |it: &Self| [&it.follow, &it.affinity, &it.weight, &it.move_, &it.injected, &it.mirror].map(Clone::clone);
+        let said =
+            |it: &Self| [&it.follow, &it.affinity, &it.weight, &it.move_, &it.injected, &it.mirror].map(Clone::clone);
         said(self) == said(other)
     }
 }

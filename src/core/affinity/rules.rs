@@ -56,11 +56,7 @@ impl Node {
 ///
 /// # Errors
 /// What `charge` says.
-pub fn allow<E>(
-    spec: &Spec<'_>,
-    node: &Node,
-    charge: &mut impl FnMut(usize) -> Result<(), E>,
-) -> Result<bool, E> {
+pub fn allow<E>(spec: &Spec<'_>, node: &Node, charge: &mut impl FnMut(usize) -> Result<(), E>) -> Result<bool, E> {
     for (key, value) in spec.node_selector.iter().flat_map(|selector| &selector.0) {
         charge(1)?;
         if node.label(key) != Some(&**value) {
@@ -78,11 +74,7 @@ pub fn allow<E>(
     Ok(false)
 }
 
-fn matches<E>(
-    term: &Term<'_>,
-    node: &Node,
-    charge: &mut impl FnMut(usize) -> Result<(), E>,
-) -> Result<bool, E> {
+fn matches<E>(term: &Term<'_>, node: &Node, charge: &mut impl FnMut(usize) -> Result<(), E>) -> Result<bool, E> {
     for requirement in term.expressions() {
         charge(1 + requirement.values().len())?;
         if !holds(requirement, node.label(&requirement.key)) {

@@ -18,12 +18,7 @@ fn database(name: &str, mode: AffinityMode, nodes: &[Arc<Node>], now: Instant) -
     let node_label = LabelKey::of_database(name).unwrap();
     Database {
         nodes: TierSummary::new(nodes, &node_label).into(),
-        defaults: DatabaseDefaults {
-            node_label,
-            mode,
-            weight: Weight::new(80).unwrap(),
-            move_mode: MoveMode::Evict,
-        },
+        defaults: DatabaseDefaults { node_label, mode, weight: Weight::new(80).unwrap(), move_mode: MoveMode::Evict },
         primary: PrimaryBelief::Known,
         epoch: 7,
         fresh_until: now + Duration::from_secs(60),
@@ -268,7 +263,10 @@ fn several_databases_add_up_and_no_two_of_them_exclude_every_node() {
     let (patched, warnings) = world.patched(&follow("required"));
     assert_eq!(required(&patched), &json!([{"matchExpressions": [closely()]}]));
     assert_eq!(preferred(&patched).as_array().unwrap().len(), 2);
-    assert_eq!(warnings, ["database orders: required became preferred: the pod's rules and taints leave no closely node"]);
+    assert_eq!(
+        warnings,
+        ["database orders: required became preferred: the pod's rules and taints leave no closely node"]
+    );
 
     // c1 is far from neither.
     let (patched, warnings) = world.patched(&follow("avoid-far"));
@@ -303,7 +301,13 @@ fn pods_that_must_not_or_need_not_be_touched_are_skipped_with_the_reason() {
         assert_eq!(world.skipped(&pod), reason, "{pod}");
     });
     let text = json!({"spec": {}}).to_string();
-    let unlabelled = decide(&serde_json::from_str(&text).unwrap(), None, |_| Some(&world.default), &Schedulers::default(), world.now);
+    let unlabelled = decide(
+        &serde_json::from_str(&text).unwrap(),
+        None,
+        |_| Some(&world.default),
+        &Schedulers::default(),
+        world.now,
+    );
     assert_eq!(unlabelled.verdict, Verdict::Skip(SkipReason::NotFollowing(NotFollowing::NotOptedIn)));
     for pod in [
         json!({"metadata": owned("ReplicaSet"), "spec": {"os": {"name": "linux"}, "nodeName": ""}}),

@@ -23,9 +23,15 @@ pub enum Softened {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
     Mistake(Mistake),
-    Softened { database: Arc<str>, asked: AffinityMode, why: Softened },
+    Softened {
+        database: Arc<str>,
+        asked: AffinityMode,
+        why: Softened,
+    },
     /// The controller doesn't follow it, and neither do pods.
-    Refused { database: Arc<str> },
+    Refused {
+        database: Arc<str>,
+    },
 }
 
 impl Warning {

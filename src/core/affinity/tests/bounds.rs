@@ -47,15 +47,18 @@ fn the_largest_patch_is_no_larger_than_it_may_be() {
     let follow = databases.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",");
     let spec = |terms: usize| {
         let mut spec = own_terms(json!(vec![exists("zone"); terms]));
-        spec["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] = json!([prefers("a", "b", 1)]);
+        spec["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] =
+            json!([prefers("a", "b", 1)]);
         spec
     };
     let mut largest = 0;
     for terms in [1, 5, 10, 11, 12, 20, 40, 80, 90, 100, 1_000] {
-        let text = json!({"metadata": {"annotations": {"switchover.dev/follow": follow}}, "spec": spec(terms)}).to_string();
+        let text =
+            json!({"metadata": {"annotations": {"switchover.dev/follow": follow}}, "spec": spec(terms)}).to_string();
         let namespace = Namespace { label: Some("none".into()), ..Namespace::default() };
         let lookup = |name: &str| databases.iter().find(|(known, _)| known == name).map(|(_, database)| database);
-        let decision = decide(&serde_json::from_str(&text).unwrap(), Some(&namespace), lookup, &Schedulers::default(), world.now);
+        let decision =
+            decide(&serde_json::from_str(&text).unwrap(), Some(&namespace), lookup, &Schedulers::default(), world.now);
         largest = largest.max(patch_of(&decision).len());
     }
     assert!((patch::MOST_REQUIRED / 2..=patch::MOST).contains(&largest), "{largest} bytes");
@@ -69,7 +72,11 @@ fn nodes_are_looked_at_until_the_budget_is_spent() {
     let values: Vec<String> = (0..100_000).map(|n| n.to_string()).collect();
     let rows = [
         ("as many terms as it takes", own_terms(json!(vec![exists("none"); 140])), Softened::TooManyRules),
-        ("one with many values", own_terms(json!([{"matchExpressions": [{"key": "zone", "operator": "In", "values": values}]}])), Softened::TooManyRules),
+        (
+            "one with many values",
+            own_terms(json!([{"matchExpressions": [{"key": "zone", "operator": "In", "values": values}]}])),
+            Softened::TooManyRules,
+        ),
         ("few", own_terms(json!([exists("none")])), Softened::NoNodeForPod),
     ];
     check_rows(rows, |(name, spec, why)| {
