@@ -78,6 +78,17 @@ mod tests {
     }
 
     #[test]
+    fn a_large_patch_is_written_and_not_kept() {
+        let patches = WrittenPatches::default();
+        let own = injection(&json!({}));
+        let large = Injection { operations: vec![own.operations.clone(); 200].concat(), ..own };
+        let mut written = Vec::new();
+        patches.append(&large, &mut written).unwrap();
+        assert!(written.len() > LARGEST);
+        assert!(patches.0.iter().all(|slot| slot.load().is_none()));
+    }
+
+    #[test]
     fn a_patch_is_the_same_whether_it_was_written_before_or_not() {
         let patches = WrittenPatches::default();
         let (plain, own) = (injection(&json!({})), injection(&json!({"affinity": {"nodeAffinity": {}}})));
