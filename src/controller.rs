@@ -16,7 +16,7 @@ use std::{
     net::SocketAddr,
     panic::AssertUnwindSafe,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::FutureExt;
@@ -36,7 +36,7 @@ use crate::{
         lease::{self, Leadership, LeaseConfig},
         nodes::NodeWriter,
     },
-    core::backoff::Pause,
+    core::{backoff::Pause, label_key::LabelKey, schedulers::Schedulers},
     discover,
     index::{Database, Index},
     serve::{self, Probes, TaskEnded},
@@ -48,6 +48,8 @@ pub struct ControllerConfig {
     pub lease: LeaseConfig,
     /// Where /livez, /readyz and /metrics are served.
     pub metrics_listen: SocketAddr,
+    /// Who places pods by their affinity.
+    pub schedulers: Schedulers,
     /// Longest pause between two evaluations of a database. Each evaluation is also a confirmation of tiers.
     pub tick: Duration,
     /// The webhook's certificates to keep; `None` when somebody else keeps them.
@@ -93,7 +95,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     let discovery_metrics = discover::Metrics::register(&mut registry);
 
     let mut tasks = JoinSet::new();
-    let index = Index::spawn(&client, &mut tasks);
+    let index = Index::spawn(&client, config.schedulers, &mut tasks);
     let (notices, publish) = Notices::new(client.clone(), config.lease.identity.clone());
     tasks.spawn(publish);
     registry.register("events_dropped", "Events that were dropped because too many waited", notices.dropped());
@@ -239,7 +241,7 @@ impl Manager {
                 }
             });
         }
-        self.opt_ins.check(&self.shared);
+        self.opt_ins.check(&self.shared, Instant::now());
     }
 
     /// Metrics of databases that are gone go, too, once their tasks have ended.
@@ -261,7 +263,7 @@ impl Manager {
     fn remove(&mut self, databases: &[Database], accepted: &HashMap<&str, &Arc<DatabaseCluster>>) {
         let going = |database: &&Database| database.deleted && database.finalizer;
         self.removals.retain(&databases.iter().filter(going).map(|database| database.uid.as_str()).collect());
-        let theirs: BTreeSet<String> = accepted.values().map(|object| object.node_label()).collect();
+        let theirs: BTreeSet<LabelKey> = accepted.values().map(|object| object.node_label()).collect();
         for database in databases.iter().filter(going) {
             if !self.removals.due(database) {
                 continue;
@@ -283,7 +285,7 @@ impl Manager {
             let created = d.object.as_ref().ok().and_then(|o| o.metadata.creation_timestamp.as_ref().map(|t| t.0));
             (created, d.name.clone())
         });
-        let mut keys: HashMap<String, &str> = HashMap::new();
+        let mut keys: HashMap<LabelKey, &str> = HashMap::new();
         let mut accepted = HashMap::new();
         let mut refused = HashMap::new();
         for database in readable {

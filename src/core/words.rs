@@ -42,6 +42,12 @@ pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
+/// The character, or `?` for one that a terminal or a log would obey.
+#[must_use]
+pub fn plain(c: char) -> char {
+    if is_obeyed(c) { '?' } else { c }
+}
+
 /// So many microseconds, shown as milliseconds. They are cut, not rounded, to as many digits as are asked for: two if none are, at
 /// most three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -233,11 +233,11 @@ fn seen<'a>(tables: &'a Tables, object: &DatabaseCluster, map: &TierMap) -> Vec<
     let key = object.node_label();
     let taint = object.spec.taint.map(TaintRule::effect);
     let look = |node: &'a Node| {
-        let ours = |taint: &&Taint| taint.key == key && Some(taint.value.as_str()) == Tier::Far.label();
+        let ours = |taint: &&Taint| *taint.key == *key && Some(taint.value.as_str()) == Tier::Far.label();
         Seen {
             node: &node.name,
             wanted: Wanted { tier: map.tier(&node.name), taint },
-            label: node.labels.get(&key).map(String::as_str),
+            label: node.labels.get(&*key).map(String::as_str),
             taints: node.taints.iter().filter(ours).map(|taint| taint.effect.as_str()).collect(),
         }
     };

@@ -25,6 +25,7 @@ pub struct WebhookMetrics {
     duration: Histogram,
     cache_current: Family<OneLabel, Gauge>,
     cache_objects: Family<OneLabel, Gauge>,
+    controller_alive: Gauge,
     facts_confirmed: Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>,
     certificate_expiry: Gauge<i64, AtomicI64>,
     certificate_reloads: Family<OneLabel, Counter>,
@@ -42,6 +43,7 @@ impl WebhookMetrics {
             duration: Histogram::new(buckets),
             cache_current: Family::default(),
             cache_objects: Family::default(),
+            controller_alive: Gauge::default(),
             facts_confirmed: Family::default(),
             certificate_expiry: Gauge::default(),
             certificate_reloads: Family::default(),
@@ -76,6 +78,11 @@ impl WebhookMetrics {
             "admission_cache_objects",
             "Objects of this kind that decisions are made from",
             metrics.cache_objects.clone(),
+        );
+        registry.register(
+            "admission_controller_alive",
+            "1 while a controller renews its Lease, 0 when none has for a minute: required is injected as preferred",
+            metrics.controller_alive.clone(),
         );
         registry.register_with_unit(
             "admission_facts_confirmed_timestamp",
@@ -120,9 +127,19 @@ impl WebhookMetrics {
         self.cache_objects.get_or_create(&[("kind", kind)]).set(i64::try_from(objects).unwrap_or(i64::MAX));
     }
 
+    pub(super) fn controller_alive(&self, alive: bool) {
+        self.controller_alive.set(i64::from(alive));
+    }
+
     pub(super) fn facts_confirmed(&self, database: &str, at: Timestamp) {
         let labels = [("database", database.to_owned())];
         self.facts_confirmed.get_or_create(&labels).set(at.as_duration().as_secs_f64());
+    }
+
+    /// Whether there is a time for it.
+    #[cfg(test)]
+    pub(super) fn confirmed(&self, database: &str) -> bool {
+        self.facts_confirmed.get(&[("database", database.to_owned())]).is_some()
     }
 
     pub(super) fn database_gone(&self, database: &str) {
