@@ -8,6 +8,7 @@ pub mod looks;
 pub mod patch;
 pub mod pod;
 pub mod rules;
+mod text;
 mod unread;
 mod warning;
 

@@ -107,7 +107,7 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
         requests: requests(&spec),
         host_ports: host_ports(&spec),
         node: spec.node_name,
-        tolerations: spec.tolerations.unwrap_or_default().into_iter().map(toleration).collect(),
+        tolerations: spec.tolerations.unwrap_or_default().into_iter().filter_map(toleration).collect(),
         node_selector: spec.node_selector.unwrap_or_default(),
         node_terms: node_affinity
             .required_during_scheduling_ignored_during_execution
@@ -192,14 +192,20 @@ fn host_ports(spec: &kube::PodSpec) -> Vec<i32> {
     spec.containers.iter().flat_map(ports).filter_map(|port| port.host_port).filter(|port| *port != 0).collect()
 }
 
-fn toleration(toleration: kube::Toleration) -> Toleration {
-    Toleration {
+/// `None` if its operator is one that isn't known here.
+fn toleration(toleration: kube::Toleration) -> Option<Toleration> {
+    let exists = match toleration.operator.as_deref() {
+        None | Some("" | "Equal") => false,
+        Some("Exists") => true,
+        Some(_) => return None,
+    };
+    Some(Toleration {
         key: toleration.key.filter(|key| !key.is_empty()),
-        exists: toleration.operator.as_deref() == Some("Exists"),
+        exists,
         value: toleration.value.unwrap_or_default(),
         effect: toleration.effect.filter(|effect| !effect.is_empty()),
         limit_s: toleration.toleration_seconds,
-    }
+    })
 }
 
 /// A volume that ties the pod to its node or may do so, in words. Claims may be zonal or local; following them to

@@ -84,3 +84,26 @@ fn pod_of(text: &str, schedulers: &crate::core::schedulers::Schedulers) -> Pod {
     }
     convert::pod(serde_json::from_value(object).unwrap(), schedulers)
 }
+
+#[test]
+fn admission_and_the_movement_read_the_same_tolerations() {
+    use crate::core::{
+        affinity::pod::Toleration,
+        schedulers::Schedulers,
+        taints::{Taint, refusing},
+        workload,
+    };
+    let tolerations = r#"[{"key":"a","operator":"Exists"},{"key":"b","value":"1"},{"key":"c","operator":"Equal","value":"1"},
+        {"key":"d","operator":"Gt","value":"1"},{"key":"e","operator":"","effect":"NoExecute"}]"#;
+    let text = format!(r#"{{"metadata":{{"name":"web"}},"spec":{{"containers":[],"tolerations":{tolerations}}}}}"#);
+    let moved = pod_of(&text, &Schedulers::default()).tolerations;
+    let admitted: Vec<Toleration<'_>> = serde_json::from_str(tolerations).unwrap();
+    let refused = |key: &str| {
+        let taint = [Taint { key: key.into(), value: "1".into(), effect: "NoSchedule".into() }];
+        let by_movement = refusing(&taint, || moved.iter().map(workload::Toleration::tolerated)).is_some();
+        let by_admission = refusing(&taint, || admitted.iter().filter_map(Toleration::tolerated)).is_some();
+        assert_eq!(by_movement, by_admission, "{key}");
+        by_movement
+    };
+    assert_eq!(["a", "b", "c", "d", "e", "f"].map(refused), [false, false, false, true, true, true]);
+}

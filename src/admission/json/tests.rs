@@ -42,7 +42,8 @@ fn what_is_asked_for_is_read_and_the_rest_is_not() {
 #[test]
 fn what_stays_unread_is_lent_as_it_stands_and_read_when_somebody_asks() {
     use crate::core::affinity::pod::{Pod, Toleration};
-    let text = br#"{"spec":{"tolerations" : [ {"key":"a","operator":"Exists","tolerationSeconds":300}, {"key":"b\u0061"} ] ,
+    let text =
+        br#"{"spec":{"tolerations" : [ {"key":"a","operator":"Exists","tolerationSeconds":300}, {"key":"b\u0061"} ] ,
         "nodeName":"n1"},"metadata":{"annotations":{"x":"]}\"","switchover.dev/follow":"default"}}}"#;
     let pod: Pod<'_> = from_slice(text).unwrap();
     let spec = pod.spec.as_ref().unwrap();

@@ -7,7 +7,7 @@ use serde::{
     de::{Error, MapAccess, Visitor},
 };
 
-use super::{pod::Text, unread::Unread};
+use super::{text::Text, unread::Unread};
 use crate::core::keys;
 
 /// The annotations that mean something here; present but empty when the pod has only others.

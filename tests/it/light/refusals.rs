@@ -120,7 +120,8 @@ async fn forbid_affinity(scene: &Scene, namespace: &str) -> Result<()> {
     });
     policies.create(&PostParams::default(), &serde_json::from_value(policy)?).await?;
     let bindings = Api::<ValidatingAdmissionPolicyBinding>::all(scene.client.clone());
-    let binding = json!({"metadata": {"name": scene.name}, "spec": {"policyName": scene.name, "validationActions": ["Deny"]}});
+    let binding =
+        json!({"metadata": {"name": scene.name}, "spec": {"policyName": scene.name, "validationActions": ["Deny"]}});
     bindings.create(&PostParams::default(), &serde_json::from_value(binding)?).await?;
     let pod = scene.workload(namespace, "tried").with(json!({"affinity": {"nodeAffinity": {}}})).pod()?;
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
