@@ -399,7 +399,9 @@ fn admit(mut member: Member, hosts: &HostRules) -> (Member, Vec<String>) {
 const fn advice(why: RefusedHost) -> &'static str {
     match why {
         RefusedHost::NotAllowed => "write it there if it is the member's",
-        _ => "write one there that nodes and the controller reach, or name this one in spec.discovery.patroni.allowedHosts",
+        _ => {
+            "write one there that nodes and the controller reach, or name this one in spec.discovery.patroni.allowedHosts"
+        }
     }
 }
 
