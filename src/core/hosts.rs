@@ -181,6 +181,12 @@ fn class(host: &str) -> Option<RefusedHost> {
     itself.then_some(RefusedHost::Loopback)
 }
 
+/// Whether every machine takes it for itself.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    class(&bare(host)) == Some(RefusedHost::Loopback)
+}
+
 /// What an address is that is refused by itself.
 #[must_use]
 pub fn class_of(address: IpAddr) -> Option<RefusedHost> {
