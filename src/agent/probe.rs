@@ -289,7 +289,9 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
             let refused = |address: &IpAddr| class_of(*address).filter(|why| *why != RefusedHost::Loopback);
             let addresses: Vec<IpAddr> = found.iter().copied().filter(|address| refused(address).is_none()).collect();
             match found.iter().find_map(|address| Some((address, refused(address)?))) {
-                Some((address, why)) if addresses.is_empty() => Err(format!("the name leads to {address}, which {why}")),
+                Some((address, why)) if addresses.is_empty() => {
+                    Err(format!("the name leads to {address}, which {why}"))
+                }
                 _ if addresses.is_empty() => Err("the name has no address".to_owned()),
                 _ => Ok(addresses),
             }

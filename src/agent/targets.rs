@@ -83,10 +83,15 @@ mod tests {
     #[test]
     fn no_member_aims_nodes_at_hosts_that_are_no_database_s() {
         let urls = ["http://10.0.0.1:8008"];
-        let stated = ["169.254.169.254", "127.0.0.1", "localhost", "0.0.0.0", "224.0.0.1", "fe80::1", "127.1", "10.0.0.2"];
+        let stated =
+            ["169.254.169.254", "127.0.0.1", "localhost", "0.0.0.0", "224.0.0.1", "fe80::1", "127.1", "10.0.0.2"];
         let members = of(&database(&urls, &stated.map(|host| (host, 5432))));
         assert_eq!(shown(&members), ["10.0.0.2:5432"]);
-        assert_eq!(shown(&of(&database(&urls, &[("169.254.169.254", 80)]))), ["10.0.0.1:5432"], "as if there were none");
+        assert_eq!(
+            shown(&of(&database(&urls, &[("169.254.169.254", 80)]))),
+            ["10.0.0.1:5432"],
+            "as if there were none"
+        );
         // All of it on one machine.
         let local = of(&database(&["http://127.0.0.1:8008"], &[("127.0.0.2", 5432)]));
         assert_eq!(shown(&local), ["127.0.0.2:5432"]);

@@ -92,7 +92,8 @@ async fn members_of(name: &str, args: &RecordArgs) -> Result<(Vec<String>, Arc<H
     let object = cluster::typed(cluster::database(&client, name).await?)?;
     let found = object.status.unwrap_or_default().members.into_iter().filter_map(|member| member.api_url);
     let hosts = Arc::new(discover::host_rules(&object.spec.discovery));
-    let found: Vec<String> = found.filter(|url| patroni::host_of(url).is_some_and(|it| hosts.refuse(&it).is_none())).collect();
+    let found: Vec<String> =
+        found.filter(|url| patroni::host_of(url).is_some_and(|it| hosts.refuse(&it).is_none())).collect();
     let Some(spec) = object.spec.discovery.patroni else { return Err(RecordError::NotByPatroni(name.to_owned())) };
     let sources = patroni::sources(&spec, &args.own_namespace);
     let urls = spec.urls.into_iter().chain(found).filter_map(|url| patroni::base_url(&url)).collect();
@@ -147,9 +148,11 @@ async fn record(
         }
         if now >= told + TELL_EVERY {
             told = now;
-            let silent = roster.observations().into_iter().filter(|(_, seen)| !matches!(seen.answer, Answer::Http { .. }));
+            let silent =
+                roster.observations().into_iter().filter(|(_, seen)| !matches!(seen.answer, Answer::Http { .. }));
             let silent: Vec<String> = silent.map(|(name, _)| name).collect();
-            let silent = if silent.is_empty() { String::new() } else { format!("; no answer from {}", silent.join(", ")) };
+            let silent =
+                if silent.is_empty() { String::new() } else { format!("; no answer from {}", silent.join(", ")) };
             let (s, members) = ((now - start).as_secs(), lines.members());
             let _ = writeln!(notes, "{s} s: {written} lines of {members} members{}", printable(&silent));
         }

@@ -181,6 +181,12 @@ fn class(host: &str) -> Option<RefusedHost> {
     itself.then_some(RefusedHost::Loopback)
 }
 
+/// Whether every machine takes it for itself.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    class(&bare(host)) == Some(RefusedHost::Loopback)
+}
+
 /// What an address is that is refused by itself.
 #[must_use]
 pub fn class_of(address: IpAddr) -> Option<RefusedHost> {
@@ -220,8 +226,10 @@ mod tests {
     fn a_host_that_a_member_states_is_taken_or_refused() {
         use RefusedHost::{LinkLocal, Loopback, Metadata, Multicast, NoHost, NotAllowed, Unspecified};
         let (usual, local) = (rules(&["pg1.example", "10.0.0.1"], &[]), rules(&["127.0.0.1"], &[]));
-        let narrow =
-            rules(&["pg1.example"], &["10.0.0.0/8", "fd00::/16", "*.db.example", "pg9", "192.168.7.7", "169.254.7.0/24"]);
+        let narrow = rules(
+            &["pg1.example"],
+            &["10.0.0.0/8", "fd00::/16", "*.db.example", "pg9", "192.168.7.7", "169.254.7.0/24"],
+        );
         for (host, [usually, locally, narrowly]) in [
             ("10.0.0.9", [None, None, None]),
             ("pg1.example", [None, None, None]),

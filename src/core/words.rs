@@ -20,7 +20,8 @@ pub fn listed(all: &[impl fmt::Display]) -> String {
 /// direction of a line.
 #[must_use]
 pub fn is_obeyed(char: char) -> bool {
-    char.is_control() || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    char.is_control()
+        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// What others said, as it may go to a terminal or a log: what would be obeyed is shown in its place.

@@ -111,7 +111,6 @@ impl Http {
         Ok(Self { client: builder.build()?, tls, credentials, login, hosts, access: access.clone() })
     }
 
-
     /// Whatever a URL answers.
     ///
     /// # Errors

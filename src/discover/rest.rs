@@ -67,7 +67,11 @@ impl Task {
     /// Goes on from the members that were known.
     pub(super) fn new(config: PatroniConfig, members: Vec<Member>, publisher: Publisher, now: Instant) -> Self {
         let seeds: BTreeSet<String> = config.urls.iter().filter_map(|url| patroni::base_url(url)).collect();
-        let way = MemberClient::new(config.access.clone(), seeds.iter().any(|url| url.starts_with("https:")), config.hosts.clone());
+        let way = MemberClient::new(
+            config.access.clone(),
+            seeds.iter().any(|url| url.starts_with("https:")),
+            config.hosts.clone(),
+        );
         let witness = config.witness.clone().map(|address| Questioner::new(address, config.timeout));
         let mut task = Self {
             list: ListSchedule { next: now, failures: 0, asked: 0, in_flight: false, last: None },

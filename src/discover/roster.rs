@@ -11,7 +11,7 @@ use super::{
     patroni::{ClusterBody, MAX_MEMBERS, host_of},
 };
 use crate::core::{
-    hosts::{HostRules, RefusedHost},
+    hosts::{HostRules, RefusedHost, is_loopback},
     primary::{Alias, Answer, Identities, Observation, Who},
 };
 
@@ -311,9 +311,11 @@ impl Roster {
         self.latest().into_iter().map(|(name, (_, observation))| (name, observation)).collect()
     }
 
-    /// The host that each of [`Roster::observations`] came from, by the same names.
+    /// The machine that each of [`Roster::observations`] came from, by the same names. Where all of it runs on one, each port
+    /// counts as one.
     pub(crate) fn hosts(&self) -> BTreeMap<String, String> {
-        self.latest().into_iter().filter_map(|(name, (url, _))| Some((name, host_of(&url)?))).collect()
+        let machine = |url: String| host_of(&url).map(|host| if is_loopback(&host) { url } else { host });
+        self.latest().into_iter().filter_map(|(name, (url, _))| Some((name, machine(url)?))).collect()
     }
 
     /// By name, or by URL while the name isn't known: the URL that was asked, and the answer.
@@ -399,7 +401,9 @@ fn admit(mut member: Member, hosts: &HostRules) -> (Member, Vec<String>) {
 const fn advice(why: RefusedHost) -> &'static str {
     match why {
         RefusedHost::NotAllowed => "write it there if it is the member's",
-        _ => "write one there that nodes and the controller reach, or name this one in spec.discovery.patroni.allowedHosts",
+        _ => {
+            "write one there that nodes and the controller reach, or name this one in spec.discovery.patroni.allowedHosts"
+        }
     }
 }
 

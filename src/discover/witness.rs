@@ -98,7 +98,8 @@ impl Report {
     /// What a witness answered when it was `asked`: what it hears, and the members that it doesn't hear.
     fn read(raw: &Raw, database: &str, asked: Instant) -> Result<(Vec<WitnessAnswer>, Vec<String>), WitnessError> {
         let report: Self = match raw {
-            (200, body) => serde_json::from_slice(body).map_err(|error| WitnessError::Body(patroni::unquoted(error.to_string())))?,
+            (200, body) => serde_json::from_slice(body)
+                .map_err(|error| WitnessError::Body(patroni::unquoted(error.to_string())))?,
             (404, body) => {
                 let known = serde_json::from_slice::<NoSuchDatabase>(body).map_err(|_| WitnessError::Status(404))?;
                 return Err(WitnessError::NoSuchDatabase(database.to_owned(), known.databases.join(", ")));

@@ -5,12 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{discover::DiscoveryState, index::Tables};
 
 /// One sentence for each member that answers the controller while no node reaches its database.
-pub(super) fn unreached(
-    tables: &Tables,
-    found: &DiscoveryState,
-    stale_after: Duration,
-    now: Instant,
-) -> Vec<String> {
+pub(super) fn unreached(tables: &Tables, found: &DiscoveryState, stale_after: Duration, now: Instant) -> Vec<String> {
     let fresh = tables.latencies.values().filter(|it| now.saturating_duration_since(it.received) <= stale_after);
     let readings: Vec<_> = fresh.flat_map(|latency| &latency.spec.readings).collect();
     let answers = |name: &str| found.answers.iter().any(|answer| answer.name == name && answer.status.is_some());
@@ -44,18 +39,31 @@ mod tests {
     fn a_member_that_answers_while_no_node_reaches_its_database_is_told_of() {
         let now = Instant::now();
         let reading = |host: &str, rtt_us| Reading { host: host.to_owned(), rtt_us, ..Reading::default() };
-        let node = |readings| Latency { received: now, spec: NodeLatencySpec { readings, ..NodeLatencySpec::default() } };
+        let node =
+            |readings| Latency { received: now, spec: NodeLatencySpec { readings, ..NodeLatencySpec::default() } };
         let mut tables = Tables::default();
         let all = [reading("10.0.0.1", Some(300)), reading("172.18.0.5", None), reading("172.18.0.6", None)];
         tables.put_latency("a1", node(all.to_vec()));
         tables.put_latency("b1", node(vec![reading("172.18.0.5", None)]));
-        let member = |name: &str, host: &str| Member { name: name.into(), host: host.into(), port: 5432, api_url: None };
+        let member =
+            |name: &str, host: &str| Member { name: name.into(), host: host.into(), port: 5432, api_url: None };
         let answer = |name: &str, status| MemberAnswer { name: name.into(), status, ..MemberAnswer::default() };
         let found = DiscoveryState {
             looked: true,
-            view: PrimaryTracker::new(Belief::default(), Duration::ZERO).observe(&std::collections::BTreeMap::new(), now),
-            members: vec![member("pg1", "10.0.0.1"), member("pg2", "172.18.0.5"), member("pg3", "172.18.0.6"), member("pg4", "172.18.0.7")],
-            answers: vec![answer("pg1", Some(200)), answer("pg2", Some(503)), answer("pg3", None), answer("pg4", Some(503))],
+            view: PrimaryTracker::new(Belief::default(), Duration::ZERO)
+                .observe(&std::collections::BTreeMap::new(), now),
+            members: vec![
+                member("pg1", "10.0.0.1"),
+                member("pg2", "172.18.0.5"),
+                member("pg3", "172.18.0.6"),
+                member("pg4", "172.18.0.7"),
+            ],
+            answers: vec![
+                answer("pg1", Some(200)),
+                answer("pg2", Some(503)),
+                answer("pg3", None),
+                answer("pg4", Some(503)),
+            ],
             credentials: None,
             witness: None,
             refused: Vec::new(),

@@ -71,9 +71,14 @@ async fn a_database_that_cannot_be_read_says_so_in_its_status_and_keeps_the_rest
     assert!(write_refusal(&Client::new(router, "default"), "orders", "it can't be read").await);
     let status = written.recv().await.unwrap()["status"].take();
     assert_eq!((&status["epoch"], &status["primary"]), (&json!(7), &json!("pg1")));
-    let said: Vec<Value> = status["conditions"].as_array().unwrap().iter().map(|condition| {
-        ["type", "status", "reason", "message", "observedGeneration"].map(|field| condition[field].clone()).into()
-    }).collect();
+    let said: Vec<Value> = status["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|condition| {
+            ["type", "status", "reason", "message", "observedGeneration"].map(|field| condition[field].clone()).into()
+        })
+        .collect();
     let expected = [
         json!(["PrimaryKnown", "False", "NotFollowed", "it is not followed: it can't be read", 3]),
         json!(["Accepted", "False", "NotAccepted", "it can't be read", 3]),

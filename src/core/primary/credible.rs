@@ -36,8 +36,7 @@ pub(super) fn of(confirmed: &BTreeSet<Primary>, belief: &Belief, members: &Membe
         others(claim, members).any(|other| !other.has_lock && timeline(other) == Some(claim.timeline))
     };
     let believed = |claim: &&Primary| {
-        !holders.contains(*claim)
-            || (leap(claim, belief, members).is_none() && (!outbids(claim) || followed(claim)))
+        !holders.contains(*claim) || (leap(claim, belief, members).is_none() && (!outbids(claim) || followed(claim)))
     };
     confirmed.iter().filter(believed).cloned().collect()
 }

@@ -26,7 +26,6 @@ pub struct PrimaryTracker {
     max_age: Duration,
     /// Two that hold the leader lock are a split brain after this long: until then one of both answers may be an old one.
     contradicted_after: Duration,
-    /// Since when there have been two.
     contradicted_since: Option<Instant>,
     /// Where each member's answer came from.
     hosts: BTreeMap<String, String>,
@@ -127,12 +126,10 @@ impl PrimaryTracker {
         self.past.belief.dismissed.retain(|claim| {
             claim.timeline_if_any().is_some() || !members.get(&claim.name).is_some_and(Member::refuses)
         });
-        for (name, host) in &self.hosts {
-            if let Some(member) = members.get_mut(name) {
-                member.host = Some(host.clone());
-            }
+        for (name, member) in &mut members {
+            member.host = self.hosts.get(name).cloned();
+            member.has_lock &= self.knows_locks;
         }
-        members.values_mut().for_each(|member| member.has_lock &= self.knows_locks);
         self.take_word(&members);
         self.notice_contradiction(&members, now);
         let verdict = judge::judge(&self.past, &members);

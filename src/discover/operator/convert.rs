@@ -135,7 +135,11 @@ impl Object {
     pub(super) fn lease(&self) -> Option<Lease> {
         let text = |key: &str| self.annotations.get(key).filter(|value| !value.is_empty());
         let ttl = text("ttl").and_then(|ttl| ttl.parse().ok()).map_or(TTL, Duration::from_secs);
-        Some(Lease { holder: text("leader").filter(|name| is_name(name))?.clone(), ttl, renew_time: text("renewTime").cloned().unwrap_or_default() })
+        Some(Lease {
+            holder: text("leader").filter(|name| is_name(name))?.clone(),
+            ttl,
+            renew_time: text("renewTime").cloned().unwrap_or_default(),
+        })
     }
 
     /// `database_system_identifier`, once the database was set up.

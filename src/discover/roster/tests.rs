@@ -287,7 +287,8 @@ fn a_listed_member_is_asked_and_measured_only_where_it_may_be() {
         port: 5432,
         api_url: Some(format!("http://{host}:8008")),
     };
-    let members = vec![at("pg1", "10.0.0.1"), at("pg2", "127.0.0.1"), at("pg3", "169.254.169.254"), at("pg4", "10.0.0.4")];
+    let members =
+        vec![at("pg1", "10.0.0.1"), at("pg2", "127.0.0.1"), at("pg3", "169.254.169.254"), at("pg4", "10.0.0.4")];
     roster.listed(ClusterBody { members, leader: Some("pg1".into()) }, None, now);
     let hosts: Vec<_> = roster.members().into_iter().map(|it| (it.name, it.host, it.api_url)).collect();
     let left_out = |name: &str| (name.to_owned(), String::new(), None);

@@ -12,7 +12,11 @@ use super::{
     Login, SqlConfig, SqlError,
     session::{Driver, Session},
 };
-use crate::{core::primary::Answer, credentials::Credentials, discover::{Member, lookups}};
+use crate::{
+    core::primary::Answer,
+    credentials::Credentials,
+    discover::{Member, lookups},
+};
 
 /// Where a member is now. The drivers would ask the system's resolver themselves, for each attempt anew, and leave a thread
 /// behind each time that it hangs.

@@ -133,11 +133,7 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
                 patroni("tls", json!({"serverName": "https://pg1"})),
                 "tls.serverName: write a DNS name, such as patroni.example.com",
             ),
-            (
-                name,
-                patroni("tls", json!({"secretName": "a/b"})),
-                "secretName: write the name of a Secret",
-            ),
+            (name, patroni("tls", json!({"secretName": "a/b"})), "secretName: write the name of a Secret"),
             (
                 name,
                 patroni("allowedHosts", json!(["https://pg1"])),

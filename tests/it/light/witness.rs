@@ -112,16 +112,20 @@ fn what_a_witness_sees_decides_where_a_data_centre_is_out_of_our_sight() {
         scene.believed("Known", &format!("pg1 (timeline 1) {lock}; {}", seen(2, "pg1"))).await?;
         assert_eq!((scene.tiers().await?, scene.status().await?.epoch), (NEAR_PG1.to_owned(), 1));
 
-        // On our side the old leader is frozen; beyond our sight another one was promoted.
+        // On our side the old leader goes on; beyond our sight another one was promoted, which a member follows.
         ours.let_say("pg1", Says::Primary { timeline: 1 });
+        ours.let_say("pg2", Says::Replica { timeline: 2 });
         ours.let_say("pg3", Says::Hangs);
         theirs.switchover("pg3", 2);
         scene.labelled(NEAR_PG3).await?;
-        let stale = "pg1 (timeline 1) still acts as primary and is not believed";
-        scene.believed("Known", &format!("pg3 (timeline 2) {lock}; {}; {stale}", seen(2, "pg3"))).await?;
+        let both = "split brain: pg1 (timeline 1) and pg3 (timeline 2) each say, and go on saying, that they hold the leader \
+                    lock, which only one can; none is believed";
+        scene.believed("SplitBrain", both).await?;
+        assert_eq!(scene.tiers().await?, NEAR_PG3);
 
         // The witness has no word of its own.
         ours.let_all_say(Says::Down);
+        scene.condition_becomes(scene.name, "SplitBrain", "False").await?;
         let (_, message) = scene.condition_becomes(scene.name, "PrimaryKnown", "False").await?;
         let alone = "; only the witness sees pg1, pg2, pg3 (primary, timeline 2): on its word alone nothing is believed or moved";
         assert!(message.ends_with(alone), "{message}");
@@ -137,7 +141,7 @@ fn what_a_witness_sees_decides_where_a_data_centre_is_out_of_our_sight() {
         // Without it everything is as if it had never been.
         ours.let_say("pg1", Says::Primary { timeline: 1 });
         ours.let_say("pg2", Says::Replica { timeline: 1 });
-        scene.believed("Known", &format!("pg3 (timeline 2) {lock}; {}; {stale}", seen(2, "pg3"))).await?;
+        scene.believed("SplitBrain", both).await?;
         block_in_place(|| site.process.kill())?;
         let (reason, message) = scene.condition_becomes(scene.name, "WitnessSeen", "False").await?;
         let begins = format!("the witness at {} can't be heard, and nothing depends on it: ", site.url);

@@ -88,11 +88,21 @@ fn a_leap_wants_the_word_of_a_second_member() {
         "nor while the last primary is silent, but for one that is followed",
         belief("pg1", 4),
         &[
-            ("pg1=refused pg2=200/running/primary/5 pg3=200/running/primary/6 pg4=503/running/replica/4", "SplitBrain pg2@5 pg3@6 e1 [split_brain]"),
-            ("pg1=refused pg2=200/running/primary/5 pg3=200/running/primary/6 pg4=503/running/replica/5", "Known pg2@5 e2"),
+            (
+                "pg1=refused pg2=200/running/primary/5 pg3=200/running/primary/6 pg4=503/running/replica/4",
+                "SplitBrain pg2@5 pg3@6 e1 [split_brain]",
+            ),
+            (
+                "pg1=refused pg2=200/running/primary/5 pg3=200/running/primary/6 pg4=503/running/replica/5",
+                "Known pg2@5 e2",
+            ),
         ],
     );
-    tell("a database of one member is not locked out", belief("pg1", 5), &[("pg1=200/running/primary/60", "Known pg1@60 e1")]);
+    tell(
+        "a database of one member is not locked out",
+        belief("pg1", 5),
+        &[("pg1=200/running/primary/60", "Known pg1@60 e1")],
+    );
     tell(
         "a person may say so",
         belief("pg1", 5),
