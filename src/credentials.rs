@@ -36,7 +36,9 @@ use crate::tls;
 pub enum CredentialsError {
     #[error("{secret} doesn't exist: create it with {content}")]
     NoSecret { secret: String, content: &'static str },
-    #[error("{secret} may not be read ({said}): add its name to the Role switchover-credentials, as deploy/base/controller-rbac.yaml says")]
+    #[error(
+        "{secret} may not be read ({said}): add its name to the Role switchover-credentials, as deploy/base/controller-rbac.yaml says"
+    )]
     Forbidden { secret: String, said: String },
     #[error("{secret} can't be read: {said}")]
     Unread { secret: String, said: String },
