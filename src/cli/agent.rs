@@ -1,6 +1,6 @@
 //! `switchover agent`: what was typed and what it means.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::Args as ClapArgs;
 
@@ -9,9 +9,14 @@ use crate::{agent::AgentConfig, api::Span};
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct AgentArgs {
-    /// Address for /livez, /readyz and /metrics
-    #[arg(long, env = "SWITCHOVER_METRICS_LISTEN", default_value = "[::]:8089")]
+    /// Address for /metrics, and for /livez and /readyz without --health-listen. An IPv6 address may stand without its
+    /// brackets, as Kubernetes writes it into a variable: $(NODE_ADDRESS):8089
+    #[arg(long, env = "SWITCHOVER_METRICS_LISTEN", default_value = "[::]:8089", value_parser = listen_address)]
     pub metrics_listen: SocketAddr,
+
+    /// Address for /livez and /readyz alone, such as 127.0.0.1:8090: the kubelet asks from the same node
+    #[arg(long, env = "SWITCHOVER_HEALTH_LISTEN", value_parser = listen_address)]
+    pub health_listen: Option<SocketAddr>,
 
     /// Name of the node that this agent runs on
     #[arg(long, env = "SWITCHOVER_NODE_NAME")]
@@ -51,7 +56,39 @@ impl AgentArgs {
             heartbeat: self.heartbeat.0,
             spread: self.spread.0,
             metrics_listen: self.metrics_listen,
+            health_listen: self.health_listen,
             ..AgentConfig::default()
+        }
+    }
+}
+
+/// `ADDRESS:PORT`; what is behind the last colon is the port.
+fn listen_address(typed: &str) -> Result<SocketAddr, String> {
+    let sentence = || format!("write an address and a port, such as 127.0.0.1:8090 or [::]:8089, not {typed}");
+    typed.parse().or_else(|_| {
+        let (address, port) = typed.rsplit_once(':').ok_or_else(sentence)?;
+        let (address, port) = (address.parse::<IpAddr>(), port.parse());
+        Ok(SocketAddr::new(address.map_err(|_| sentence())?, port.map_err(|_| sentence())?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_as_kubernetes_writes_it_too() {
+        for (typed, means) in [
+            ("[::]:8089", "[::]:8089"),
+            ("10.0.0.1:8089", "10.0.0.1:8089"),
+            ("[fd00::1]:8089", "[fd00::1]:8089"),
+            ("fd00::1:8089", "[fd00::1]:8089"),
+        ] {
+            assert_eq!(listen_address(typed), Ok(means.parse().unwrap()), "{typed}");
+        }
+        for typed in ["", ":8089", "8089", "10.0.0.1", "node:8089", "10.0.0.1:80899"] {
+            let sentence = listen_address(typed).unwrap_err();
+            assert!(sentence.starts_with("write an address and a port"), "{sentence}");
         }
     }
 }

@@ -142,7 +142,7 @@ impl Task {
         let namespace = &self.spec.namespace;
         let config = watch::attentive().labels(&self.layout.selector);
         let (tables, changed, role_label) = (self.tables.clone(), self.changed.clone(), self.layout.role_label.clone());
-        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        let pods = watch::Objects::<Pod>::namespaced(client, namespace);
         self.watches.spawn(watch::run(pods, config, self.pods.clone(), move |event| {
             tables.lock().pods.apply(event, |pod| convert::pod(pod, &role_label));
             changed.notify_one();

@@ -12,6 +12,7 @@ mod clashes;
 mod corners;
 mod credentials;
 mod decision;
+mod harm;
 mod held;
 mod input;
 mod kinds;
