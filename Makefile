@@ -9,16 +9,17 @@ LAB := target/release/lab
 TEST_LAB := target/debug/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 .PHONY: help quick demo test test-build test-unit test-light test-tools test-lab test-images nightly bench bench-admission bench-agent bench-fleet \
-	bench-reactions reviews fuzz fuzz-build lint docs deny advisories build tools images crds lab-up lab-down lab-shell clean
+	bench-reactions bench-movement reviews fuzz fuzz-build lint docs deny advisories build tools images crds lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
 	@echo "make test-light, test-lab          the scenes with fake nodes (no root), and those on real ones"
 	@echo "make lab-up, lab-shell, lab-down   a lab to look around in"
-	@echo "make bench                         speed: admission, agent, reactions, 5,000 nodes"
+	@echo "make bench                         speed: admission, agent, reactions, movement, 5,000 nodes"
 	@echo "make reviews                       records what a real API server asks webhooks about pods"
 	@echo "make fuzz                          every fuzz target for 20 s; FUZZ_SECONDS=600 for longer"
-	@echo "make nightly                       what takes long: long fuzz, advisories, every bench"
+	@echo "make properties                    every property on other cases, 20 times; PROPERTY_RUNS=100 for more"
+	@echo "make nightly                       what takes long: properties, long fuzz, advisories, every bench"
 	@echo "make lint, docs, deny, crds        the parts of make quick, licenses of dependencies, generated files"
 
 # What a machine lacks is said before anything is built.
@@ -51,10 +52,21 @@ test-images: test-tools
 	cargo build --release --locked -p switchover
 	$(call write-images,$(TEST_LAB),target/debug/shop)
 
-# With the rules of the house, and generated files against what generates them.
+# With the rules of the house, and generated files against what generates them. Properties are tried on the same cases each time:
+# what a change breaks fails, and nothing else does. `make properties` tries others.
 test-unit: test-build
 	$(call begin,unit tests and rules of the house)
-	cargo test --workspace --locked --lib --bins --test tidy
+	PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED) cargo test --workspace --locked --lib --bins --test tidy
+
+PROPTEST_RNG_SEED ?= 1
+PROPERTY_RUNS := 20
+.PHONY: properties
+properties:
+	@for run in $$(seq $(PROPERTY_RUNS)); do \
+		seed=$$RANDOM$$RANDOM; \
+		echo "properties, run $$run: PROPTEST_RNG_SEED=$$seed"; \
+		PROPTEST_RNG_SEED=$$seed cargo test --quiet --workspace --locked --lib || exit 1; \
+	done
 
 # What Kubernetes alone decides: a real control plane with fake nodes. The scenes wait for a place to play by themselves: there
 # must be no fewer threads than scenes.
@@ -74,12 +86,13 @@ test-lab: needs-lab test-tools test-images
 # What takes too long for every change: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
 # to do, and GitHub, from which the advisories come.
 nightly: needs-lab
+	$(MAKE) properties
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	$(MAKE) bench
 	$(MAKE) advisories
 
 # Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
-bench: bench-admission bench-agent bench-fleet bench-reactions
+bench: bench-admission bench-agent bench-fleet bench-reactions bench-movement
 
 # The webhook beside a floor and controller-runtime.
 bench-admission:
@@ -97,6 +110,10 @@ bench-fleet: tools
 # Ten switchovers and ten kills in the lab: from Patroni's own word to the labels. Needs root.
 bench-reactions: images
 	$(LAB) reactions $(addprefix --image ,$(IMAGES))
+
+# How long pods are far, moved by switchover, kubectl drain, kubectl rollout restart and the descheduler.
+bench-movement: tools
+	cargo bench --locked --bench movement
 
 # What a real API server asks about pods of every kind, recorded for tests/fixtures/reviews.
 reviews: tools
@@ -133,9 +150,10 @@ docs:
 deny:
 	cargo deny --all-features check bans licenses sources
 
-# What is known of the versions in Cargo.lock.
+# What is known of the versions in Cargo.lock. RustSec's database is fetched from GitHub; ADVISORIES=--disable-fetch takes the copy that
+# cargo-deny has already.
 advisories:
-	cargo deny --all-features check advisories
+	cargo deny --all-features check advisories $(ADVISORIES)
 
 build:
 	cargo build --release --locked -p switchover -p switchover-lab

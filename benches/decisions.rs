@@ -18,7 +18,7 @@ use switchover::{
         affinity::{self, Database, Namespace, Node, TierSummary},
         distance::tier::{NodeTier, Tier, TierMap},
         follow::{AffinityMode, DatabaseDefaults, MoveMode, Weight},
-        keys,
+        label_key::LabelKey,
         moment::Moment,
         movement::{
             journal::Journal,
@@ -31,12 +31,12 @@ use switchover::{
 };
 
 fn database(name: &str, now: Instant) -> Database {
-    let node_label = keys::default_node_label(name);
+    let node_label = LabelKey::of_database(name).expect("a key");
     let nodes: Vec<_> =
-        (0..100).map(|n| Arc::new(Node::new(&format!("n{n}"), true, [(node_label.clone(), "closely")]))).collect();
+        (0..100).map(|n| Arc::new(Node::new(&format!("n{n}"), true, [(&*node_label, "closely")]))).collect();
     Database {
         defaults: DatabaseDefaults {
-            node_label: node_label.as_str().into(),
+            node_label: node_label.clone(),
             mode: AffinityMode::Preferred,
             weight: Weight::default(),
             move_mode: MoveMode::Evict,

@@ -17,10 +17,17 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use strum::{IntoStaticStr, VariantNames};
 
 pub use self::{view::View, written::WrittenPatches};
-use crate::core::affinity::{Decision, Injection, Pod, SkipReason, Verdict, Warning, pod::Text};
+use crate::core::{
+    affinity::{Decision, Injection, Pod, SkipReason, Verdict, Warning, pod::Text},
+    words::plain,
+};
 
 /// The one version of AdmissionReview that is served.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
+
+/// Of a request of more bytes the pod is left as it is: etcd keeps objects of 1.5 MiB, and a pod that is too large with what
+/// was added would be refused because of us.
+const LARGEST: usize = 1_400_000;
 
 /// What came of one request, for metrics and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,8 +149,8 @@ impl fmt::Display for Subject {
 
 impl Subject {
     fn new(request: &Request<'_>) -> Self {
-        // What nobody has validated yet is kept no longer than a valid name is.
-        let short = |text: &str| text.chars().take(253).collect::<String>();
+        // Nobody has validated it yet: it is kept no longer than a valid name is, and says nothing to a terminal or a log.
+        let short = |text: &str| text.chars().take(253).map(plain).collect::<String>();
         let pod = request.object.as_ref();
         let owner = pod.map(Pod::owners).unwrap_or_default().iter().find(|owner| owner.controller == Some(true));
         let metadata = pod.and_then(|pod| pod.metadata.as_ref());
@@ -264,6 +271,9 @@ fn decide(bytes: &[u8], view: &View, now: Instant) -> Answer {
     let request = review.request;
     let namespace = request.namespace.as_deref().unwrap_or_default();
     let decision = match &request.object {
+        Some(_) if request.creates_a_pod() && bytes.len() > LARGEST => {
+            Decision { verdict: Verdict::Skip(SkipReason::TooLarge), warnings: Vec::new() }
+        }
         Some(pod) if request.creates_a_pod() => view.decide(namespace, pod, now),
         _ => Decision { verdict: Verdict::Skip(SkipReason::NotPodCreation), warnings: Vec::new() },
     };

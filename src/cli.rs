@@ -20,7 +20,7 @@ pub use self::{
     webhook::WebhookArgs,
     witness::WitnessArgs,
 };
-use crate::{api::Span, process::LogArgs};
+use crate::{api::Span, core::schedulers::Schedulers, process::LogArgs};
 
 /// Keeps pods close to the PostgreSQL primary.
 ///
@@ -104,6 +104,23 @@ pub struct HealthArgs {
     /// Address for /livez, /readyz and /metrics
     #[arg(long, env = "SWITCHOVER_METRICS_LISTEN", default_value = "[::]:8080")]
     pub metrics_listen: SocketAddr,
+}
+
+/// Who places pods.
+#[derive(Debug, Clone, ClapArgs)]
+pub struct SchedulersArgs {
+    /// Schedulers that go by node affinity; pods of any other one are left alone unless they opt in themselves. Say the same
+    /// to webhook and controller
+    #[arg(long, env = "SWITCHOVER_SCHEDULERS", value_delimiter = ',', default_value = "default-scheduler")]
+    pub schedulers: Vec<String>,
+}
+
+impl SchedulersArgs {
+    /// What was typed means this.
+    #[must_use]
+    pub fn schedulers(self) -> Schedulers {
+        Schedulers::new(self.schedulers)
+    }
 }
 
 fn base_url(text: &str) -> Result<String, String> {

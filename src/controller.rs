@@ -16,7 +16,7 @@ use std::{
     net::SocketAddr,
     panic::AssertUnwindSafe,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::FutureExt;
@@ -25,7 +25,7 @@ use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::metrics::ControllerMetrics;
 use crate::{
@@ -36,6 +36,7 @@ use crate::{
         lease::{self, Leadership, LeaseConfig},
         nodes::NodeWriter,
     },
+    core::{backoff::Pause, label_key::LabelKey, schedulers::Schedulers},
     discover,
     index::{Database, Index},
     serve::{self, Probes, TaskEnded},
@@ -47,6 +48,8 @@ pub struct ControllerConfig {
     pub lease: LeaseConfig,
     /// Where /livez, /readyz and /metrics are served.
     pub metrics_listen: SocketAddr,
+    /// Who places pods by their affinity.
+    pub schedulers: Schedulers,
     /// Longest pause between two evaluations of a database. Each evaluation is also a confirmation of tiers.
     pub tick: Duration,
     /// The webhook's certificates to keep; `None` when somebody else keeps them.
@@ -57,6 +60,9 @@ pub struct ControllerConfig {
 const REBORN_AFTER: Duration = Duration::from_secs(5);
 
 /// Why the controller ended.
+/// What couldn't be written into the status of a refused database is tried again.
+const REFUSAL_RETRY: Pause = Pause { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+
 #[derive(Debug, thiserror::Error)]
 pub enum ControllerError {
     #[error("can't serve health and metrics: {0}")]
@@ -89,7 +95,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     let discovery_metrics = discover::Metrics::register(&mut registry);
 
     let mut tasks = JoinSet::new();
-    let index = Index::spawn(&client, &mut tasks);
+    let index = Index::spawn(&client, config.schedulers, &mut tasks);
     let (notices, publish) = Notices::new(client.clone(), config.lease.identity.clone());
     tasks.spawn(publish);
     registry.register("events_dropped", "Events that were dropped because too many waited", notices.dropped());
@@ -122,6 +128,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
         databases: HashMap::new(),
         opt_ins: opt_in::OptIns::default(),
         refused: HashMap::new(),
+        refusals: HashMap::new(),
         removals: removal::Removals::default(),
         counted: BTreeSet::new(),
     };
@@ -160,6 +167,8 @@ struct Manager {
     opt_ins: opt_in::OptIns,
     /// Why databases are not accepted, by name, so that each refusal is told once.
     refused: HashMap<String, String>,
+    /// By name: what is written into the status of a refused database, for as long as it is refused.
+    refusals: HashMap<String, DropGuard>,
     removals: removal::Removals,
     /// Databases that were seen and have metrics.
     counted: BTreeSet<String>,
@@ -232,7 +241,7 @@ impl Manager {
                 }
             });
         }
-        self.opt_ins.check(&self.shared);
+        self.opt_ins.check(&self.shared, Instant::now());
     }
 
     /// Metrics of databases that are gone go, too, once their tasks have ended.
@@ -254,7 +263,7 @@ impl Manager {
     fn remove(&mut self, databases: &[Database], accepted: &HashMap<&str, &Arc<DatabaseCluster>>) {
         let going = |database: &&Database| database.deleted && database.finalizer;
         self.removals.retain(&databases.iter().filter(going).map(|database| database.uid.as_str()).collect());
-        let theirs: BTreeSet<String> = accepted.values().map(|object| object.node_label()).collect();
+        let theirs: BTreeSet<LabelKey> = accepted.values().map(|object| object.node_label()).collect();
         for database in databases.iter().filter(going) {
             if !self.removals.due(database) {
                 continue;
@@ -276,7 +285,7 @@ impl Manager {
             let created = d.object.as_ref().ok().and_then(|o| o.metadata.creation_timestamp.as_ref().map(|t| t.0));
             (created, d.name.clone())
         });
-        let mut keys: HashMap<String, &str> = HashMap::new();
+        let mut keys: HashMap<LabelKey, &str> = HashMap::new();
         let mut accepted = HashMap::new();
         let mut refused = HashMap::new();
         for database in readable {
@@ -314,6 +323,7 @@ impl Manager {
         }
         // What the queue of events had no room for is told at the next look.
         refused.retain(|name, _| !untold.contains(&name));
+        self.refusals.retain(|name, _| refused.contains_key(name));
         self.refused = refused;
         accepted
     }
@@ -330,18 +340,29 @@ impl Manager {
         });
         let (shared, name, why) = (Arc::clone(&self.shared), database.name.clone(), why.to_owned());
         let followed = self.databases.remove(&name);
+        let stop = CancellationToken::new();
+        // An earlier reason isn't written any more.
+        self.refusals.insert(name.clone(), stop.clone().drop_guard());
         tokio::spawn(async move {
             // It may have been followed until now: its task's last word comes first.
             if let Some(running) = followed {
                 running.stop.cancel();
                 let _ = running.task.await;
             }
-            status_update::write_refusal(&shared.client, &name, &why).await;
+            let mut failures = 0;
+            while !status_update::write_refusal(&shared.client, &name, &why).await {
+                failures += 1;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(REFUSAL_RETRY.nth(failures)) => {}
+                }
+            }
         });
         told
     }
 
     async fn stop(&mut self) {
+        self.refusals.clear();
         self.removals.stop();
         for (_, running) in self.databases.drain() {
             running.stop.cancel();

@@ -2,16 +2,18 @@
 //! no logging; whoever calls them does the reading before and the acting after.
 //!
 //! In reading order: who is primary ([`primary`]), how far each node is from it ([`distance`]), what a pod asks for
-//! ([`follow`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), who leads
-//! ([`lease`]), and when the webhook's certificates are renewed ([`rotation`]). [`moment`], [`words`], [`keys`], [`selector`]
-//! and [`backoff`] serve them all.
+//! ([`follow`], [`schedulers`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), who leads
+//! ([`lease`]), and when the webhook's certificates are renewed ([`rotation`]). [`moment`], [`words`], [`keys`], [`label_key`],
+//! [`selector`], [`taints`] and [`backoff`] serve them all.
 
+pub mod hosts;
 pub mod primary;
 
 pub mod distance;
 
 pub mod affinity;
 pub mod follow;
+pub mod schedulers;
 
 pub mod movement;
 pub mod workload;
@@ -21,8 +23,10 @@ pub mod rotation;
 
 pub mod backoff;
 pub mod keys;
+pub mod label_key;
 pub mod moment;
 pub mod selector;
+pub mod taints;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod words;

@@ -36,7 +36,7 @@ use crate::tls;
 pub enum CredentialsError {
     #[error("{secret} doesn't exist: create it with {content}")]
     NoSecret { secret: String, content: &'static str },
-    #[error("{secret} may not be read ({said}): grant get on it, as deploy/base/controller-rbac.yaml does")]
+    #[error("{secret} may not be read ({said}): add its name to the Role switchover-credentials, as deploy/base/controller-rbac.yaml says")]
     Forbidden { secret: String, said: String },
     #[error("{secret} can't be read: {said}")]
     Unread { secret: String, said: String },
@@ -234,6 +234,13 @@ impl Credentials {
     #[must_use]
     pub const fn expires(&self) -> Option<Timestamp> {
         self.expires
+    }
+
+    /// Whether they tell by themselves whose servers may be shown a login: by authorities of their own, or by one name that
+    /// every certificate must carry.
+    #[must_use]
+    pub const fn vouch(&self) -> bool {
+        self.authorities.is_some() || self.server_name.is_some()
     }
 
     /// Whether there is anything that only TLS protects or that only TLS makes use of.

@@ -5,7 +5,7 @@
 //! the same for all.
 
 pub mod http;
-mod lookups;
+pub(crate) mod lookups;
 mod metrics;
 mod operator;
 mod pace;
@@ -20,12 +20,16 @@ pub mod witness;
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::sync::{mpsc, watch};
 
-pub use self::{metrics::Metrics, source::hosts};
+pub use self::{
+    metrics::Metrics,
+    source::{host_rules, hosts},
+};
 use self::{
     publish::Publisher,
     sql::SqlConfig,
@@ -33,7 +37,10 @@ use self::{
 };
 use crate::{
     api::discovery::OperatorDiscovery,
-    core::primary::{Answer, Belief, Observation, PrimaryView},
+    core::{
+        hosts::HostRules,
+        primary::{Answer, Belief, Observation, PrimaryView},
+    },
     credentials::{Access, SecretState},
 };
 
@@ -78,6 +85,8 @@ impl std::fmt::Debug for Source {
 pub struct PatroniConfig {
     /// Base URLs to start from.
     pub urls: Vec<String>,
+    /// Which hosts are asked, and measured, of those that members state.
+    pub hosts: Arc<HostRules>,
     /// What to show and whom to believe.
     pub access: Access,
     /// Time allowed for one answer.
@@ -136,6 +145,8 @@ pub struct DiscoveryState {
     pub credentials: Option<SecretState>,
     /// How the witness stands, if there is one and it was asked.
     pub witness: Option<WitnessStanding>,
+    /// Addresses that members state and that are neither asked nor measured, in sentences.
+    pub refused: Vec<String>,
 }
 
 /// What a person says of the primary.

@@ -26,10 +26,12 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::{sync::watch as channel, task::JoinSet};
 
 use crate::{
-    api::{DatabaseCluster, NodeLatency, NodeLatencySpec, keys},
+    api::{DatabaseCluster, NodeLatency, NodeLatencySpec, keys, read},
     cluster::watch::{self, Changed, Health, Objects, Table},
     core::{
         follow::DatabaseDefaults,
+        label_key::LabelKey,
+        schedulers::Schedulers,
         workload::{DisruptionBudget, Namespace, Node, Pod, Snapshot, Workload},
     },
 };
@@ -50,7 +52,7 @@ pub struct Database {
     /// The finalizer is ours.
     pub finalizer: bool,
     /// Every key that it may have labelled nodes with.
-    pub keys: BTreeSet<String>,
+    pub keys: BTreeSet<LabelKey>,
     version: Option<String>,
 }
 
@@ -129,7 +131,7 @@ const KINDS: [&str; 9] = [
 
 impl Index {
     /// Starts the watches as tasks of `tasks`; none of them ever ends by itself.
-    pub fn spawn(client: &Client, tasks: &mut JoinSet<()>) -> Self {
+    pub fn spawn(client: &Client, schedulers: Schedulers, tasks: &mut JoinSet<()>) -> Self {
         let index = Self {
             tables: Arc::default(),
             changed: channel::Sender::new(0),
@@ -155,7 +157,9 @@ impl Index {
         tasks.spawn(watch::run(Objects::<PartialObjectMeta<KubeNamespace>>::all(client), config, health, apply));
 
         let (config, health) = all("Pod");
-        let apply = index.applier(|tables, event| tables.pods.apply(event, keyed_by_uid(convert::pod)).into());
+        let apply = index.applier(move |tables, event| {
+            tables.pods.apply(event, keyed_by_uid(|object| convert::pod(object, &schedulers))).into()
+        });
         tasks.spawn(watch::run(Objects::<KubePod>::all(client), config, health, apply));
 
         let (config, health) = all("ReplicaSet");
@@ -289,18 +293,21 @@ fn database(object: DynamicObject) -> (String, Option<Database>) {
     let deleted = object.metadata.deletion_timestamp.is_some();
     let finalizer = object.finalizers().iter().any(|finalizer| finalizer == keys::FINALIZER);
     let keys = labelled_with(&object);
-    let object = object.try_parse::<DatabaseCluster>().map(Arc::new).map_err(|error| error.to_string());
+    let object = read::database(object).map(Arc::new).map_err(|error| error.to_string());
     let defaults = object.as_deref().ok().map(DatabaseCluster::defaults);
     (name.clone(), Some(Database { name, object, defaults, uid, deleted, finalizer, keys, version }))
 }
 
 /// Every key that a database may have labelled nodes with, read without understanding the rest of it.
-pub fn labelled_with(object: &DynamicObject) -> BTreeSet<String> {
-    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    let current = text(&object.data["spec"]["nodeLabel"]);
-    let current = current.unwrap_or_else(|| keys::default_node_label(&object.name_any()));
+/// What is no key was never one of a node.
+pub fn labelled_with(object: &DynamicObject) -> BTreeSet<LabelKey> {
+    let key = |value: &serde_json::Value| LabelKey::read(value.as_str()?).ok();
+    let current = match &object.data["spec"]["nodeLabel"] {
+        serde_json::Value::Null => LabelKey::of_database(&object.name_any()).ok(),
+        current => key(current),
+    };
     let earlier = object.data["status"]["nodeLabels"].as_array();
-    earlier.into_iter().flatten().filter_map(text).chain([current]).collect()
+    earlier.into_iter().flatten().filter_map(key).chain(current).collect()
 }
 
 /// Takes over an event of a NodeLatency. Its heartbeat is compared with the last one and nothing else, so that the node's

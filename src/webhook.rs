@@ -7,6 +7,7 @@
 mod cache;
 mod events;
 mod handler;
+mod heartbeat;
 mod metrics;
 mod room;
 
@@ -18,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{cache::Cache, handler::Handler, metrics::WebhookMetrics};
 use crate::{
-    cluster::Notices,
+    cluster::{Notices, lease},
+    core::schedulers::Schedulers,
     serve::{ConnectionMetrics, Limits, Listener, Probes, ServeError, Server, TaskEnded},
     tls::{self, HttpVersions, ServerFiles, TlsError},
 };
@@ -44,6 +46,10 @@ pub struct WebhookConfig {
     pub identity: String,
     /// Pods of this namespace are left alone: switchover's own must start whatever the webhook thinks.
     pub own_namespace: String,
+    /// The controllers' Lease, in the same namespace: without anybody who renews it nothing is required of pods.
+    pub lease: String,
+    /// Who places pods by their affinity.
+    pub schedulers: Schedulers,
     /// From not being ready to not listening any more: as long as it takes until no API server sends anything new.
     pub drain: Duration,
     /// Facts about a database that were not confirmed for so long support no requirement any more.
@@ -75,6 +81,8 @@ impl Default for WebhookConfig {
             http_versions: HttpVersions::One,
             identity: "switchover-webhook".to_owned(),
             own_namespace: "switchover-system".to_owned(),
+            lease: lease::NAME.to_owned(),
+            schedulers: Schedulers::default(),
             drain: Duration::from_secs(5),
             facts_ttl: Duration::from_secs(30),
             max_body_bytes: 4 * 1024 * 1024,
@@ -111,8 +119,9 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
     let probes = Probes::new(Arc::new(registry));
     let filled = probes.check("caches", "the watches have not filled the caches yet");
     let mut tasks = JoinSet::new();
-    let cache = Cache::new(&config.own_namespace, config.facts_ttl, metrics.clone());
-    cache.spawn(&client, filled, &mut tasks);
+    let cache =
+        Cache::new(&config.own_namespace, config.facts_ttl, metrics.clone()).going_by(config.schedulers.clone());
+    cache.spawn(&client, &config.lease, filled, &mut tasks);
 
     let (notices, publish) = Notices::new(client, config.identity.clone());
     tasks.spawn(publish);

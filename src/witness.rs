@@ -102,6 +102,7 @@ pub async fn run(config: WitnessConfig, shutdown: CancellationToken) -> Result<(
     let pace = Pace { regular: config.certificate_poll, soon: config.certificate_poll };
     let follow = |(name, urls): (String, Vec<String>)| {
         let source = Source::Patroni(PatroniConfig {
+            hosts: discover::patroni::hosts_of(&urls),
             urls,
             access: Access::files(&name, config.files.clone(), pace),
             timeout: config.timeout,

@@ -14,7 +14,7 @@ use switchover::{
     core::{
         affinity::{Database, Namespace, Node, PrimaryBelief, TierSummary},
         follow::{AffinityMode, DatabaseDefaults, MoveMode, Weight},
-        keys,
+        label_key::LabelKey,
     },
     serve::{self, ConnectionMetrics},
     webhook::{Handler, WebhookConfig, WebhookMetrics},
@@ -37,7 +37,7 @@ pub(crate) fn view(namespaces: usize, databases: usize) -> View {
     });
     let known = (0..databases).map(|number| {
         let name = database(number);
-        let node_label = keys::default_node_label(&name);
+        let node_label = LabelKey::of_database(&name).expect("a key");
         (name.into(), facts(&node_label))
     });
     View {
@@ -49,14 +49,13 @@ pub(crate) fn view(namespaces: usize, databases: usize) -> View {
 }
 
 /// A database as 100 nodes see it.
-fn facts(node_label: &str) -> Database {
+fn facts(node_label: &LabelKey) -> Database {
     let tiers = ["closely", "intermediate", "far"];
-    let nodes: Vec<_> = (0..100)
-        .map(|n| Arc::new(Node::new(&format!("node-{n}"), true, [(node_label.to_owned(), tiers[n % 3])])))
-        .collect();
+    let nodes: Vec<_> =
+        (0..100).map(|n| Arc::new(Node::new(&format!("node-{n}"), true, [(&**node_label, tiers[n % 3])]))).collect();
     Database {
         defaults: DatabaseDefaults {
-            node_label: node_label.into(),
+            node_label: node_label.clone(),
             mode: AffinityMode::Preferred,
             weight: Weight::default(),
             move_mode: MoveMode::Evict,

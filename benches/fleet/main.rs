@@ -7,8 +7,6 @@ mod light {
     pub(crate) mod support;
 }
 
-mod requests;
-
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -28,16 +26,14 @@ use lab::scripted::host;
 use lab::{
     control_plane::Component,
     measured::{load_average, machine, median, write_report, write_section},
+    requests::Requests,
 };
 use serde_json::{Map, Value, json};
 use switchover::api::{DatabaseCluster, NodeLatency, keys};
 
-use self::{
-    light::support::{
-        Patroni, World, world,
-        world::{CONTROLLERS, WEBHOOK},
-    },
-    requests::Requests,
+use self::light::support::{
+    Patroni, World, world,
+    world::{CONTROLLERS, WEBHOOK},
 };
 
 #[derive(Parser)]
@@ -59,6 +55,8 @@ const NAME: &str = "fleet";
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Writes of the bench itself that are under way at the same time.
 const CONCURRENT: usize = 32;
+/// The labels of nodes are the only thing that anybody patches in nodes here.
+const LABEL_PATCH: &str = "PATCH nodes";
 /// What the labels of 5,000 nodes may take, in seconds.
 const GOAL_S: f64 = 5.0;
 
@@ -222,7 +220,7 @@ async fn last_label(databases: &Api<DatabaseCluster>, epoch: u64) -> Result<f64>
 fn report(args: &Args, rounds: &[Round], load_before: &str) -> Result<()> {
     let seconds = || rounds.iter().map(|round| round.labels_s);
     let (middle, worst) = (median(seconds()), seconds().fold(0.0, f64::max));
-    let patches = median(rounds.iter().map(|round| round.requests.label_patches() as f64 / round.changed as f64));
+    let patches = median(rounds.iter().map(|round| round.requests.of(LABEL_PATCH) as f64 / round.changed as f64));
     let figures = json!({
         "fleet.labels_s": middle,
         "fleet.labels_max_s": worst,
@@ -234,7 +232,7 @@ fn report(args: &Args, rounds: &[Round], load_before: &str) -> Result<()> {
                 "labels_s": round.labels_s,
                 "changed": round.changed,
                 "requests": round.requests.total(),
-                "label_patches": round.requests.label_patches(),
+                "label_patches": round.requests.of(LABEL_PATCH),
             })).collect::<Vec<_>>(),
             "machine": machine(),
             "date": Timestamp::now().to_string(),
@@ -252,8 +250,8 @@ fn report(args: &Args, rounds: &[Round], load_before: &str) -> Result<()> {
             table,
             "| pg{} | {labels_s:.2} | {changed} | {rate:.0} | {} | {} |",
             to + 1,
-            requests.label_patches(),
-            requests.total() - requests.label_patches(),
+            requests.of(LABEL_PATCH),
+            requests.total() - requests.of(LABEL_PATCH),
         );
     }
     if args.nodes < 5_000 {

@@ -84,6 +84,7 @@ fn resolved(label: Option<&str>, namespace: &Annotations<'_>, pod: &Annotations<
             assert!([label, namespace.follow, pod.follow].iter().flatten().any(|text| text.contains("none")));
         }
         Err(NotFollowing::NoSuchDatabase) => assert!(!follow.mistakes.is_empty()),
+        Err(NotFollowing::Refused) => unreachable!("only a decision knows who is refused"),
     }
     follow
 }

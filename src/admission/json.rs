@@ -15,6 +15,8 @@ use serde::{
     forward_to_deserialize_any,
 };
 
+use crate::core::affinity::UNREAD;
+
 /// Reads one value, which is all that the text holds.
 ///
 /// # Errors
@@ -133,13 +135,24 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         }
     }
 
+    /// What is to stay unread is lent as text.
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
+        if name != UNREAD {
+            return self.deserialize_any(visitor);
+        }
+        self.peek();
+        let from = self.at;
+        self.skip()?;
+        visitor.visit_borrowed_bytes(&self.text[from..self.at])
+    }
+
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         self.skip().and_then(|()| visitor.visit_unit())
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        newtype_struct seq tuple tuple_struct map enum identifier
+        seq tuple tuple_struct map enum identifier
     }
 }
 

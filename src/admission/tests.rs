@@ -9,13 +9,14 @@ use super::*;
 use crate::core::{
     affinity::{Database, Namespace, Node, PrimaryBelief, TierSummary},
     follow::{AffinityMode, DatabaseDefaults, MoveMode, NotFollowing, Weight},
+    label_key::LabelKey,
 };
 
 pub(crate) fn view(now: Instant) -> View {
     let nodes = [Arc::new(Node::new("n1", true, [("switchover", "closely")]))];
     let database = Database {
         defaults: DatabaseDefaults {
-            node_label: "switchover".into(),
+            node_label: LabelKey::read("switchover").unwrap(),
             mode: AffinityMode::Preferred,
             weight: Weight::default(),
             move_mode: MoveMode::Evict,
@@ -256,6 +257,36 @@ fn what_cannot_be_read_is_allowed_with_its_uid_where_there_is_one() {
         assert_eq!(body, Value::Null);
         assert!(answer.body.ends_with(b"\n"));
     });
+}
+
+#[test]
+fn a_pod_that_might_grow_too_large_is_left_as_it_is_and_no_answer_is_large() {
+    for (size, outcome) in [(1_390_000, Outcome::Injected), (1_400_001, Outcome::Skipped(SkipReason::TooLarge))] {
+        let mut pod = pod();
+        pod["metadata"]["annotations"] = json!({"switchover.dev/affinity": "avoid-far"});
+        let term = json!({"matchExpressions": [{"key": "a", "operator": "Exists"}]});
+        let required = json!({"nodeSelectorTerms": vec![term; 20_000]});
+        pod["spec"]["affinity"] = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}});
+        let mut request = request("shop", pod);
+        request["request"]["object"]["spec"]["padding"] = json!("");
+        let missing = size - request.to_string().len();
+        request["request"]["object"]["spec"]["padding"] = json!("x".repeat(missing));
+        let (answer, _) = ask(request.to_string().as_bytes());
+        assert_eq!(answer.outcome, outcome);
+        assert!(answer.body.len() < 64 * 1024, "{} bytes", answer.body.len());
+    }
+}
+
+#[test]
+fn what_a_log_says_of_a_pod_is_one_line_of_plain_text() {
+    let mut pod = pod();
+    pod["metadata"]["annotations"] = json!({"switchover.dev/weight": "much"});
+    let forged = "x\n2026-12-01T00:00:00Z  INFO caches are filled \u{1b}[2J\u{202e}";
+    pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1\r", "kind": "Replica\tSet", "name": forged, "uid": "u\u{7}", "controller": true}]);
+    let (answer, _) = ask(request("shop", pod).to_string().as_bytes());
+    let subject = answer.subject.expect("a warning");
+    assert_eq!(subject.to_string(), "shop/Replica?Set x?2026-12-01T00:00:00Z  INFO caches are filled ?[2J?");
+    assert_eq!((&*subject.api_version, &*subject.uid), ("apps/v1?", "u?"));
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::{borrow::Borrow, collections::HashMap, hash::Hash, sync::Arc, time::Instant};
 
 use super::WrittenPatches;
-use crate::core::affinity::{self, Database, Decision, Namespace, Pod, SkipReason, Verdict};
+use crate::core::{
+    affinity::{self, Database, Decision, Namespace, Pod, SkipReason, Verdict},
+    schedulers::Schedulers,
+};
 
 /// What the webhook knows at one moment. Published by the webhook's cache; a request takes one and keeps it.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +17,8 @@ pub struct View {
     pub databases: Arc<HashMap<Box<str>, Database>>,
     /// The namespace that switchover itself runs in.
     pub own_namespace: Arc<str>,
+    /// Who places pods by their affinity.
+    pub schedulers: Schedulers,
     /// Begins empty with each view. Written by requests.
     pub written: Arc<WrittenPatches>,
 }
@@ -26,7 +31,13 @@ impl View {
             let verdict = Verdict::Skip(SkipReason::SystemNamespace);
             return Decision { verdict, warnings: Vec::new() };
         }
-        affinity::decide(pod, get(&self.namespaces, namespace), |name| get(&self.databases, name), now)
+        affinity::decide(
+            pod,
+            get(&self.namespaces, namespace),
+            |name| get(&self.databases, name),
+            &self.schedulers,
+            now,
+        )
     }
 }
 

@@ -11,8 +11,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use crate::core::affinity::{Injection, Operation};
 
 const SLOTS: usize = 64;
+/// Longer ones, in base64, are written anew each time: they are rare, and 64 of them are much.
+const LARGEST: usize = 8 * 1024;
 
-/// The last patch of each slot. Written by whichever request had another one; bounded by its slots.
+/// The last patch of each slot. Written by whichever request had another one; bounded by its slots and [`LARGEST`].
 #[derive(Debug)]
 pub struct WrittenPatches([ArcSwapOption<Written>; SLOTS]);
 
@@ -40,6 +42,9 @@ impl WrittenPatches {
         }
         let base64 = STANDARD.encode(serde_json::to_vec(&injection.operations).ok()?);
         to.extend_from_slice(base64.as_bytes());
+        if base64.len() > LARGEST {
+            return Some(());
+        }
         slot.store(Some(Arc::new(Written { operations: injection.operations.clone(), base64 })));
         Some(())
     }
@@ -70,6 +75,17 @@ mod tests {
         let decision = reviews::view(now).decide("shop", &serde_json::from_str(&text).unwrap(), now);
         let Verdict::Inject(injection) = decision.verdict else { panic!("{decision:?}") };
         injection
+    }
+
+    #[test]
+    fn a_large_patch_is_written_and_not_kept() {
+        let patches = WrittenPatches::default();
+        let own = injection(&json!({}));
+        let large = Injection { operations: vec![own.operations.clone(); 200].concat(), ..own };
+        let mut written = Vec::new();
+        patches.append(&large, &mut written).unwrap();
+        assert!(written.len() > LARGEST);
+        assert!(patches.0.iter().all(|slot| slot.load().is_none()));
     }
 
     #[test]

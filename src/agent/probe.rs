@@ -24,7 +24,13 @@ pub use self::{
     echo::{ProbeError, Sockets},
     metrics::ProbeMetrics,
 };
-use crate::core::distance::rtt::{Method, Summary};
+use crate::{
+    core::{
+        distance::rtt::{Method, Summary},
+        hosts::{RefusedHost, class_of},
+    },
+    discover::lookups,
+};
 
 /// A host name is resolved anew this often …
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -168,6 +174,7 @@ impl Prober {
 
     fn tick(&mut self, now: Instant) {
         let names: Vec<String> = self.hosts.keys().cloned().collect();
+        let mut measured = BTreeSet::new();
         for name in names {
             self.sequence = self.sequence.wrapping_add(1);
             let (sequence, config) = (self.sequence, self.config);
@@ -184,6 +191,10 @@ impl Prober {
                 host.track.echo(None);
                 continue;
             };
+            // Several names of one address are one machine, which gets no more echoes for having many.
+            if !measured.insert(address) {
+                continue;
+            }
             if host.track.wants_connects() && !host.connecting && host.tcp_at.is_none_or(|at| at <= now) {
                 host.connecting = true;
                 host.tcp_at = Some(now + config.tcp_interval);
@@ -251,7 +262,13 @@ impl Prober {
     }
 
     fn publish(&self, readings: &watch::Sender<Arc<Readings>>) {
-        let now: Readings = self.hosts.iter().map(|(host, state)| (host.clone(), state.track.reading())).collect();
+        // As in [`Prober::tick`], the first name of an address is the one that is measured.
+        let mut measured = BTreeMap::new();
+        let mut reading = |state: &Host| match state.address {
+            Some(address) => *measured.entry(address).or_insert_with(|| state.track.reading()),
+            None => state.track.reading(),
+        };
+        let now: Readings = self.hosts.iter().map(|(host, state)| (host.clone(), reading(state))).collect();
         for (host, reading) in &now {
             self.metrics.reading(host, reading.as_ref());
         }
@@ -264,12 +281,20 @@ impl Prober {
 }
 
 async fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
-    match tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host, 0))).await {
+    // A resolver that hangs is not asked again for the same name meanwhile: each question holds a thread.
+    match tokio::time::timeout(RESOLVE_TIMEOUT, lookups::addresses(host)).await {
         Ok(Ok(addresses)) => {
-            let addresses: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
-            if addresses.is_empty() { Err("the name has no address".to_owned()) } else { Ok(addresses) }
+            let found: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
+            // A machine's own name often leads to a loopback address of it.
+            let refused = |address: &IpAddr| class_of(*address).filter(|why| *why != RefusedHost::Loopback);
+            let addresses: Vec<IpAddr> = found.iter().copied().filter(|address| refused(address).is_none()).collect();
+            match found.iter().find_map(|address| Some((address, refused(address)?))) {
+                Some((address, why)) if addresses.is_empty() => Err(format!("the name leads to {address}, which {why}")),
+                _ if addresses.is_empty() => Err("the name has no address".to_owned()),
+                _ => Ok(addresses),
+            }
         }
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(error),
         Err(_) => Err(format!("the resolver did not answer within {} s", RESOLVE_TIMEOUT.as_secs())),
     }
 }

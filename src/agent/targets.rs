@@ -15,8 +15,9 @@ use crate::{
 /// that people wrote.
 pub(super) fn of(database: &DatabaseCluster) -> BTreeSet<Target> {
     let members = database.status.iter().flat_map(|status| &status.members);
+    let rules = discover::host_rules(&database.spec.discovery);
     let targets: BTreeSet<Target> = members
-        .filter(|member| !member.host.is_empty())
+        .filter(|member| rules.refuse(&member.host).is_none())
         .map(|member| Target { host: member.host.clone(), port: member.port })
         .collect();
     if !targets.is_empty() {
@@ -77,6 +78,18 @@ mod tests {
         assert_eq!(shown(&seeds), ["10.0.0.1:5432", "fd00::1:5432", "pg1.example.com:5432"]);
         let members = of(&database(&urls, &[("10.0.1.1", 15432), ("", 1)]));
         assert_eq!(shown(&members), ["10.0.1.1:15432"]);
+    }
+
+    #[test]
+    fn no_member_aims_nodes_at_hosts_that_are_no_database_s() {
+        let urls = ["http://10.0.0.1:8008"];
+        let stated = ["169.254.169.254", "127.0.0.1", "localhost", "0.0.0.0", "224.0.0.1", "fe80::1", "127.1", "10.0.0.2"];
+        let members = of(&database(&urls, &stated.map(|host| (host, 5432))));
+        assert_eq!(shown(&members), ["10.0.0.2:5432"]);
+        assert_eq!(shown(&of(&database(&urls, &[("169.254.169.254", 80)]))), ["10.0.0.1:5432"], "as if there were none");
+        // All of it on one machine.
+        let local = of(&database(&["http://127.0.0.1:8008"], &[("127.0.0.2", 5432)]));
+        assert_eq!(shown(&local), ["127.0.0.2:5432"]);
     }
 
     #[test]

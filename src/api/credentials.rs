@@ -16,16 +16,19 @@ pub struct TlsRules {
     /// certificates of the controller's image), `tls.crt` and `tls.key` (PEM, a client certificate and its key; both or
     /// neither). Read again when it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "secretName: write the name of a Secret (lower-case letters, digits, dashes and dots), such as orders-patroni")
+    ]))]
     pub secret_name: Option<String>,
 
     /// The DNS name that every member's certificate must carry, instead of the host of its URL: for members that are
     /// reached by addresses which their certificates don't name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?([.][A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?)*$")
-    )]
+    #[schemars(length(min = 1, max = 253))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.matches('^[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?([.][A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?)*$')", "tls.serverName: write a DNS name, such as patroni.example.com")
+    ]))]
     pub server_name: Option<String>,
 }
 
@@ -35,6 +38,9 @@ pub struct TlsRules {
 pub struct SecretReference {
     /// Name of a Secret in switchover's own namespace, with `username` and `password` as in the type
     /// `kubernetes.io/basic-auth`. Read again when it changes.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "secretName: write the name of a Secret (lower-case letters, digits, dashes and dots), such as orders-patroni")
+    ]))]
     pub secret_name: String,
 }

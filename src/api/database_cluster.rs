@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     discovery::{OperatorDiscovery, SqlDiscovery},
-    keys,
     rule::rule,
     witness::WitnessRules,
 };
-use crate::core::follow::{DatabaseDefaults, Weight};
+use crate::core::{
+    follow::{DatabaseDefaults, Weight},
+    label_key::{LabelKey, NoLabelKey},
+};
 
 pub use self::{
     movement::{AffinityDefaults, MovementRules},
@@ -68,14 +70,12 @@ pub struct DatabaseClusterSpec {
     /// `default`, `switchover.dev/NAME` for any other. Two databases can't share a key. When it changes, nodes get the
     /// new label, and then lose the old one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 317),
-        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-    )]
+    #[schemars(with = "Option<String>", length(min = 1, max = LabelKey::MOST))]
     #[schemars(extend("x-kubernetes-validations" = [
+        rule(&is_label_key(), "spec.nodeLabel: write a label key: a name of at most 63 letters, digits, '-', '_' and '.' that begins and ends with a letter or digit, behind a DNS name and '/' if need be, such as switchover or example.com/distance"),
         rule("!self.contains('kubernetes.io/') && !self.contains('k8s.io/') || self.startsWith('node-restriction.kubernetes.io/')", "spec.nodeLabel: keys under kubernetes.io and k8s.io belong to Kubernetes: write a key of your own, such as switchover or example.com/distance (or one under node-restriction.kubernetes.io/)")
     ]))]
-    pub node_label: Option<String>,
+    pub node_label: Option<LabelKey>,
 
     /// When a node counts as closely, intermediate or far.
     #[serde(default)]
@@ -119,19 +119,31 @@ pub struct Discovery {
     pub sql: Option<SqlDiscovery>,
 }
 
+/// What Kubernetes asks of a label's key, in CEL.
+fn is_label_key() -> String {
+    format!("self.matches(r'{}') && self.indexOf('/') <= {}", LabelKey::PATTERN, LabelKey::PREFIX_MOST)
+}
+
 impl DatabaseCluster {
-    /// The key of the node label and taint.
+    /// The key of the node label and taint. Whatever [`read::database`](super::read::database) took has one of its own; for
+    /// anything else it is one that no node bears.
     #[must_use]
-    pub fn node_label(&self) -> String {
+    pub fn node_label(&self) -> LabelKey {
+        self.own_node_label().unwrap_or_else(|_| LabelKey::nobodys())
+    }
+
+    /// # Errors
+    /// It names none, and its name is longer than a key takes.
+    pub(super) fn own_node_label(&self) -> Result<LabelKey, NoLabelKey> {
         let name = self.metadata.name.as_deref().unwrap_or_default();
-        self.spec.node_label.clone().unwrap_or_else(|| keys::default_node_label(name))
+        self.spec.node_label.clone().map_or_else(|| LabelKey::of_database(name), Ok)
     }
 
     /// What it says for pods that say nothing themselves.
     #[must_use]
     pub fn defaults(&self) -> DatabaseDefaults {
         DatabaseDefaults {
-            node_label: self.node_label().into(),
+            node_label: self.node_label(),
             mode: self.spec.affinity.mode,
             weight: Weight::new(self.spec.affinity.weight).unwrap_or_default(),
             move_mode: self.spec.movement.mode,

@@ -25,11 +25,17 @@ pub struct OperatorDiscovery {
     pub kind: OperatorKind,
 
     /// Namespace of its pods.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 63))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "spec.discovery.operator.namespace: write the name of a namespace (lower-case letters, digits and dashes), such as shop")
+    ]))]
     pub namespace: String,
 
     /// Name of the operator's object; for `Patroni` the value of the label `cluster-name`.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 63))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "spec.discovery.operator.cluster: write the name of the operator's object (lower-case letters, digits and dashes), such as orders")
+    ]))]
     pub cluster: String,
 
     /// Port of the database, which agents connect to where they can't ping. Default: 5432.
@@ -44,15 +50,27 @@ pub struct OperatorDiscovery {
 
     /// Key of the label that is `primary` (or `master`) on the primary's pod, if it is another than the operator's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 317),
-        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 317))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')", "spec.discovery.operator.roleLabel: write the key of a label, such as role or example.com/role")
+    ]))]
     pub role_label: Option<String>,
+
+    /// Value of that label on the primary's pod, if it is neither `primary` nor `master`: Patroni's
+    /// `kubernetes.leader_label_value`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')", "spec.discovery.operator.roleValue: write the value of a label, such as leader")
+    ]))]
+    pub role_value: Option<String>,
 
     /// Patroni's scope, which its Endpoints or ConfigMaps are named after, if it is another than the operator's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 200), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 200))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "spec.discovery.operator.scope: write Patroni's scope (lower-case letters, digits, dashes and dots), such as orders-2")
+    ]))]
     pub scope: Option<String>,
 }
 
@@ -172,11 +190,17 @@ impl SqlEngine {
 #[serde(rename_all = "camelCase")]
 pub struct SqlMember {
     /// What it is called in status and events.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 63))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.matches('^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')", "spec.discovery.sql.members.name: write letters, digits, dashes, dots and underscores, such as pg1")
+    ]))]
     pub name: String,
 
     /// Host name or address, of this server and never of a proxy or pooler. Agents measure it.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9:]([-A-Za-z0-9_.:]*[A-Za-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.matches('^[A-Za-z0-9:]([-A-Za-z0-9_.:]*[A-Za-z0-9])?$')", "spec.discovery.sql.members.host: write a host name or an address without a port, such as 10.0.1.5 or pg1.example.com")
+    ]))]
     pub host: String,
 
     /// Default: 5432 for PostgreSQL, 3306 for MySQL and MariaDB.

@@ -1,9 +1,32 @@
 //! What controller and webhook read alike of Kubernetes' own objects, each for its own picture of the cluster.
 
-use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::core::v1::{Node, Taint as KubeTaint},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::core::{DynamicObject, dynamic::ParseDynamicObjectError};
 
-use super::keys;
-use crate::core::follow::Annotations;
+use super::{DatabaseCluster, keys};
+use crate::core::{follow::Annotations, label_key::NoLabelKey, taints::Taint};
+
+/// Why a DatabaseCluster can't be read: an object outlives the schema that took it.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    #[error(transparent)]
+    Parse(#[from] ParseDynamicObjectError),
+    #[error(transparent)]
+    NodeLabel(#[from] NoLabelKey),
+}
+
+/// A DatabaseCluster with a key for its node label. Webhook, controller and commands all read it here.
+///
+/// # Errors
+/// Another version wrote it, or no node could bear its label.
+pub fn database(object: DynamicObject) -> Result<DatabaseCluster, Unreadable> {
+    let database: DatabaseCluster = object.try_parse()?;
+    database.own_node_label()?;
+    Ok(database)
+}
 
 /// The value of the label by which a namespace opts in.
 #[must_use]
@@ -15,6 +38,15 @@ pub fn opt_in(namespace: &ObjectMeta) -> Option<&str> {
 #[must_use]
 pub fn annotations(object: &ObjectMeta) -> Annotations<'_> {
     Annotations::pick(|key| object.annotations.as_ref()?.get(key).map(String::as_str))
+}
+
+/// A node's taints.
+pub fn taints(taints: Vec<KubeTaint>) -> impl Iterator<Item = Taint> {
+    taints.into_iter().map(|KubeTaint { key, value, effect, .. }| Taint {
+        key,
+        value: value.unwrap_or_default(),
+        effect,
+    })
 }
 
 /// Its kubelet says so.

@@ -20,19 +20,25 @@ pub struct WitnessRules {
     /// Name of a Secret in switchover's own namespace: `ca.crt` (PEM, the authorities that the witness's certificate is
     /// signed by), `tls.crt` and `tls.key` (PEM, the client certificate that the witness asks for, and its key). Read
     /// again when it changes.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')", "spec.witness.secretName: write the name of a Secret (lower-case letters, digits, dashes and dots), such as orders-patroni")
+    ]))]
     pub secret_name: String,
 
     /// The DNS name that the witness's certificate must carry, instead of the host of `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?([.][A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?)*$")
-    )]
+    #[schemars(length(min = 1, max = 253))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.matches('^[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?([.][A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?)*$')", "spec.witness.serverName: write a DNS name, such as witness.example.com")
+    ]))]
     pub server_name: Option<String>,
 
     /// What the witness calls this database (its flag `--database NAME=URL`). Default: the name of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 63))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "spec.witness.database: write lower-case letters, digits and dashes, such as orders")
+    ]))]
     pub database: Option<String>,
 }

@@ -1,6 +1,6 @@
 //! `switchover agent`: what was typed and what it means.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use clap::Args as ClapArgs;
 
@@ -9,13 +9,12 @@ use crate::{agent::AgentConfig, api::Span};
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct AgentArgs {
-    /// Address for /metrics, and for /livez and /readyz without --health-listen. An IPv6 address may stand without its
-    /// brackets, as Kubernetes writes it into a variable: $(NODE_ADDRESS):8089
-    #[arg(long, env = "SWITCHOVER_METRICS_LISTEN", default_value = "[::]:8089", value_parser = listen_address)]
+    /// Address for /metrics, and for /livez and /readyz without --health-listen
+    #[arg(long, env = "SWITCHOVER_METRICS_LISTEN", default_value = "[::]:8089", value_parser = address)]
     pub metrics_listen: SocketAddr,
 
-    /// Address for /livez and /readyz alone, such as 127.0.0.1:8090: the kubelet asks from the same node
-    #[arg(long, env = "SWITCHOVER_HEALTH_LISTEN", value_parser = listen_address)]
+    /// Address for /livez and /readyz alone, such as 127.0.0.1:8089: the kubelet asks from the same node
+    #[arg(long, env = "SWITCHOVER_HEALTH_LISTEN", value_parser = address)]
     pub health_listen: Option<SocketAddr>,
 
     /// Name of the node that this agent runs on
@@ -44,6 +43,13 @@ pub struct AgentArgs {
     pub spread: Span,
 }
 
+/// An address and a port. Kubernetes writes a node's address without brackets, also one of IPv6.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let bare =
+        || text.rsplit_once(':').and_then(|(ip, port)| Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?)));
+    text.parse().ok().or_else(bare).ok_or_else(|| "write an address and a port, such as 10.0.1.7:8089".to_owned())
+}
+
 impl AgentArgs {
     /// What was typed means this.
     #[must_use]
@@ -62,33 +68,22 @@ impl AgentArgs {
     }
 }
 
-/// `ADDRESS:PORT`; what is behind the last colon is the port.
-fn listen_address(typed: &str) -> Result<SocketAddr, String> {
-    let sentence = || format!("write an address and a port, such as 127.0.0.1:8090 or [::]:8089, not {typed}");
-    typed.parse().or_else(|_| {
-        let (address, port) = typed.rsplit_once(':').ok_or_else(sentence)?;
-        let (address, port) = (address.parse::<IpAddr>(), port.parse());
-        Ok(SocketAddr::new(address.map_err(|_| sentence())?, port.map_err(|_| sentence())?))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_taken_as_kubernetes_writes_it_too() {
-        for (typed, means) in [
-            ("[::]:8089", "[::]:8089"),
-            ("10.0.0.1:8089", "10.0.0.1:8089"),
-            ("[fd00::1]:8089", "[fd00::1]:8089"),
-            ("fd00::1:8089", "[fd00::1]:8089"),
+    fn an_address_is_read_as_kubernetes_writes_it() {
+        for (text, expected) in [
+            ("10.0.1.7:8089", Some("10.0.1.7:8089")),
+            ("[fd00::7]:8089", Some("[fd00::7]:8089")),
+            ("fd00::7:8089", Some("[fd00::7]:8089")),
+            (":8089", None),
+            ("10.0.1.7", None),
+            ("fd00::7", None),
+            ("node-1:8089", None),
         ] {
-            assert_eq!(listen_address(typed), Ok(means.parse().unwrap()), "{typed}");
-        }
-        for typed in ["", ":8089", "8089", "10.0.0.1", "node:8089", "10.0.0.1:80899"] {
-            let sentence = listen_address(typed).unwrap_err();
-            assert!(sentence.starts_with("write an address and a port"), "{sentence}");
+            assert_eq!(address(text).ok(), expected.map(|address| address.parse().unwrap()), "{text}");
         }
     }
 }

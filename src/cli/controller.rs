@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
-use super::{HealthArgs, host_name, seconds};
+use super::{HealthArgs, SchedulersArgs, host_name, seconds};
 use crate::{api::Span, certificates::install::Rotation, cluster::lease::LeaseConfig, controller::ControllerConfig};
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -43,6 +43,9 @@ pub struct ControllerArgs {
     /// How long the authority that signs it holds; it is renewed when two thirds are over
     #[arg(long, env = "SWITCHOVER_AUTHORITY_LIFETIME", default_value = "730d", value_parser = lifetime)]
     pub authority_lifetime: Duration,
+
+    #[command(flatten)]
+    pub schedulers: SchedulersArgs,
 
     /// Name of the webhook's Service, for its certificate
     #[arg(long, env = "SWITCHOVER_WEBHOOK_SERVICE", default_value = "switchover-webhook")]
@@ -83,6 +86,7 @@ impl ControllerArgs {
                 renew_every: duration / 5,
             },
             metrics_listen: self.health.metrics_listen,
+            schedulers: self.schedulers.schedulers(),
             tick: self.tick.0.max(Duration::from_millis(100)),
             certificates: (self.certificates == Certificates::Managed).then_some(Rotation {
                 service: self.webhook_service,

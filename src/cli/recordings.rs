@@ -66,6 +66,10 @@ pub struct ReplayArgs {
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
 
+    /// Also print where only the sentence changes, such as when a member falls silent
+    #[arg(long)]
+    pub sentences: bool,
+
     /// Also say when pods would have been allowed to move, and to whom
     #[arg(long = "move")]
     pub move_: bool,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
-use super::{ClusterArgs, Output};
+use super::{ClusterArgs, Output, SchedulersArgs};
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct StatusArgs {
@@ -40,6 +40,9 @@ pub struct ExplainArgs {
     /// Namespace that switchover runs in
     #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
     pub own_namespace: String,
+
+    #[command(flatten)]
+    pub schedulers: SchedulersArgs,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args as ClapArgs;
 
-use super::{HealthArgs, host_name};
-use crate::{api::Span, tls::HttpVersions, webhook::WebhookConfig};
+use super::{HealthArgs, SchedulersArgs, host_name};
+use crate::{api::Span, cluster::lease, tls::HttpVersions, webhook::WebhookConfig};
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct WebhookArgs {
@@ -42,6 +42,13 @@ pub struct WebhookArgs {
     #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
     pub namespace: String,
 
+    /// The controllers' Lease, in the same namespace: while nobody renews it nothing is required of pods
+    #[arg(long, env = "SWITCHOVER_LEASE_NAME", default_value = lease::NAME)]
+    pub lease_name: String,
+
+    #[command(flatten)]
+    pub schedulers: SchedulersArgs,
+
     /// After SIGTERM, keep serving this long while the API server learns that this replica goes
     #[arg(long, env = "SWITCHOVER_DRAIN", default_value = "5s")]
     pub drain: Span,
@@ -62,6 +69,8 @@ impl WebhookArgs {
             metrics_listen: self.health.metrics_listen,
             identity: host_name().unwrap_or_else(|| "switchover-webhook".into()),
             own_namespace: self.namespace,
+            lease: self.lease_name,
+            schedulers: self.schedulers.schedulers(),
             drain: self.drain.0,
             ..WebhookConfig::default()
         }

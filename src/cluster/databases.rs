@@ -4,13 +4,13 @@
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams},
-    core::{DynamicObject, dynamic::ParseDynamicObjectError},
+    core::DynamicObject,
     discovery::ApiResource,
 };
 use serde_json::json;
 
 use super::{EffectError, bounded};
-use crate::api::{DatabaseCluster, DatabaseClusterStatus, keys};
+use crate::api::{DatabaseCluster, DatabaseClusterStatus, keys, read};
 
 /// Why a DatabaseCluster can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum DatabaseError {
     #[error("there is no DatabaseCluster {name}; there are: {existing}")]
     Missing { name: String, existing: String },
     #[error("the DatabaseCluster {name} can't be read")]
-    Unreadable { name: String, source: ParseDynamicObjectError },
+    Unreadable { name: String, source: read::Unreadable },
 }
 
 fn api(client: &Client) -> Api<DynamicObject> {
@@ -60,7 +60,7 @@ pub fn missing(name: &str, existing: &[DynamicObject]) -> DatabaseError {
 /// Another version wrote it, so that it can't be read.
 pub fn typed(database: DynamicObject) -> Result<DatabaseCluster, DatabaseError> {
     let name = database.name_any();
-    database.try_parse().map_err(|source| DatabaseError::Unreadable { name, source })
+    read::database(database).map_err(|source| DatabaseError::Unreadable { name, source })
 }
 
 /// Reads a DatabaseCluster as it is now.

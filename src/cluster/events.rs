@@ -71,6 +71,10 @@ pub enum EventReason {
     RemovalFailed,
     /// A label or annotation has a wrong value.
     WrongValue,
+    /// All pods of a namespace are left alone.
+    PodsLeftAlone,
+    /// Pods of a namespace are refused when they are created.
+    PodsRefused,
     /// An authority for the webhook's certificates was made.
     AuthorityMade,
     /// The authorities that the API server trusts have changed.

@@ -233,7 +233,7 @@ impl<Key, Value> Clone for Table<Key, Value> {
 impl<Key: Eq + Hash + Clone, Value: PartialEq> Table<Key, Value> {
     /// Applies one watch event. `convert` turns an object into its key and what is kept of it; `None` in place of the
     /// value means that the object is of no interest (any more).
-    pub fn apply<K>(&mut self, event: Event<K>, convert: impl Fn(K) -> (Key, Option<Value>)) -> Changed<Key> {
+    pub fn apply<K>(&mut self, event: Event<K>, mut convert: impl FnMut(K) -> (Key, Option<Value>)) -> Changed<Key> {
         match event {
             Event::Init => {
                 self.listing = Some(HashMap::new());

@@ -112,6 +112,7 @@ pub async fn run(args: &ExplainArgs) -> Result<(), ExplainError> {
     let databases = cluster::databases(&client).await.map_err(DatabaseError::from)?;
     let lists = |source| ExplainError::Read { what: "namespaces and nodes".into(), source: Box::new(source) };
     let view = Cache::look_once(&client, databases.clone(), &args.own_namespace).await.map_err(lists)?;
+    let view = View { schedulers: args.schedulers.clone().schedulers(), ..view };
     let explanations = match &args.pod {
         Some(name) => vec![explain_running(&client, &view, &databases, &args.namespace, name).await?],
         None => templates.iter().map(|template| explain(template, &view)).collect::<Result<_, _>>()?,
@@ -208,7 +209,7 @@ async fn explain_running(
         let status = object.and_then(|object| serde_json::from_value(object.data["status"].clone()).ok());
         let status: DatabaseClusterStatus = status.unwrap_or_default();
         let label =
-            |labels: &BTreeMap<String, String>| Tier::from_label(labels.get(&followed.node_label).map(String::as_str));
+            |labels: &BTreeMap<String, String>| Tier::from_label(labels.get(&*followed.node_label).map(String::as_str));
         let tier = labels.as_ref().map(label);
         words::movement(&followed.database, &status, &format!("{namespace}/{name}"), tier, Timestamp::now())
     });

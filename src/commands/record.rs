@@ -18,9 +18,14 @@ use self::line::Lines;
 use crate::{
     cli::RecordArgs,
     cluster::{self, ClusterError, DatabaseError},
-    core::primary::{Answer, Observation},
+    core::{
+        hosts::HostRules,
+        primary::{Answer, Observation},
+        words::printable,
+    },
     credentials::{Access, Credentials, CredentialsError},
     discover::{
+        self,
         http::{Http, HttpError, PatroniError, Raw},
         patroni,
         roster::Roster,
@@ -29,6 +34,8 @@ use crate::{
 
 /// An address that a member has besides the one it states is asked only while that one gives no answer of this age.
 const MAX_AGE: Duration = Duration::from_secs(5);
+/// So often people hear how far it has come.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Giving up early would leave the member's request running and fill its five threads.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 /// So long a silent address may wait for its member's name: a line under the address would stand beside those under
@@ -59,14 +66,14 @@ pub enum RecordError {
 /// # Errors
 /// No such database, or the output can't be written.
 pub async fn run(args: &RecordArgs, stop: CancellationToken) -> Result<(), RecordError> {
-    let (urls, credentials) = match &args.database {
+    let (urls, hosts, credentials) = match &args.database {
         Some(name) => members_of(name, args).await?,
-        None => (args.urls.clone(), args.files().load()?),
+        None => (args.urls.clone(), patroni::hosts_of(&args.urls), args.files().load()?),
     };
     let tls = urls.iter().any(|url| url.starts_with("https:"));
     let credentials = Arc::new(credentials);
-    let http = Http::new(Arc::clone(&credentials), &Access::fixed(credentials), tls)?;
-    let done = record(urls, http, args, &mut io::stdout(), stop).await;
+    let http = Http::new(Arc::clone(&credentials), &Access::fixed(credentials), tls, Arc::clone(&hosts))?;
+    let done = record(urls, hosts, http, args, &mut io::stdout(), &mut io::stderr(), stop).await;
     match done {
         // Whoever read the output has seen enough.
         Err(RecordError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -80,14 +87,16 @@ pub async fn run(args: &RecordArgs, stop: CancellationToken) -> Result<(), Recor
 
 /// The addresses that the spec names, and those of the members that the controller has found; and the credentials for
 /// them, which have to be readable for whoever records.
-async fn members_of(name: &str, args: &RecordArgs) -> Result<(Vec<String>, Credentials), RecordError> {
+async fn members_of(name: &str, args: &RecordArgs) -> Result<(Vec<String>, Arc<HostRules>, Credentials), RecordError> {
     let client = cluster::client(args.cluster.context.as_deref()).await?;
     let object = cluster::typed(cluster::database(&client, name).await?)?;
     let found = object.status.unwrap_or_default().members.into_iter().filter_map(|member| member.api_url);
+    let hosts = Arc::new(discover::host_rules(&object.spec.discovery));
+    let found: Vec<String> = found.filter(|url| patroni::host_of(url).is_some_and(|it| hosts.refuse(&it).is_none())).collect();
     let Some(spec) = object.spec.discovery.patroni else { return Err(RecordError::NotByPatroni(name.to_owned())) };
     let sources = patroni::sources(&spec, &args.own_namespace);
     let urls = spec.urls.into_iter().chain(found).filter_map(|url| patroni::base_url(&url)).collect();
-    Ok((urls, sources.load(&client).await?))
+    Ok((urls, hosts, sources.load(&client).await?))
 }
 
 enum Asked {
@@ -103,14 +112,20 @@ struct Done {
 
 async fn record(
     urls: Vec<String>,
+    hosts: Arc<HostRules>,
     http: Http,
     args: &RecordArgs,
     out: &mut impl Write,
+    notes: &mut impl Write,
     stop: CancellationToken,
 ) -> Result<String, RecordError> {
     let start = Instant::now();
     let end = args.for_.map(|span| start + span.0);
-    let mut roster = Roster::new(urls, Vec::new(), start);
+    // What goes wrong with the notes is no reason to record nothing.
+    let end_by = if args.for_.is_some() { "" } else { "; Ctrl-C ends it" };
+    let _ = writeln!(notes, "recording the members that are found from {}{end_by}", urls.join(", "));
+    let mut told = start;
+    let mut roster = Roster::new(urls, Vec::new(), hosts, start);
     let mut lines = Lines::default();
     let mut written = 0_u64;
     let mut in_flight: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
@@ -129,6 +144,14 @@ async fn record(
         let now = Instant::now();
         if stop.is_cancelled() || end.is_some_and(|end| now >= end) {
             break;
+        }
+        if now >= told + TELL_EVERY {
+            told = now;
+            let silent = roster.observations().into_iter().filter(|(_, seen)| !matches!(seen.answer, Answer::Http { .. }));
+            let silent: Vec<String> = silent.map(|(name, _)| name).collect();
+            let silent = if silent.is_empty() { String::new() } else { format!("; no answer from {}", silent.join(", ")) };
+            let (s, members) = ((now - start).as_secs(), lines.members());
+            let _ = writeln!(notes, "{s} s: {written} lines of {members} members{}", printable(&silent));
         }
         for url in roster.due(args.every.0, now, MAX_AGE) {
             roster.asked(&url, now);

@@ -48,7 +48,7 @@ fn replay(args: &ReplayArgs, out: &mut impl Write, notes: &mut impl Write) -> Re
     let mut input = open(&args.file).map_err(unreadable)?;
     // Nothing depends on what this instant is: the recording's times are counted from it.
     let base = Instant::now();
-    let mut replay = Replay::new(base);
+    let mut replay = Replay::new(base).with_sentences(args.sentences);
     let mut movement = args.move_.then(|| Movement::new(args.settle_rules(), base));
     let mut print = |verdicts: Vec<Verdict>| -> Result<(), ReplayError> {
         for verdict in verdicts {

@@ -11,7 +11,7 @@ use kube::{
 use serde::Serialize;
 
 use crate::{
-    api::{DatabaseCluster, DatabaseClusterStatus, NodeLatency, keys},
+    api::{DatabaseCluster, DatabaseClusterStatus, NodeLatency, keys, read},
     core::distance::tier::Tier,
 };
 
@@ -41,7 +41,7 @@ impl DatabaseReport {
     ) -> Self {
         let name = object.name_any();
         let deleted = object.metadata.deletion_timestamp.is_some();
-        let object: DatabaseCluster = match object.try_parse() {
+        let object: DatabaseCluster = match read::database(object) {
             Ok(object) => object,
             Err(error) => {
                 let (node_label, status) = (keys::default_node_label(&name), DatabaseClusterStatus::default());
@@ -49,7 +49,7 @@ impl DatabaseReport {
                 return Self { name, node_label, paused: false, deleted, status, nodes: Vec::new(), error };
             }
         };
-        let node_label = object.node_label();
+        let node_label = object.node_label().to_string();
         let status = object.status.unwrap_or_default();
         let mut rows: Vec<NodeReport> = nodes
             .iter()

@@ -14,7 +14,7 @@ use crate::{
     api::{DatabaseClusterStatus, NodeLatency, database_cluster::FailoverStatus},
     cli::{Output, StatusArgs},
     cluster::{self, ClusterError, DatabaseError, lease, plainly},
-    core::words::Milliseconds,
+    core::words::{Milliseconds, printable_lines},
 };
 
 /// Why the status can't be shown.
@@ -66,7 +66,7 @@ pub async fn run(args: &StatusArgs) -> Result<(), StatusError> {
                 println!("{warning}\n");
             }
             let texts: Vec<String> = reports.iter().map(|report| text(report, Timestamp::now())).collect();
-            print!("{}", texts.join("\n"));
+            print!("{}", printable_lines(&texts.join("\n")));
         }
     }
     Ok(())
@@ -140,7 +140,7 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
             }
         }
     }
-    for type_ in ["WitnessSeen", "LabelsAccepted"] {
+    for type_ in ["WitnessSeen", "HostsAccepted", "LabelsAccepted"] {
         if let Some(bad) = condition(status, type_).filter(|condition| condition.status == "False") {
             writeln!(out, "  {}: {}", bad.type_, bad.message)?;
         }

@@ -12,6 +12,7 @@ use crate::{
         self, ClusterError, EffectError, lease,
         leftovers::{self, Leftover},
     },
+    core::label_key::LabelKey,
     index::labelled_with,
 };
 
@@ -72,7 +73,7 @@ async fn uninstall(client: &Client, namespace: &str, dry_run: bool) -> Result<Re
         return Err(UninstallError::StillRuns { holder: holder.clone(), namespace: namespace.to_owned() });
     }
     let databases = databases(client).await.map_err(read("DatabaseClusters"))?;
-    let keys: BTreeSet<String> = databases.iter().flat_map(labelled_with).collect();
+    let keys: BTreeSet<LabelKey> = databases.iter().flat_map(labelled_with).collect();
     // Also of databases that are gone: whatever has a tier as its value under these keys was written by switchover.
     let ours =
         |key: &str| keys.contains(key) || key == keys::DEFAULT_NODE_LABEL || key.starts_with(keys::NODE_LABEL_PREFIX);

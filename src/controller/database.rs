@@ -2,6 +2,7 @@
 
 mod act;
 mod decision;
+mod hosts;
 mod ownership;
 mod remember;
 mod tell;
@@ -154,6 +155,8 @@ impl Task {
             &mut self.memory,
             now,
         );
+        let unreached = hosts::unreached(&tables, &found, object.spec.tiers.stale_after.0, now.instant);
+        let hosts: Vec<String> = found.refused.iter().cloned().chain(unreached).collect();
         // Labels may take a while; watches write meanwhile, which costs less when nobody holds the tables as they were.
         drop(tables);
         self.status.primary_host.clone_from(&self.memory.primary_host);
@@ -165,7 +168,7 @@ impl Task {
         self.remember_progress(&decided, now.wall);
         self.busy = !decided.labelling.changes.is_empty() || self.memory.busy();
         // Before a pod is touched the status must say so: whoever leads next goes on from there.
-        let written = self.update_status(&object, &found, &decided, now.wall).await;
+        let written = self.update_status(&object, &found, &decided, &hosts, now.wall).await;
         if let (true, Some(text)) = (written, heeded) {
             self.remove_decision(&text).await;
         }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use crate::{
     cluster::{EffectError, EventReason, Notice, database_reference, leftovers},
+    core::label_key::LabelKey,
     index::Database,
 };
 
@@ -49,7 +50,7 @@ impl Removals {
         &mut self,
         shared: &Arc<Shared>,
         database: &Database,
-        keys: BTreeSet<String>,
+        keys: BTreeSet<LabelKey>,
         before: Option<JoinHandle<()>>,
     ) {
         let stop = CancellationToken::new();
@@ -93,13 +94,13 @@ struct Removal {
     shared: Arc<Shared>,
     name: String,
     uid: String,
-    keys: BTreeSet<String>,
+    keys: BTreeSet<LabelKey>,
 }
 
 impl Removal {
     /// Until it is done. Every step can be done twice, so that another leader may go on from anywhere.
     async fn run(self) {
-        let keys = self.keys.iter().cloned().collect::<Vec<_>>().join(", ");
+        let keys = self.keys.iter().map(|key| &**key).collect::<Vec<_>>().join(", ");
         tracing::info!(database = self.name, labels = keys, "deleted: removing its labels and taints");
         let mut told = None;
         while self.wanted() {
@@ -161,7 +162,7 @@ struct Cleared {
 }
 
 /// Takes the labels and taints of these keys off every node.
-async fn clear(client: &Client, keys: &BTreeSet<String>) -> Result<Cleared, RemovalError> {
+async fn clear(client: &Client, keys: &BTreeSet<LabelKey>) -> Result<Cleared, RemovalError> {
     let mut cleared = Cleared::default();
     for pass in 0.. {
         let found = leftovers::find(client, |key| keys.contains(key)).await?;
@@ -208,7 +209,7 @@ mod tests {
                 Json(node(false))
             };
             let router = Router::new().route("/api/v1/nodes", get(list)).route("/api/v1/nodes/{name}", patch(strip));
-            let cleared = clear(&Client::new(router, "default"), &["switchover".to_owned()].into()).await;
+            let cleared = clear(&Client::new(router, "default"), &[LabelKey::read("switchover").unwrap()].into()).await;
             let removed = removed.load(SeqCst);
             match cleared {
                 Ok(cleared) => {

@@ -18,6 +18,7 @@ use crate::{
         distance::{doubt::Doubt, tier::Tier},
         movement::{journal::Underway, taint::Waits, workloads::WorkloadKey},
         primary::{Belief, Primary, PrimaryState, PrimaryView},
+        words::listed,
     },
     credentials::SecretState,
     discover::{Member, Restored, witness::WitnessStanding},
@@ -34,6 +35,9 @@ const MOST_CLAIMS: usize = 64;
 /// Workloads that status remembers as moved in vain.
 const MOST_USELESS: usize = 100;
 
+/// Of a database whose spec is refused: whatever was known of its primary is old.
+const NOT_FOLLOWED: &str = "NotFollowed";
+
 /// A condition's value, before it is compared with what stood there.
 struct Now {
     type_: ConditionType,
@@ -48,14 +52,16 @@ pub(super) struct Facts<'a> {
     pub view: &'a PrimaryView,
     pub credentials: Option<&'a SecretState>,
     pub witness: Option<&'a WitnessStanding>,
+    /// What is wrong with the addresses that members state.
+    pub hosts: &'a [String],
     pub memory: &'a Memory,
     pub decided: &'a Decided,
 }
 
 impl Facts<'_> {
-    /// The nodes whose label or taint the API server refuses, in words; none of them if it is empty. `None` if nobody looked.
+    /// The nodes that don't take their label or taint, in words; none of them if it is empty. `None` if nobody looked.
     fn refusing(&self) -> Option<String> {
-        self.view.known().map(|_| self.decided.labelling.refusing())
+        self.view.known().map(|_| self.decided.labelling.refusing(&self.object.node_label()))
     }
 }
 
@@ -95,6 +101,7 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     for (type_, concerns) in [
         (ConditionType::CredentialsCurrent, facts.credentials.is_some()),
         (ConditionType::WitnessSeen, object.spec.witness.is_some()),
+        (ConditionType::HostsAccepted, !facts.hosts.is_empty()),
         (ConditionType::EvictsByTaint, emptying.is_some()),
     ] {
         status.conditions.retain(|condition| concerns || condition.type_ != type_.name());
@@ -209,8 +216,18 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
     let labels = facts.refusing().map(|refusing| Now {
         type_: ConditionType::LabelsAccepted,
         holds: refusing.is_empty(),
-        reason: if refusing.is_empty() { "Accepted" } else { "Refused" },
+        reason: match (refusing.is_empty(), facts.decided.labelling.others.is_empty()) {
+            (true, _) => "Accepted",
+            (false, true) => "Refused",
+            (false, false) => "KeyInUse",
+        },
         message: if refusing.is_empty() { "no node's label or taint is refused".to_owned() } else { refusing.clone() },
+    });
+    let hosts = (!facts.hosts.is_empty()).then(|| Now {
+        type_: ConditionType::HostsAccepted,
+        holds: false,
+        reason: "LeftOut",
+        message: listed(facts.hosts),
     });
     let emptying = emptying.as_ref().map(|emptying| Now {
         type_: ConditionType::EvictsByTaint,
@@ -240,7 +257,7 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         },
         Now { type_: ConditionType::Moving, holds: moving, reason: moving_reason, message: moving_message },
     ];
-    always.into_iter().chain(labels).chain(credentials).chain(witness).chain(emptying).collect()
+    always.into_iter().chain(labels).chain(credentials).chain(witness).chain(hosts).chain(emptying).collect()
 }
 
 /// Sets a condition; the time of its last transition changes only with its status (KEP-1623).
@@ -270,9 +287,9 @@ fn line(text: &str) -> String {
     text.chars().take(1000).collect()
 }
 
-/// Writes the condition that says why a database is not followed, also of one that can't be read. The rest of its status stays
-/// as it is.
-pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) {
+/// Writes the conditions that say that a database is not followed, and why, also of one that can't be read. What they said of its
+/// primary and its movement while it was followed is over; what the next one goes on from stays. False: it must be tried again.
+pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) -> bool {
     let write = async || -> Result<(), Failure> {
         let mut object = cluster::database(client, name).await?;
         let mut status: DatabaseClusterStatus = match object.data["status"].take() {
@@ -281,13 +298,26 @@ pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) {
         };
         let refusal =
             Now { type_: ConditionType::Accepted, holds: false, reason: "NotAccepted", message: why.to_owned() };
-        set(&mut status.conditions, refusal, object.metadata.generation, Timestamp::now());
+        let (generation, wall) = (object.metadata.generation, Timestamp::now());
+        let kept = [ConditionType::Accepted.name(), ConditionType::PrimaryKnown.name()];
+        status.conditions.retain(|condition| kept.contains(&condition.type_.as_str()));
+        let unknown = Now {
+            type_: ConditionType::PrimaryKnown,
+            holds: false,
+            reason: NOT_FOLLOWED,
+            message: format!("it is not followed: {why}"),
+        };
+        status.message = Some(line(&unknown.message));
+        set(&mut status.conditions, unknown, generation, wall);
+        set(&mut status.conditions, refusal, generation, wall);
         Ok(cluster::write_status(client, name, &status).await?)
     };
-    if let Err(error) = write().await {
-        let error: &dyn std::error::Error = &*error;
-        tracing::warn!(database = name, error, "could not write the status");
+    let written = write().await;
+    if let Err(error) = &written {
+        let error: &dyn std::error::Error = &**error;
+        tracing::warn!(database = name, error, "could not write the status; will try again");
     }
+    written.is_ok()
 }
 
 #[cfg(test)]

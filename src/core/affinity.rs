@@ -3,23 +3,35 @@
 //! Webhook, controller and the command line ask the same function, so that they can't disagree. docs/affinity.md tells
 //! people the same.
 
+mod annotations;
+pub mod looks;
 pub mod patch;
 pub mod pod;
 pub mod rules;
+mod unread;
+mod warning;
 
 use std::{fmt, sync::Arc, time::Instant};
 
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantNames};
 
-pub use self::{patch::Operation, pod::Pod, rules::Node};
 use self::{
+    looks::{Looks, Spent},
     patch::{Expression, additions, preferences, record},
     pod::Spec,
 };
+pub use self::{
+    patch::Operation,
+    pod::Pod,
+    rules::Node,
+    unread::UNREAD,
+    warning::{Softened, Warning},
+};
 use crate::core::{
     distance::tier::Tier,
-    follow::{AffinityMode, Annotations, DatabaseDefaults, Follow, FollowedDatabase, Mistake, NotFollowing},
+    follow::{AffinityMode, Annotations, DatabaseDefaults, Follow, FollowedDatabase, NotFollowing},
+    schedulers::Schedulers,
 };
 
 /// What a namespace says.
@@ -61,6 +73,8 @@ impl Namespace {
 /// Whether it is known who is primary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PrimaryBelief {
+    /// The controller refuses the database, such as for a node label that belongs to another: nobody follows it.
+    Refused,
     Known,
     #[default]
     Unknown,
@@ -149,6 +163,8 @@ pub enum SkipReason {
     AlreadyInjected,
     AlreadyRight,
     NoSpec,
+    /// What would be added could make it larger than Kubernetes keeps.
+    TooLarge,
 }
 
 impl SkipReason {
@@ -175,72 +191,14 @@ impl fmt::Display for SkipReason {
             Self::NodeNameSet => "spec.nodeName is set, so nothing is left to schedule",
             Self::Windows => "the distance of Windows nodes is not measured",
             Self::OtherScheduler => {
-                "another scheduler places the pod: write the pod annotation switchover.dev/follow to opt it in"
+                "another scheduler places the pod: if it goes by node affinity, name it in --schedulers, or opt the pod in itself"
             }
             Self::NotFollowing(reason) => return reason.fmt(f),
             Self::AlreadyInjected => "the affinity was injected before",
             Self::AlreadyRight => "the pod's own affinity says the same already",
             Self::NoSpec => "the pod has no spec",
+            Self::TooLarge => "the pod is so large that with more in it Kubernetes might not keep it",
         })
-    }
-}
-
-/// Why a hard mode became `preferred` for one pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Softened {
-    PrimaryUnknown,
-    SplitBrain,
-    Frozen,
-    Stale,
-    /// No node that could take a pod is near enough.
-    NoNode,
-    /// There are such nodes, but none that the pod's own rules (or another database that it follows) leave.
-    NoNodeForPod,
-}
-
-/// Something to tell the pod's creator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Warning {
-    Mistake(Mistake),
-    Softened { database: Arc<str>, asked: AffinityMode, why: Softened },
-}
-
-impl Warning {
-    /// One word, for a metric's label.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Mistake(_) => "mistake",
-            Self::Softened { why, .. } => match why {
-                Softened::PrimaryUnknown => "primary_unknown",
-                Softened::SplitBrain => "split_brain",
-                Softened::Frozen => "frozen",
-                Softened::Stale => "stale",
-                Softened::NoNode => "no_node",
-                Softened::NoNodeForPod => "no_node_for_pod",
-            },
-        }
-    }
-}
-
-impl fmt::Display for Warning {
-    /// One sentence of at most 120 characters.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (database, asked, why) = match self {
-            Self::Mistake(mistake) => return mistake.fmt(f),
-            Self::Softened { database, asked, why } => (database, asked, why),
-        };
-        let nodes = if *asked == AffinityMode::Required { "closely node" } else { "node but far ones" };
-        let (shown, more) = database.char_indices().nth(24).map_or((&**database, ""), |(at, _)| (&database[..at], "…"));
-        write!(f, "database {shown}{more}: {} became preferred: ", asked.as_str())?;
-        match why {
-            Softened::PrimaryUnknown => f.write_str("its primary is unknown"),
-            Softened::SplitBrain => f.write_str("it has more than one primary"),
-            Softened::Frozen => f.write_str("its primary is not certain now"),
-            Softened::Stale => f.write_str("what is known of it is too old"),
-            Softened::NoNode => write!(f, "no {nodes} is usable"),
-            Softened::NoNodeForPod => write!(f, "the pod's rules leave no {nodes}"),
-        }
     }
 }
 
@@ -250,6 +208,7 @@ pub fn decide<'v>(
     pod: &Pod<'_>,
     namespace: Option<&Namespace>,
     database: impl Fn(&str) -> Option<&'v Database>,
+    schedulers: &Schedulers,
     now: Instant,
 ) -> Decision {
     let skip = |reason, warnings| Decision { verdict: Verdict::Skip(reason), warnings };
@@ -257,7 +216,7 @@ pub fn decide<'v>(
     let Some(namespace) = namespace else {
         return skip(SkipReason::NotFollowing(NotFollowing::NotOptedIn), Vec::new());
     };
-    if let Some(reason) = never_follows(pod, spec) {
+    if let Some(reason) = never_follows(pod, spec, schedulers) {
         return skip(reason, Vec::new());
     }
 
@@ -269,11 +228,18 @@ pub fn decide<'v>(
         Err(reason) => return skip(SkipReason::NotFollowing(reason), warnings),
     };
 
-    let mut wishes = Wishes::default();
+    let mut wishes = Wishes::of(spec);
     for followed in &databases {
         // `resolve` has just found it by the same lookup.
         let Some(known) = database(&followed.name) else { continue };
-        warnings.extend(wishes.add(spec, followed, known, now));
+        if known.primary == PrimaryBelief::Refused {
+            warnings.push(Warning::Refused { database: Arc::clone(&followed.name) });
+            continue;
+        }
+        warnings.extend(wishes.add(followed, known, now));
+    }
+    if wishes.records.is_empty() {
+        return skip(SkipReason::NotFollowing(NotFollowing::Refused), warnings);
     }
     let mut operations = additions(spec, &wishes.required, wishes.preferred);
     if operations.is_empty() {
@@ -282,12 +248,12 @@ pub fn decide<'v>(
         return skip(reason, warnings);
     }
     let summary = serde_json::to_string(&wishes.records).unwrap_or_default();
-    operations.push(record(pod.metadata.as_ref(), summary.clone()));
+    operations.extend(record(pod.metadata.as_ref(), summary.clone()));
     Decision { verdict: Verdict::Inject(Injection { operations, summary }), warnings }
 }
 
 /// Pods that are bound to a node, or that nobody could bring nearer.
-fn never_follows(pod: &Pod<'_>, spec: &Spec<'_>) -> Option<SkipReason> {
+fn never_follows(pod: &Pod<'_>, spec: &Spec<'_>, schedulers: &Schedulers) -> Option<SkipReason> {
     let set = |text: &Option<pod::Text<'_>>| text.as_ref().is_some_and(|text| !text.is_empty());
     if pod.owners().iter().any(|owner| &*owner.kind == "DaemonSet") {
         Some(SkipReason::DaemonSet)
@@ -297,10 +263,7 @@ fn never_follows(pod: &Pod<'_>, spec: &Spec<'_>) -> Option<SkipReason> {
         Some(SkipReason::NodeNameSet)
     } else if spec.os.as_ref().is_some_and(|os| &*os.name == "windows") {
         Some(SkipReason::Windows)
-    } else if spec.scheduler_name.as_ref().is_some_and(|name| !name.is_empty() && &**name != "default-scheduler")
-        && pod.says().follow.is_none()
-    {
-        // A scheduler that ignores node affinity would place the pod where the kubelet then refuses it.
+    } else if schedulers.ignoring(spec.scheduler_name.as_deref(), &pod.says()).is_some() {
         Some(SkipReason::OtherScheduler)
     } else {
         None
@@ -308,8 +271,11 @@ fn never_follows(pod: &Pod<'_>, spec: &Spec<'_>) -> Option<SkipReason> {
 }
 
 /// What the databases that a pod follows ask of its node, together.
-#[derive(Default)]
-struct Wishes<'f> {
+struct Wishes<'f, 's, 'p> {
+    spec: &'s Spec<'p>,
+    looks: Looks<'s, 'p>,
+    /// Bytes of a patch that the requirements take at most.
+    bytes: usize,
     required: Vec<Expression>,
     preferred: Vec<patch::Preference>,
     records: Vec<Record<'f>>,
@@ -328,14 +294,20 @@ struct Record<'f> {
     epoch: u64,
 }
 
-impl<'f> Wishes<'f> {
-    fn add(
-        &mut self,
-        spec: &Spec<'_>,
-        followed: &'f FollowedDatabase,
-        known: &Database,
-        now: Instant,
-    ) -> Option<Warning> {
+impl<'f, 's, 'p> Wishes<'f, 's, 'p> {
+    const fn of(spec: &'s Spec<'p>) -> Self {
+        Self {
+            spec,
+            looks: Looks::new(spec, Looks::MOST),
+            bytes: 0,
+            required: Vec::new(),
+            preferred: Vec::new(),
+            records: Vec::new(),
+            node_labels: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, followed: &'f FollowedDatabase, known: &Database, now: Instant) -> Option<Warning> {
         // Two databases can't share a node label; if two do, the controller refuses one, and the first counts here.
         if self.node_labels.contains(&&*followed.node_label) {
             return None;
@@ -343,7 +315,7 @@ impl<'f> Wishes<'f> {
         self.node_labels.push(&followed.node_label);
 
         let asked = followed.mode;
-        let softened = self.harden(spec, followed, known, now).err();
+        let softened = self.harden(followed, known, now).err();
         let mode = if softened.is_some() { AffinityMode::Preferred } else { asked };
         if mode != AffinityMode::Required {
             self.preferred.extend(preferences(followed));
@@ -358,13 +330,7 @@ impl<'f> Wishes<'f> {
     }
 
     /// Adds the requirement of a hard mode, unless it could leave the pod without a node.
-    fn harden(
-        &mut self,
-        spec: &Spec<'_>,
-        followed: &FollowedDatabase,
-        known: &Database,
-        now: Instant,
-    ) -> Result<(), Softened> {
+    fn harden(&mut self, followed: &FollowedDatabase, known: &Database, now: Instant) -> Result<(), Softened> {
         let requirement = match followed.mode {
             AffinityMode::Preferred => return Ok(()),
             // Labels of far nodes outlast their primary, and keeping away from them leaves the rest: no need to ask
@@ -373,7 +339,7 @@ impl<'f> Wishes<'f> {
             AffinityMode::Required => {
                 match known.primary {
                     PrimaryBelief::Known => {}
-                    PrimaryBelief::Unknown => return Err(Softened::PrimaryUnknown),
+                    PrimaryBelief::Unknown | PrimaryBelief::Refused => return Err(Softened::PrimaryUnknown),
                     PrimaryBelief::Split => return Err(Softened::SplitBrain),
                     PrimaryBelief::Frozen => return Err(Softened::Frozen),
                 }
@@ -383,17 +349,32 @@ impl<'f> Wishes<'f> {
                 Expression::closely(&followed.node_label)
             }
         };
-        let mut left = known.nodes.left_by(followed.mode).peekable();
-        if left.peek().is_none() {
-            return Err(Softened::NoNode);
+        let bytes = self.bytes + requirement.bytes_in(self.spec);
+        if bytes > patch::MOST_REQUIRED {
+            return Err(Softened::TooManyRules);
         }
-        let free = self.required.is_empty() && !rules::are_there(spec);
-        if free || left.any(|node| self.required.iter().all(|own| own.admits(node)) && rules::allow(spec, node)) {
-            self.required.push(requirement);
-            Ok(())
-        } else {
-            Err(Softened::NoNodeForPod)
+        if !self.leaves_a_node(known.nodes.left_by(followed.mode))? {
+            return Err(Softened::NoNodeForPod);
         }
+        self.bytes = bytes;
+        self.required.push(requirement);
+        Ok(())
+    }
+
+    /// Whether one of the nodes could take the pod with what is required until now.
+    fn leaves_a_node<'n>(&mut self, nodes: impl Iterator<Item = &'n Node>) -> Result<bool, Softened> {
+        let mut any = false;
+        for node in nodes {
+            any = true;
+            let admitted = self.required.iter().all(|own| own.admits(node));
+            let allowed = self.looks.charge(1 + self.required.len()).and_then(|()| self.looks.allow(node));
+            match allowed {
+                Ok(allowed) if admitted && allowed => return Ok(true),
+                Ok(_) => {}
+                Err(Spent) => return Err(Softened::TooManyRules),
+            }
+        }
+        if any { Ok(false) } else { Err(Softened::NoNode) }
     }
 }
 

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray, VariantNames};
 
-use crate::core::keys;
+use crate::core::{keys, label_key::LabelKey, words::plain};
 
 /// How admission expresses the wish to be near the primary.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema, VariantArray)]
@@ -125,7 +125,7 @@ impl<'a> Annotations<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseDefaults {
     /// Key of the node label that carries the tier.
-    pub node_label: Arc<str>,
+    pub node_label: LabelKey,
     pub mode: AffinityMode,
     pub weight: Weight,
     pub move_mode: MoveMode,
@@ -136,7 +136,7 @@ pub struct DatabaseDefaults {
 pub struct FollowedDatabase {
     pub name: Arc<str>,
     /// Key of the node label that carries the tier.
-    pub node_label: Arc<str>,
+    pub node_label: LabelKey,
     pub mode: AffinityMode,
     pub weight: Weight,
     pub move_mode: MoveMode,
@@ -149,6 +149,8 @@ pub enum NotFollowing {
     NotOptedIn,
     OptedOut,
     NoSuchDatabase,
+    /// The controller refuses each of them.
+    Refused,
 }
 
 impl fmt::Display for NotFollowing {
@@ -157,6 +159,7 @@ impl fmt::Display for NotFollowing {
             Self::NotOptedIn => "the namespace has no label switchover.dev/follow",
             Self::OptedOut => "switchover.dev/follow says none",
             Self::NoSuchDatabase => "none of the databases named by switchover.dev/follow exists",
+            Self::Refused => "the databases are not followed themselves: see their condition Accepted",
         })
     }
 }
@@ -199,8 +202,8 @@ impl Mistake {
     fn new(place: Place, key: &'static str, value: &str, wrong: Wrong) -> Self {
         const MOST: usize = 24;
         // It goes into an HTTP header and into log lines: printable, on one line and short.
-        let plain = |c: char| if c.is_control() || c == '"' { '?' } else { c };
-        let mut shown: String = value.chars().take(MOST).map(plain).collect();
+        let shown = |c: char| if c == '"' { '?' } else { plain(c) };
+        let mut shown: String = value.chars().take(MOST).map(shown).collect();
         if value.chars().nth(MOST).is_some() {
             shown.push('…');
         }
@@ -278,7 +281,7 @@ impl Follow {
                     };
                     databases.push(FollowedDatabase {
                         name: name.into(),
-                        node_label: Arc::clone(&defaults.node_label),
+                        node_label: defaults.node_label.clone(),
                         mode: mode.unwrap_or(defaults.mode),
                         weight: weight.unwrap_or(defaults.weight),
                         move_mode: move_mode.unwrap_or(defaults.move_mode),

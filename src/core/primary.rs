@@ -1,7 +1,7 @@
 //! Who is primary, from what the members say: [`PrimaryTracker`] turns answers into a [`PrimaryView`].
 //!
 //! ```text
-//! 200, running, primary, timeline   confirmed   the highest timeline wins; two on it are a split brain
+//! 200, running, primary, timeline   confirmed   the highest credible timeline wins; two that last are a split brain
 //! 200, replica, standby_leader      promoting   it has the lock and is not writable yet: prepare, move nothing
 //! 200, anything else                troubled    it has the lock, PostgreSQL is not in order: keep the last primary
 //! 503, running, primary             stale       writable but without the lock: never believed
@@ -10,6 +10,7 @@
 //! ```
 
 mod answer;
+mod credible;
 mod identity;
 mod judge;
 pub mod mysql;

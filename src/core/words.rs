@@ -1,6 +1,6 @@
 //! How things are put in words, wherever people read of them.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// As many as one line of log and one event name.
 const MOST_LISTED: usize = 5;
@@ -14,6 +14,38 @@ pub fn listed(all: &[impl fmt::Display]) -> String {
         parts.push(format!("and {} more", unlisted.len()));
     }
     parts.join("; ")
+}
+
+/// Whether a terminal or a log would obey it in place of showing it: control characters, line separators, and what turns the
+/// direction of a line.
+#[must_use]
+pub fn is_obeyed(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// What others said, as it may go to a terminal or a log: what would be obeyed is shown in its place.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        if is_obeyed(char) { out.extend(char.escape_default()) } else { out.push(char) }
+    }
+    Cow::Owned(out)
+}
+
+/// The same of several lines, which stay lines.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
+/// The character, or `?` for one that a terminal or a log would obey.
+#[must_use]
+pub fn plain(c: char) -> char {
+    if is_obeyed(c) { '?' } else { c }
 }
 
 /// So many microseconds, shown as milliseconds. They are cut, not rounded, to as many digits as are asked for: two if none are, at
@@ -45,6 +77,19 @@ mod tests {
         for (count, expected) in [(0, ""), (1, "a"), (5, "a; b; c; d; e"), (7, "a; b; c; d; e; and 2 more")] {
             assert_eq!(listed(&names[..count]), expected);
         }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown() {
+        for (text, expected) in [
+            ("pg1 → pg2, 3 ms, ü", "pg1 → pg2, 3 ms, ü"),
+            ("pg1\u{1b}[2J", "pg1\\u{1b}[2J"),
+            ("a\nlevel=error", "a\\nlevel=error"),
+            ("a\u{202e}b\u{2028}c", "a\\u{202e}b\\u{2028}c"),
+        ] {
+            assert_eq!(printable(text), expected);
+        }
+        assert_eq!(printable_lines("a\u{7}\nb\n"), "a\\u{7}\nb\n");
     }
 
     #[test]

@@ -11,7 +11,10 @@ use super::{
     distance::tier::Tier,
     follow::Annotations,
     selector::{Labels, NodeTerm, Selector},
+    taints::Tolerated,
 };
+
+pub use super::taints::Taint;
 
 /// Amounts of what pods ask for and nodes offer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,15 +46,6 @@ impl Resources {
     }
 }
 
-/// A taint of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taint {
-    pub key: String,
-    pub value: String,
-    /// As Kubernetes spells it: `NoSchedule`, `PreferNoSchedule`, `NoExecute`.
-    pub effect: String,
-}
-
 /// A toleration of a pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Toleration {
@@ -68,12 +62,9 @@ pub struct Toleration {
 
 impl Toleration {
     #[must_use]
-    pub fn tolerates(&self, taint: &Taint) -> bool {
-        self.effect.as_ref().is_none_or(|effect| *effect == taint.effect)
-            && match &self.key {
-                None => self.exists,
-                Some(key) => *key == taint.key && (self.exists || self.value == taint.value),
-            }
+    pub fn tolerated(&self) -> Tolerated<'_> {
+        let Self { key, exists, value, effect, .. } = self;
+        Tolerated { key: key.as_deref(), exists: *exists, value, effect: effect.as_deref() }
     }
 }
 
@@ -99,6 +90,12 @@ impl Node {
     #[must_use]
     pub fn labelled(&self, key: &str) -> Tier {
         Tier::from_label(self.labels.get(key).map(String::as_str))
+    }
+
+    /// A label of this key says something that is no tier: somebody else uses the key here.
+    #[must_use]
+    pub fn labelled_by_others(&self, key: &str) -> bool {
+        self.labels.contains_key(key) && self.labelled(key) == Tier::Unknown
     }
 
     /// Whether pods can be scheduled here at all.
@@ -225,7 +222,8 @@ impl Pod {
     /// one toleration with a limit is enough.
     #[must_use]
     pub fn is_ended_by(&self, taint: &Taint) -> bool {
-        let mut tolerating = self.tolerations.iter().filter(|toleration| toleration.tolerates(taint)).peekable();
+        let mut tolerating =
+            self.tolerations.iter().filter(|toleration| toleration.tolerated().tolerates(taint)).peekable();
         tolerating.peek().is_none() || tolerating.any(|toleration| toleration.limit_s.is_some())
     }
 
@@ -266,6 +264,8 @@ pub struct Workload {
     pub owner: Option<Owner>,
     /// `spec.replicas`.
     pub desired: u32,
+    /// What the API server says to the pods that a ReplicaSet would create: of its condition `ReplicaFailure`.
+    pub refused: Option<String>,
     /// The pod template's annotation that says for which epoch it was restarted.
     pub restarted_for: Option<String>,
 }
@@ -313,37 +313,5 @@ impl<'a> Snapshot<'a> {
 
     pub fn pods(self) -> impl Iterator<Item = &'a Pod> {
         self.pods.values().map(Arc::as_ref)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use lab::table::check_rows;
-
-    use super::*;
-
-    #[test]
-    fn tolerations_match_as_in_kubernetes() {
-        let taint = Taint { key: "switchover".into(), value: "far".into(), effect: "NoSchedule".into() };
-        let toleration = |key: Option<&str>, exists, value: &str, effect: Option<&str>| Toleration {
-            key: key.map(Into::into),
-            exists,
-            value: value.into(),
-            effect: effect.map(Into::into),
-            limit_s: None,
-        };
-        let rows = [
-            (toleration(Some("switchover"), false, "far", Some("NoSchedule")), true),
-            (toleration(Some("switchover"), false, "far", None), true),
-            (toleration(Some("switchover"), true, "", None), true),
-            (toleration(None, true, "", None), true),
-            (toleration(None, false, "", None), false),
-            (toleration(Some("switchover"), false, "near", None), false),
-            (toleration(Some("other"), true, "", None), false),
-            (toleration(Some("switchover"), true, "", Some("NoExecute")), false),
-        ];
-        check_rows(rows, |(toleration, expected)| {
-            assert_eq!(toleration.tolerates(&taint), expected, "{toleration:?}");
-        });
     }
 }

@@ -207,7 +207,8 @@ async fn what_the_api_server_says_is_told_in_words() {
     };
     assert_eq!(
         said(StatusCode::FORBIDDEN).await,
-        "the Secret switchover-system/pg may not be read (not you): grant get on it, as deploy/base/controller-rbac.yaml does"
+        "the Secret switchover-system/pg may not be read (not you): add its name to the Role \
+         switchover-credentials, as deploy/base/controller-rbac.yaml says"
     );
     let said = said(StatusCode::SERVICE_UNAVAILABLE).await;
     assert!(said.starts_with("the Secret switchover-system/pg can't be read: "), "{said}");

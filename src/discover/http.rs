@@ -5,17 +5,24 @@
 //! session is resumed, and every connection asks the system's resolver anew (`getaddrinfo`, which tries IPv6 and IPv4), so
 //! that a host name which moves to another address is followed with the next question.
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
-    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+    header::{AUTHORIZATION, HeaderValue},
 };
 
-use super::lookups::Lookups;
+use super::lookups;
 use crate::{
     cluster::watch::cause,
+    core::hosts::{HostRules, RefusedHost},
     credentials::{Access, Credentials, CredentialsError, SecretState},
 };
 
@@ -62,6 +69,9 @@ pub struct Http {
     /// Whether `https://` can be asked.
     tls: bool,
     credentials: Arc<Credentials>,
+    /// Shown over TLS, and only to hosts that people wrote or that the credentials vouch for.
+    login: Option<HeaderValue>,
+    hosts: Arc<HostRules>,
     /// To be told when these credentials are refused.
     access: Access,
 }
@@ -72,7 +82,12 @@ impl Http {
     ///
     /// # Errors
     /// There is nothing to believe servers by, or TLS can't be set up.
-    pub fn new(credentials: Arc<Credentials>, access: &Access, tls: bool) -> Result<Self, HttpError> {
+    pub fn new(
+        credentials: Arc<Credentials>,
+        access: &Access,
+        tls: bool,
+        hosts: Arc<HostRules>,
+    ) -> Result<Self, HttpError> {
         crate::tls::install_provider();
         let tls = tls || credentials.want_tls();
         let mut builder = reqwest::Client::builder()
@@ -80,7 +95,7 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(0)
             .http1_only()
-            .dns_resolver(Arc::new(Names))
+            .dns_resolver(Arc::new(Names { hosts: Arc::clone(&hosts) }))
             .https_only(credentials.want_tls())
             .user_agent(concat!("switchover/", env!("CARGO_PKG_VERSION")));
         builder = if tls {
@@ -89,13 +104,13 @@ impl Http {
             builder.tls_certs_only([])
         };
         // A login holds no control characters, so that it always makes a header.
-        if let Some(mut login) = credentials.basic_auth().and_then(|login| HeaderValue::from_str(&login.header()).ok())
-        {
+        let mut login = credentials.basic_auth().and_then(|login| HeaderValue::from_str(&login.header()).ok());
+        if let Some(login) = &mut login {
             login.set_sensitive(true);
-            builder = builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, login)]));
         }
-        Ok(Self { client: builder.build()?, tls, credentials, access: access.clone() })
+        Ok(Self { client: builder.build()?, tls, credentials, login, hosts, access: access.clone() })
     }
+
 
     /// Whatever a URL answers.
     ///
@@ -116,8 +131,13 @@ impl Http {
                     .to_owned(),
             ));
         }
+        let login = self.login.as_ref().filter(|_| https && may_log_in(self.credentials.vouch(), &self.hosts, url));
+        let request = match login {
+            Some(login) => self.client.get(url).header(AUTHORIZATION, login.clone()),
+            None => self.client.get(url),
+        };
         let fetch = async {
-            let mut response = self.client.get(url).send().await.map_err(|error| self.failed(&error, https, true))?;
+            let mut response = request.send().await.map_err(|error| self.failed(&error, https, true))?;
             let mut body = Vec::new();
             while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(&error, https, false))? {
                 if body.len() + chunk.len() > MAX_BODY {
@@ -128,6 +148,11 @@ impl Http {
             Ok((response.status().as_u16(), body))
         };
         match tokio::time::timeout(timeout, fetch).await {
+            Ok(Ok((401, _))) if login.is_none() && self.login.is_some() => Err(PatroniError::Unauthorized(
+                "asks for a login, which is shown only to hosts that spec.discovery.patroni.urls names, or that a ca.crt or a \
+                 serverName of spec.discovery.patroni.tls vouches for: write it there"
+                    .to_owned(),
+            )),
             Ok(Ok((401, _))) => {
                 self.access.doubt();
                 Err(PatroniError::Unauthorized(self.credentials.explain_unauthorized()))
@@ -160,12 +185,25 @@ impl Http {
     }
 }
 
-/// Those of all databases.
-static LOOKUPS: Lookups = Lookups::new();
+/// The host of a base URL, without the brackets of an IPv6 address.
+#[must_use]
+pub fn host_of(url: &str) -> Option<String> {
+    let parsed = reqwest::Url::parse(url.trim()).ok()?;
+    let host = parsed.host_str()?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    Some(bare.parse::<IpAddr>().map_or_else(|_| bare.to_owned(), |ip| ip.to_string()))
+}
+
+/// Whether a login may go there: members list whom they like, and public authorities vouch for anybody's host.
+fn may_log_in(vouched: bool, hosts: &HostRules, url: &str) -> bool {
+    vouched || host_of(url).is_some_and(|host| hosts.is_written(&host))
+}
 
 /// Looks host names up, and says so when that is what fails: a name server that is gone is often only slow.
 #[derive(Debug)]
-struct Names;
+struct Names {
+    hosts: Arc<HostRules>,
+}
 
 /// Less than a request may take unless people write otherwise, so that it ends with a reason.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -176,17 +214,28 @@ enum NameError {
     Lookup(String),
     #[error("its name can't be looked up: no name server answers within {} s", LOOKUP_TIMEOUT.as_secs())]
     Late,
+    #[error("its name leads to {0}, which {1}")]
+    Refused(IpAddr, RefusedHost),
 }
 
 impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
+        let hosts = Arc::clone(&self.hosts);
         Box::pin(async move {
-            let host = name.as_str().to_owned();
             // The port is the URL's, whatever is said here.
-            let lookup =
-                LOOKUPS.of(name.as_str(), async move { Ok(tokio::net::lookup_host((host, 0)).await?.collect()) });
-            match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
-                Ok(Ok(addresses)) => Ok(Box::new(addresses.into_iter()) as Addrs),
+            match tokio::time::timeout(LOOKUP_TIMEOUT, lookups::addresses(name.as_str())).await {
+                Ok(Ok(addresses)) => {
+                    let refused = |address: &SocketAddr| hosts.refuse_address(name.as_str(), address.ip());
+                    let (taken, left_out): (Vec<_>, Vec<_>) =
+                        addresses.into_iter().partition(|address| refused(address).is_none());
+                    match left_out.first() {
+                        Some(address) if taken.is_empty() => {
+                            let why = refused(address).unwrap_or(RefusedHost::NotAllowed);
+                            Err(NameError::Refused(address.ip(), why).into())
+                        }
+                        _ => Ok(Box::new(taken.into_iter()) as Addrs),
+                    }
+                }
                 Ok(Err(error)) => Err(NameError::Lookup(error).into()),
                 Err(_) => Err(NameError::Late.into()),
             }
@@ -199,6 +248,7 @@ impl Resolve for Names {
 pub(super) struct MemberClient {
     access: Access,
     tls: bool,
+    hosts: Arc<HostRules>,
     made_of: Option<Arc<Credentials>>,
     /// `Err`: why nobody can be asked, in one sentence. `None` until the first look at the credentials is over.
     http: Option<Result<Http, String>>,
@@ -206,8 +256,8 @@ pub(super) struct MemberClient {
 
 impl MemberClient {
     /// `tls` as in [`Http::new`].
-    pub(super) fn new(access: Access, tls: bool) -> Self {
-        let mut way = Self { access, tls, made_of: None, http: None };
+    pub(super) fn new(access: Access, tls: bool, hosts: Arc<HostRules>) -> Self {
+        let mut way = Self { access, tls, hosts, made_of: None, http: None };
         way.refresh();
         way
     }
@@ -237,7 +287,7 @@ impl MemberClient {
         match (held.credentials, held.problem) {
             (Some(new), _) if self.made_of.as_ref().is_some_and(|used| Arc::ptr_eq(used, &new)) => {}
             (Some(new), _) => {
-                let http = Http::new(Arc::clone(&new), &self.access, self.tls);
+                let http = Http::new(Arc::clone(&new), &self.access, self.tls, Arc::clone(&self.hosts));
                 self.http = Some(http.map_err(|error| error.to_string()));
                 self.made_of = Some(new);
             }
@@ -268,12 +318,31 @@ pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> 
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_login_goes_where_people_wrote_or_their_own_authority_vouches() {
+        let hosts = HostRules::new(["pg1.example".to_owned(), "10.0.0.1".to_owned()], ["*.example"]);
+        for (url, written) in [
+            ("https://pg1.example:8008/primary", true),
+            ("https://10.0.0.1:8008/cluster", true),
+            ("https://pg2.example:8008/primary", false),
+            ("https://attacker.test:443/primary", false),
+            ("https://10.0.0.1.attacker.test/primary", false),
+            ("https://pg1.example@attacker.test/primary", false),
+        ] {
+            assert_eq!((may_log_in(false, &hosts, url), may_log_in(true, &hosts, url)), (written, true), "{url}");
+        }
+    }
+
     #[tokio::test]
     async fn a_name_that_can_not_be_looked_up_is_told_as_that() {
-        let known = Names.resolve("localhost".parse().unwrap()).await.unwrap();
+        let names = Names { hosts: Arc::new(HostRules::new(["localhost".to_owned()], [])) };
+        let known = names.resolve("localhost".parse().unwrap()).await.unwrap();
         assert!(known.map(|address| address.ip()).all(|ip| ip.is_loopback()));
         // RFC 6761, 6.4 keeps .invalid free of names; where no name server answers, that is said.
-        let Err(error) = Names.resolve("pg1.invalid".parse().unwrap()).await else { panic!("it has an address") };
+        let Err(error) = names.resolve("pg1.invalid".parse().unwrap()).await else { panic!("it has an address") };
         assert!(cause(&*error).starts_with("its name can't be looked up: "), "{error}");
+        let stated = Names { hosts: Arc::default() };
+        let Err(error) = stated.resolve("localhost".parse().unwrap()).await else { panic!("it may be asked") };
+        assert!(cause(&*error).ends_with("which every machine takes for itself (loopback)"), "{error}");
     }
 }

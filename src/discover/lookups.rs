@@ -10,22 +10,31 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// What came of a lookup; the error in the system's words.
-pub(super) type Found = Result<Vec<SocketAddr>, String>;
+pub(crate) type Found = Result<Vec<SocketAddr>, String>;
+
+/// Those of the whole process.
+static ALL: Lookups = Lookups::new();
+
+/// The addresses of `host`, which may be one itself.
+pub(crate) async fn addresses(host: &str) -> Found {
+    let name = host.to_owned();
+    ALL.of(host, async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) }).await
+}
 
 /// Nothing outlives a lookup: who asks after it asks anew.
 #[derive(Debug)]
-pub(super) struct Lookups {
+pub(crate) struct Lookups {
     under_way: Mutex<BTreeMap<String, watch::Receiver<Option<Found>>>>,
 }
 
 impl Lookups {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { under_way: Mutex::new(BTreeMap::new()) }
     }
 
     /// The addresses of `host`, from the lookup that is under way, or by `lookup` if there is none. That goes on to its
     /// end when nobody waits for it any more.
-    pub(super) async fn of(
+    pub(crate) async fn of(
         &'static self,
         host: &str,
         lookup: impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,

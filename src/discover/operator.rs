@@ -9,7 +9,7 @@ mod layout;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -141,10 +141,10 @@ impl Task {
     fn watch(&mut self, client: &Client, watched: Vec<layout::Watched>) {
         let namespace = &self.spec.namespace;
         let config = watch::attentive().labels(&self.layout.selector);
-        let (tables, changed, role_label) = (self.tables.clone(), self.changed.clone(), self.layout.role_label.clone());
+        let (tables, changed, layout) = (self.tables.clone(), self.changed.clone(), self.layout.clone());
         let pods = watch::Objects::<Pod>::namespaced(client, namespace);
         self.watches.spawn(watch::run(pods, config, self.pods.clone(), move |event| {
-            tables.lock().pods.apply(event, |pod| convert::pod(pod, &role_label));
+            tables.lock().pods.apply(event, |pod| convert::pod(pod, &layout.role_label, layout.role_value.as_deref()));
             changed.notify_one();
         }));
         for (index, watched) in watched.into_iter().enumerate() {
@@ -184,15 +184,19 @@ impl Task {
         if picture != Picture::Begins {
             self.members = self.members_of(&pods);
         }
+        let groups = citus_groups(&pods);
         let pods: Vec<MemberPod> = pods.into_iter().map(|seen| seen.pod).collect();
+        let whole = || format!("{}/{}", self.spec.namespace, self.spec.cluster);
         let answers = match (&picture, self.current) {
             // Once for all of them.
             (Picture::Fails(why), current) if current.is_none_or(|at| now.duration_since(at) > MAX_AGE) => {
-                let whole = format!("{}/{}", self.spec.namespace, self.spec.cluster);
-                BTreeMap::from([(whole, Answer::Unreachable { error: why.clone() })])
+                BTreeMap::from([(whole(), Answer::Unreachable { error: why.clone() })])
             }
             (Picture::Begins, None) => {
                 self.members.iter().map(|member| (member.name.clone(), Answer::Pending)).collect()
+            }
+            _ if groups.len() > 1 => {
+                BTreeMap::from([(whole(), Answer::Unreachable { error: several_groups(&self.spec, &groups) })])
             }
             _ => operator::read(&pods, &named, now),
         };
@@ -200,11 +204,13 @@ impl Task {
         let look = Observed {
             complete: picture != Picture::Begins,
             observations: answers.into_iter().map(observed).collect(),
+            hosts: BTreeMap::new(),
             members: self.members.clone(),
             aliases: BTreeMap::new(),
             credentials: None,
             expires: None,
             testimony: WitnessReport::default(),
+            refused: Vec::new(),
         };
         self.publisher.publish(look, now);
     }
@@ -216,6 +222,23 @@ impl Task {
         };
         pods.iter().filter_map(member).collect()
     }
+}
+
+/// The groups of a Citus database that these pods belong to. Each has a primary of its own.
+fn citus_groups(pods: &[Seen]) -> BTreeSet<String> {
+    pods.iter().filter_map(|seen| seen.citus_group.clone()).collect()
+}
+
+/// Why none of several groups is followed, and what to write.
+fn several_groups(spec: &OperatorDiscovery, groups: &BTreeSet<String>) -> String {
+    let first = groups.first().map_or("", String::as_str);
+    let cluster = &spec.cluster;
+    format!(
+        "these pods are of {} Citus groups ({}), each with a primary of its own: write one of them, such as labels: \
+         {{cluster-name: {cluster}, citus-group: \"{first}\"}} and scope: {cluster}-{first}",
+        groups.len(),
+        groups.iter().cloned().collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// One that never worked, such as for want of a right, doesn't matter as long as another one does: Patroni uses either

@@ -1,17 +1,22 @@
 //! Patroni's REST API: what its answers say.
 
-use std::{net::IpAddr, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub use super::http::host_of;
 use super::{
     Member, cut,
     http::{Http, PatroniError, Raw},
 };
 use crate::{
     api::{database_cluster::PatroniDiscovery, node_latency::LONGEST_HOST},
-    core::primary::{Answer, MemberBody},
+    core::{
+        hosts::HostRules,
+        primary::{Answer, MemberBody},
+        words::is_obeyed,
+    },
     credentials::Sources,
 };
 
@@ -138,16 +143,27 @@ fn position(log: &serde_json::Value) -> Option<u64> {
 
 fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, PatroniError> {
     serde_json::from_slice(body).map_err(|error| {
-        // It quotes what it met, however long that is.
-        let mut told = error.to_string();
+        let mut told = unquoted(error.to_string());
         cut(&mut told, LONGEST_TEXT);
         PatroniError::Body(told)
     })
 }
 
+/// The reader's words without what it met, which somebody else wrote: it would go on into status, events and logs.
+pub(super) fn unquoted(told: String) -> String {
+    match (told.find('"'), told.rfind('"')) {
+        (Some(first), Some(last)) if first < last => format!("{}\"…\"{}", &told[..first], &told[last + 1..]),
+        _ => told,
+    }
+}
+
 fn short(field: &str, text: Option<&str>, most: usize) -> Result<(), PatroniError> {
     match text.map(str::len) {
         Some(bytes) if bytes > most => Err(PatroniError::Body(format!("{field} has {bytes} bytes, more than {most}"))),
+        // They go to terminals and logs as they are.
+        _ if text.is_some_and(|text| text.contains(is_obeyed)) => {
+            Err(PatroniError::Body(format!("{field} holds a control character")))
+        }
         _ => Ok(()),
     }
 }
@@ -241,13 +257,10 @@ pub fn base_url(url: &str) -> Option<String> {
     Some(format!("{}://{host}:{port}", parsed.scheme()))
 }
 
-/// The host of a base URL, without the brackets of an IPv6 address.
+/// What may be asked where nothing is allowed but what people wrote, and what these members state.
 #[must_use]
-pub fn host_of(url: &str) -> Option<String> {
-    let parsed = reqwest::Url::parse(url.trim()).ok()?;
-    let host = parsed.host_str()?;
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    Some(bare.parse::<IpAddr>().map_or_else(|_| bare.to_owned(), |ip| ip.to_string()))
+pub fn hosts_of<'a>(urls: impl IntoIterator<Item = &'a String>) -> Arc<HostRules> {
+    Arc::new(HostRules::new(urls.into_iter().filter_map(|url| host_of(url)), []))
 }
 
 #[cfg(test)]
@@ -310,7 +323,15 @@ mod tests {
                 &format!(r#"{{"state": "{}", "role": "primary"}}"#, "x".repeat(257)),
                 "state has 257 bytes, more than 256",
             ),
-            (&format!(r#"{{"state": "running", "role": "primary", "timeline": "{}"}}"#, "ä".repeat(999)), "ä…"),
+            (
+                &format!(r#"{{"state": "running", "role": "primary", "timeline": "{}"}}"#, "ä".repeat(999)),
+                r#"invalid type: string "…", expected u64"#,
+            ),
+            (
+                r#"{"state": "running", "role": "primary", "patroni": {"name": "pg1\u001b[2J"}}"#,
+                "patroni.name holds a control character",
+            ),
+            (r#"{"state": "running\nlevel=error", "role": "primary"}"#, "state holds a control character"),
         ] {
             let error = parse_member(body.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with("answered with a body that isn't Patroni's: "), "{error}");
@@ -346,6 +367,12 @@ mod tests {
             let body = if field == "name" { body.replace(r#""name": "pg1", "#, "") } else { body };
             parse_cluster(body.as_bytes()).unwrap_err().to_string()
         };
+        for field in ["name", "host", "api_url"] {
+            let body = format!(r#"{{"members": [{{"name": "pg1", "{field}": "a\u202eb"}}]}}"#);
+            let body = if field == "name" { body.replace(r#""name": "pg1", "#, "") } else { body };
+            let error = parse_cluster(body.as_bytes()).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("{field} holds a control character")), "{error}");
+        }
         assert!(long("name", 257).ends_with("name has 257 bytes, more than 256"));
         assert!(long("host", 254).ends_with("host has 254 bytes, more than 253"), "no NodeLatency could have it");
     }

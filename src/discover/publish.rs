@@ -1,6 +1,7 @@
 //! What every source has in common: answers → what is believed → whoever listens, the log and the metrics.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
@@ -11,7 +12,10 @@ use tracing::Level;
 
 use super::{DiscoveryState, Member, Metrics, PersonsDecision, cut, described, witness::WitnessReport};
 use crate::{
-    core::primary::{Alias, Answer, Belief, Observation, PrimaryTracker, PrimaryView},
+    core::{
+        primary::{Alias, Answer, Belief, Observation, PrimaryTracker, PrimaryView},
+        words::printable,
+    },
     credentials::SecretState,
 };
 
@@ -25,6 +29,8 @@ pub(super) struct Observed {
     pub complete: bool,
     /// The latest answer of every member, by name, or by address while the name isn't known.
     pub observations: BTreeMap<String, Observation>,
+    /// Where each of these answers came from, as far as it is known: one host speaks for one member.
+    pub hosts: BTreeMap<String, String>,
     /// In the order of their names.
     pub members: Vec<Member>,
     /// Addresses in place of which a member's name stands from now on.
@@ -35,6 +41,8 @@ pub(super) struct Observed {
     pub expires: Option<Timestamp>,
     /// What another site sees.
     pub testimony: WitnessReport,
+    /// Addresses that members state and that are left out, in sentences.
+    pub refused: Vec<String>,
 }
 
 /// What a look changed.
@@ -79,6 +87,7 @@ impl Publisher {
             answers: Vec::new(),
             credentials: None,
             witness: None,
+            refused: Vec::new(),
         };
         let (sender, state) = watch::channel(first);
         let (heard, observations) = watch::channel(BTreeMap::new());
@@ -112,12 +121,23 @@ impl Publisher {
     /// Judges a look and tells what is believed, if that has changed.
     pub(super) fn publish(&mut self, mut look: Observed, now: Instant) -> News {
         for seen in look.observations.values_mut() {
-            if let Answer::Unreachable { error } = &mut seen.answer {
-                cut(error, LONGEST_ERROR);
+            let words = match &mut seen.answer {
+                Answer::Unreachable { error } => error,
+                Answer::Seen(sight) => &mut sight.because,
+                _ => continue,
+            };
+            cut(words, LONGEST_ERROR);
+            // It may be a server's own words, and goes to terminals and logs.
+            if let Cow::Owned(shown) = printable(words) {
+                *words = shown;
             }
         }
-        let WitnessReport { sightings, standing: witness } = look.testimony;
+        let WitnessReport { sightings, standing: mut witness } = look.testimony;
+        if let Some(standing) = &mut witness {
+            standing.why = printable(&standing.why).into_owned();
+        }
         self.tracker.rename(&look.aliases);
+        self.tracker.heard_from(look.hosts);
         let view = self.tracker.observe_with(&look.observations, &sightings, now);
         let described = |(name, seen): (&String, &Observation)| described(name.clone(), seen.answer.clone());
         let answers = look.observations.iter().map(described).collect();
@@ -132,8 +152,10 @@ impl Publisher {
         self.heard.send_replace(look.observations);
         let looked = self.sender.borrow().looked || look.complete;
         let (members, credentials) = (look.members, look.credentials);
-        let state = DiscoveryState { looked, view, members, answers, credentials, witness };
+        let refused = look.refused;
+        let state = DiscoveryState { looked, view, members, answers, credentials, witness, refused };
         self.tell_of_witness(&state);
+        self.tell_of_refused(&state);
         let logged = self.tell(&state);
         let news = {
             let before = &self.sender.borrow().view;
@@ -186,6 +208,16 @@ impl Publisher {
     }
 }
 
+impl Publisher {
+    /// Logs once of each address that is left out.
+    fn tell_of_refused(&self, state: &DiscoveryState) {
+        let before = &self.sender.borrow().refused;
+        for why in state.refused.iter().filter(|why| !before.contains(why)) {
+            tracing::warn!(database = self.database, "{why}");
+        }
+    }
+}
+
 impl Drop for Publisher {
     fn drop(&mut self) {
         for member in &self.counted {
@@ -226,9 +258,17 @@ mod tests {
         ] {
             let observation = |(name, answer): (&str, Answer)| (name.to_owned(), Observation { answer, at: now });
             let observations = ["pg1", "pg2"].into_iter().zip(answers).map(observation).collect();
-            let (members, aliases, testimony) = (Vec::new(), BTreeMap::new(), WitnessReport::default());
-            let look =
-                Observed { complete, observations, members, aliases, credentials: None, expires: None, testimony };
+            let look = Observed {
+                complete,
+                observations,
+                hosts: BTreeMap::new(),
+                members: Vec::new(),
+                aliases: BTreeMap::new(),
+                credentials: None,
+                expires: None,
+                testimony: WitnessReport::default(),
+                refused: Vec::new(),
+            };
             assert_eq!(publisher.publish(look, now).logged, expected, "{what}");
         }
     }
@@ -241,22 +281,24 @@ mod tests {
             Publisher::new("orders".to_owned(), Belief::default(), max_age, Metrics::register(&mut registry));
         let now = Instant::now();
         for names in [["pg1", "guest1"], ["pg1", "guest2"], ["pg1", "guest3"]] {
-            let silent = || Answer::Unreachable { error: "ü".repeat(5_000) };
+            let silent = || Answer::Unreachable { error: format!("a\nb{}", "ü".repeat(5_000)) };
             for name in names {
                 publisher.count(name.to_owned(), &silent(), Duration::ZERO);
             }
             let look = Observed {
                 complete: true,
                 observations: names.map(|name| (name.to_owned(), Observation { answer: silent(), at: now })).into(),
+                hosts: BTreeMap::new(),
                 members: Vec::new(),
                 aliases: BTreeMap::new(),
                 credentials: None,
                 expires: None,
                 testimony: WitnessReport::default(),
+                refused: Vec::new(),
             };
             publisher.publish(look, now);
         }
-        let (told, cut) = (heard.borrow()["pg1"].answer.clone(), format!("{}…", "ü".repeat(498)));
+        let (told, cut) = (heard.borrow()["pg1"].answer.clone(), format!("a\\nb{}…", "ü".repeat(497)));
         assert_eq!(told, Answer::Unreachable { error: cut }, "whatever a server says");
         let text = metrics::render(&registry);
         let polls: Vec<&str> =

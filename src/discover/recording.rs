@@ -28,6 +28,8 @@ const MOST_NAMED: usize = 8;
 /// An answer may be so much older than its line says, and holds for so much less long: pauses between questions and the time
 /// that one takes.
 const LAG: Duration = Duration::from_secs(3);
+/// Two that hold the leader lock are a split brain after this long, as they are to a controller with its default interval.
+const CONTRADICTED_AFTER: Duration = Duration::from_secs(5);
 /// Longest recording, in seconds: about 30 years.
 const LONGEST_S: f64 = 1e9;
 
@@ -160,6 +162,9 @@ pub struct Replay {
     /// The time of the answers in `latest` that were not looked at yet.
     unseen: Option<f64>,
     shown: Option<Shown>,
+    /// The sentence that was shown last, if one that changes alone is a change.
+    said: Option<String>,
+    sentences: bool,
     /// Lines read, blank ones too.
     lines: usize,
     t: f64,
@@ -178,18 +183,27 @@ impl Replay {
         Self {
             base,
             // An answer holds until the next one, however long that takes.
-            tracker: PrimaryTracker::new(Belief::default(), Duration::MAX),
+            tracker: PrimaryTracker::lasting(Belief::default(), CONTRADICTED_AFTER),
             latest: BTreeMap::new(),
             identities: Identities::lasting(LAG),
             listed: BTreeMap::new(),
             unseen: None,
             shown: None,
+            said: None,
+            sentences: false,
             lines: 0,
             t: 0.0,
             instead: Vec::new(),
             decided: false,
             others: BTreeSet::new(),
         }
+    }
+
+    /// The same, where also a sentence that changes alone is a change.
+    #[must_use]
+    pub fn with_sentences(mut self, sentences: bool) -> Self {
+        self.sentences = sentences;
+        self
     }
 
     /// Takes the next line, blank ones too. What changed by the lines before it is certain only now.
@@ -258,6 +272,9 @@ impl Replay {
             let rank = best.entry(said.member.clone()).or_insert(said.rank);
             *rank = said.rank.min(*rank);
         }
+        if best.values().any(|rank| matches!(JUDGED[*rank].1, Knows::Nothing)) {
+            self.tracker.knows_no_locks();
+        }
         let judged = instead.into_iter().filter(|said| best[&said.member] == said.rank);
         let mut changes: Vec<Change> = judged.filter_map(|said| self.take(said)).collect();
         if self.unseen.is_none() {
@@ -311,9 +328,11 @@ impl Replay {
         self.tracker.rename(&self.identities.aliases(now));
         let view = self.tracker.observe(&self.identities.named(&self.latest, now), now);
         let shown = Shown::of(&view);
-        if self.shown.as_ref() == Some(&shown) {
+        let said = self.sentences.then(|| view.why.clone());
+        if self.shown.as_ref() == Some(&shown) && self.said == said {
             return None;
         }
+        self.said = said;
         self.shown = Some(shown.clone());
         Some(Change { t, shown, view })
     }

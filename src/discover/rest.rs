@@ -67,13 +67,13 @@ impl Task {
     /// Goes on from the members that were known.
     pub(super) fn new(config: PatroniConfig, members: Vec<Member>, publisher: Publisher, now: Instant) -> Self {
         let seeds: BTreeSet<String> = config.urls.iter().filter_map(|url| patroni::base_url(url)).collect();
-        let way = MemberClient::new(config.access.clone(), seeds.iter().any(|url| url.starts_with("https:")));
+        let way = MemberClient::new(config.access.clone(), seeds.iter().any(|url| url.starts_with("https:")), config.hosts.clone());
         let witness = config.witness.clone().map(|address| Questioner::new(address, config.timeout));
         let mut task = Self {
             list: ListSchedule { next: now, failures: 0, asked: 0, in_flight: false, last: None },
             pace: Pace::new(config.interval, now),
             in_flight: FuturesUnordered::new(),
-            roster: Roster::new(seeds, members, now),
+            roster: Roster::new(seeds, members, config.hosts.clone(), now),
             config,
             publisher,
             way,
@@ -206,10 +206,12 @@ impl Task {
             Observed {
                 complete: self.roster.all_heard(),
                 observations: self.roster.observations(),
+                hosts: self.roster.hosts(),
                 members: self.roster.members(),
                 aliases: self.roster.aliases(now),
                 credentials: self.way.standing(),
                 expires: self.way.expires(),
+                refused: self.roster.refused(),
                 testimony: self.witness.as_ref().map_or_else(WitnessReport::default, |it| it.testimony().clone()),
             },
             now,

@@ -2,14 +2,18 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
     Member,
-    patroni::{ClusterBody, MAX_MEMBERS},
+    patroni::{ClusterBody, MAX_MEMBERS, host_of},
 };
-use crate::core::primary::{Alias, Answer, Identities, Observation, Who};
+use crate::core::{
+    hosts::{HostRules, RefusedHost},
+    primary::{Alias, Answer, Identities, Observation, Who},
+};
 
 /// A member that is missing from this many lists in a row, each from the confirmed primary's cluster, is gone …
 const GONE_AFTER_LISTS: u8 = 2;
@@ -59,18 +63,33 @@ pub(crate) struct Roster {
     /// By name.
     members: BTreeMap<String, Listed>,
     identities: Identities,
+    hosts: Arc<HostRules>,
+    /// By member: addresses that it states and that are left out, in sentences.
+    refused: BTreeMap<String, Vec<String>>,
     /// When the list was asked for last.
     list_asked: Option<Instant>,
 }
 
 impl Roster {
     /// `seeds` are base URLs; `members` is what was known before a restart.
-    pub(crate) fn new(seeds: impl IntoIterator<Item = String>, members: Vec<Member>, now: Instant) -> Self {
-        let listed = |member: Member| (member.name.clone(), Listed::new(member));
+    pub(crate) fn new(
+        seeds: impl IntoIterator<Item = String>,
+        members: Vec<Member>,
+        hosts: Arc<HostRules>,
+        now: Instant,
+    ) -> Self {
+        let mut refused = BTreeMap::new();
+        let listed = |member: Member| {
+            let (member, why) = admit(member, &hosts);
+            refused.insert(member.name.clone(), why);
+            (member.name.clone(), Listed::new(member))
+        };
         let mut roster = Self {
             endpoints: seeds.into_iter().map(|url| (url, Endpoint::new(true, now))).collect(),
             members: members.into_iter().take(MAX_MEMBERS).map(listed).collect(),
             identities: Identities::default(),
+            refused,
+            hosts,
             list_asked: None,
         };
         roster.follow_members(now);
@@ -259,10 +278,13 @@ impl Roster {
             self.members.retain(|_, listed| !gone(listed));
         }
         for member in list.members {
+            let (member, why) = admit(member, &self.hosts);
             if self.members.len() < MAX_MEMBERS || self.members.contains_key(&member.name) {
+                self.refused.insert(member.name.clone(), why);
                 self.members.insert(member.name.clone(), Listed::new(member));
             }
         }
+        self.refused.retain(|name, _| self.members.contains_key(name));
         self.follow_members(now);
         self.identify_members(list.leader.as_deref(), now);
     }
@@ -286,39 +308,49 @@ impl Roster {
     /// The latest answer of every member, by name, or by URL while the name isn't known. Where a member has several
     /// addresses, an answer counts more than none, and the latest most.
     pub(crate) fn observations(&self) -> BTreeMap<String, Observation> {
-        let mut latest: BTreeMap<String, Observation> = BTreeMap::new();
+        self.latest().into_iter().map(|(name, (_, observation))| (name, observation)).collect()
+    }
+
+    /// The host that each of [`Roster::observations`] came from, by the same names.
+    pub(crate) fn hosts(&self) -> BTreeMap<String, String> {
+        self.latest().into_iter().filter_map(|(name, (url, _))| Some((name, host_of(&url)?))).collect()
+    }
+
+    /// By name, or by URL while the name isn't known: the URL that was asked, and the answer.
+    fn latest(&self) -> BTreeMap<String, (String, Observation)> {
+        let mut latest: BTreeMap<String, (String, Observation)> = BTreeMap::new();
         let weight = |o: &Observation| (matches!(o.answer, Answer::Http { .. } | Answer::Nameless { .. }), o.at);
-        let mut consider = |name: &str, observation: &Observation| {
-            if latest.get(name).is_none_or(|known| weight(known) < weight(observation)) {
-                latest.insert(name.to_owned(), observation.clone());
+        let mut consider = |name: &str, url: &str, observation: &Observation| {
+            if latest.get(name).is_none_or(|(_, known)| weight(known) < weight(observation)) {
+                latest.insert(name.to_owned(), (url.to_owned(), observation.clone()));
             }
         };
         for (url, endpoint) in &self.endpoints {
             for (name, observation) in &endpoint.heard {
-                consider(name, observation);
+                consider(name, url, observation);
             }
             if let Some(who) = &endpoint.nameless {
                 let Observation { answer, at } = endpoint.latest.clone();
                 match who {
                     Who::Member(_) => {}
                     Who::OneOf(might_be) => {
-                        consider(url, &Observation { answer: answer.without_name(might_be.clone()), at })
+                        consider(url, url, &Observation { answer: answer.without_name(might_be.clone()), at })
                     }
-                    Who::Stranger => consider(url, &endpoint.latest),
+                    Who::Stranger => consider(url, url, &endpoint.latest),
                 }
             } else if named(&endpoint.latest).is_none() {
                 match self.owner(url, endpoint) {
-                    Some(owner) => consider(owner, &endpoint.latest),
+                    Some(owner) => consider(owner, url, &endpoint.latest),
                     // Those that state it are spoken of below.
                     None if self.stating(url).next().is_some() => {}
-                    None => consider(url, &endpoint.latest),
+                    None => consider(url, url, &endpoint.latest),
                 }
             }
         }
         for Listed { member, .. } in self.members.values() {
             let Some(url) = member.api_url.as_ref().filter(|_| !latest.contains_key(&member.name)) else { continue };
             if let Some(endpoint) = self.endpoints.get(url) {
-                latest.insert(member.name.clone(), endpoint.missed(url));
+                latest.insert(member.name.clone(), (url.clone(), endpoint.missed(url)));
             }
         }
         latest
@@ -329,9 +361,45 @@ impl Roster {
         self.endpoints.values().all(|endpoint| endpoint.latest.answer != Answer::Pending)
     }
 
+    /// Addresses that members state and that are neither asked nor measured, in sentences.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        self.refused.values().flatten().cloned().collect()
+    }
+
     /// The members in the order of their names.
     pub(crate) fn members(&self) -> Vec<Member> {
         self.members.values().map(|listed| listed.member.clone()).collect()
+    }
+}
+
+/// The member without the addresses that are left out, and why they are.
+fn admit(mut member: Member, hosts: &HostRules) -> (Member, Vec<String>) {
+    let mut told = Vec::new();
+    if let Some(why) = hosts.refuse(&member.host).filter(|_| !member.host.is_empty()) {
+        told.push(format!(
+            "{} states {} as the address of its database (postgresql.connect_address), which {why}: it isn't measured; {}",
+            member.name,
+            member.host,
+            advice(why)
+        ));
+        member.host.clear();
+    }
+    let asked = member.api_url.as_ref().and_then(|url| Some((url.clone(), hosts.refuse(&host_of(url)?)?)));
+    if let Some((url, why)) = asked {
+        told.push(format!(
+            "{} states {url} as the address of its REST API (restapi.connect_address), which {why}: it isn't asked there; {}",
+            member.name,
+            advice(why)
+        ));
+        member.api_url = None;
+    }
+    (member, told)
+}
+
+const fn advice(why: RefusedHost) -> &'static str {
+    match why {
+        RefusedHost::NotAllowed => "write it there if it is the member's",
+        _ => "write one there that nodes and the controller reach, or name this one in spec.discovery.patroni.allowedHosts",
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a spec means for discovery: whom to ask, and which hosts it names.
 
+use std::sync::Arc;
+
 use kube::Client;
 
 use super::{
@@ -13,6 +15,7 @@ use crate::{
         database_cluster::Discovery,
         discovery::{SqlDiscovery, SqlEngine},
     },
+    core::hosts::HostRules,
     credentials::{Access, Pace},
 };
 
@@ -26,6 +29,7 @@ impl Source {
         if let Some(patroni) = patroni {
             return Some(Self::Patroni(PatroniConfig {
                 urls: patroni.urls.clone(),
+                hosts: Arc::new(host_rules(&spec.discovery)),
                 timeout: patroni.timeout.0,
                 interval: patroni.interval.0,
                 access: keep(patroni::sources(patroni, namespace)),
@@ -43,6 +47,13 @@ impl Source {
         let access = keep(sql::sources(&spec, namespace));
         Some(Self::Sql(SqlConfig { spec, access }))
     }
+}
+
+/// Which hosts of a database are asked and measured, of those that its members state.
+#[must_use]
+pub fn host_rules(discovery: &Discovery) -> HostRules {
+    let allowed = discovery.patroni.iter().flat_map(|patroni| &patroni.allowed_hosts).map(String::as_str);
+    HostRules::new(hosts(discovery).map(|(host, _)| host), allowed)
 }
 
 /// The hosts that a spec names, with the port that the database listens on, as far as it says so. Those of an operator have no

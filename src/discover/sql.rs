@@ -13,6 +13,7 @@ mod tls;
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -51,7 +52,10 @@ pub fn sources(spec: &SqlDiscovery, namespace: &str) -> Sources {
 
 /// Whom to connect to, and as whom.
 struct Login<'a> {
+    /// What the server's certificate is verified for.
     pub host: &'a str,
+    /// Where the host is, at least one.
+    pub addresses: Vec<IpAddr>,
     pub port: u16,
     /// PostgreSQL's.
     pub database: &'a str,
@@ -201,11 +205,13 @@ impl Task {
         let look = Observed {
             complete: heard.iter().all(|heard| heard.answer != Answer::Pending),
             observations: names.zip(heard).collect(),
+            hosts: BTreeMap::new(),
             members: self.members.clone(),
             aliases: BTreeMap::new(),
             credentials: self.access.standing(),
             expires: self.access.held().credentials.and_then(|credentials| credentials.expires()),
             testimony: WitnessReport::default(),
+            refused: Vec::new(),
         };
         if self.publisher.publish(look, now).lost {
             self.pace.lost(now);

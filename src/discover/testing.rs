@@ -48,8 +48,9 @@ pub(super) fn follow_from(servers: &[&Server], restored: Restored) -> Discovery 
 
 /// Over TLS a busy machine needs more time for an answer.
 pub(super) fn follow_with(servers: &[&Server], restored: Restored, access: Access, timeout: Duration) -> Discovery {
-    let urls = servers.iter().map(|server| server.url.clone()).collect();
-    follow_by(PatroniConfig { urls, access, timeout, interval: SLOW_PACE, witness: None }, restored)
+    let urls: Vec<String> = servers.iter().map(|server| server.url.clone()).collect();
+    let hosts = super::patroni::hosts_of(&urls);
+    follow_by(PatroniConfig { urls, hosts, access, timeout, interval: SLOW_PACE, witness: None }, restored)
 }
 
 pub(super) fn follow_by(config: PatroniConfig, restored: Restored) -> Discovery {

@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     api::witness::WitnessRules,
-    core::primary::{Answer, Observation, WitnessAnswer},
+    core::{
+        primary::{Answer, Observation, WitnessAnswer},
+        words::is_obeyed,
+    },
     credentials::{Access, Sources},
 };
 
@@ -95,7 +98,7 @@ impl Report {
     /// What a witness answered when it was `asked`: what it hears, and the members that it doesn't hear.
     fn read(raw: &Raw, database: &str, asked: Instant) -> Result<(Vec<WitnessAnswer>, Vec<String>), WitnessError> {
         let report: Self = match raw {
-            (200, body) => serde_json::from_slice(body).map_err(|error| WitnessError::Body(error.to_string()))?,
+            (200, body) => serde_json::from_slice(body).map_err(|error| WitnessError::Body(patroni::unquoted(error.to_string())))?,
             (404, body) => {
                 let known = serde_json::from_slice::<NoSuchDatabase>(body).map_err(|_| WitnessError::Status(404))?;
                 return Err(WitnessError::NoSuchDatabase(database.to_owned(), known.databases.join(", ")));
@@ -109,6 +112,9 @@ impl Report {
             return Err(WitnessError::Body(format!("{} members, more than {MAX_MEMBERS}", report.members.len())));
         }
         let (mut heard, mut silent) = (Vec::new(), Vec::new());
+        if report.members.iter().any(|member| member.name.contains(is_obeyed)) {
+            return Err(WitnessError::Body("a member's name holds a control character".to_owned()));
+        }
         for member in report.members {
             let (Some(status), Some(body)) = (member.status, member.body) else {
                 silent.push(member.name);
@@ -203,10 +209,11 @@ impl Questioner {
     pub(super) fn new(address: WitnessAddress, timeout: Duration) -> Self {
         // The schema has seen to it that this is a base URL.
         let url = patroni::base_url(&address.url).unwrap_or(address.url);
+        let hosts = patroni::hosts_of([&url]);
         Self {
             url,
             database: address.database,
-            way: MemberClient::new(address.access, true),
+            way: MemberClient::new(address.access, true, hosts),
             timeout,
             asked: None,
             in_flight: false,

@@ -57,6 +57,8 @@ pub struct Labelling {
     pub refused: Vec<String>,
     /// Those that hold nothing although their change was refused, and why.
     pub lost: Vec<String>,
+    /// Nodes whose label of this key is no tier: somebody else uses the key there, and they are left alone.
+    pub others: Vec<String>,
     /// Every node that has a tier bears its label and taint.
     pub right: bool,
 }
@@ -90,11 +92,21 @@ impl Labelling {
         it
     }
 
-    /// All nodes whose change was refused, in words.
+    /// All nodes that don't take the label of this key, in words: whose change was refused, and where somebody else uses it.
     #[must_use]
-    pub fn refusing(&self) -> String {
+    pub fn refusing(&self, key: &str) -> String {
         let all: Vec<&String> = self.refused.iter().chain(&self.lost).collect();
-        listed(&all)
+        let refused = listed(&all);
+        let nodes = match self.others.len() {
+            0 => return refused,
+            1 => "one node".to_owned(),
+            many => format!("{many} nodes"),
+        };
+        let in_use = format!(
+            "the key {key} is in use by somebody else on {nodes}, which are left alone: {}: write another spec.nodeLabel",
+            listed(&self.others)
+        );
+        if refused.is_empty() { in_use } else { format!("{in_use}; {refused}") }
     }
 }
 
@@ -133,6 +145,7 @@ pub(super) fn compare(
     let seen = seen(facts.tables, facts.object, &memory.tiers);
     let overwritten = memory.overwrites.look(&facts.object.node_label(), &seen, now);
     let mut labelling = Labelling::of(&seen, &memory.overwrites, &memory.refused, waiting, now);
+    labelling.others = used_by_others(facts.tables, &facts.object.node_label());
     if memory.tiers.bounds.is_some() {
         memory.at_once &= !labelling.changes.is_empty();
         let undecided = |node: &NodeTier| node.tier == Tier::Unknown && node.candidate.is_some();
@@ -168,7 +181,7 @@ fn measured(
     let stale_after = object.spec.tiers.stale_after.0;
     let rtt = |node: &str| primary.and_then(|host| fresh_rtt_us(tables, node, host, stale_after, now));
     let label = |node: &Node| node.labelled(&key);
-    let (managed, left_alone): (Vec<&Node>, Vec<&Node>) = tables.nodes.values().partition(|node| node.managed);
+    let (managed, left_alone): (Vec<&Node>, Vec<&Node>) = tables.nodes.values().partition(|node| is_ours(node, &key));
     let measured = managed
         .into_iter()
         .map(|node| (node.name.clone(), Measured { label: label(node), rtt_us: rtt(&node.name) }))
@@ -182,6 +195,18 @@ fn measured(
         map.doubts.clone_from(&previous.doubts);
     }
     map
+}
+
+/// Neither a person nor a label of somebody else keeps us off.
+fn is_ours(node: &Node, key: &str) -> bool {
+    node.managed && !node.labelled_by_others(key)
+}
+
+fn used_by_others(tables: &Tables, key: &str) -> Vec<String> {
+    let used = tables.nodes.values().filter(|node| node.managed && node.labelled_by_others(key));
+    let mut names: Vec<String> = used.map(|node| node.name.clone()).collect();
+    names.sort();
+    names
 }
 
 /// The fresh median from a node to a member's host, in microseconds.
@@ -208,15 +233,15 @@ fn seen<'a>(tables: &'a Tables, object: &DatabaseCluster, map: &TierMap) -> Vec<
     let key = object.node_label();
     let taint = object.spec.taint.map(TaintRule::effect);
     let look = |node: &'a Node| {
-        let ours = |taint: &&Taint| taint.key == key && Some(taint.value.as_str()) == Tier::Far.label();
+        let ours = |taint: &&Taint| *taint.key == *key && Some(taint.value.as_str()) == Tier::Far.label();
         Seen {
             node: &node.name,
             wanted: Wanted { tier: map.tier(&node.name), taint },
-            label: node.labels.get(&key).map(String::as_str),
+            label: node.labels.get(&*key).map(String::as_str),
             taints: node.taints.iter().filter(ours).map(|taint| taint.effect.as_str()).collect(),
         }
     };
-    tables.nodes.values().filter(|node| node.managed).map(look).collect()
+    tables.nodes.values().filter(|node| is_ours(node, &key)).map(look).collect()
 }
 
 #[cfg(test)]

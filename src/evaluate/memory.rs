@@ -146,6 +146,10 @@ impl Memory {
     /// tiers would be those towards that one.
     fn host_of(&self, primary: &str, members: &[MemberStatus]) -> Option<String> {
         let listed = members.iter().find(|member| member.name == primary).map(|member| member.host.clone());
+        if listed.as_deref() == Some("") {
+            // It states one that is left out.
+            return None;
+        }
         listed.or_else(|| self.primary_host.clone().filter(|_| self.primary.as_deref() == Some(primary)))
     }
 

@@ -14,10 +14,11 @@ use super::quantity;
 use crate::{
     api::{keys, read},
     core::{
+        schedulers::Schedulers,
         selector::{Expression, NodeTerm, Operator, Selector},
+        words::plain,
         workload::{
-            DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Spread, Taint, Toleration,
-            Workload,
+            DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Spread, Toleration, Workload,
         },
     },
 };
@@ -46,12 +47,7 @@ pub fn node(node: kube::Node) -> Node {
         managed: annotations.get(keys::MANAGE).is_none_or(|value| value != "false"),
         ready,
         unschedulable: spec.unschedulable.unwrap_or(false),
-        taints: spec
-            .taints
-            .unwrap_or_default()
-            .into_iter()
-            .map(|taint| Taint { key: taint.key, value: taint.value.unwrap_or_default(), effect: taint.effect })
-            .collect(),
+        taints: read::taints(spec.taints.unwrap_or_default()).collect(),
         pods: allocatable.get("pods").and_then(quantity::units).unwrap_or(0),
         allocatable: resources(&allocatable),
     }
@@ -76,7 +72,7 @@ fn resources(list: &Quantities) -> Resources {
 
 /// The facts of a pod.
 #[must_use]
-pub fn pod(pod: kube::Pod) -> Pod {
+pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
     let meta = pod.metadata;
     let spec = pod.spec.unwrap_or_default();
     let status = pod.status.unwrap_or_default();
@@ -84,7 +80,7 @@ pub fn pod(pod: kube::Pod) -> Pod {
     let affinity = spec.affinity.clone().unwrap_or_default();
     let anti_affinity = affinity.pod_anti_affinity.unwrap_or_default();
     let pod_affinity = affinity.pod_affinity.unwrap_or_default();
-    let scheduler = spec.scheduler_name.as_deref().filter(|name| !name.is_empty() && *name != "default-scheduler");
+    let scheduler = schedulers.ignoring(spec.scheduler_name.as_deref(), &read::annotations(&meta));
     let windows = spec.os.as_ref().is_some_and(|os| os.name == "windows");
     let not_injected = scheduler
         .map(|name| format!("it is scheduled by {name}"))
@@ -261,6 +257,7 @@ fn workload(kind: &str, meta: ObjectMeta, desired: Option<i32>, template: Option
         name: meta.name.unwrap_or_default(),
         uid: meta.uid.unwrap_or_default(),
         desired: desired.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(1),
+        refused: None,
         restarted_for: annotations.and_then(|annotations| annotations.get(keys::RESTARTED_FOR).cloned()),
     }
 }
@@ -268,7 +265,12 @@ fn workload(kind: &str, meta: ObjectMeta, desired: Option<i32>, template: Option
 pub(super) fn replica_set(set: ReplicaSet) -> Workload {
     let spec = set.spec.unwrap_or_default();
     let template = spec.template.and_then(|template| template.metadata);
-    workload("ReplicaSet", set.metadata, spec.replicas, template.as_ref())
+    let conditions = set.status.and_then(|status| status.conditions).unwrap_or_default();
+    let refused = conditions
+        .into_iter()
+        .find(|it| it.type_ == "ReplicaFailure" && it.status == "True" && it.reason.as_deref() == Some("FailedCreate"));
+    let refused = refused.map(|it| it.message.unwrap_or_default().chars().take(400).map(plain).collect());
+    Workload { refused, ..workload("ReplicaSet", set.metadata, spec.replicas, template.as_ref()) }
 }
 
 pub(super) fn stateful_set(set: StatefulSet) -> Workload {

@@ -19,7 +19,7 @@ use super::{Index, Latency, Tables, convert, database, keyed_by_name, keyed_by_u
 use crate::{
     api::{DatabaseCluster, NodeLatency},
     cluster::{EffectError, list, watch::Table},
-    core::moment::Moment,
+    core::{moment::Moment, schedulers::Schedulers},
 };
 
 /// Why there is no picture.
@@ -36,7 +36,7 @@ impl Index {
     ///
     /// # Errors
     /// A list failed, such as for missing rights.
-    pub async fn look_once(client: &Client, now: Moment) -> Result<Tables, LookError> {
+    pub async fn look_once(client: &Client, schedulers: &Schedulers, now: Moment) -> Result<Tables, LookError> {
         let all = || client.clone();
         let resource = ApiResource::erase::<DatabaseCluster>(&());
         let received = |object: NodeLatency| {
@@ -48,7 +48,7 @@ impl Index {
             table("NodeLatency", Api::all(all()), received),
             table("Node", Api::<KubeNode>::all(all()), keyed_by_name(convert::node)),
             table("Namespace", Api::<PartialObjectMeta<KubeNamespace>>::all(all()), namespace),
-            table("Pod", Api::<KubePod>::all(all()), keyed_by_uid(convert::pod)),
+            table("Pod", Api::<KubePod>::all(all()), keyed_by_uid(|object| convert::pod(object, schedulers))),
             table("ReplicaSet", Api::<ReplicaSet>::all(all()), keyed_by_uid(convert::replica_set)),
             table("StatefulSet", Api::<StatefulSet>::all(all()), keyed_by_uid(convert::stateful_set)),
             table("Deployment", Api::<Deployment>::all(all()), keyed_by_uid(convert::deployment)),

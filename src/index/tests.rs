@@ -48,3 +48,39 @@ fn readings_are_as_old_as_the_last_change_of_their_heartbeat_whatever_the_nodes_
         assert_eq!((now - table.get("n1").unwrap().received).as_secs(), age_s, "{what}");
     }
 }
+
+#[test]
+fn whoever_is_injected_can_be_moved() {
+    use serde_json::json;
+
+    use crate::core::{
+        affinity::{Namespace, SkipReason, Verdict, decide},
+        schedulers::Schedulers,
+    };
+    let known = [Schedulers::default(), Schedulers::new(["default-scheduler", "packer"])];
+    let namespace = Namespace { label: Some("default".into()), ..Namespace::default() };
+    for schedulers in &known {
+        for scheduler in [None, Some(""), Some("default-scheduler"), Some("packer"), Some("volcano")] {
+            for follow in [None, Some("default")] {
+                let pod = json!({
+                    "metadata": {"name": "web", "annotations": {"switchover.dev/follow": follow}},
+                    "spec": {"containers": [], "schedulerName": scheduler},
+                });
+                let text = pod.to_string();
+                let asked: crate::core::affinity::Pod<'_> = serde_json::from_str(&text).unwrap();
+                let verdict = decide(&asked, Some(&namespace), |_| None, schedulers, Instant::now()).verdict;
+                let moved = pod_of(&text, schedulers).not_injected.is_none();
+                assert_eq!(moved, verdict != Verdict::Skip(SkipReason::OtherScheduler), "{text}");
+            }
+        }
+    }
+}
+
+fn pod_of(text: &str, schedulers: &crate::core::schedulers::Schedulers) -> Pod {
+    let mut object: serde_json::Value = serde_json::from_str(text).unwrap();
+    // Typed, an annotation has a value.
+    if object["metadata"]["annotations"]["switchover.dev/follow"].is_null() {
+        object["metadata"]["annotations"] = serde_json::Value::Null;
+    }
+    convert::pod(serde_json::from_value(object).unwrap(), schedulers)
+}

@@ -1,14 +1,17 @@
 //! The tables that watches keep, and the view that is made of them in the background.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace as KubeNamespace, Node as KubeNode};
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{Namespace as KubeNamespace, Node as KubeNode},
+};
 use kube::{
     Api, Client, ResourceExt,
     api::ListParams,
@@ -24,7 +27,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::WebhookMetrics;
+use super::{WebhookMetrics, heartbeat::Heartbeat};
 use crate::{
     admission::View,
     api::{DatabaseCluster, LeanNode, keys, read},
@@ -32,6 +35,8 @@ use crate::{
     core::{
         affinity::{Database, Namespace, Node, PrimaryBelief, TierSummary},
         follow::DatabaseDefaults,
+        label_key::LabelKey,
+        schedulers::Schedulers,
     },
     serve::Check,
 };
@@ -59,6 +64,7 @@ struct Shared {
     confirmed: Expiring<String, Instant>,
     facts_ttl: Duration,
     healths: [Health; 3],
+    heartbeat: Heartbeat,
     metrics: WebhookMetrics,
 }
 
@@ -70,7 +76,7 @@ struct Tables {
     nodes: Table<String, Arc<Node>>,
     namespaces_changed: bool,
     /// By node label, until a node changes.
-    summaries: HashMap<Arc<str>, Arc<TierSummary>>,
+    summaries: HashMap<LabelKey, Arc<TierSummary>>,
 }
 
 /// What is kept of a DatabaseCluster.
@@ -95,8 +101,16 @@ impl Cache {
             confirmed: Expiring::builder().time_to_live(facts_ttl).build(),
             facts_ttl,
             healths: [NAMESPACE, DATABASE, NODE].map(Health::new),
+            heartbeat: Heartbeat::new(Instant::now()),
             metrics,
         }))
+    }
+
+    /// With these schedulers known to go by node affinity.
+    #[must_use]
+    pub fn going_by(self, schedulers: Schedulers) -> Self {
+        self.0.view.rcu(|view| View { schedulers: schedulers.clone(), ..View::clone(view) });
+        self
     }
 
     /// What requests are answered from.
@@ -136,7 +150,7 @@ impl Cache {
 
     /// Starts what keeps the view current, as tasks that never end by themselves. `filled` holds from the first view on
     /// that is made of complete tables.
-    pub fn spawn(&self, client: &Client, filled: Check, tasks: &mut JoinSet<()>) {
+    pub fn spawn(&self, client: &Client, lease: &str, filled: Check, tasks: &mut JoinSet<()>) {
         let [namespace, database, node] = self.0.healths.clone();
         let cache = self.clone();
         // Namespaces that did not opt in are none of ours.
@@ -155,6 +169,11 @@ impl Cache {
         let objects = Objects::<LeanNode>::all(client);
         tasks.spawn(watch::run(objects, config, node, move |event| cache.apply_node(whole(event))));
 
+        // Without the right to see it nothing else is missing: so it is none of what `filled` waits for.
+        let (cache, config) = (self.clone(), watch::attentive().fields(&format!("metadata.name={lease}")));
+        let objects = Objects::<Lease>::namespaced(client, &self.0.view.load().own_namespace);
+        tasks.spawn(watch::run(objects, config, Health::new("Lease"), move |event| cache.apply_lease(event)));
+
         let cache = self.clone();
         tasks.spawn(async move { cache.confirm_forever(databases).await });
         let cache = self.clone();
@@ -170,10 +189,17 @@ impl Cache {
     }
 
     fn apply_database(&self, event: Event<DynamicObject>) {
-        if let Event::Apply(object) | Event::InitApply(object) = &event {
-            self.confirm(&object.name_any());
+        let there = matches!(event, Event::Apply(_) | Event::InitApply(_));
+        let mut read = None;
+        let changed = self.tables().databases.apply(event, |object| {
+            let (name, known) = database(object);
+            read = known.is_some().then(|| name.clone());
+            (name, known)
+        });
+        if let (true, Some(name)) = (there, read) {
+            self.confirm(&name);
         }
-        if self.tables().databases.apply(event, database) != Changed::Nothing {
+        if changed != Changed::Nothing {
             self.0.changed.notify_one();
         }
     }
@@ -183,6 +209,12 @@ impl Cache {
         if tables.nodes.apply(event, node) != Changed::Nothing {
             tables.summaries.clear();
             self.0.changed.notify_one();
+        }
+    }
+
+    fn apply_lease(&self, event: Event<Lease>) {
+        if let Event::Apply(Lease { spec: Some(spec), .. }) | Event::InitApply(Lease { spec: Some(spec), .. }) = event {
+            self.0.heartbeat.beat(&spec, Instant::now());
         }
     }
 
@@ -249,21 +281,28 @@ impl Cache {
             Arc::clone(&before.namespaces)
         };
 
+        // Whatever the API server confirms of facts that nobody keeps current.
+        let controlled_until = self.0.heartbeat.until();
+        self.0.metrics.controller_alive(now < controlled_until);
         let mut databases = HashMap::with_capacity(tables.databases.len());
         for (name, known) in tables.databases.iter() {
             let node_label = &known.defaults.node_label;
             let nodes = tables
                 .summaries
-                .entry(Arc::clone(node_label))
+                .entry(node_label.clone())
                 .or_insert_with(|| Arc::new(TierSummary::new(tables.nodes.values(), node_label)));
             let database = Database {
                 defaults: known.defaults.clone(),
                 primary: known.primary,
                 epoch: known.epoch,
-                fresh_until: self.0.confirmed.get(name).map_or(now, |at| at + self.0.facts_ttl),
+                fresh_until: self.0.confirmed.get(name).map_or(now, |at| at + self.0.facts_ttl).min(controlled_until),
                 nodes: Arc::clone(nodes),
             };
             databases.insert(name.as_str().into(), database);
+        }
+        if tables.summaries.len() > databases.len() {
+            let used: HashSet<&LabelKey> = databases.values().map(|database| &database.defaults.node_label).collect();
+            tables.summaries.retain(|key, _| used.contains(key));
         }
         for gone in before.databases.keys().filter(|name| !databases.contains_key(*name)) {
             self.0.metrics.database_gone(gone);
@@ -278,6 +317,7 @@ impl Cache {
             namespaces,
             databases: Arc::new(databases),
             own_namespace,
+            schedulers: before.schedulers.clone(),
             ..View::default()
         }));
         if other_namespaces {
@@ -318,7 +358,7 @@ fn namespace(object: PartialObjectMeta<KubeNamespace>) -> (Box<str>, Option<Name
 fn database(object: DynamicObject) -> (String, Option<KnownDatabase>) {
     let name = object.name_any();
     let version = object.resource_version();
-    let cluster: DatabaseCluster = match object.try_parse() {
+    let cluster = match read::database(object) {
         Ok(cluster) => cluster,
         Err(error) => {
             tracing::warn!(database = name, %error, "the DatabaseCluster can't be read; its followers are left alone");
@@ -327,7 +367,11 @@ fn database(object: DynamicObject) -> (String, Option<KnownDatabase>) {
     };
     let status = cluster.status.clone().unwrap_or_default();
     let holds = |kind: &str| status.conditions.iter().any(|it| it.type_ == kind && it.status == "True");
-    let primary = if holds("SplitBrain") {
+    let refused = status.conditions.iter().any(|it| it.type_ == "Accepted" && it.status == "False");
+    // What the other conditions say is from before.
+    let primary = if refused {
+        PrimaryBelief::Refused
+    } else if holds("SplitBrain") {
         PrimaryBelief::Split
     } else if holds("Frozen") {
         PrimaryBelief::Frozen
@@ -340,12 +384,13 @@ fn database(object: DynamicObject) -> (String, Option<KnownDatabase>) {
     (name, Some(KnownDatabase { version, defaults, primary, epoch: status.epoch }))
 }
 
-fn node(object: KubeNode) -> (String, Option<Arc<Node>>) {
+fn node(mut object: KubeNode) -> (String, Option<Arc<Node>>) {
     let name = object.name_any();
-    let closed = object.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
+    let spec = object.spec.take().unwrap_or_default();
+    let closed = spec.unschedulable.unwrap_or(false);
     let ready = read::node_ready(&object);
     let labels = object.metadata.labels.unwrap_or_default();
-    let node = Node::new(&name, ready && !closed, labels);
+    let node = Node::new(&name, ready && !closed, labels).tainted(read::taints(spec.taints.unwrap_or_default()));
     (name, Some(Arc::new(node)))
 }
 

@@ -3,7 +3,10 @@
 //!
 //! Wrong values on a namespace are told on the namespace, by the controller.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 
@@ -14,8 +17,10 @@ use crate::{
     core::follow::Mistake,
 };
 
-/// Events of one replica in each [`WINDOW`]: whoever rolls out a wrong value everywhere must not fill etcd with it.
+/// Events of one replica in each [`WINDOW`] about one namespace, and about all: whoever rolls out a wrong value everywhere
+/// must not fill etcd with it, nor hide what others wrote wrong.
 const MOST: u32 = 10;
+const MOST_IN_ALL: u32 = 100;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Hands events to whoever publishes them in the background; nothing waits for them.
@@ -28,18 +33,26 @@ pub(super) struct Events {
 
 #[derive(Debug)]
 struct Budget {
-    left: u32,
+    /// Events of the window by namespace: no more than [`MOST_IN_ALL`].
+    told: HashMap<String, u32>,
     /// Beginning of the window.
     since: Instant,
 }
 
 impl Budget {
-    fn take(&mut self, now: Instant) -> bool {
+    fn new(since: Instant) -> Self {
+        Self { told: HashMap::new(), since }
+    }
+
+    fn take(&mut self, namespace: &str, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) >= WINDOW {
-            *self = Self { left: MOST, since: now };
+            *self = Self::new(now);
         }
-        let allowed = self.left > 0;
-        self.left = self.left.saturating_sub(1);
+        let of_this = self.told.get(namespace).copied().unwrap_or(0);
+        let allowed = of_this < MOST && self.told.values().sum::<u32>() < MOST_IN_ALL;
+        if allowed {
+            self.told.insert(namespace.to_owned(), of_this + 1);
+        }
         allowed
     }
 }
@@ -47,13 +60,13 @@ impl Budget {
 impl Events {
     #[must_use]
     pub(super) fn new(notices: Notices, metrics: WebhookMetrics) -> Self {
-        Self { notices, budget: Mutex::new(Budget { left: MOST, since: Instant::now() }), metrics }
+        Self { notices, budget: Mutex::new(Budget::new(Instant::now())), metrics }
     }
 
     /// Tells of a wrong value on the pod's controller, or on the pod itself if it has none. Who calls sees to it that the
     /// same is not told again and again.
     pub(super) fn tell(&self, subject: &Subject, mistake: &Mistake, now: Instant) {
-        let allowed = self.budget.lock().take(now);
+        let allowed = self.budget.lock().take(&subject.namespace, now);
         let result = if !allowed {
             "too_many"
         } else if self.notices.send(notice(subject, mistake)) {
@@ -139,6 +152,14 @@ mod tests {
             events.tell(&subject, &mistake, now);
         }
         ["queued", "too_many", "queue_full"].map(|result| events.metrics.events_counted(result))
+    }
+
+    #[test]
+    fn one_namespace_hides_no_other_and_all_together_are_bounded() {
+        let mut budget = Budget::new(Instant::now());
+        let mut told = |namespace: &str| (0..15).filter(|_| budget.take(namespace, Instant::now())).count();
+        assert_eq!([told("loud"), told("loud"), told("quiet")], [10, 0, 10]);
+        assert_eq!((0..20).map(|n| told(&n.to_string())).sum::<usize>(), 80);
     }
 
     #[test]

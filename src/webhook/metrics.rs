@@ -26,6 +26,7 @@ pub struct WebhookMetrics {
     cache_current: Family<OneLabel, Gauge>,
     cache_objects: Family<OneLabel, Gauge>,
     watch_unreadable: Family<OneLabel, Gauge>,
+    controller_alive: Gauge,
     facts_confirmed: Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>,
     certificate_expiry: Gauge<i64, AtomicI64>,
     certificate_reloads: Family<OneLabel, Counter>,
@@ -44,6 +45,7 @@ impl WebhookMetrics {
             cache_current: Family::default(),
             cache_objects: Family::default(),
             watch_unreadable: Family::default(),
+            controller_alive: Gauge::default(),
             facts_confirmed: Family::default(),
             certificate_expiry: Gauge::default(),
             certificate_reloads: Family::default(),
@@ -83,6 +85,11 @@ impl WebhookMetrics {
             "watch_unreadable",
             "Objects of this kind that can't be read, so that nothing is decided on them as they are",
             metrics.watch_unreadable.clone(),
+        );
+        registry.register(
+            "admission_controller_alive",
+            "1 while a controller renews its Lease, 0 when none has for a minute: required is injected as preferred",
+            metrics.controller_alive.clone(),
         );
         registry.register_with_unit(
             "admission_facts_confirmed_timestamp",
@@ -129,9 +136,19 @@ impl WebhookMetrics {
         self.watch_unreadable.get_or_create(&kind).set(number(health.unreadable()));
     }
 
+    pub(super) fn controller_alive(&self, alive: bool) {
+        self.controller_alive.set(i64::from(alive));
+    }
+
     pub(super) fn facts_confirmed(&self, database: &str, at: Timestamp) {
         let labels = [("database", database.to_owned())];
         self.facts_confirmed.get_or_create(&labels).set(at.as_duration().as_secs_f64());
+    }
+
+    /// Whether there is a time for it.
+    #[cfg(test)]
+    pub(super) fn confirmed(&self, database: &str) -> bool {
+        self.facts_confirmed.get(&[("database", database.to_owned())]).is_some()
     }
 
     pub(super) fn database_gone(&self, database: &str) {

@@ -40,6 +40,22 @@ fn what_is_asked_for_is_read_and_the_rest_is_not() {
 }
 
 #[test]
+fn what_stays_unread_is_lent_as_it_stands_and_read_when_somebody_asks() {
+    use crate::core::affinity::pod::{Pod, Toleration};
+    let text = br#"{"spec":{"tolerations" : [ {"key":"a","operator":"Exists","tolerationSeconds":300}, {"key":"b\u0061"} ] ,
+        "nodeName":"n1"},"metadata":{"annotations":{"x":"]}\"","switchover.dev/follow":"default"}}}"#;
+    let pod: Pod<'_> = from_slice(text).unwrap();
+    let spec = pod.spec.as_ref().unwrap();
+    assert_eq!(spec.node_name.as_deref(), Some("n1"));
+    assert_eq!(pod.says().follow, Some("default"));
+    assert_eq!(pod.annotations().unwrap().bytes, 1 + 6 + 21 + 7);
+    let tolerations: Vec<Toleration<'_>> = spec.tolerations.as_ref().unwrap().read().unwrap();
+    assert_eq!(tolerations.iter().map(|it| it.key.as_deref()).collect::<Vec<_>>(), [Some("a"), Some("ba")]);
+    // serde_json, which lends nothing, reads the same.
+    assert_eq!(serde_json::from_slice::<Pod<'_>>(text).unwrap(), pod);
+}
+
+#[test]
 fn what_is_asked_for_is_read_strictly() {
     let rows = [
         "",

@@ -95,3 +95,21 @@ async fn a_connect_and_a_refusal_are_both_a_distance() {
     drop(listener);
     assert!(echo::connect(open, CONFIG.timeout).await.is_some(), "refused by the host itself");
 }
+
+#[tokio::test]
+async fn several_names_of_one_address_get_the_echoes_of_one() {
+    let Ok(sockets) = Sockets::open() else {
+        eprintln!("not tested: no echoes may be sent here");
+        return;
+    };
+    let (hosts, flights, metrics) = (BTreeMap::new(), FuturesUnordered::new(), ProbeMetrics::default());
+    let mut prober = Prober { config: CONFIG, sockets, hosts, flights, sequence: 0, metrics };
+    let names = (0..64).map(|n| format!("alias{n}.invalid"));
+    let targets = names.map(|host| Target { host, port: 1 }).chain([Target { host: "127.0.0.1".to_owned(), port: 1 }]);
+    prober.follow(&targets.collect());
+    for host in prober.hosts.values_mut() {
+        (host.address, host.resolve_at) = (Some([127, 0, 0, 1].into()), None);
+    }
+    prober.tick(Instant::now());
+    assert_eq!(prober.flights.len(), 1);
+}

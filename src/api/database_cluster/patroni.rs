@@ -26,6 +26,16 @@ pub struct PatroniDiscovery {
     ]))]
     pub urls: Vec<String>,
 
+    /// Hosts that are asked and measured, of those that members state: names, suffixes (`*.db.example.com`), addresses and
+    /// networks (`10.0.0.0/8`). Those in `urls` always are. Default: any host but loopback (unless `urls` has one),
+    /// link-local, multicast and metadata addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("self.all(h, h.matches('^[*]?[.]?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$') || h.matches('^[0-9a-fA-F:.]+(/[0-9]{1,3})?$'))", "spec.discovery.patroni.allowedHosts: write names, suffixes, addresses or networks, such as pg1.example.com, *.db.example.com, 10.0.1.5 or 10.0.0.0/8")
+    ]))]
+    pub allowed_hosts: Vec<String>,
+
     /// Time allowed for one answer.
     #[serde(default = "default_timeout")]
     #[schemars(extend("x-kubernetes-validations" = [

@@ -81,7 +81,7 @@ pub struct DatabaseClusterStatus {
     /// Number of nodes whose reading is not believed, listed or not.
     pub ignored_total: u32,
 
-    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, LabelsAccepted, CredentialsCurrent, WitnessSeen, EvictsByTaint.
+    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, LabelsAccepted, CredentialsCurrent, WitnessSeen, HostsAccepted, EvictsByTaint.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 
@@ -285,6 +285,8 @@ pub enum ConditionType {
     CredentialsCurrent,
     /// The witness tells what it hears. Of databases that have one.
     WitnessSeen,
+    /// Every address that members state is asked and measured, and some node reaches it. Of databases of which that isn't so.
+    HostsAccepted,
     /// Far nodes bear a taint that evicts. Of databases that ask for it.
     EvictsByTaint,
 }

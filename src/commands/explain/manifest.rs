@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+/// Values of one manifest, so that none takes all memory: of some 25,000 workloads.
+const MOST_NODES: usize = 10_000_000;
+
 /// A pod as a workload would create it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
@@ -17,6 +20,8 @@ pub struct Template {
 pub enum ManifestError {
     #[error("the manifest is neither YAML nor JSON: {0}")]
     Syntax(Box<serde_saphyr::Error>),
+    #[error("the manifest is too large or too deep: it may have {0} values; split it")]
+    TooLarge(usize),
     #[error(
         "the manifest has no pod and nothing that makes pods, only {kinds}: write a Pod, Deployment, StatefulSet, Job …"
     )]
@@ -28,8 +33,7 @@ pub enum ManifestError {
 /// # Errors
 /// When it can't be parsed, or nothing in it makes pods.
 pub(super) fn templates(text: &str, namespace: &str) -> Result<Vec<Template>, ManifestError> {
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(text).map_err(|error| ManifestError::Syntax(Box::new(error)))?;
+    let documents = documents(text, MOST_NODES)?;
     let objects = documents.into_iter().flat_map(|document| match document["items"].as_array() {
         Some(items) if document["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => items.clone(),
         _ => vec![document],
@@ -43,6 +47,26 @@ pub(super) fn templates(text: &str, namespace: &str) -> Result<Vec<Template>, Ma
         return Err(ManifestError::NoPods { kinds });
     }
     Ok(found)
+}
+
+/// One document of JSON, or any number of YAML. A key that stands twice counts where it stands last, as for the API server.
+pub(super) fn documents(text: &str, most_nodes: usize) -> Result<Vec<Value>, ManifestError> {
+    if let Ok(document) = serde_json::from_str(text) {
+        return Ok(vec![document]);
+    }
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: most_nodes,
+            max_events: 4 * most_nodes,
+            max_documents: most_nodes,
+            max_total_scalar_bytes: usize::MAX,
+        },
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+    };
+    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| match error.without_snippet() {
+        serde_saphyr::Error::Budget { .. } => ManifestError::TooLarge(most_nodes),
+        _ => ManifestError::Syntax(Box::new(error)),
+    })
 }
 
 fn template(object: &Value, namespace: &str) -> Option<Template> {

@@ -9,6 +9,8 @@ use crate::{
     core::{
         affinity::{Database, Namespace, Node, PrimaryBelief, TierSummary},
         follow::{DatabaseDefaults, Weight},
+        label_key::LabelKey,
+        taints::Taint,
     },
 };
 
@@ -17,7 +19,7 @@ fn view() -> View {
     let node = |name: &str, tier: &str| Arc::new(Node::new(name, true, [("switchover", tier)]));
     let nodes = [node("n1", "closely"), node("n2", "far")];
     let defaults = DatabaseDefaults {
-        node_label: "switchover".into(),
+        node_label: LabelKey::read("switchover").unwrap(),
         mode: Default::default(),
         weight: Weight::default(),
         move_mode: Default::default(),
@@ -102,6 +104,44 @@ items:
 ";
     let subjects: Vec<_> = manifest::templates(manifest, "orders").unwrap().into_iter().map(|t| t.subject).collect();
     assert_eq!(subjects, ["pod orders/b-", "pods of cronjob orders/c", "pods of rollout other/e"]);
+}
+
+#[test]
+fn a_dump_of_a_whole_cluster_is_read_and_one_that_is_too_large_says_so() {
+    let pod = |n: usize| format!("{{kind: Pod, metadata: {{name: p{n}}}, spec: {{containers: []}}}}\n");
+    let many: String = (0..1_100).map(|n| format!("---\n{}", pod(n))).collect();
+    assert_eq!(manifest::templates(&many, "orders").unwrap().len(), 1_100);
+
+    let labels: serde_json::Map<String, Value> = (0..300_000).map(|n| (n.to_string(), "x".into())).collect();
+    let dump = serde_json::json!({"kind": "List", "items": [
+        {"kind": "Pod", "metadata": {"name": "a", "labels": labels}, "spec": {"containers": []}},
+    ]});
+    assert_eq!(manifest::templates(&dump.to_string(), "orders").unwrap().len(), 1);
+
+    let twice = "{kind: Pod, kind: Pod, metadata: {name: a, name: b}, spec: {containers: []}}";
+    assert_eq!(manifest::templates(twice, "orders").unwrap()[0].subject, "pod orders/b");
+
+    let refused = manifest::documents(&many, 1_000).unwrap_err().to_string();
+    assert_eq!(refused, "the manifest is too large or too deep: it may have 1000 values; split it");
+}
+
+#[test]
+fn a_hard_mode_that_taints_leave_no_node_for_is_told() {
+    let mut view = view();
+    let database = Arc::make_mut(&mut view.databases).get_mut("default").unwrap();
+    let taint = Taint { key: "gpu".into(), value: String::new(), effect: "NoSchedule".into() };
+    let node = Node::new("n1", true, [("switchover", "closely")]).tainted([taint]);
+    database.nodes = Arc::new(TierSummary::new(&[Arc::new(node)], "switchover"));
+    let warned = |tolerations: &str| {
+        let pod = format!(
+            "{{kind: Pod, metadata: {{name: a, annotations: {{switchover.dev/affinity: required}}}}, \
+             spec: {{containers: [], tolerations: {tolerations}}}}}"
+        );
+        explain(&manifest::templates(&pod, "orders").unwrap()[0], &view).unwrap().warnings
+    };
+    let expected = "database default: required became preferred: the pod's rules and taints leave no closely node";
+    assert_eq!(warned("[]"), [expected]);
+    assert_eq!(warned("[{key: gpu, operator: Exists}]"), Vec::<String>::new());
 }
 
 #[test]

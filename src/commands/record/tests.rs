@@ -62,14 +62,14 @@ fn args(for_: Option<Span>) -> RecordArgs {
 
 fn http() -> Http {
     let credentials = Arc::new(args(None).files().load().unwrap());
-    Http::new(credentials.clone(), &Access::fixed(credentials), false).unwrap()
+    Http::new(credentials.clone(), &Access::fixed(credentials), false, Arc::default()).unwrap()
 }
 
 fn start(servers: &[&Server]) -> (Written, CancellationToken, tokio::task::JoinHandle<Result<String, RecordError>>) {
     let (written, stop) = (Written::default(), CancellationToken::new());
     let urls = servers.iter().map(|server| server.url.clone()).collect();
     let (mut out, stopped) = (written.clone(), stop.clone());
-    let task = tokio::spawn(async move { record(urls, http(), &args(None), &mut out, stopped).await });
+    let task = tokio::spawn(async move { record(urls.clone(), patroni::hosts_of(&urls), http(), &args(None), &mut out, &mut io::sink(), stopped).await });
     (written, stop, task)
 }
 
@@ -132,7 +132,7 @@ async fn what_was_recorded_of_members_without_names_is_replayed_as_it_was() {
     let (written, stop) = (Written::default(), CancellationToken::new());
     let (mut out, stopped) = (written.clone(), stop.clone());
     let urls = vec![pg1.by_name(), pg2.by_name()];
-    let task = tokio::spawn(async move { record(urls, http(), &args(None), &mut out, stopped).await });
+    let task = tokio::spawn(async move { record(urls.clone(), patroni::hosts_of(&urls), http(), &args(None), &mut out, &mut io::sink(), stopped).await });
     for (url, name) in [(pg1.by_name(), "pg1"), (pg2.by_name(), "pg2")] {
         let line = format!(r#""member":"{url}","path":"/primary","status":null"#);
         let is = format!(r#""is":"{name}""#);
@@ -159,7 +159,11 @@ async fn it_ends_by_itself_and_names_a_member_that_never_answers_by_its_list() {
     pg2.says("/primary", Reply::Hang);
     let mut written = Written::default();
     let urls = vec![pg1.url.clone(), pg2.url.clone()];
-    record(urls, http(), &args(Some(Span::from_millis(1_200))), &mut written, CancellationToken::new()).await.unwrap();
+    let mut notes = Vec::new();
+    let (hosts, args) = (patroni::hosts_of(&urls), args(Some(Span::from_millis(1_200))));
+    record(urls.clone(), hosts, http(), &args, &mut written, &mut notes, CancellationToken::new()).await.unwrap();
+    let notes = String::from_utf8(notes).unwrap();
+    assert_eq!(notes, format!("recording the members that are found from {}\n", urls.join(", ")), "people are told at once");
     let text = written.text();
     let members: std::collections::BTreeSet<String> = text
         .lines()
@@ -175,7 +179,7 @@ async fn nobody_to_hear_is_recorded_too() {
     drop(gone);
     let mut written = Written::default();
     let for_ = Some(Span::from_millis(3_500));
-    record(vec![url.clone()], http(), &args(for_), &mut written, CancellationToken::new()).await.unwrap();
+    record(vec![url.clone()], patroni::hosts_of([&url]), http(), &args(for_), &mut written, &mut io::sink(), CancellationToken::new()).await.unwrap();
     let line: serde_json::Value = serde_json::from_str(written.text().trim()).unwrap();
     assert_eq!((&line["member"], &line["status"]), (&url.into(), &serde_json::Value::Null));
     assert!(line["error"].as_str().unwrap().contains("Connection refused"), "{line}");

@@ -15,6 +15,7 @@ fn args(file: PathBuf) -> ReplayArgs {
     ReplayArgs {
         file,
         output: Output::Text,
+        sentences: false,
         move_: false,
         settle: Span::from_secs(30),
         settle_window: Span::from_secs(600),
@@ -188,4 +189,26 @@ fn a_recording_without_primary_says_what_it_was_judged_by() {
         "{}",
         printed.notes
     );
+}
+
+#[test]
+fn a_sentence_that_changes_alone_is_printed_where_it_is_asked_for() {
+    let text = recorded(&[
+        "0 a /primary 200 running primary 1",
+        "0 b /primary 503 running replica 1",
+        "5 b /primary timeout",
+        "6 b /primary timeout",
+    ]);
+    let file = std::env::temp_dir().join(format!("switchover-replay-{:016x}.jsonl", rand::random::<u64>()));
+    std::fs::write(&file, text).unwrap();
+    let printed = [false, true].map(|sentences| {
+        let args = ReplayArgs { sentences, ..args(file.clone()) };
+        let mut out = Vec::new();
+        replay(&args, &mut out, &mut io::sink()).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        out.lines().map(|line| line.split_once("; ").unwrap().1.to_owned()).collect::<Vec<_>>()
+    });
+    std::fs::remove_file(&file).unwrap();
+    let all = "2 of 2 members answer";
+    assert_eq!(printed, [vec![all], vec![all, "1 of 2 members answers; no answer from b (timeout)"]]);
 }

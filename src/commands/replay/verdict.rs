@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 use serde::Serialize;
 
 use crate::{
-    core::movement::settle::Rules,
+    core::{movement::settle::Rules, words::printable},
     discover::recording::{Change, Shown},
 };
 
@@ -60,20 +60,9 @@ impl Verdict {
             Some(None) if *state == "Known" && frozen.is_empty() => text += "; not for long enough to move pods",
             Some(None) | None => {}
         }
-        printable(&text)
+        // Names and errors come from a file.
+        printable(&text).into_owned()
     }
-}
-
-/// Names and errors come from a file: what a terminal would obey is shown instead.
-fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut out, char| {
-        if char.is_control() {
-            out.extend(char.escape_default());
-        } else {
-            out.push(char);
-        }
-        out
-    })
 }
 
 /// Finds out for each view when movement may start: once the same primary has been known, and nothing frozen, for

@@ -11,6 +11,7 @@ use super::Task;
 use crate::{
     api::{DatabaseCluster, keys},
     cluster::{EffectError, leftovers},
+    core::label_key::LabelKey,
 };
 
 /// Pause between two tries to set the finalizer, or to remove labels of an earlier key.
@@ -23,11 +24,11 @@ impl Task {
     /// rights of an earlier version), nodes are labelled nevertheless: right labels matter more.
     pub(super) async fn answer_for(&mut self, object: &DatabaseCluster, now: Instant) {
         let key = object.node_label();
-        if !self.status.node_labels.contains(&key) {
+        if !self.status.node_labels.iter().any(|known| **known == *key) {
             // More would not be taken; whoever renames that often has `switchover uninstall` for the rest.
             let surplus = (self.status.node_labels.len() + 1).saturating_sub(MOST_NODE_LABELS);
             self.status.node_labels.drain(..surplus);
-            self.status.node_labels.push(key);
+            self.status.node_labels.push(key.to_string());
             self.write_status().await;
         }
         let answered = object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == keys::FINALIZER);
@@ -44,12 +45,13 @@ impl Task {
 
     /// Removes labels and taints of keys that were used before, once the ones of the key now are right.
     pub(super) async fn drop_old_labels(&mut self, key: &str, now: Instant) {
-        let old: BTreeSet<String> = self.status.node_labels.iter().filter(|old| *old != key).cloned().collect();
+        let earlier = self.status.node_labels.iter().filter(|old| *old != key);
+        let old: BTreeSet<LabelKey> = earlier.filter_map(|old| LabelKey::read(old).ok()).collect();
         if old.is_empty() || self.dropped.is_some_and(|at| now.duration_since(at) < TIDY_PAUSE) {
             return;
         }
         self.dropped = Some(now);
-        let theirs: BTreeSet<String> = {
+        let theirs: BTreeSet<LabelKey> = {
             let tables = self.shared.index.read();
             let others = tables.databases.values().filter(|other| other.name != self.name);
             others.filter_map(|other| Some(other.object.as_ref().ok()?.node_label())).collect()
@@ -57,7 +59,7 @@ impl Task {
         let ours = &old - &theirs;
         match drop_labels(&self.shared.client, &ours).await {
             Ok(nodes) => {
-                let labels = old.into_iter().collect::<Vec<_>>().join(", ");
+                let labels = old.iter().map(|key| &**key).collect::<Vec<_>>().join(", ");
                 tracing::info!(database = self.name, labels, nodes, "removed the labels of an earlier spec.nodeLabel");
                 self.status.node_labels.retain(|kept| kept == key);
             }
@@ -70,7 +72,7 @@ impl Task {
 }
 
 /// Removes labels and taints of these keys; says from how many nodes.
-async fn drop_labels(client: &Client, keys: &BTreeSet<String>) -> Result<usize, EffectError> {
+async fn drop_labels(client: &Client, keys: &BTreeSet<LabelKey>) -> Result<usize, EffectError> {
     let found = leftovers::find(client, |key| keys.contains(key)).await?;
     let nodes = found.len();
     leftovers::strip(client, found).await?;

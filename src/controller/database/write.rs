@@ -12,6 +12,7 @@ impl Task {
         object: &DatabaseCluster,
         found: &DiscoveryState,
         decided: &Decided,
+        hosts: &[String],
         wall: Timestamp,
     ) -> bool {
         let facts = status_update::Facts {
@@ -19,6 +20,7 @@ impl Task {
             view: &found.view,
             credentials: found.credentials.as_ref(),
             witness: found.witness.as_ref().filter(|_| object.spec.witness.is_some()),
+            hosts,
             memory: &self.memory,
             decided,
         };

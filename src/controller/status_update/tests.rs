@@ -50,7 +50,12 @@ async fn a_database_that_cannot_be_read_says_so_in_its_status_and_keeps_the_rest
         "apiVersion": "switchover.dev/v1alpha1", "kind": "DatabaseCluster",
         "metadata": {"name": "orders", "generation": 3},
         "spec": {"discovery": {"carrierPigeon": {}}, "paused": "perhaps"},
-        "status": {"epoch": 7, "primary": "pg1"},
+        "status": {"epoch": 7, "primary": "pg1", "message": "pg1 is primary", "conditions": [
+            {"type": "PrimaryKnown", "status": "True", "reason": "Known", "message": "pg1 is primary",
+             "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            {"type": "Moving", "status": "True", "reason": "Moving", "message": "one move is under way",
+             "lastTransitionTime": "2026-01-01T00:00:00Z"},
+        ]},
     });
     let answer = json!({
         "apiVersion": "switchover.dev/v1alpha1", "kind": "DatabaseCluster",
@@ -63,13 +68,18 @@ async fn a_database_that_cannot_be_read_says_so_in_its_status_and_keeps_the_rest
     let router = Router::new()
         .route(path, get(async || Json(object)))
         .route(&format!("{path}/status"), axum::routing::patch(write));
-    write_refusal(&Client::new(router, "default"), "orders", "it can't be read").await;
+    assert!(write_refusal(&Client::new(router, "default"), "orders", "it can't be read").await);
     let status = written.recv().await.unwrap()["status"].take();
     assert_eq!((&status["epoch"], &status["primary"]), (&json!(7), &json!("pg1")));
-    let condition = &status["conditions"][0];
-    let said = ["type", "status", "reason", "message", "observedGeneration"].map(|field| condition[field].clone());
-    let expected = ["Accepted".into(), "False".into(), "NotAccepted".into(), "it can't be read".into(), json!(3)];
-    assert_eq!(said, expected);
+    let said: Vec<Value> = status["conditions"].as_array().unwrap().iter().map(|condition| {
+        ["type", "status", "reason", "message", "observedGeneration"].map(|field| condition[field].clone()).into()
+    }).collect();
+    let expected = [
+        json!(["PrimaryKnown", "False", "NotFollowed", "it is not followed: it can't be read", 3]),
+        json!(["Accepted", "False", "NotAccepted", "it can't be read", 3]),
+    ];
+    assert_eq!(said, expected, "nothing is said of a primary that is known, or of moves");
+    assert_eq!(status["message"], json!("it is not followed: it can't be read"));
 }
 
 /// As a newer version might write it.
@@ -115,4 +125,13 @@ fn what_is_under_way_by_an_unknown_way_is_written_back_as_it_was() {
     let journal = Memory::restored(&status, crate::core::testing::moment(0)).journal;
     let expected = MovingStatus { started_at: Some(Timestamp::UNIX_EPOCH), ..evicted };
     assert_eq!(moving(&journal.underway[0], &status.moving), expected);
+}
+
+#[tokio::test]
+async fn a_refusal_that_could_not_be_written_is_to_be_tried_again() {
+    use axum::{Router, http::StatusCode, routing::get};
+
+    let path = "/apis/switchover.dev/v1alpha1/databaseclusters/orders";
+    let router = Router::new().route(path, get(async || StatusCode::INTERNAL_SERVER_ERROR));
+    assert!(!write_refusal(&Client::new(router, "default"), "orders", "it can't be read").await);
 }

@@ -9,6 +9,8 @@ use super::*;
 use crate::core::{
     follow::{MoveMode, Weight},
     keys,
+    label_key::LabelKey,
+    taints::Taint,
 };
 
 /// Node labels and other keys that meet in the world's nodes.
@@ -34,11 +36,11 @@ impl World {
         let now = Instant::now();
         let nodes = nodes(usable);
         let database = |name: &'static str| {
-            let node_label = keys::default_node_label(name);
+            let node_label = LabelKey::of_database(name).expect("a key");
             let database = Database {
                 nodes: TierSummary::new(&nodes, &node_label).into(),
                 defaults: DatabaseDefaults {
-                    node_label: node_label.into(),
+                    node_label,
                     mode: AffinityMode::Preferred,
                     weight: Weight::default(),
                     move_mode: MoveMode::Evict,
@@ -59,7 +61,7 @@ impl World {
         let text = pod.to_string();
         let pod = serde_json::from_str(&text).expect("a pod");
         let database = |name: &str| self.databases.iter().find(|(known, _)| *known == name).map(|(_, known)| known);
-        decide(&pod, Some(&self.namespace), database, self.now)
+        decide(&pod, Some(&self.namespace), database, &Schedulers::default(), self.now)
     }
 
     /// Checks the laws for one pod.
@@ -67,13 +69,16 @@ impl World {
         let Verdict::Inject(injection) = self.decide(pod).verdict else { return };
         let patch = serde_json::to_vec(&injection.operations).expect("operations are JSON");
         let patched = self.applies(pod, &patch, &injection.summary);
-        assert_eq!(self.decide(&patched).verdict, Verdict::Skip(SkipReason::AlreadyInjected), "{patched}");
+        let recorded = patched["metadata"]["annotations"][keys::INJECTED].is_string();
+        let again = if recorded { SkipReason::AlreadyInjected } else { SkipReason::AlreadyRight };
+        assert_eq!(self.decide(&patched).verdict, Verdict::Skip(again), "{patched}");
     }
 
     /// Checks that a patch applies and only narrows, and gives what it makes of the pod. `summary` is the annotation
     /// that says what was injected.
     #[must_use]
     pub fn applies(&self, pod: &Value, patch: &[u8], summary: &str) -> Value {
+        assert!(patch.len() <= patch::MOST, "{} bytes", patch.len());
         let patch: json_patch::Patch = serde_json::from_slice(patch).expect("a JSON patch");
         let mut patched = pod.clone();
         json_patch::patch(&mut patched, &patch).expect("a patch that applies");
@@ -89,13 +94,13 @@ impl World {
     }
 }
 
-/// The nodes that the pod's own rules allow.
+/// The nodes that the pod's own rules and their taints allow.
 #[must_use]
 pub fn allowed<'n>(pod: &Value, nodes: &'n [Arc<Node>]) -> Vec<&'n Node> {
     let text = pod.to_string();
     let pod: Pod<'_> = serde_json::from_str(&text).expect("a pod");
     let spec = pod.spec.expect("a spec");
-    nodes.iter().map(AsRef::as_ref).filter(|node| rules::allow(&spec, node)).collect()
+    nodes.iter().map(AsRef::as_ref).filter(|node| Looks::new(&spec, usize::MAX).allow(node) == Ok(true)).collect()
 }
 
 fn nodes(usable: u64) -> Vec<Arc<Node>> {
@@ -105,7 +110,9 @@ fn nodes(usable: u64) -> Vec<Arc<Node>> {
             for zone in ["a", "b", "3"] {
                 let number = nodes.len();
                 let labels = KEYS.into_iter().zip([default, orders, zone]).filter(|(_, value)| !value.is_empty());
-                nodes.push(Arc::new(Node::new(&format!("n{number}"), usable >> number & 1 == 1, labels)));
+                let node = Node::new(&format!("n{number}"), usable >> number & 1 == 1, labels);
+                let taint = Taint { key: "dedicated".into(), value: "db".into(), effect: "NoSchedule".into() };
+                nodes.push(Arc::new(node.tainted((zone == "3").then_some(taint))));
             }
         }
     }

@@ -3,15 +3,23 @@
 //! Only `add` is used, and never under a parent that is missing: a patch that does not apply would fail the pod's
 //! creation even under `failurePolicy: Ignore`.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::{
     pod::{Metadata, NodeAffinity, PreferredTerm, Requirement, Spec, Term},
     rules,
 };
-use crate::core::{distance::tier::Tier, follow::FollowedDatabase};
+use crate::core::{distance::tier::Tier, follow::FollowedDatabase, keys, label_key::LabelKey};
+
+/// No patch has more bytes.
+pub const MOST: usize = 64 * 1024;
+/// No requirements take more bytes of it: what is left is more than sixteen preferences and a record of eight databases
+/// take.
+pub const MOST_REQUIRED: usize = 48 * 1024;
+/// No object has more bytes of annotations, keys and values together (`TotalAnnotationSizeLimitB`).
+const MOST_ANNOTATIONS: usize = 256 * 1024;
 
 /// One `add`.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
@@ -88,14 +96,9 @@ struct PreferenceTerm {
 /// One requirement on a database's node label.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct Expression {
-    #[serde(serialize_with = "as_text")]
-    key: Arc<str>,
+    key: LabelKey,
     operator: &'static str,
     values: [&'static str; 1],
-}
-
-fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(text)
 }
 
 const CLOSELY: &str = "closely";
@@ -105,18 +108,18 @@ const FAR: &str = "far";
 impl Expression {
     /// The node must be closely.
     #[must_use]
-    pub fn closely(node_label: &Arc<str>) -> Self {
-        Self { key: Arc::clone(node_label), operator: "In", values: [CLOSELY] }
+    pub fn closely(node_label: &LabelKey) -> Self {
+        Self { key: node_label.clone(), operator: "In", values: [CLOSELY] }
     }
 
-    fn intermediate(node_label: &Arc<str>) -> Self {
-        Self { key: Arc::clone(node_label), operator: "In", values: [INTERMEDIATE] }
+    fn intermediate(node_label: &LabelKey) -> Self {
+        Self { key: node_label.clone(), operator: "In", values: [INTERMEDIATE] }
     }
 
     /// The node must not be far. A node without the label was never measured and is not far.
     #[must_use]
-    pub fn not_far(node_label: &Arc<str>) -> Self {
-        Self { key: Arc::clone(node_label), operator: "NotIn", values: [FAR] }
+    pub fn not_far(node_label: &LabelKey) -> Self {
+        Self { key: node_label.clone(), operator: "NotIn", values: [FAR] }
     }
 
     /// Whether a node satisfies it.
@@ -138,6 +141,19 @@ impl Expression {
 
     fn takes(&self, value: &str) -> bool {
         (value == self.values[0]) == (self.operator == "In")
+    }
+
+    /// The most bytes that it takes in the patch of this pod, or some number above [`MOST_REQUIRED`].
+    #[must_use]
+    pub fn bytes_in(&self, spec: &Spec<'_>) -> usize {
+        // The operation with its path, and the expression without its key.
+        let once = 256 + self.key.len();
+        if self.holds_by_selector(spec) {
+            return 0;
+        }
+        let Some(own) = spec.required() else { return once };
+        let lacking = own.terms().iter().filter(|term| !term.is_empty() && !self.holds_in_term(term));
+        lacking.take(1 + MOST_REQUIRED / once).count() * once
     }
 
     fn holds_in_term(&self, term: &Term<'_>) -> bool {
@@ -239,6 +255,9 @@ fn add_required(own: &NodeAffinity<'_>, required: &[&Expression], operations: &m
         operations.extend(selector(required).map(|selector| add(REQUIRED, Addition::Required(selector))));
         return;
     };
+    if required.is_empty() {
+        return;
+    }
     // An empty list and an empty term match no node: adding anything to them would let the pod run somewhere.
     for (index, term) in own.terms().iter().enumerate().filter(|(_, term)| !term.is_empty()) {
         let missing: Vec<Expression> = required
@@ -246,9 +265,11 @@ fn add_required(own: &NodeAffinity<'_>, required: &[&Expression], operations: &m
             .filter(|expression| !expression.holds_in_term(term))
             .map(|&expression| expression.clone())
             .collect();
-        let path = format!("{REQUIRED}/nodeSelectorTerms/{index}/matchExpressions");
         if missing.is_empty() {
-        } else if term.match_expressions.is_none() {
+            continue;
+        }
+        let path = format!("{REQUIRED}/nodeSelectorTerms/{index}/matchExpressions");
+        if term.match_expressions.is_none() {
             operations.push(add(path, Addition::Expressions(missing)));
         } else {
             let end = format!("{path}/-");
@@ -265,12 +286,16 @@ fn add_preferred(own: &NodeAffinity<'_>, preferred: Vec<Preference>, operations:
     }
 }
 
-/// The operation that records in [`crate::core::keys::INJECTED`] what was injected.
+/// The operation that records in [`crate::core::keys::INJECTED`] what was injected. `None` where the pod has so many other
+/// annotations that it would be refused for one more.
 #[must_use]
-pub fn record(metadata: Option<&Metadata<'_>>, injected: String) -> Operation {
-    match metadata.map(|metadata| metadata.annotations.is_some()) {
-        None => add("/metadata", Addition::Metadata { annotations: NewAnnotations { injected } }),
-        Some(false) => add("/metadata/annotations", Addition::Annotations(NewAnnotations { injected })),
-        Some(true) => add(INJECTED, Addition::Text(injected)),
-    }
+pub fn record(metadata: Option<&Metadata<'_>>, injected: String) -> Option<Operation> {
+    let Some(metadata) = metadata else {
+        return Some(add("/metadata", Addition::Metadata { annotations: NewAnnotations { injected } }));
+    };
+    let Some(annotations) = &metadata.annotations else {
+        return Some(add("/metadata/annotations", Addition::Annotations(NewAnnotations { injected })));
+    };
+    let bytes = annotations.bytes + keys::INJECTED.len() + injected.len();
+    (bytes <= MOST_ANNOTATIONS).then(|| add(INJECTED, Addition::Text(injected)))
 }

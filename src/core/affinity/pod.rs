@@ -10,7 +10,8 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-use crate::core::follow::Annotations;
+use super::{annotations::PodAnnotations, unread::Unread};
+use crate::core::{follow::Annotations, taints::Tolerated};
 
 /// Text borrowed from the request where it has no escapes, else owned. (serde's own `Option<Cow<str>>` always owns.)
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,25 +104,6 @@ pub struct Metadata<'a> {
     pub owner_references: Option<Vec<OwnerReference<'a>>>,
 }
 
-/// The annotations that mean something here; present but empty when the pod has only others.
-#[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(default)]
-pub struct PodAnnotations<'a> {
-    #[serde(borrow, rename = "switchover.dev/follow")]
-    pub follow: Option<Text<'a>>,
-    #[serde(borrow, rename = "switchover.dev/affinity")]
-    pub affinity: Option<Text<'a>>,
-    #[serde(borrow, rename = "switchover.dev/weight")]
-    pub weight: Option<Text<'a>>,
-    #[serde(borrow, rename = "switchover.dev/move")]
-    pub move_: Option<Text<'a>>,
-    #[serde(borrow, rename = "switchover.dev/injected")]
-    pub injected: Option<Text<'a>>,
-    /// Set by a kubelet on the mirror of a static pod.
-    #[serde(borrow, rename = "kubernetes.io/config.mirror")]
-    pub mirror: Option<Text<'a>>,
-}
-
 /// Who made the pod.
 #[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
@@ -151,6 +133,40 @@ pub struct Spec<'a> {
     pub scheduler_name: Option<Text<'a>>,
     #[serde(borrow)]
     pub os: Option<PodOs<'a>>,
+    /// A list of [`Toleration`].
+    #[serde(borrow)]
+    pub tolerations: Option<Unread<'a>>,
+}
+
+/// One of `spec.tolerations`.
+#[derive(Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(default)]
+pub struct Toleration<'a> {
+    #[serde(borrow)]
+    pub key: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub operator: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub value: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub effect: Option<Text<'a>>,
+}
+
+impl Toleration<'_> {
+    /// What it tolerates. `None` if its operator is one that isn't known here.
+    #[must_use]
+    pub fn tolerated(&self) -> Option<Tolerated<'_>> {
+        fn text<'t>(text: &'t Option<Text<'_>>) -> Option<&'t str> {
+            text.as_deref().filter(|text| !text.is_empty())
+        }
+        let exists = match text(&self.operator) {
+            None | Some("Equal") => false,
+            Some("Exists") => true,
+            Some(_) => return None,
+        };
+        let [key, value, effect] = [&self.key, &self.value, &self.effect].map(text);
+        Some(Tolerated { key, exists, value: value.unwrap_or_default(), effect })
+    }
 }
 
 /// `spec.os`.

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use super::pod::{Requirement, Spec, Term};
-use crate::core::distance::tier::Tier;
+use crate::core::{distance::tier::Tier, taints::Taint};
 
 /// What admission knows of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,7 @@ pub struct Node {
     /// Ready, and not closed to new pods.
     pub usable: bool,
     labels: Box<[(Box<str>, Box<str>)]>,
+    taints: Box<[Taint]>,
 }
 
 impl Node {
@@ -23,7 +24,18 @@ impl Node {
     ) -> Self {
         let mut labels: Box<[(Box<str>, Box<str>)]> = labels.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
         labels.sort_unstable();
-        Self { name: name.into(), usable, labels }
+        Self { name: name.into(), usable, labels, taints: Box::default() }
+    }
+
+    /// With these taints.
+    #[must_use]
+    pub fn tainted(self, taints: impl IntoIterator<Item = Taint>) -> Self {
+        Self { taints: taints.into_iter().collect(), ..self }
+    }
+
+    #[must_use]
+    pub fn taints(&self) -> &[Taint] {
+        &self.taints
     }
 
     #[must_use]
@@ -39,30 +51,44 @@ impl Node {
     }
 }
 
-/// Whether the pod's own rules let it run on the node.
-#[must_use]
-pub fn allow(spec: &Spec<'_>, node: &Node) -> bool {
-    let selected = spec
-        .node_selector
-        .as_ref()
-        .is_none_or(|selector| selector.0.iter().all(|(key, value)| node.label(key) == Some(&**value)));
+/// Whether the pod's own rules let it run on the node. `charge` is told how many labels and values are looked at, before
+/// they are.
+///
+/// # Errors
+/// What `charge` says.
+pub fn allow<E>(spec: &Spec<'_>, node: &Node, charge: &mut impl FnMut(usize) -> Result<(), E>) -> Result<bool, E> {
+    for (key, value) in spec.node_selector.iter().flat_map(|selector| &selector.0) {
+        charge(1)?;
+        if node.label(key) != Some(&**value) {
+            return Ok(false);
+        }
+    }
     // The terms are ORed. No list at all allows every node, an empty one allows none.
-    selected && spec.required().is_none_or(|required| required.terms().iter().any(|term| matches(term, node)))
+    let Some(required) = spec.required() else { return Ok(true) };
+    for term in required.terms() {
+        charge(1)?;
+        if matches(term, node, charge)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-/// Whether the pod has any rule that [`allow`] looks at.
-#[must_use]
-pub fn are_there(spec: &Spec<'_>) -> bool {
-    spec.node_selector.as_ref().is_some_and(|selector| !selector.0.is_empty()) || spec.required().is_some()
-}
-
-fn matches(term: &Term<'_>, node: &Node) -> bool {
-    !term.is_empty()
-        && term.expressions().iter().all(|requirement| holds(requirement, node.label(&requirement.key)))
-        && term.fields().iter().all(|requirement| {
-            // The one field that Kubernetes supports here.
-            &*requirement.key == "metadata.name" && holds(requirement, Some(&node.name))
-        })
+fn matches<E>(term: &Term<'_>, node: &Node, charge: &mut impl FnMut(usize) -> Result<(), E>) -> Result<bool, E> {
+    for requirement in term.expressions() {
+        charge(1 + requirement.values().len())?;
+        if !holds(requirement, node.label(&requirement.key)) {
+            return Ok(false);
+        }
+    }
+    for requirement in term.fields() {
+        charge(1 + requirement.values().len())?;
+        // The one field that Kubernetes supports here.
+        if &*requirement.key != "metadata.name" || !holds(requirement, Some(&node.name)) {
+            return Ok(false);
+        }
+    }
+    Ok(!term.is_empty())
 }
 
 /// Whether a label with this value (`None`: the node has no such label) satisfies the requirement.
@@ -130,7 +156,8 @@ mod tests {
             (expression(r#"{"key":"zone","operator":"Exists"},{"key":"disk","operator":"Exists"}"#), false),
         ];
         check_rows(rows, |(spec, expected)| {
-            assert_eq!(allow(&serde_json::from_str(&spec).unwrap(), &node), expected, "{spec}");
+            let mut free = |_| Ok::<(), ()>(());
+            assert_eq!(allow(&serde_json::from_str(&spec).unwrap(), &node, &mut free), Ok(expected), "{spec}");
         });
     }
 }

@@ -1,5 +1,6 @@
 use lab::table::check_rows;
 
+mod bounds;
 mod properties;
 
 use std::time::Duration;
@@ -7,18 +8,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::core::follow::{MoveMode, Weight};
+use crate::core::{
+    follow::{MoveMode, Weight},
+    label_key::LabelKey,
+    taints::Taint,
+};
 
 fn database(name: &str, mode: AffinityMode, nodes: &[Arc<Node>], now: Instant) -> Database {
-    let node_label = crate::core::keys::default_node_label(name);
+    let node_label = LabelKey::of_database(name).unwrap();
     Database {
         nodes: TierSummary::new(nodes, &node_label).into(),
-        defaults: DatabaseDefaults {
-            node_label: node_label.into(),
-            mode,
-            weight: Weight::new(80).unwrap(),
-            move_mode: MoveMode::Evict,
-        },
+        defaults: DatabaseDefaults { node_label, mode, weight: Weight::new(80).unwrap(), move_mode: MoveMode::Evict },
         primary: PrimaryBelief::Known,
         epoch: 7,
         fresh_until: now + Duration::from_secs(60),
@@ -63,7 +63,7 @@ impl World {
             "orders" => Some(&self.orders),
             _ => None,
         };
-        decide(&serde_json::from_str(&text).unwrap(), Some(&namespace), lookup, self.now)
+        decide(&serde_json::from_str(&text).unwrap(), Some(&namespace), lookup, &Schedulers::default(), self.now)
     }
 
     /// The patched pod and the warnings; patching it again must change nothing.
@@ -186,6 +186,20 @@ fn each_mode_adds_its_own_rules_beside_what_is_there() {
     });
 }
 
+/// Every node bears a taint.
+fn tainted() -> Arc<TierSummary> {
+    let taint = Taint { key: "gpu".into(), value: "yes".into(), effect: "NoSchedule".into() };
+    let nodes = nodes().into_iter().map(|node| Arc::new(Node::clone(&node).tainted([taint.clone()])));
+    Arc::new(TierSummary::new(&nodes.collect::<Vec<_>>(), "switchover"))
+}
+
+fn tolerating(key: &str) -> Value {
+    json!({"tolerations": [
+        {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
+        {"key": key, "value": "yes", "effect": "NoSchedule"},
+    ]})
+}
+
 #[test]
 fn a_hard_mode_becomes_preferred_where_it_could_leave_the_pod_without_a_node() {
     let far = |zone: &str| json!({"nodeSelector": {"zone": zone}});
@@ -207,6 +221,12 @@ fn a_hard_mode_becomes_preferred_where_it_could_leave_the_pod_without_a_node() {
         ("required", far("b"), same, Some(Softened::NoNodeForPod)),
         ("required", json!({"nodeSelector": {"switchover": "far"}}), same, Some(Softened::NoNodeForPod)),
         ("required", own_terms(json!([{}])), same, Some(Softened::NoNodeForPod)),
+        ("required", json!({}), |w| w.default.nodes = tainted(), Some(Softened::NoNodeForPod)),
+        ("required", tolerating("other"), |w| w.default.nodes = tainted(), Some(Softened::NoNodeForPod)),
+        ("required", tolerating("gpu"), |w| w.default.nodes = tainted(), None),
+        ("avoid-far", json!({}), |w| w.default.nodes = tainted(), Some(Softened::NoNodeForPod)),
+        ("avoid-far", json!({"tolerations": [{"operator": "Exists"}]}), |w| w.default.nodes = tainted(), None),
+        ("preferred", json!({}), |w| w.default.nodes = tainted(), None),
         ("avoid-far", far("c"), same, None),
         ("avoid-far", far("b"), same, Some(Softened::NoNodeForPod)),
         ("avoid-far", json!({}), |w| w.default.primary = PrimaryBelief::Unknown, None),
@@ -243,7 +263,10 @@ fn several_databases_add_up_and_no_two_of_them_exclude_every_node() {
     let (patched, warnings) = world.patched(&follow("required"));
     assert_eq!(required(&patched), &json!([{"matchExpressions": [closely()]}]));
     assert_eq!(preferred(&patched).as_array().unwrap().len(), 2);
-    assert_eq!(warnings, ["database orders: required became preferred: the pod's rules leave no closely node"]);
+    assert_eq!(
+        warnings,
+        ["database orders: required became preferred: the pod's rules and taints leave no closely node"]
+    );
 
     // c1 is far from neither.
     let (patched, warnings) = world.patched(&follow("avoid-far"));
@@ -278,7 +301,13 @@ fn pods_that_must_not_or_need_not_be_touched_are_skipped_with_the_reason() {
         assert_eq!(world.skipped(&pod), reason, "{pod}");
     });
     let text = json!({"spec": {}}).to_string();
-    let unlabelled = decide(&serde_json::from_str(&text).unwrap(), None, |_| Some(&world.default), world.now);
+    let unlabelled = decide(
+        &serde_json::from_str(&text).unwrap(),
+        None,
+        |_| Some(&world.default),
+        &Schedulers::default(),
+        world.now,
+    );
     assert_eq!(unlabelled.verdict, Verdict::Skip(SkipReason::NotFollowing(NotFollowing::NotOptedIn)));
     for pod in [
         json!({"metadata": owned("ReplicaSet"), "spec": {"os": {"name": "linux"}, "nodeName": ""}}),
@@ -313,6 +342,7 @@ fn every_warning_is_short() {
             Softened::Stale,
             Softened::NoNode,
             Softened::NoNodeForPod,
+            Softened::TooManyRules,
         ] {
             let warning = Warning::Softened { database: Arc::clone(&database), asked, why }.to_string();
             assert!(warning.chars().count() <= 120, "{warning}");

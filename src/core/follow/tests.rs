@@ -4,7 +4,7 @@ use super::*;
 
 fn defaults(node_label: &str) -> DatabaseDefaults {
     DatabaseDefaults {
-        node_label: node_label.into(),
+        node_label: LabelKey::read(node_label).unwrap(),
         mode: AffinityMode::Preferred,
         weight: Weight::default(),
         move_mode: MoveMode::Evict,

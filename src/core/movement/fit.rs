@@ -9,7 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::core::workload::{Node, Pod, PodTerm, Resources, Snapshot, Spread};
+use crate::core::{
+    taints::refusing,
+    workload::{Node, Pod, PodTerm, Resources, Snapshot, Spread, Toleration},
+};
 
 /// Why a pod doesn't fit a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -153,12 +156,7 @@ impl<'a> Room<'a> {
         if node.unschedulable {
             return Err(Misfit::Cordoned);
         }
-        if let Some(taint) = node
-            .taints
-            .iter()
-            .filter(|taint| taint.effect != "PreferNoSchedule")
-            .find(|taint| !pod.tolerations.iter().any(|toleration| toleration.tolerates(taint)))
-        {
+        if let Some(taint) = refusing(&node.taints, || pod.tolerations.iter().map(Toleration::tolerated)) {
             return Err(Misfit::Taint(taint.key.clone()));
         }
         wants(pod, node)?;

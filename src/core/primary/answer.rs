@@ -176,11 +176,18 @@ pub(super) struct Member {
     pub body: Option<MemberBody>,
     /// It is silent to us, and the answer is the witness's.
     pub witnessed: bool,
+    /// Patroni says of it that it holds the leader lock, which only one can.
+    pub has_lock: bool,
+    /// The host that the answer came from, if somebody knows: who speaks under two names from one is one.
+    pub host: Option<String>,
 }
+
+/// Everybody of a database, by name.
+pub(super) type Members = BTreeMap<String, Member>;
 
 impl Member {
     fn mute(standing: Standing) -> Self {
-        Self { standing, because: String::new(), body: None, witnessed: false }
+        Self { standing, because: String::new(), body: None, witnessed: false, has_lock: false, host: None }
     }
 
     /// By an answer that the witness has.
@@ -194,7 +201,14 @@ impl Member {
 
     fn answers(status: u16, body: &MemberBody) -> Self {
         let standing = standing(status, body);
-        Self { because: because(&standing, &body.state), standing, body: Some(body.clone()), witnessed: false }
+        Self {
+            because: because(&standing, &body.state),
+            has_lock: matches!(standing, Standing::Confirmed { .. }),
+            standing,
+            body: Some(body.clone()),
+            witnessed: false,
+            host: None,
+        }
     }
 
     fn nameless(status: u16, body: &MemberBody, might_be: &[String]) -> Self {
@@ -219,7 +233,8 @@ impl Member {
             pause: sight.pause,
             ..MemberBody::default()
         };
-        Self { standing, because: sight.because.clone(), body: Some(body), witnessed: false }
+        let because = sight.because.clone();
+        Self { standing, because, body: Some(body), witnessed: false, has_lock: false, host: None }
     }
 
     /// Whether the member says, here and now, that it is not a primary.

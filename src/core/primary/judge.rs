@@ -1,13 +1,12 @@
 //! One look at all members: what do their answers, together with what was believed, amount to?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
     Belief, Primary,
-    answer::{Member, Standing},
+    answer::{Member, Members, Standing},
+    credible,
 };
-
-pub(super) type Members = BTreeMap<String, Member>;
 
 /// What one look amounts to. Sentences are made from it elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +21,8 @@ pub(super) enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Split {
     SameTimeline,
+    /// Patroni gives one lock, and these have said for long that they hold it.
+    TwoLocks,
     /// The claimants have different `database_system_identifier`s, or another one than was believed.
     Identity,
 }
@@ -33,6 +34,9 @@ pub(super) enum Absence {
     Waiting(Vec<String>),
     /// A member is confirmed, but on a lower timeline than one that was seen.
     OldTimeline(Primary),
+    /// A member is confirmed, but on a timeline so far above this one, the highest that anybody else knows of, that another
+    /// member must know of it, too.
+    Leap(Primary, u64),
     /// Somebody is confirmed, but it isn't known which one of these members it is.
     Nameless(Primary, Vec<String>),
     /// A standby cluster has no primary.
@@ -65,6 +69,8 @@ pub(super) struct Past {
     pub belief: Belief,
     /// Since the last primary was confirmed, there was a moment at which nobody was.
     pub vacant: bool,
+    /// More than one member has said for long that it holds the leader lock.
+    pub contradicted: bool,
 }
 
 /// Every member that is confirmed, believed or not.
@@ -88,7 +94,7 @@ pub(super) fn without_lock(members: &Members) -> impl Iterator<Item = Primary> {
 
 /// Judges the answers.
 pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
-    let Past { belief, vacant } = past;
+    let Past { belief, vacant, contradicted } = past;
     let dismissed = &belief.dismissed;
     if members.is_empty() {
         return Verdict::Unknown(Absence::NoMembers);
@@ -111,8 +117,9 @@ pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
     let belief = if renewed { &forgotten } else { belief };
 
     let floor = belief.highest_timeline.unwrap_or(0);
-    let top = confirmed.iter().map(|p| p.timeline).max().filter(|top| *top >= floor);
-    let leaders: BTreeSet<Primary> = confirmed.iter().filter(|p| Some(p.timeline) == top).cloned().collect();
+    let credible = credible::of(&confirmed, belief, members);
+    let top = credible.iter().map(|p| p.timeline).max().filter(|top| *top >= floor);
+    let leaders: BTreeSet<Primary> = credible.iter().filter(|p| Some(p.timeline) == top).cloned().collect();
 
     // Whoever claimed this timeline before is still a claimant until it says itself that it is none: out of sight is
     // not out of office. A higher timeline settles it.
@@ -143,6 +150,10 @@ pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
     if claimants.len() > 1 {
         return Verdict::SplitBrain { claimants, because: Split::SameTimeline };
     }
+    let holders = credible::with_lock(&confirmed, members);
+    if *contradicted || (leaders.is_empty() && holders.len() > 1) {
+        return Verdict::SplitBrain { claimants: holders, because: Split::TwoLocks };
+    }
 
     if belief.primary.is_none() {
         // The first belief waits for everybody's first answer, so that it doesn't depend on who is quickest.
@@ -156,7 +167,7 @@ pub(super) fn judge(past: &Past, members: &Members) -> Verdict {
     }
     match leaders.first() {
         Some(leader) => Verdict::Known(leader.clone()),
-        None => without_leader(belief, members, confirmed.last()),
+        None => without_leader(belief, members, &confirmed),
     }
 }
 
@@ -179,7 +190,7 @@ fn promoting(members: &Members, top: Option<u64>) -> Option<String> {
         .map(|(_, name)| name.0.clone())
 }
 
-fn without_leader(belief: &Belief, members: &Members, outdated: Option<&Primary>) -> Verdict {
+fn without_leader(belief: &Belief, members: &Members, confirmed: &BTreeSet<Primary>) -> Verdict {
     let last = belief.primary.as_deref();
     let troubled = |name: &str| {
         let troubled = members.get(name)?.standing == Standing::Troubled;
@@ -206,7 +217,10 @@ fn without_leader(belief: &Belief, members: &Members, outdated: Option<&Primary>
     if let Some((primary, might_be)) = nameless.max_by_key(|(primary, _)| primary.timeline) {
         return Verdict::Unknown(Absence::Nameless(primary, might_be.clone()));
     }
-    if let Some(outdated) = outdated {
+    if let Some((leaping, known)) = confirmed.iter().find_map(|claim| credible::leap(claim, belief, members)) {
+        return Verdict::Unknown(Absence::Leap(leaping, known));
+    }
+    if let Some(outdated) = confirmed.last() {
         return Verdict::Unknown(Absence::OldTimeline(outdated.clone()));
     }
     if let Some(standby) = names(members, |m| m.standing == Standing::StandbyLeader).next() {

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use super::{Claim, Claimed};
 
 /// The variables that are looked at. Servers leave out those that they don't have.
-pub const VARIABLES: [&str; 5] = ["read_only", "super_read_only", "offline_mode", GROUP_NAME, SERVER_UUID];
+pub const VARIABLES: [&str; 6] =
+    ["read_only", "super_read_only", "innodb_read_only", "offline_mode", GROUP_NAME, SERVER_UUID];
 const GROUP_NAME: &str = "group_replication_group_name";
 const SERVER_UUID: &str = "server_uuid";
 
@@ -56,7 +57,8 @@ impl Variables {
     /// What it amounts to, together with what the server knows of its group.
     #[must_use]
     pub fn sight(&self, group: &Group) -> Claimed {
-        let read_only = self.on("read_only") || self.on("super_read_only");
+        // Readers of some clouds are so by their storage alone, and so is a server that was started that way.
+        let read_only = ["read_only", "super_read_only", "innodb_read_only"].iter().any(|name| self.on(name));
         let (claim, because) = match group {
             _ if self.get("read_only").is_none() => {
                 (Claim::Troubled, "doesn't say whether it takes writes (read_only)".to_owned())
@@ -139,6 +141,8 @@ mod tests {
             ("read_only=OFF super_read_only=OFF offline_mode=OFF", WRITABLE),
             // Installed and never set up.
             ("read_only=OFF super_read_only=OFF group_replication_group_name=", WRITABLE),
+            ("read_only=OFF super_read_only=OFF innodb_read_only=ON", Follower),
+            ("read_only=OFF super_read_only=OFF innodb_read_only=OFF", WRITABLE),
             ("read_only=ON", Follower),
             ("read_only=1", Follower),
             ("read_only=NO_LOCK", Follower),

@@ -18,8 +18,7 @@ use std::{
 
 use super::{
     MemberBody,
-    answer::{Member, Standing},
-    judge::Members,
+    answer::{Member, Members, Standing},
 };
 
 /// One member's answer, as the witness has it.

@@ -26,6 +26,8 @@ pub struct MemberPod {
     pub name: String,
     /// It bears the label by which connections find the primary.
     pub labelled: bool,
+    /// What its role label is, if that is no role of Patroni's own.
+    pub strange_role: Option<String>,
     /// Kubernetes takes Ready away from every pod of a node that it has lost.
     pub ready: bool,
     pub terminating: bool,
@@ -246,6 +248,11 @@ fn holder(pod: &MemberPod, lock: &Lock, now: Instant) -> Answer {
         _ if !means_primary(&said.role) => {
             promoting("holds the leader lock and is being promoted; it isn't writable yet")
         }
+        _ if pod.strange_role.is_some() => troubled(format!(
+            "holds the leader lock, but its role label is {}, which means nothing known: if it is Patroni's \
+             kubernetes.leader_label_value, write it as spec.discovery.operator.roleValue",
+            pod.strange_role.as_deref().unwrap_or_default()
+        )),
         _ if !pod.labelled => {
             promoting("holds the leader lock, but doesn't bear the label yet by which connections find it")
         }

@@ -14,6 +14,8 @@ pub struct ServerRow {
     pub read_only: bool,
     /// Name of the file that it writes its log to (`pg_walfile_name(pg_current_wal_lsn())`), outside of recovery.
     pub wal_file: Option<String>,
+    /// It refuses to say anything of its log, as those of some clouds do.
+    pub without_log: bool,
     /// `system_identifier` of `pg_control_system()`.
     pub system_identifier: Option<String>,
 }
@@ -35,6 +37,10 @@ impl ServerRow {
             _ if self.read_only => {
                 (Claim::Troubled, "is not in recovery, but takes no writes (default_transaction_read_only is on)")
             }
+            None if self.without_log => (
+                Claim::Primary { timeline: 0 },
+                "it is not in recovery and takes writes (it doesn't say which timeline)",
+            ),
             None => (Claim::Troubled, "is not in recovery, but doesn't say which timeline it writes"),
             Some(timeline) => (Claim::Primary { timeline }, "it is not in recovery and takes writes"),
         };
@@ -45,6 +51,17 @@ impl ServerRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_says_nothing_of_its_log_is_believed_without_a_timeline() {
+        use Claim::{Follower, Primary, Troubled};
+        for (in_recovery, read_only, expected) in
+            [(false, false, Primary { timeline: 0 }), (true, true, Follower), (false, true, Troubled)]
+        {
+            let row = ServerRow { in_recovery, read_only, without_log: true, ..ServerRow::default() };
+            assert_eq!(row.sight().claim, expected, "{in_recovery} {read_only}");
+        }
+    }
 
     #[test]
     fn a_row_amounts_to_one_thing() {
@@ -61,7 +78,8 @@ mod tests {
             (false, false, Some("0000000é0000000000000007"), Troubled),
         ] {
             let wal_file = wal_file.map(str::to_owned);
-            let row = ServerRow { in_recovery, read_only, wal_file, system_identifier: Some("77".into()) };
+            let system_identifier = Some("77".into());
+            let row = ServerRow { in_recovery, read_only, wal_file, without_log: false, system_identifier };
             let shown = format!("{row:?}");
             let sight = row.sight();
             assert_eq!((sight.claim, sight.system_identifier.as_deref()), (expected, Some("77")), "{shown}");

@@ -1,6 +1,7 @@
 //! Tables of what must follow from which answers.
 
 mod documented;
+mod liars;
 pub(super) mod properties;
 mod split;
 mod timeless;
@@ -151,7 +152,7 @@ fn the_first_primary() {
         NOBODY,
         &[
             ("pg1=200/running/primary/1 pg2=pending", "Unknown e0"),
-            ("pg1=200/running/primary/1 pg2=200/running/primary/2", "Known pg2@2 e1"),
+            ("pg1=503/running/replica/2 pg2=200/running/primary/2", "Known pg2@2 e1"),
         ],
     );
     tell(

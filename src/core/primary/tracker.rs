@@ -7,9 +7,10 @@ use std::{
 
 use super::{
     Belief, FrozenReason, Observation, Primary, PrimaryState, PrimaryView,
-    answer::{self, Member, Standing},
+    answer::{self, Member, Members, Standing},
+    credible,
     identity::{Alias, is_address},
-    judge::{self, Absence, Members, Past, Split, Verdict},
+    judge::{self, Absence, Past, Split, Verdict},
     observer::{self, WitnessAnswer},
 };
 
@@ -23,6 +24,13 @@ const UNLOCKED_LAG_S: u64 = 5;
 pub struct PrimaryTracker {
     past: Past,
     max_age: Duration,
+    /// Two that hold the leader lock are a split brain after this long: until then one of both answers may be an old one.
+    contradicted_after: Duration,
+    /// Since when there have been two.
+    contradicted_since: Option<Instant>,
+    /// Where each member's answer came from.
+    hosts: BTreeMap<String, String>,
+    knows_locks: bool,
     /// The member that a person named as the primary, and in which epoch; taken at its word as soon as it is confirmed.
     accepted: Option<(String, u64)>,
     confirmed_at: Option<Instant>,
@@ -35,7 +43,34 @@ impl PrimaryTracker {
     #[must_use]
     pub fn new(belief: Belief, max_age: Duration) -> Self {
         let past = Past { belief, ..Past::default() };
-        Self { past, max_age, accepted: None, confirmed_at: None, known_since: None, calm_since: None }
+        Self {
+            past,
+            max_age,
+            contradicted_after: max_age,
+            contradicted_since: None,
+            hosts: BTreeMap::new(),
+            knows_locks: true,
+            accepted: None,
+            confirmed_at: None,
+            known_since: None,
+            calm_since: None,
+        }
+    }
+
+    /// The same, of answers that hold until the next one and are written down whenever they change.
+    #[must_use]
+    pub fn lasting(belief: Belief, contradicted_after: Duration) -> Self {
+        Self { contradicted_after, ..Self::new(belief, Duration::MAX) }
+    }
+
+    /// What is observed doesn't tell who holds the leader lock: several may act as primary, and timelines tell.
+    pub fn knows_no_locks(&mut self) {
+        self.knows_locks = false;
+    }
+
+    /// Where each member's latest answer came from, by the same names as the observations that follow.
+    pub fn heard_from(&mut self, hosts: BTreeMap<String, String>) {
+        self.hosts = hosts;
     }
 
     /// A person's word that `member` is the primary, whatever timelines and identifiers were seen before. It holds
@@ -92,10 +127,17 @@ impl PrimaryTracker {
         self.past.belief.dismissed.retain(|claim| {
             claim.timeline_if_any().is_some() || !members.get(&claim.name).is_some_and(Member::refuses)
         });
+        for (name, host) in &self.hosts {
+            if let Some(member) = members.get_mut(name) {
+                member.host = Some(host.clone());
+            }
+        }
+        members.values_mut().for_each(|member| member.has_lock &= self.knows_locks);
         self.take_word(&members);
+        self.notice_contradiction(&members, now);
         let verdict = judge::judge(&self.past, &members);
         match &verdict {
-            Verdict::Known(primary) => self.confirm(primary, members[&primary.name].system_identifier(), now),
+            Verdict::Known(primary) => self.confirm(primary, &members, now),
             _ => self.known_since = None,
         }
         let known = matches!(verdict, Verdict::Known(_));
@@ -127,6 +169,14 @@ impl PrimaryTracker {
         view
     }
 
+    fn notice_contradiction(&mut self, members: &Members, now: Instant) {
+        let undecided = &judge::confirmed(members) - &self.past.belief.dismissed;
+        let several = credible::with_lock(&undecided, members).len() > 1;
+        self.contradicted_since = several.then(|| self.contradicted_since.unwrap_or(now));
+        let lasts = |since| now.saturating_duration_since(since) > self.contradicted_after;
+        self.past.contradicted = self.contradicted_since.is_some_and(lasts);
+    }
+
     fn take_word(&mut self, members: &Members) {
         let Some((name, epoch)) = &self.accepted else { return };
         if *epoch != self.past.belief.epoch {
@@ -147,20 +197,22 @@ impl PrimaryTracker {
         }
     }
 
-    fn confirm(&mut self, primary: &Primary, identity: Option<&str>, now: Instant) {
+    fn confirm(&mut self, primary: &Primary, members: &Members, now: Instant) {
         if self.past.belief.primary.as_ref() != Some(&primary.name) {
             self.past.belief.epoch += 1;
             self.confirmed_at = None;
             self.known_since = None;
             self.calm_since = None;
         }
-        // Who claims a lower timeline is not believed anyhow.
-        self.past.belief.dismissed.retain(|dismissed| dismissed.timeline >= primary.timeline);
+        // Who claims a lower timeline is not believed anyhow, but contradicts for as long as it says that it has the lock.
+        let confirmed = judge::confirmed(members);
+        let counts = |claim: &Primary| claim.timeline >= primary.timeline || confirmed.contains(claim);
+        self.past.belief.dismissed.retain(counts);
         // Either a higher timeline, or the first one of a database that was made anew.
         self.past.belief.highest_timeline = Some(primary.timeline);
         self.past.belief.primary = Some(primary.name.clone());
         self.past.belief.timeline = Some(primary.timeline);
-        if let Some(identity) = identity {
+        if let Some(identity) = members[&primary.name].system_identifier() {
             self.past.belief.system_identifier = Some(identity.to_owned());
         }
         self.confirmed_at.get_or_insert(now);
@@ -293,6 +345,10 @@ impl PrimaryTracker {
                     Split::SameTimeline => {
                         format!("split brain: {claimants} may each be the primary; none is believed")
                     }
+                    Split::TwoLocks => format!(
+                        "split brain: {claimants} each say, and go on saying, that they hold the leader lock, which only \
+                         one can; none is believed"
+                    ),
                     Split::Identity if alone => format!(
                         "split brain: {claimants} acts as primary, but its database_system_identifier is not the one \
                          known; it is not believed"
@@ -309,6 +365,11 @@ impl PrimaryTracker {
                 Absence::OldTimeline(primary) => format!(
                     "{primary} acts as primary, but timeline {} was seen before: it is not believed",
                     self.past.belief.highest_timeline.unwrap_or(0)
+                ),
+                Absence::Leap(primary, known) => format!(
+                    "{primary} acts as primary, but nobody else knows of a timeline above {known}: it is not believed until \
+                     another member does, or a person names it (switchover resume DATABASE --primary {})",
+                    primary.name
                 ),
                 Absence::Nameless(primary, might_be) if might_be.is_empty() => {
                     format!("{primary} acts as primary, but doesn't say its name: waiting for a list of the members")

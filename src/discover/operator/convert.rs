@@ -10,18 +10,28 @@ use kube::{ResourceExt, core::DynamicObject};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::core::primary::operator::{ClusterStatus, MemberPod, Said, means_primary};
+use crate::core::{
+    primary::operator::{ClusterStatus, MemberPod, Said, means_primary},
+    words::is_obeyed,
+};
 
 /// Patroni's own default.
 const TTL: Duration = Duration::from_secs(30);
+/// Longest name of a pod, in bytes.
+const LONGEST_NAME: usize = 253;
 /// Largest timeline that PostgreSQL can have.
 const MAX_TIMELINE: u64 = u32::MAX as u64;
+
+/// Patroni's label of the group.
+const CITUS_GROUP: &str = "citus-group";
 
 /// A pod that may run a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub pod: MemberPod,
     pub ip: Option<String>,
+    /// Which of the databases it belongs to that Citus makes one of.
+    pub citus_group: Option<String>,
 }
 
 /// An object that says who is primary.
@@ -44,23 +54,31 @@ pub(super) struct Lease {
 }
 
 /// A pod by its name.
-pub(super) fn pod(pod: Pod, role_label: &str) -> (String, Option<Seen>) {
+pub(super) fn pod(pod: Pod, role_label: &str, role_value: Option<&str>) -> (String, Option<Seen>) {
     let name = pod.name_any();
     let status = pod.status.as_ref();
     let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or_default();
+    let role = pod.labels().get(role_label);
     let ready = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
     let seen = Seen {
         pod: MemberPod {
-            labelled: pod.labels().get(role_label).is_some_and(|role| means_primary(role)),
+            labelled: role.is_some_and(|role| role_value.map_or_else(|| means_primary(role), |value| role == value)),
+            strange_role: role.filter(|role| role_value.is_none() && !is_role(role)).cloned(),
             ready: ready.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
             terminating: pod.metadata.deletion_timestamp.is_some(),
             phase_failed: matches!(phase, "Failed" | "Succeeded"),
             said: pod.annotations().get("status").and_then(|text| said(text)),
             name: name.clone(),
         },
+        citus_group: pod.labels().get(CITUS_GROUP).cloned(),
         ip: status.and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty()),
     };
     (name, Some(seen))
+}
+
+/// Whether a label of a member has a value that Patroni or an operator gives by itself.
+fn is_role(word: &str) -> bool {
+    means_primary(word) || matches!(word, "" | "replica" | "standby_leader" | "promoted" | "demoted" | "uninitialized")
 }
 
 /// Patroni's annotation `status`; `None` if it isn't its.
@@ -73,6 +91,11 @@ fn said(text: &str) -> Option<Said> {
     }
     let raw: Raw = serde_json::from_str(text).ok()?;
     Some(Said { state: raw.state, role: raw.role, timeline: raw.timeline.filter(is_timeline) })
+}
+
+/// Whether it may be a pod's name, or anything that people may read.
+fn is_name(text: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&text.len()) && !text.contains(is_obeyed)
 }
 
 fn is_timeline(timeline: &u64) -> bool {
@@ -93,7 +116,7 @@ impl Object {
     /// several (`primary`), of which this one is called by its own name or by `self`.
     pub(super) fn cluster_status(&self) -> ClusterStatus {
         let text =
-            |key: &str| self.status.get(key).and_then(Value::as_str).filter(|s| !s.is_empty()).map(str::to_owned);
+            |key: &str| self.status.get(key).and_then(Value::as_str).filter(|name| is_name(name)).map(str::to_owned);
         let replica = |key: &str| self.replica.get(key).and_then(Value::as_str);
         ClusterStatus {
             current: text("currentPrimary"),
@@ -112,7 +135,7 @@ impl Object {
     pub(super) fn lease(&self) -> Option<Lease> {
         let text = |key: &str| self.annotations.get(key).filter(|value| !value.is_empty());
         let ttl = text("ttl").and_then(|ttl| ttl.parse().ok()).map_or(TTL, Duration::from_secs);
-        Some(Lease { holder: text("leader")?.clone(), ttl, renew_time: text("renewTime").cloned().unwrap_or_default() })
+        Some(Lease { holder: text("leader").filter(|name| is_name(name))?.clone(), ttl, renew_time: text("renewTime").cloned().unwrap_or_default() })
     }
 
     /// `database_system_identifier`, once the database was set up.

@@ -13,6 +13,8 @@ pub(super) struct Layout {
     pub selector: String,
     /// Key of the label that says who is primary.
     pub role_label: String,
+    /// What it is there, if it is neither `primary` nor `master`.
+    pub role_value: Option<String>,
     pub objects: Objects,
 }
 
@@ -70,6 +72,7 @@ impl Layout {
         Self {
             selector: spec.labels.as_ref().map_or(selector, joined),
             role_label: spec.role_label.clone().unwrap_or_else(|| role_label.to_owned()),
+            role_value: spec.role_value.clone(),
             objects,
         }
     }

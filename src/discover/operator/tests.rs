@@ -28,6 +28,7 @@ impl Play {
             port: 5432,
             labels: None,
             role_label: None,
+            role_value: None,
             scope: None,
         };
         let layout = Layout::of(&spec);
@@ -58,12 +59,14 @@ impl Play {
             object["metadata"]["annotations"] = json!({ "status": status.to_string() });
         }
         let pod: Pod = serde_json::from_value(object).unwrap();
-        self.tables.pods.apply(Event::Apply(pod), |pod| convert::pod(pod, &self.layout.role_label));
+        self.tables.pods.apply(Event::Apply(pod), |pod| {
+            convert::pod(pod, &self.layout.role_label, self.layout.role_value.as_deref())
+        });
     }
 
     fn gone(&mut self, name: &str) {
         let pod: Pod = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
-        self.tables.pods.apply(Event::Delete(pod), |pod| convert::pod(pod, ""));
+        self.tables.pods.apply(Event::Delete(pod), |pod| convert::pod(pod, "", None));
     }
 
     fn object(&mut self, kind: &str, name: &str, annotations: Value, status: Value) {
@@ -339,4 +342,58 @@ async fn a_watch_that_dies_ends_the_task() {
     let (_words, spoken) = mpsc::channel(1);
     tokio::time::timeout(Duration::from_secs(20), task.run(spoken)).await.expect("it goes on without its watch");
     assert!(state.has_changed().is_err(), "and nobody keeps the state");
+}
+
+#[test]
+fn a_label_value_of_ones_own_is_told_of_and_then_known() {
+    let mut play = Play::of(OperatorKind::Patroni);
+    play.lock("Endpoints", "orders", "orders-0", 1);
+    play.pod("orders-0", "Ready", "leader", says("primary", "running", 2));
+    play.pod("orders-1", "Ready", "replica", says("replica", "running", 2));
+    play.believed(
+        "Degraded e0",
+        "orders-0 holds the leader lock, but its role label is leader, which means nothing known: if it is Patroni's \
+         kubernetes.leader_label_value, write it as spec.discovery.operator.roleValue",
+    );
+    play.layout.role_value = Some("leader".to_owned());
+    play.pod("orders-0", "Ready", "leader", says("primary", "running", 2));
+    play.pod("orders-1", "Ready", "primary", says("replica", "running", 2));
+    play.believed(
+        "Known orders-0@2 e1",
+        "orders-0 (timeline 2) is primary: it holds the leader lock, its PostgreSQL is running, and its pod is labelled \
+         and Ready; 2 of 2 members answer",
+    );
+}
+
+#[test]
+fn several_groups_of_citus_are_told_apart_by_what_people_write() {
+    let mut play = Play::of(OperatorKind::Patroni);
+    for (name, group) in [("demo-0-0", "0"), ("demo-1-0", "1"), ("demo-1-1", "1")] {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {
+                "name": name, "labels": {"role": "primary", "citus-group": group},
+                "annotations": {"status": says("primary", "running", 2).unwrap().to_string()},
+            },
+        }))
+        .unwrap();
+        play.tables.pods.apply(Event::Apply(pod), |pod| convert::pod(pod, "role", None));
+    }
+    let (pods, _) = play.tables.facts(&play.layout, &mut play.renewals, play.now);
+    let groups = citus_groups(&pods);
+    assert_eq!(groups, BTreeSet::from(["0".to_owned(), "1".to_owned()]));
+    assert_eq!(
+        several_groups(&play.spec, &groups),
+        "these pods are of 2 Citus groups (0, 1), each with a primary of its own: write one of them, such as labels: \
+         {cluster-name: orders, citus-group: \"0\"} and scope: orders-0"
+    );
+}
+
+#[test]
+fn what_is_no_name_holds_no_lock() {
+    for leader in ["orders-0\u{1b}[2J", "", &"x".repeat(254)] {
+        let mut play = Play::of(OperatorKind::Patroni);
+        play.lock("Endpoints", "orders", leader, 1);
+        play.pod("orders-0", "Ready", "primary", says("primary", "running", 2));
+        assert_eq!(play.look().state.name(), "Degraded", "{leader:?}");
+    }
 }

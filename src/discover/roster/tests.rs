@@ -36,7 +36,7 @@ fn names(roster: &Roster) -> Vec<String> {
 #[test]
 fn one_request_at_a_time_and_a_pause_between() {
     let start = Instant::now();
-    let mut roster = Roster::new([url("pg1")], vec![], start);
+    let mut roster = Roster::new([url("pg1")], vec![], Arc::default(), start);
     assert_eq!(roster.due(PAUSE, start, MAX_AGE), [url("pg1")]);
     roster.asked(&url("pg1"), start);
     assert!(roster.due(PAUSE, start + 3 * PAUSE, MAX_AGE).is_empty(), "in flight");
@@ -49,7 +49,7 @@ fn one_request_at_a_time_and_a_pause_between() {
 #[test]
 fn members_are_followed_as_they_change() {
     let now = Instant::now();
-    let mut roster = Roster::new([url("pg1")], vec![], now);
+    let mut roster = Roster::new([url("pg1")], vec![], Arc::default(), now);
     roster.listed(list("pg1", &["pg1", "pg2", "pg3"]), None, now);
     assert_eq!(names(&roster), ["pg1", "pg2", "pg3"]);
     roster.listed(ClusterBody::default(), Some("pg1"), now);
@@ -68,7 +68,7 @@ fn members_are_followed_as_they_change() {
 #[test]
 fn a_member_that_moves_to_another_address_is_asked_there() {
     let now = Instant::now();
-    let mut roster = Roster::new([], vec![member("pg1")], now);
+    let mut roster = Roster::new([], vec![member("pg1")], Arc::default(), now);
     let moved = Member { api_url: Some(url("new")), host: "new".into(), ..member("pg1") };
     roster.listed(ClusterBody { members: vec![moved.clone()], leader: None }, None, now);
     assert_eq!(roster.members(), [moved]);
@@ -78,7 +78,7 @@ fn a_member_that_moves_to_another_address_is_asked_there() {
 #[test]
 fn a_second_address_is_asked_only_while_the_stated_one_is_silent() {
     let now = Instant::now();
-    let mut roster = Roster::new([url("alias")], vec![], now);
+    let mut roster = Roster::new([url("alias")], vec![], Arc::default(), now);
     assert!(roster.answered(&url("alias"), says("pg1"), now), "not on a list yet");
     roster.listed(list("pg1", &["pg1"]), None, now);
     assert_eq!(roster.due(PAUSE, now, MAX_AGE), [url("alias"), url("pg1")]);
@@ -115,7 +115,7 @@ fn primary(name: &str, timeline: u64) -> Answer {
 #[test]
 fn an_empty_list_and_one_that_lacks_most_for_a_moment_change_nothing() {
     let now = Instant::now();
-    let mut roster = Roster::new([url("pg1")], vec![], now);
+    let mut roster = Roster::new([url("pg1")], vec![], Arc::default(), now);
     roster.listed(list("pg1", &["pg1", "pg2", "pg3"]), None, now);
     for second in 1..60 {
         let names = if second % 2 == 0 { &["pg1"][..] } else { &[] };
@@ -130,7 +130,7 @@ fn an_empty_list_and_one_that_lacks_most_for_a_moment_change_nothing() {
 #[test]
 fn a_member_that_takes_anothers_name_is_asked_and_measured_where_it_is() {
     let now = Instant::now();
-    let mut roster = Roster::new([url("pg1")], vec![], now);
+    let mut roster = Roster::new([url("pg1")], vec![], Arc::default(), now);
     roster.listed(list("pg1", &["pg1", "pg2"]), None, now);
     roster.answered(&url("pg1"), primary("pg1", 7), now);
     roster.answered(&url("pg2"), says("pg2"), now);
@@ -158,7 +158,7 @@ fn a_member_that_takes_anothers_name_is_asked_and_measured_where_it_is() {
 #[test]
 fn an_address_that_goes_to_another_member_is_that_ones() {
     let now = Instant::now();
-    let mut roster = Roster::new([], vec![member("pg1"), member("pg2")], now);
+    let mut roster = Roster::new([], vec![member("pg1"), member("pg2")], Arc::default(), now);
     roster.answered(&url("pg1"), primary("pg1", 1), now);
     roster.answered(&url("pg2"), says("pg2"), now);
     assert!(roster.answered(&url("pg1"), says("pg4"), now + PAUSE), "on no list yet");
@@ -175,7 +175,7 @@ fn several_members_behind_one_url_are_each_heard() {
     let proxy = "http://proxy:8008".to_owned();
     // All of them state the proxy's URL as theirs, or only people know it: the answers are the same.
     for stated in [true, false] {
-        let mut roster = Roster::new([proxy.clone()], vec![], now);
+        let mut roster = Roster::new([proxy.clone()], vec![], Arc::default(), now);
         if stated {
             let behind = |name| Member { api_url: Some(proxy.clone()), ..member(name) };
             let members = ["pg1", "pg2", "pg3"].map(behind).to_vec();
@@ -196,7 +196,7 @@ fn several_members_behind_one_url_are_each_heard() {
         assert_eq!(said(&roster), format!("{silence}pg1=200 pg2=503 pg3=503"));
     }
     // Where each also answers at an address of its own, nobody asks the proxy.
-    let mut roster = Roster::new([proxy.clone()], vec![member("pg1"), member("pg2")], now);
+    let mut roster = Roster::new([proxy.clone()], vec![member("pg1"), member("pg2")], Arc::default(), now);
     for name in ["pg1", "pg2"] {
         roster.answered(&proxy, says(name), now);
         roster.answered(&url(name), says(name), now);
@@ -221,7 +221,7 @@ fn without_name(started: &str, primary: bool) -> Answer {
 #[test]
 fn an_answer_without_a_name_is_given_one_as_soon_as_it_is_proven_and_loses_it_when_it_is_disproven() {
     let now = Instant::now();
-    let mut roster = Roster::new([url("alias")], vec![], now);
+    let mut roster = Roster::new([url("alias")], vec![], Arc::default(), now);
     assert!(roster.answered(&url("alias"), without_name("a", true), now), "a list would help");
     assert_eq!(roster.name_of(&url("alias")), url("alias"));
     roster.listed(list("pg1", &["pg1", "pg2"]), None, now);
@@ -261,7 +261,7 @@ fn members_without_names_that_all_state_one_url_are_not_all_of_them_the_primary(
     let proxy = "http://proxy:8008".to_owned();
     let behind = |name| Member { api_url: Some(proxy.clone()), ..member(name) };
     let list = || ClusterBody { members: ["pg1", "pg2"].map(behind).to_vec(), leader: Some("pg1".into()) };
-    let mut roster = Roster::new([proxy.clone()], vec![], now);
+    let mut roster = Roster::new([proxy.clone()], vec![], Arc::default(), now);
     roster.asked(&proxy, now);
     roster.answered(&proxy, without_name("a", true), now + PAUSE / 9);
     roster.asks_for_list(now + PAUSE / 2);
@@ -274,4 +274,37 @@ fn members_without_names_that_all_state_one_url_are_not_all_of_them_the_primary(
     roster.answered(&proxy, without_name("b", false), now + 3 * PAUSE);
     let someone = format!("at its address {proxy} somebody answers without a name");
     assert_eq!(said(&roster), format!("{proxy}=503 pg1=200 pg2={someone}"), "what pg1 said grows old");
+}
+
+#[test]
+fn a_listed_member_is_asked_and_measured_only_where_it_may_be() {
+    let now = Instant::now();
+    let hosts = HostRules::new(["10.0.0.1".to_owned()], []);
+    let mut roster = Roster::new(["http://10.0.0.1:8008".to_owned()], vec![], Arc::new(hosts), now);
+    let at = |name: &str, host: &str| Member {
+        name: name.into(),
+        host: host.into(),
+        port: 5432,
+        api_url: Some(format!("http://{host}:8008")),
+    };
+    let members = vec![at("pg1", "10.0.0.1"), at("pg2", "127.0.0.1"), at("pg3", "169.254.169.254"), at("pg4", "10.0.0.4")];
+    roster.listed(ClusterBody { members, leader: Some("pg1".into()) }, None, now);
+    let hosts: Vec<_> = roster.members().into_iter().map(|it| (it.name, it.host, it.api_url)).collect();
+    let left_out = |name: &str| (name.to_owned(), String::new(), None);
+    let taken = |name: &str, host: &str| (name.to_owned(), host.to_owned(), Some(format!("http://{host}:8008")));
+    assert_eq!(hosts, [taken("pg1", "10.0.0.1"), left_out("pg2"), left_out("pg3"), taken("pg4", "10.0.0.4")]);
+    assert_eq!(roster.due(PAUSE, now, MAX_AGE), ["http://10.0.0.1:8008", "http://10.0.0.4:8008"]);
+    roster.asked("http://10.0.0.4:8008", now);
+    roster.answered("http://10.0.0.4:8008", says("pg4"), now);
+    assert_eq!(roster.hosts().get("pg4").map(String::as_str), Some("10.0.0.4"), "who speaks from where");
+    let told = roster.refused();
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert_eq!(
+        told[0],
+        "pg2 states 127.0.0.1 as the address of its database (postgresql.connect_address), which every machine takes for \
+         itself (loopback): it isn't measured; write one there that nodes and the controller reach, or name this one in \
+         spec.discovery.patroni.allowedHosts"
+    );
+    roster.listed(ClusterBody { members: vec![at("pg2", "10.0.0.2"), at("pg3", "10.0.0.3")], leader: None }, None, now);
+    assert_eq!(roster.refused(), Vec::<String>::new(), "they state others now");
 }

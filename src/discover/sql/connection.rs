@@ -1,6 +1,7 @@
 //! Asks one member: over a connection that is kept, and with a time limit for each connection and each answer.
 
 use std::{
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,7 +12,19 @@ use super::{
     Login, SqlConfig, SqlError,
     session::{Driver, Session},
 };
-use crate::{core::primary::Answer, credentials::Credentials, discover::Member};
+use crate::{core::primary::Answer, credentials::Credentials, discover::{Member, lookups}};
+
+/// Where a member is now. The drivers would ask the system's resolver themselves, for each attempt anew, and leave a thread
+/// behind each time that it hangs.
+async fn addresses(host: &str) -> Result<Vec<IpAddr>, SqlError> {
+    let found = lookups::addresses(host).await;
+    let found = found.map_err(|error| SqlError::Connection(format!("its name can't be looked up: {error}")))?;
+    let addresses: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
+    match addresses.is_empty() {
+        true => Err(SqlError::Connection("its name has no address".to_owned())),
+        false => Ok(addresses),
+    }
+}
 
 /// Database of PostgreSQL that every server has.
 const DATABASE: &str = "postgres";
@@ -104,6 +117,7 @@ impl Connection {
         let (user, password) = credentials.basic_auth().map_or(("", ""), |login| (&*login.user, login.password()));
         let login = Login {
             host: &self.member.host,
+            addresses: addresses(&self.member.host).await?,
             port: self.member.port,
             database: spec.database.as_deref().unwrap_or(DATABASE),
             user,

@@ -88,6 +88,7 @@ impl Session {
     pub(super) async fn open(login: Login<'_>, limit: &str, tls: Option<Tls>) -> Result<Self, SqlError> {
         let options = OptsBuilder::default()
             .ip_or_hostname(login.host)
+            .resolved_ips(Some(login.addresses))
             .tcp_port(login.port)
             .user(Some(login.user))
             .pass(Some(login.password))
@@ -178,6 +179,7 @@ mod tests {
         });
         let login = Login {
             host: "127.0.0.1",
+            addresses: vec![[127, 0, 0, 1].into()],
             port,
             database: "",
             user: "switchover",

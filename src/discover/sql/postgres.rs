@@ -16,6 +16,12 @@ const QUESTION: &str = "SELECT r.recovers, current_setting('transaction_read_onl
     (SELECT system_identifier::text FROM pg_control_system()) \
     FROM (SELECT pg_is_in_recovery() AS recovers) AS r";
 
+/// What is left of it where the functions of the log are refused: whoever may be writing says so, on no timeline.
+const WITHOUT_LOG: &str = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'";
+/// SQLSTATEs of a server that has no such function, or doesn't let it be called: "wal_level must be set to logical", a right
+/// that was taken away, a function that is missing or not supported.
+const NO_LOG: [&str; 4] = ["55000", "42501", "42883", "0A000"];
+
 impl From<tokio_postgres::Error> for SqlError {
     fn from(error: tokio_postgres::Error) -> Self {
         if let Some(said) = error.as_db_error() {
@@ -32,6 +38,8 @@ impl From<tokio_postgres::Error> for SqlError {
 #[derive(Debug)]
 pub(super) struct Session {
     client: Client,
+    /// It has refused to say anything of its log once. Whoever becomes a primary later has another connection.
+    without_log: bool,
     connection: JoinHandle<()>,
 }
 
@@ -45,8 +53,11 @@ impl Session {
     /// Connects. Nothing is encrypted without `tls`.
     pub(super) async fn open(login: Login<'_>, tls: Option<MakeTls>) -> Result<Self, SqlError> {
         let mut config = Config::new();
+        for address in &login.addresses {
+            // The name is only what the certificate is verified for.
+            config.host(login.host).hostaddr(*address);
+        }
         config
-            .host(login.host)
             .port(login.port)
             .dbname(login.database)
             .user(login.user)
@@ -65,13 +76,31 @@ impl Session {
                 (client, tokio::spawn(async move { drop(connection.await) }))
             }
         };
-        Ok(Self { client, connection })
+        Ok(Self { client, without_log: false, connection })
     }
 
     /// Asks the server who it is.
-    pub(super) async fn ask(&self) -> Result<Claimed, SqlError> {
+    pub(super) async fn ask(&mut self) -> Result<Claimed, SqlError> {
+        if !self.without_log {
+            match self.ask_with_log().await {
+                Err(SqlError::Refused { code, .. }) if NO_LOG.contains(&code.as_str()) => self.without_log = true,
+                said => return said,
+            }
+        }
+        let row = self.client.query_one(WITHOUT_LOG, &[]).await?;
+        let row = ServerRow {
+            in_recovery: row.try_get(0)?,
+            read_only: row.try_get(1)?,
+            without_log: true,
+            ..ServerRow::default()
+        };
+        Ok(row.sight())
+    }
+
+    async fn ask_with_log(&self) -> Result<Claimed, SqlError> {
         let row = self.client.query_one(QUESTION, &[]).await?;
         let row = ServerRow {
+            without_log: false,
             in_recovery: row.try_get(0)?,
             read_only: row.try_get(1)?,
             wal_file: row.try_get(2)?,

@@ -33,6 +33,8 @@ struct Says {
     standby: AtomicBool,
     silent: AtomicBool,
     refuses: AtomicBool,
+    /// It refuses to say anything of its log.
+    without_log: AtomicBool,
     asked: AtomicUsize,
     open: AtomicUsize,
     most_open: AtomicUsize,
@@ -81,6 +83,9 @@ fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     [&[tag], &length.to_be_bytes()[..], body].concat()
 }
 
+/// What only a question for the log contains.
+const LOG: &[u8] = b"pg_walfile_name";
+
 /// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 async fn serve(mut stream: TcpStream, says: &Says) -> io::Result<()> {
     let length = stream.read_u32().await?;
@@ -90,11 +95,19 @@ async fn serve(mut stream: TcpStream, says: &Says) -> io::Result<()> {
         return stream.write_all(&message(b'E', b"SFATAL\0C28P01\0Mno\0\0")).await;
     }
     stream.write_all(&[message(b'R', &[0; 4]), message(b'Z', b"I")].concat()).await?;
+    let mut asks_for_log = false;
     loop {
         let (tag, length) = (stream.read_u8().await?, stream.read_u32().await?);
-        stream.read_exact(&mut vec![0; length as usize - 4]).await?;
+        let mut body = vec![0; length as usize - 4];
+        stream.read_exact(&mut body).await?;
         let reply = match tag {
-            b'P' => message(b'1', b""),
+            b'P' => {
+                asks_for_log = body.windows(LOG.len()).any(|words| words == LOG);
+                message(b'1', b"")
+            }
+            b'E' if asks_for_log && says.without_log.load(Ordering::SeqCst) => {
+                message(b'E', b"SERROR\0C55000\0Mwal_level must be set to 'logical'\0\0")
+            }
             b'D' => [message(b't', &[0; 2]), message(b'T', &columns())].concat(),
             b'B' => message(b'2', b""),
             b'E' => {
@@ -217,4 +230,18 @@ async fn a_switchover_between_two_questions_is_no_split_brain_although_no_timeli
     }
     assert!(!split);
     assert_eq!(handle.state.borrow().view.epoch, 3);
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_to_speak_of_its_log_is_followed_without_a_timeline() {
+    let (pg1, pg2) = (Server::start(false).await, Server::start(true).await);
+    for server in [&pg1, &pg2] {
+        server.says.without_log.store(true, Ordering::SeqCst);
+    }
+    let handle = follow(&[&pg1, &pg2]);
+    until(&handle, "pg1 is primary", |state| known(state) == Some(("pg1", 0)) && state.looked).await;
+    pg1.says.standby.store(true, Ordering::SeqCst);
+    pg2.says.standby.store(false, Ordering::SeqCst);
+    let state = until(&handle, "pg2 is primary", |state| known(state) == Some(("pg2", 0))).await;
+    assert!(state.view.why.contains("it doesn't say which timeline"), "{}", state.view.why);
 }

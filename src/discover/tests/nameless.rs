@@ -15,7 +15,8 @@ fn follow(urls: &[String], restored: Restored) -> Discovery {
     let access = Access::fixed(Arc::new(Credentials::none(places())));
     let timeout = Duration::from_millis(300);
     let urls = urls.to_vec();
-    follow_by(PatroniConfig { urls, access, timeout, interval: SLOW_PACE, witness: None }, restored)
+    let hosts = crate::discover::patroni::hosts_of(&urls);
+    follow_by(PatroniConfig { urls, hosts, access, timeout, interval: SLOW_PACE, witness: None }, restored)
 }
 
 /// What is seen on the way, which must not be a split brain.

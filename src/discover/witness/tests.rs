@@ -86,7 +86,7 @@ impl Running {
     /// Whatever it answers to this client.
     async fn get(&self, files: &Files, path: &str) -> Result<(u16, Value), PatroniError> {
         let credentials = Arc::new(files.load().unwrap());
-        let http = Http::new(Arc::clone(&credentials), &Access::fixed(credentials), true).unwrap();
+        let http = Http::new(Arc::clone(&credentials), &Access::fixed(credentials), true, Arc::default()).unwrap();
         let (status, body) = http.get(&format!("{}{path}", self.url), Duration::from_secs(5)).await?;
         Ok((status, serde_json::from_slice(&body).unwrap()))
     }
@@ -168,6 +168,7 @@ async fn a_primary_out_of_our_sight_is_seen_by_the_witness_and_a_silent_witness_
     let handle = follow_by(
         PatroniConfig {
             urls: vec![ours1.url.clone(), ours2.url.clone()],
+            hosts: crate::discover::patroni::hosts_of([&ours1.url]),
             access: Access::fixed(Arc::new(Credentials::none(places()))),
             timeout: Duration::from_secs(1),
             interval: Duration::from_millis(200),

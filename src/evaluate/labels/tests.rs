@@ -82,7 +82,7 @@ fn a_refused_taint_holds_nothing() {
     let wanted = Wanted { tier: Tier::Far, taint: Some(TaintEffect::NoSchedule) };
     let bare = Seen { wanted, ..seen("n1", Some("far"), Tier::Far) };
     let look = Labelling::of(&[bare], &Overwrites::default(), &refused, &refused.clone().current(now), now);
-    assert_eq!((look.pending, look.refusing()), (0, "n1 (its taint): a policy".to_owned()));
+    assert_eq!((look.pending, look.refusing("switchover")), (0, "n1 (its taint): a policy".to_owned()));
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_reading_counts_for_as_long_as_it_is_fresh_and_the_node_is_ours() {
     let world = World::with_nodes("a1=unknown a2=unknown b1=unknown b2=unknown");
     let mut wrong = Vec::new();
     type Spoil = fn(&mut Stage);
-    let spoilt: [(&str, Spoil, &str); 4] = [
+    let spoilt: [(&str, Spoil, &str); 5] = [
         ("all measured", |_| (), "a1 closely, a2 closely, b1 far, b2 far"),
         (
             "one silent for too long",
@@ -137,6 +137,7 @@ fn a_reading_counts_for_as_long_as_it_is_fresh_and_the_node_is_ours() {
             },
             "a1 closely, b1 far, b2 far",
         ),
+        ("one whose label somebody else uses", |stage| label(stage, "a2", "payments"), "a1 closely, b1 far, b2 far"),
         (
             "most are silent, and were never labelled",
             |stage| ["a1", "b1", "b2"].iter().for_each(|node| stage.read_node(node, [1, 1], -900)),
@@ -193,4 +194,51 @@ fn far_nodes_bear_the_taint_that_is_asked_for_but_never_at_once_the_one_that_evi
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+fn label(stage: &mut Stage, node: &str, value: &str) {
+    let node = stage.tables.nodes.get(node).unwrap().clone().bearing(Some(value));
+    stage.tables.nodes.apply(kube::runtime::watcher::Event::Apply(node), |it| (it.name.clone(), Some(it)));
+}
+
+#[test]
+fn a_label_that_somebody_else_uses_is_never_overwritten_and_says_so() {
+    let rows = [
+        ("nobody", &[][..], "a1 far, a2 far, b1 closely, b2 closely", ""),
+        (
+            "one",
+            &["b2"],
+            "a1 far, a2 far, b1 closely",
+            "the key switchover is in use by somebody else on one node, which are left alone: b2: write another spec.nodeLabel",
+        ),
+        (
+            "all",
+            &["a1", "a2", "b1", "b2"],
+            "",
+            "the key switchover is in use by somebody else on 4 nodes, which are left alone: a1; a2; b1; b2: write another \
+             spec.nodeLabel",
+        ),
+    ];
+    for (what, theirs, expected, said) in rows {
+        let mut stage = Stage::new(&World::with_nodes("a1=closely a2=closely b1=far b2=far")).primary("pg1", 0);
+        let _ = stage.at(0);
+        // Also where the label was ours before: whoever writes another value takes it.
+        theirs.iter().for_each(|node| label(&mut stage, node, "payments"));
+        stage.fail_over("pg2", 10);
+        let decided = stage.at(10);
+        let changes = decided.labelling.changes.iter();
+        let told: Vec<String> = changes.map(|(node, it)| format!("{node} {}", it.tier.label().unwrap())).collect();
+        assert_eq!(
+            (told.join(", ").as_str(), decided.labelling.refusing("switchover").as_str()),
+            (expected, said),
+            "{what}"
+        );
+        assert_eq!(decided.overwritten, [], "{what}: nobody is told to have done us wrong");
+        let tiers = |node: &&str| decided_tier(&stage, node) == Tier::Unknown;
+        assert!(theirs.iter().all(tiers), "{what}: nothing is known of them, and nothing moves from there");
+    }
+}
+
+fn decided_tier(stage: &Stage, node: &str) -> Tier {
+    stage.memory.tiers.tier(node)
 }

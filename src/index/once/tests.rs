@@ -33,7 +33,7 @@ async fn answer(State(lists): State<Lists>, uri: Uri) -> Response {
 
 async fn look(lists: Lists, now: Moment) -> Result<Tables, LookError> {
     let client = Client::new(Router::new().fallback(answer).with_state(lists), "default");
-    Index::look_once(&client, now).await
+    Index::look_once(&client, &Schedulers::default(), now).await
 }
 
 fn named(name: &str) -> Value {

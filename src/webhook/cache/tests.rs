@@ -3,8 +3,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::core::{
+    affinity::{SkipReason, Verdict},
     distance::tier::Tier,
-    follow::{AffinityMode, Weight},
+    follow::{AffinityMode, NotFollowing, Weight},
+    taints::Taint,
 };
 
 fn cache(facts_ttl: Duration) -> Cache {
@@ -28,6 +30,10 @@ fn condition(kind: &str) -> Value {
 
 fn spec() -> Value {
     json!({"discovery": {"patroni": {"urls": ["http://10.0.0.1:8008"]}}})
+}
+
+fn keyed(key: &str) -> Value {
+    json!({"discovery": {"patroni": {"urls": ["http://10.0.0.1:8008"]}}, "nodeLabel": key})
 }
 
 fn kube_node(name: &str, tier: &str, ready: &str, closed: bool) -> Event<KubeNode> {
@@ -106,6 +112,74 @@ fn a_split_or_frozen_database_is_not_known() {
     });
 }
 
+#[test]
+fn a_database_whose_node_label_no_node_could_bear_is_never_injected() {
+    let most = "x".repeat(63);
+    let rows = [
+        ("a".to_owned(), spec(), true),
+        ("a".to_owned(), keyed(&most), true),
+        ("a".to_owned(), keyed(&"x".repeat(64)), false),
+        ("a".to_owned(), keyed(&format!("example.com/{most}x")), false),
+        ("a".to_owned(), keyed("a..b/near"), false),
+        ("a".to_owned(), keyed("a.-b/x"), false),
+        // The key of a name that an old schema took.
+        ("x".repeat(64), spec(), false),
+    ];
+    check_rows(rows, |(name, spec, expected)| {
+        let cache = cache(Duration::from_secs(60));
+        cache.apply_database(cluster(&name, "1", spec.clone(), json!({"conditions": [condition("PrimaryKnown")]})));
+        cache.publish();
+        assert_eq!(cache.view().load().databases.contains_key(&*name), expected, "{name} {spec}");
+    });
+}
+
+#[test]
+fn a_database_that_the_controller_refuses_is_not_followed() {
+    let mut refused = condition("Accepted");
+    refused["status"] = json!("False");
+    let cache = cache(Duration::from_secs(60));
+    cache.apply_namespace(Event::Apply(as_object(
+        json!({"metadata": {"name": "shop", "labels": {"switchover.dev/follow": "billing"}}}),
+    )));
+    let mut spec = keyed("switchover");
+    spec["affinity"] = json!({"mode": "required"});
+    let status = json!({"conditions": [condition("PrimaryKnown"), refused]});
+    cache.apply_database(cluster("billing", "1", spec.clone(), status));
+    cache.apply_database(cluster("default", "1", spec, json!({"conditions": [condition("PrimaryKnown")]})));
+    cache.apply_node(kube_node("n1", "closely", "True", false));
+    cache.publish();
+    let decided = |follow: Option<&str>| {
+        let pod = json!({"metadata": {"annotations": {"switchover.dev/follow": follow}}, "spec": {}}).to_string();
+        let decision = cache.view().load().decide("shop", &serde_json::from_str(&pod).unwrap(), Instant::now());
+        let told: Vec<String> = decision.warnings.iter().map(ToString::to_string).collect();
+        (decision.verdict, told)
+    };
+    let told = "database billing is not followed: see its condition Accepted".to_owned();
+    let none = Verdict::Skip(SkipReason::NotFollowing(NotFollowing::Refused));
+    assert_eq!(decided(None), (none, vec![told.clone()]));
+    let (Verdict::Inject(injection), warnings) = decided(Some("default,billing")) else { panic!("not injected") };
+    assert_eq!(injection.summary, r#"[{"database":"default","mode":"required","epoch":0}]"#);
+    assert_eq!(warnings, [told]);
+}
+
+#[test]
+fn what_is_not_used_any_more_is_forgotten() {
+    let cache = cache(Duration::from_secs(60));
+    for number in 0..5 {
+        cache.apply_database(cluster("default", "1", keyed(&format!("key-{number}")), Value::Null));
+        cache.publish();
+    }
+    let keys: Vec<String> = cache.tables().summaries.keys().map(ToString::to_string).collect();
+    assert_eq!(keys, ["key-4"]);
+
+    cache.apply_database(cluster("broken", "1", json!({"discovery": 5}), Value::Null));
+    cache.publish();
+    assert_eq!((cache.0.metrics.confirmed("default"), cache.0.metrics.confirmed("broken")), (true, false));
+    cache.apply_database(cluster("default", "2", json!({"discovery": 5}), Value::Null));
+    cache.publish();
+    assert!(!cache.0.metrics.confirmed("default"), "it can't be read any more");
+}
+
 #[tokio::test]
 async fn facts_that_nobody_confirms_grow_stale_and_a_different_version_confirms_nothing() {
     let cache = cache(Duration::from_millis(200));
@@ -130,10 +204,32 @@ async fn facts_that_nobody_confirms_grow_stale_and_a_different_version_confirms_
 }
 
 #[test]
-fn a_node_is_kept_with_all_its_labels() {
-    let Event::Apply(object) = kube_node("n1", "closely", "True", false) else { unreachable!() };
+fn facts_that_no_controller_keeps_are_old_whoever_confirms_them() {
+    let mut cache = cache(Duration::from_secs(3_600));
+    Arc::get_mut(&mut cache.0).unwrap().heartbeat = Heartbeat::new(Instant::now() - Duration::from_secs(61));
+    cache.apply_database(cluster("default", "7", spec(), json!({"conditions": [condition("PrimaryKnown")]})));
+    let fresh = || {
+        cache.publish();
+        cache.view().load().databases["default"].fresh_until > Instant::now()
+    };
+    assert!(!fresh(), "no controller was seen for a minute");
+    let lease = json!({
+        "metadata": {"name": "switchover-controller"},
+        "spec": {"holderIdentity": "a", "renewTime": "2026-11-27T12:00:00.000000Z", "leaseDurationSeconds": 10},
+    });
+    cache.apply_lease(Event::Apply(as_object(lease)));
+    assert!(fresh());
+}
+
+#[test]
+fn a_node_is_kept_with_all_its_labels_and_taints() {
+    let Event::Apply(mut object) = kube_node("n1", "closely", "True", false) else { unreachable!() };
+    let taint = json!([{"key": "gpu", "effect": "NoSchedule"}]);
+    object.spec.as_mut().unwrap().taints = Some(as_object(taint));
     let (name, kept) = node(object);
     let kept = kept.unwrap();
+    let expected = Taint { key: "gpu".into(), value: String::new(), effect: "NoSchedule".into() };
+    assert_eq!(kept.taints(), [expected]);
     assert_eq!((name.as_str(), kept.tier("switchover"), kept.usable), ("n1", Tier::Closely, true));
 }
 

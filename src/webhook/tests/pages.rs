@@ -52,12 +52,13 @@ async fn nodes_are_listed_in_small_pages() {
     let router = Router::new()
         .route("/api/v1/nodes", get(nodes))
         .route("/api/v1/namespaces", get(nothing))
+        .route("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", get(nothing))
         .route("/apis/switchover.dev/v1alpha1/databaseclusters", get(nothing));
     let mut registry = crate::metrics::registry();
     let cache = Cache::new("switchover-system", Duration::from_secs(30), WebhookMetrics::register(&mut registry));
     let probes = Probes::new(Arc::new(registry));
     let (filled, mut tasks) = (probes.check("caches", "not yet"), JoinSet::new());
-    cache.spawn(&Client::new(router, "default"), filled.clone(), &mut tasks);
+    cache.spawn(&Client::new(router, "default"), "switchover-controller", filled.clone(), &mut tasks);
     let all = async {
         while !filled.holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;

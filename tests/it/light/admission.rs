@@ -103,6 +103,27 @@ fn pods_of_an_opted_in_namespace_are_born_near_the_primary_and_others_as_they_ar
 }
 
 #[test]
+fn pods_full_of_rules_or_annotations_are_created_all_the_same() {
+    scene("large", async |scene| {
+        let (_patroni, shop) = stage(scene, json!({})).await?;
+        let term = json!({"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]});
+        let terms = json!({"nodeSelectorTerms": vec![term; 15_000]});
+        let spec = json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}});
+        let rules = scene.workload(&shop, "rules").says(keys::AFFINITY, "avoid-far").with(spec);
+        let born = tried(&rules).await?;
+        assert_eq!(born["required"], terms["nodeSelectorTerms"], "its own rules are as they were");
+        let softened = json!([{"database": scene.name, "mode": "preferred", "asked": "avoid-far", "epoch": 1}]);
+        assert_eq!((&born["preferred"], &born["injected"]), (&prefers(scene, 100, 50), &softened));
+
+        let notes = "x".repeat(262_100);
+        let noted = scene.workload(&shop, "noted").says("example.com/notes", &notes);
+        let expected = json!({"required": null, "preferred": prefers(scene, 100, 50), "injected": null});
+        assert_eq!(tried(&noted).await?, expected, "with one annotation more it would be refused");
+        Ok(())
+    });
+}
+
+#[test]
 fn annotations_say_how_and_the_pods_override_the_namespaces() {
     scene("modes", async |scene| {
         let (_patroni, plain) = stage(scene, json!({})).await?;

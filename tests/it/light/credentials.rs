@@ -42,6 +42,7 @@ fn content(authority: &Authority, client: &Identity) -> Value {
 fn a_patroni_over_tls_is_followed_with_credentials_from_a_secret_and_through_a_change_of_all_of_them() {
     scene("mtls", async |scene| {
         scene.nodes(&[1, 3], 1).await?;
+        scene.may_be_read("mtls-patroni").await?;
         let (first, second) = (Authority::new()?, Authority::new()?);
         let patroni = Patroni::start_tls(scene.name, speaks(&first)?).await?;
         let tls = json!({"secretName": "mtls-patroni", "serverName": SERVER_NAME});

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use anyhow::Result;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
@@ -11,7 +11,10 @@ use kube::{
 };
 use lab::table::play_rows;
 use serde_json::{Value, json};
-use switchover::api::{DatabaseCluster, keys};
+use switchover::{
+    api::{DatabaseCluster, keys},
+    core::label_key::LabelKey,
+};
 
 use super::support::{Patroni, Scene, eventually, scene, until};
 
@@ -52,6 +55,7 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
         let movement = |rules: Value| json!({"movement": rules});
         let (name, base) = ("orders", "spec.discovery.patroni.urls: write base URLs without a path, such as");
         let too_long = "a".repeat(64);
+        let label_key = "spec.nodeLabel: write a label key: a name of at most 63 letters";
         let rows = [
             ("none", json!({}), "metadata.name: 'none' opts pods out of following"),
             ("orders.eu", json!({}), "write a name without dots, such as orders-eu"),
@@ -127,16 +131,27 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
             (
                 name,
                 patroni("tls", json!({"serverName": "https://pg1"})),
-                "spec.discovery.patroni.tls.serverName in body",
+                "tls.serverName: write a DNS name, such as patroni.example.com",
             ),
             (
                 name,
                 patroni("tls", json!({"secretName": "a/b"})),
-                "spec.discovery.patroni.tls.secretName in body should",
+                "secretName: write the name of a Secret",
+            ),
+            (
+                name,
+                patroni("allowedHosts", json!(["https://pg1"])),
+                "spec.discovery.patroni.allowedHosts: write names, suffixes, addresses or networks",
             ),
             (name, patroni("basicAuth", json!({})), "spec.discovery.patroni.basicAuth.secretName: Required value"),
             (name, json!({"nodeLabel": "node.kubernetes.io/near"}), "write a key of your own, such as switchover"),
-            (name, json!({"nodeLabel": "far away"}), "spec.nodeLabel in body should match"),
+            (name, json!({"nodeLabel": "far away"}), label_key),
+            (name, json!({"nodeLabel": "x".repeat(64)}), label_key),
+            (name, json!({"nodeLabel": format!("example.com/{}", "x".repeat(64))}), label_key),
+            (name, json!({"nodeLabel": "a..b/near"}), label_key),
+            (name, json!({"nodeLabel": "a.-b/x"}), label_key),
+            (name, json!({"nodeLabel": "a-.b/x"}), label_key),
+            (name, json!({"nodeLabel": format!("{}/x", ["a"; 128].join("."))}), label_key),
             (
                 name,
                 tiers(json!({"window": "0s"})),
@@ -235,6 +250,68 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
     });
 }
 
+/// Texts that look like keys of labels, the same ones in each run.
+fn perhaps_keys() -> Vec<String> {
+    const ALPHABET: &[u8] = b"aZ0-._/ab.c";
+    let mut state = 12_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).expect("31 bits") % below
+    };
+    let mut text = |most: usize| {
+        let length = 1 + random(most);
+        (0..length).map(|_| char::from(ALPHABET[random(ALPHABET.len())])).collect::<String>()
+    };
+    let mut keys: Vec<String> = (0..60).map(|_| text(8)).collect();
+    keys.extend((0..20).map(|_| format!("{}/{}", text(6), text(4))));
+    for (prefix, name) in [(0, 63), (0, 64), (1, 63), (253, 1), (253, 63), (254, 1)] {
+        let prefix = if prefix == 0 { String::new() } else { format!("{}/", "p".repeat(prefix)) };
+        keys.push(format!("{prefix}{}", "n".repeat(name)));
+    }
+    keys
+}
+
+#[test]
+fn every_node_label_that_a_database_may_have_may_stand_in_pods_and_on_nodes() {
+    scene("keys", async |scene| {
+        let pods: Api<Pod> = Api::namespaced(scene.client.clone(), "default");
+        let nodes: Api<Node> = Api::all(scene.client.clone());
+        let try_out = PostParams { dry_run: true, ..PostParams::default() };
+        let (mut taken, mut refused) = (0, 0);
+        for key in perhaps_keys() {
+            let spec = json!({"discovery": {"patroni": {"urls": ["http://pg1:8008"]}}, "nodeLabel": key});
+            let says = tried(scene, "keys", &spec).await;
+            assert_eq!(says.is_ok(), LabelKey::read(&key).is_ok(), "{key:?}: {says:?}");
+            if says.is_err() {
+                refused += 1;
+                continue;
+            }
+            taken += 1;
+            let near = json!({"key": key, "operator": "In", "values": ["closely"]});
+            let pod = serde_json::from_value(json!({
+                "metadata": {"name": "keys"},
+                "spec": {
+                    "containers": [{"name": "web", "image": "web"}],
+                    "affinity": {"nodeAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution":
+                            {"nodeSelectorTerms": [{"matchExpressions": [near]}]},
+                        "preferredDuringSchedulingIgnoredDuringExecution":
+                            [{"weight": 100, "preference": {"matchExpressions": [near]}}],
+                    }},
+                },
+            }))?;
+            pods.create(&try_out, &pod).await.map_err(|error| anyhow::anyhow!("a pod with {key:?}: {error}"))?;
+            let node = serde_json::from_value(json!({
+                "metadata": {"name": "keys", "labels": {key.as_str(): "far"}},
+                "spec": {"taints": [{"key": key, "value": "far", "effect": "NoSchedule"}]},
+            }))?;
+            nodes.create(&try_out, &node).await.map_err(|error| anyhow::anyhow!("a node with {key:?}: {error}"))?;
+        }
+        assert!(taken >= 10 && refused >= 10, "{taken} taken, {refused} refused");
+        Ok(())
+    });
+}
+
 #[test]
 fn a_field_that_does_not_exist_is_refused_by_name() {
     scene("misspelt", async |scene| {
@@ -296,8 +373,7 @@ fn a_namespace_that_follows_nobody_is_told_and_stops_nothing() {
             "namespace label switchover.dev/follow \"nowhere\": no such DatabaseCluster",
         ] {
             let one = told.iter().find(|note| note.starts_with(mistake)).expect(mistake);
-            // Databases of other scenes are named, too.
-            assert!(one.contains("(DatabaseClusters: there are: ") && one.contains(scene.name), "{one}");
+            assert!(one.ends_with(" (see kubectl get databaseclusters)"), "others' databases stay unsaid: {one}");
         }
         let web = scene.workload(&lost, "web");
         web.deployment(2).await?;

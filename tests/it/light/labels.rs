@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 use serde_json::{Value, json};
 use switchover::api::keys;
 
@@ -190,14 +191,11 @@ fn a_label_that_somebody_removed_or_changed_is_put_back() {
     scene("put-back", async |scene| {
         let _patroni = seen_right(scene, json!({})).await?;
         let key = keys::default_node_label(scene.name);
-        for (node, value) in [("dc1-1", Value::Null), ("dc2-1", json!("near")), ("dc3-1", json!("closely"))] {
+        for (node, value) in [("dc1-1", Value::Null), ("dc2-1", json!("far")), ("dc3-1", json!("closely"))] {
             scene.patch_node(node, json!({"metadata": {"labels": {&key: value}}})).await?;
         }
-        put_back(
-            scene,
-            &["dc1-1: closely was removed", "dc2-1: intermediate became near", "dc3-1: far became closely"],
-        )
-        .await?;
+        put_back(scene, &["dc1-1: closely was removed", "dc2-1: intermediate became far", "dc3-1: far became closely"])
+            .await?;
         scene.labelled(NEAR_PG1).await
     });
 }
@@ -239,6 +237,48 @@ async fn put_back(scene: &Scene, did: &[&str]) -> Result<()> {
         Ok(told.iter().filter(|did| notes.contains(*did)).cloned().collect())
     })
     .await
+}
+
+#[test]
+fn a_label_that_somebody_else_uses_is_left_alone_and_the_database_says_so() {
+    scene("hijack", async |scene| {
+        scene.nodes(&[1, 2, 3], 1).await?;
+        let key = "example.com/dedicated";
+        for node in ["dc1-1", "dc3-1"] {
+            scene.patch_node(node, json!({"metadata": {"labels": {key: "payments"}}})).await?;
+        }
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({"nodeLabel": key, "taint": {"effect": "NoSchedule"}})).await?;
+        let labels = async || {
+            let nodes = scene.own_nodes().await?;
+            let mut labels: Vec<_> = nodes.iter().filter_map(|node| node.labels().get(key).cloned()).collect();
+            labels.sort();
+            Ok(labels.join(" "))
+        };
+        let (reason, said) = scene.condition_becomes(scene.name, "LabelsAccepted", "False").await?;
+        let [first, second] = ["dc1-1", "dc3-1"].map(|node| scene.node(node));
+        let sentence = format!(
+            "the key {key} is in use by somebody else on 2 nodes, which are left alone: {first}; {second}: write another \
+             spec.nodeLabel"
+        );
+        assert_eq!((reason, said), ("KeyInUse".to_owned(), sentence));
+        eventually("the label of the node that nobody uses", "closely payments payments".to_owned(), labels).await?;
+        patroni.switchover("pg3", 2);
+        eventually("the primary", Some("pg3".to_owned()), async || Ok(scene.status().await?.primary)).await?;
+        stays("the labels", SEVERAL_TICKS, "closely payments payments".to_owned(), labels).await?;
+        for node in scene.own_nodes().await? {
+            let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
+            assert!(taints.iter().all(|taint| taint.key != key), "nor are they tainted: {taints:?}");
+        }
+
+        // When they are done with it, it is ours.
+        for node in ["dc1-1", "dc3-1"] {
+            scene.patch_node(node, json!({"metadata": {"labels": {key: null}}})).await?;
+        }
+        eventually("every label", "closely far far".to_owned(), labels).await?;
+        scene.condition_becomes(scene.name, "LabelsAccepted", "True").await?;
+        Ok(())
+    });
 }
 
 #[test]

@@ -1,15 +1,18 @@
-//! Nodes whose label the API server refuses, as by the admission policy of another team.
+//! What the API server refuses, as by the admission policy of another team: labels of nodes, and pods for their affinity.
 
 use anyhow::Result;
 use jiff::Timestamp;
-use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    apps::v1::Deployment,
+};
 use kube::{
     Api,
     api::{DeleteParams, PostParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::support::{SEVERAL_TICKS, Scene, eventually, scene, stays, until};
+use super::support::{Patroni, SEVERAL_TICKS, Scene, eventually, objects::NEAR_PG1, scene, stays, until};
 
 /// Somebody's policy that forbids every change of one node, until [`allow_changes`]; in force when this returns.
 async fn forbid_changes(scene: &Scene, short: &str) -> Result<()> {
@@ -97,5 +100,77 @@ fn a_far_node_that_keeps_the_label_of_a_near_one_holds_everything() {
         allow_changes(scene).await?;
         scene.labelled("dc1-1=far dc1-2=far dc3-1=closely dc3-2=closely").await?;
         eventually("every pod near the primary", "2 in dc3".to_owned(), async || scene.zones(&namespace).await).await
+    });
+}
+
+/// Somebody's policy that takes no pod with affinity in this namespace; in force when this returns.
+async fn forbid_affinity(scene: &Scene, namespace: &str) -> Result<()> {
+    let policies = Api::<ValidatingAdmissionPolicy>::all(scene.client.clone());
+    let policy = json!({
+        "metadata": {"name": scene.name},
+        "spec": {
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "resourceRules": [
+                    {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]},
+                ],
+            },
+            "validations": [{"expression": "!has(object.spec.affinity)", "message": "no affinity here"}],
+        },
+    });
+    policies.create(&PostParams::default(), &serde_json::from_value(policy)?).await?;
+    let bindings = Api::<ValidatingAdmissionPolicyBinding>::all(scene.client.clone());
+    let binding = json!({"metadata": {"name": scene.name}, "spec": {"policyName": scene.name, "validationActions": ["Deny"]}});
+    bindings.create(&PostParams::default(), &serde_json::from_value(binding)?).await?;
+    let pod = scene.workload(namespace, "tried").with(json!({"affinity": {"nodeAffinity": {}}})).pod()?;
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let pods = scene.pods(namespace);
+    until("the policy to be in force", async || Ok(pods.create(&dry_run, &pod).await.err())).await?;
+    Ok(())
+}
+
+/// A Deployment whose pods never run.
+async fn begin(scene: &Scene, namespace: &str, spec: Value) -> Result<()> {
+    let mut spec = spec;
+    spec["containers"] = json!([{"name": "web", "image": "web"}]);
+    let deployment = json!({"metadata": {"name": "web"}, "spec": {
+        "replicas": 1,
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {"metadata": {"labels": {"app": "web"}}, "spec": spec},
+    }});
+    let api = Api::<Deployment>::namespaced(scene.client.clone(), namespace);
+    api.create(&PostParams::default(), &serde_json::from_value(deployment)?).await?;
+    Ok(())
+}
+
+/// The one event about a namespace.
+async fn event(scene: &Scene, namespace: &str, reason: &str) -> Result<String> {
+    until(reason, async || Ok(scene.events(namespace, reason).await?.pop())).await
+}
+
+#[test]
+fn a_namespace_is_told_of_a_policy_that_refuses_what_is_injected_and_of_a_scheduler_that_nobody_named() {
+    scene("refused", async |scene| {
+        scene.nodes(&[1, 3], 2).await?;
+        let patroni = Patroni::start(scene.name).await?;
+        scene.database(&patroni, json!({})).await?;
+        scene.labelled(NEAR_PG1).await?;
+        let shop = scene.namespace("shop", Some(scene.name), json!({})).await?;
+        forbid_affinity(scene, &shop).await?;
+        begin(scene, &shop, json!({})).await?;
+        let told = event(scene, &shop, "PodsRefused").await?;
+        assert!(told.starts_with("ReplicaSet web-") && told.contains("no affinity here"), "{told}");
+        assert!(told.contains("write switchover.dev/follow: none into the pod template"), "{told}");
+
+        let packed = scene.namespace("packed", Some(scene.name), json!({})).await?;
+        begin(scene, &packed, json!({"schedulerName": "packer"})).await?;
+        let told = event(scene, &packed, "PodsLeftAlone").await?;
+        assert!(told.starts_with("every pod of this namespace is left alone, such as web-"), "{told}");
+        assert!(told.contains(": it is scheduled by packer."), "{told}");
+
+        let params = DeleteParams::default();
+        Api::<ValidatingAdmissionPolicyBinding>::all(scene.client.clone()).delete(scene.name, &params).await?;
+        Api::<ValidatingAdmissionPolicy>::all(scene.client.clone()).delete(scene.name, &params).await?;
+        Ok(())
     });
 }

@@ -76,7 +76,7 @@ async fn write_latency(scene: &Scene, client: &Client, short: &str) -> Result<()
 }
 
 /// What the API server said if it refused for lack of rights.
-fn refusal<T>(answer: kube::Result<T>) -> Result<(), String> {
+pub(super) fn refusal<T>(answer: kube::Result<T>) -> Result<(), String> {
     match answer {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 403 => Err(status.message),
@@ -194,6 +194,10 @@ fn the_controller_may_change_nothing_of_a_database_but_its_finalizer() {
             json!({"metadata": {"labels": {"a": "b"}}}),
             json!({"metadata": {"annotations": {"a": "b"}}}),
             json!({"metadata": {"finalizers": ["example.com/theirs"]}}),
+            // Garbage collection would delete the database after an owner that isn't there.
+            json!({"metadata": {"ownerReferences": [
+                {"apiVersion": "v1", "kind": "Node", "name": "gone", "uid": "5f1c8a3e-0000-4000-8000-000000000000"},
+            ]}}),
         ] {
             let refused = change(wrong.clone()).await.expect_err(&format!("{wrong} was taken"));
             assert!(refused.contains("may change nothing of a DatabaseCluster but"), "{wrong}: {refused}");
@@ -209,8 +213,9 @@ fn the_controller_may_change_nothing_of_a_database_but_its_finalizer() {
 fn the_controller_evicts_and_never_deletes() {
     scene("controller", async |scene| {
         scene.nodes(&[1], 1).await?;
-        let namespace = scene.namespace("shop", None, json!({})).await?;
+        let namespace = scene.namespace("shop", Some("somebody"), json!({})).await?;
         scene.workload(&namespace, "web").bare_pod().await?;
+        let pod = scene.pods(&namespace).get("web").await?;
         let everywhere = set(&[
             "create events",
             "create pods/eviction",
@@ -246,16 +251,20 @@ fn the_controller_evicts_and_never_deletes() {
         );
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
         assert_eq!(refusal(secrets.list(&ListParams::default()).await), forbidden("list", "secrets", "", ""));
-        // In its own namespace it reads those that databases name, and writes the two that it keeps, whatever else lies
+        // In its own namespace it reads those that stand in its Role, and writes the two that it keeps, whatever else lies
         // there.
         let secrets: Api<Secret> = Api::namespaced(client, NAMESPACE);
         let dry = PatchParams { dry_run: true, ..PatchParams::apply("switchover").force() };
         let other = Patch::Apply(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other"}}));
         assert_eq!(refusal(secrets.get("switchover-webhook-ca").await), Ok(()));
         assert!(refusal(secrets.list(&ListParams::default()).await).is_err());
-        assert_eq!(refusal(secrets.get_opt("other").await), Ok(()));
+        assert_eq!(refusal(secrets.get_opt("switchover-database").await), Ok(()));
+        assert!(refusal(secrets.get_opt("other").await).is_err());
         assert!(refusal(secrets.patch("other", &dry, &other).await).is_err());
-        let eviction: Value = json!({"metadata": {"name": "web", "namespace": namespace}});
+        let eviction: Value = json!({
+            "metadata": {"name": "web", "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": pod.uid()}},
+        });
         let evicted: kube::Result<Value> =
             pods.create_subresource("eviction", "web", &PostParams::default(), &eviction).await;
         assert_eq!(refusal(evicted), Ok(()));

@@ -77,7 +77,7 @@ impl Site {
             server_name: Some(SERVER_NAME.to_owned()),
         };
         let credentials = Arc::new(files.load()?);
-        let http = Http::new(Arc::clone(&credentials), &Access::fixed(credentials), true)?;
+        let http = Http::new(Arc::clone(&credentials), &Access::fixed(credentials), true, Arc::default())?;
         let url = format!("{}/v1/databases/{}", self.url, scene.name);
         let (status, body) = http.get(&url, Duration::from_secs(5)).await?;
         ensure!(status == 200, "{status}");

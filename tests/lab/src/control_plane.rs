@@ -317,7 +317,8 @@ impl Settings {
 /// The name in the certificate that the API server shows to webhooks; the bed's authority signed it.
 pub const WEBHOOK_CLIENT: &str = "kube-apiserver-webhooks";
 
-/// `--admission-control-config-file`: mutating webhooks are called with what this kubeconfig says.
+/// `--admission-control-config-file`: mutating webhooks are called with what this kubeconfig says, and the critical priority classes
+/// are for namespaces with a quota for them, as on GKE.
 fn admission_configuration(kubeconfig: &Path) -> String {
     let configuration = json!({
         "apiVersion": "apiserver.config.k8s.io/v1",
@@ -328,6 +329,20 @@ fn admission_configuration(kubeconfig: &Path) -> String {
                 "apiVersion": "apiserver.config.k8s.io/v1",
                 "kind": "WebhookAdmissionConfiguration",
                 "kubeConfigFile": kubeconfig.display().to_string(),
+            },
+        }, {
+            "name": "ResourceQuota",
+            "configuration": {
+                "apiVersion": "apiserver.config.k8s.io/v1",
+                "kind": "ResourceQuotaConfiguration",
+                "limitedResources": [{
+                    "resource": "pods",
+                    "matchScopes": [{
+                        "scopeName": "PriorityClass",
+                        "operator": "In",
+                        "values": ["system-cluster-critical", "system-node-critical"],
+                    }],
+                }],
             },
         }],
     });

@@ -38,6 +38,7 @@ pub mod pki;
 pub mod prepare;
 pub mod process;
 pub mod reactions;
+pub mod requests;
 pub mod requirements;
 pub mod reviews;
 pub mod scripted;

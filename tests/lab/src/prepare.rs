@@ -41,9 +41,7 @@ pub fn prepare(cache: &Cache, scope: Scope, progress: Progress<'_>) -> Result<()
         progress("building Kubernetes and its companions with Go: about 10 minutes the first time on two processors");
     }
     for module in modules {
-        step(progress, &format!("{} ({})", module.name, module.programs.join(", ")), &cache.go(module), |directory| {
-            build(module, directory, progress)
-        })?;
+        build_once(cache, module, progress)?;
     }
     if scope == Scope::Light {
         return Ok(());
@@ -75,6 +73,19 @@ pub const PAUSE_REFERENCE: &str = "switchover.dev/lab-pause:1";
 pub fn prepare_packages(cache: &Cache, packages: &Packages, progress: Progress<'_>) -> Result<PathBuf> {
     let _lock = lock(cache)?;
     fetch(cache, packages, progress)
+}
+
+/// Builds a program that only some need, if that wasn't done yet, and returns the directory that it lies in.
+pub fn prepare_program(cache: &Cache, module: &GoModule, progress: Progress<'_>) -> Result<PathBuf> {
+    let _lock = lock(cache)?;
+    require_go()?;
+    build_once(cache, module, progress)?;
+    Ok(cache.go(module))
+}
+
+fn build_once(cache: &Cache, module: &GoModule, progress: Progress<'_>) -> Result<()> {
+    let label = format!("{} ({})", module.name, module.programs.join(", "));
+    step(progress, &label, &cache.go(module), |directory| build(module, directory, progress))
 }
 
 /// Two at once would build the same thing twice on the same processors; the second waits and then finds it done.

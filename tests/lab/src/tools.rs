@@ -46,6 +46,17 @@ pub const KWOK: GoModule = GoModule {
     programs: &["kwok"],
 };
 
+/// What the movement is compared with. Benches alone use it.
+pub const DESCHEDULER: GoModule = GoModule {
+    name: "descheduler",
+    files: &[
+        ("go.mod", include_str!("../go/descheduler/go.mod")),
+        ("go.sum", include_str!("../go/descheduler/go.sum")),
+    ],
+    package: "sigs.k8s.io/descheduler/cmd/descheduler",
+    programs: &["descheduler"],
+};
+
 /// What holds a pod's namespaces.
 pub const PAUSE: GoModule = GoModule {
     name: "pause",

@@ -72,12 +72,15 @@ fn pod() -> impl Strategy<Value = Value> {
         1 => (prop::sample::select(KEYS.to_vec()), prop::sample::select(VALUES.to_vec()))
             .prop_map(|(key, value)| Some(json!({ key: value })))
     ];
-    (maybe(annotations()), maybe(affinity()), selector).prop_map(|(annotations, affinity, selector)| {
-        json!({
-            "metadata": object([("annotations", annotations), ("name", None)]),
-            "spec": object([("affinity", affinity), ("nodeSelector", selector)]),
-        })
-    })
+    let tolerations =
+        prop::sample::select(vec!["other", "dedicated"]).prop_map(|key| json!([{"key": key, "value": "db"}]));
+    (maybe(annotations()), maybe(affinity()), selector, maybe(tolerations)).prop_map(
+        |(annotations, affinity, selector, tolerations)| {
+            let mut spec = object([("affinity", affinity), ("nodeSelector", selector)]);
+            spec["tolerations"] = tolerations.unwrap_or_default();
+            json!({"metadata": object([("annotations", annotations), ("name", None)]), "spec": spec})
+        },
+    )
 }
 
 proptest! {

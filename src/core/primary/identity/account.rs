@@ -54,6 +54,8 @@ pub(super) struct Position {
 pub(super) struct Account {
     pub server: Option<Said<Server>>,
     pub posture: Option<Said<Posture>>,
+    /// Which PostgreSQL the posture is of, if it says so.
+    pub posture_of: Option<Server>,
     pub position: Option<Position>,
     /// Whether there was an answer the last time.
     pub answers: bool,
@@ -91,7 +93,6 @@ impl Account {
             self.copies.clear();
             self.position = None;
         }
-        note(&mut self.server, server, asked, at);
         let posture = said.filter(|(_, body)| body.state == "running").map(|(status, body)| Posture {
             lock: status == 200,
             primary: body.acts_as_primary(),
@@ -103,6 +104,12 @@ impl Account {
             let moves = self.position.is_some_and(|known| known.bytes < bytes);
             self.position = Some(Position { bytes, at, asked, moves });
         }
+        if posture.is_some() && self.posture_of != server {
+            // Another one may have said it before, even if it was the same: only this one's word counts from now on.
+            self.posture = None;
+            self.posture_of.clone_from(&server);
+        }
+        note(&mut self.server, server, asked, at);
         note(&mut self.posture, posture, asked, at);
     }
 

@@ -179,6 +179,20 @@ fn whoever_is_contradicted_is_not_that_member() {
             ("pg2=503/?/replica/3 lb=200/?/primary/3", "stranger"),
         ],
     );
+    tell(
+        "a URL that leads to another PostgreSQL now, which says what the one before did",
+        &[
+            ("list pg1,pg2,pg3", ""),
+            ("lb=503/c1/replica/1 pg3=503/c1/replica/1", "pg3"),
+            ("pg1=503/a1/primary/1", "pg3"),
+            ("pg1=503/-", "pg3"),
+            ("pg3=-", "pg3"),
+            ("pg2=200/b1/primary/2", "pg3"),
+            // It is pg1, started anew.
+            ("lb=503/a2/replica/1", "pg1|pg2|pg3?"),
+            ("pg2=200/b1/primary/2", "pg1|pg3?"),
+        ],
+    );
     told_to(
         Identities::lasting(STEP / 2),
         "what holds contradicts, too",

@@ -41,7 +41,13 @@ const PG3: &str = "pg3=503/running/replica/1";
 fn what_is_silent_to_us_is_seen_by_the_witness_and_the_ordinary_rules_judge_it() {
     let fresh = Duration::from_secs(1);
     for (what, ours, theirs, expected) in [
-        ("an old leader, frozen on our side", format!("{PG1} pg2=refused {PG3}"), PG2, "Known pg2@2 e2"),
+        ("an old leader, frozen on our side", format!("{PG1} pg2=refused {PG3}"), PG2, "Known pg1@1 e1"),
+        (
+            "and a member that follows the new one",
+            format!("{PG1} pg2=refused pg3=503/running/replica/2"),
+            PG2,
+            "Known pg2@2 e2",
+        ),
         (
             "the primary's data centre is out of our sight",
             format!("pg1=refused pg2=refused {PG3}"),
@@ -105,7 +111,7 @@ fn sentences_say_what_only_the_witness_sees() {
              of 3 members answers, and pg1, pg2 only to the witness",
         ),
         (
-            format!("{PG1} pg2=refused {PG3}"),
+            format!("{PG1} pg2=refused pg3=503/running/replica/2"),
             PG2.to_owned(),
             "pg2 (timeline 2) is primary: it holds the leader lock and its PostgreSQL is running, as the witness sees it; 2 \
              of 3 members answer, and pg2 only to the witness; pg1 (timeline 1) still acts as primary and is not believed",

@@ -17,14 +17,23 @@ fn rows(heading: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// What is made of these answers: right after pg1 was the primary on timeline 2, or after nothing.
+/// What is made of these answers: right after pg1 was the primary on timeline 2, or after nothing. What is said
+/// `for 6 s:` is said again.
 fn view(answers: &str) -> PrimaryView {
     let now = Instant::now();
     let (before, answers) = match answers.strip_prefix("at first:") {
         Some(answers) => (Belief::default(), answers),
         None => (belief("pg1", 2), answers),
     };
-    PrimaryTracker::new(before, Duration::from_secs(5)).observe(&look(answers, now), now)
+    let mut tracker = PrimaryTracker::new(before, Duration::from_secs(5));
+    match answers.strip_prefix("for 6 s:") {
+        Some(answers) => {
+            tracker.observe(&look(answers, now), now);
+            let later = now + Duration::from_secs(6);
+            tracker.observe(&look(answers, later), later)
+        }
+        None => tracker.observe(&look(answers, now), now),
+    }
 }
 
 /// Fails with the rows as they should be.

@@ -102,7 +102,7 @@ fn two_primaries_freeze_everything_until_it_is_settled() {
             ("restart", ""),
             (both, "Known pg2@2 e2"),
             ("pg1=200/running/primary/2 pg2=timeout", "Unknown e2"),
-            ("pg1=200/running/primary/3 pg2=200/running/primary/2", "Known pg1@3 e3"),
+            ("pg1=200/running/primary/3 pg2=503/running/replica/2", "Known pg1@3 e3"),
         ],
     );
     tell(
@@ -284,7 +284,7 @@ fn whoever_bears_no_name_makes_a_split_brain_only_with_those_that_it_can_not_be(
         ),
         (
             "it follows the last one on a higher timeline",
-            "pg1=200/running/primary/2 http://db:8008=200/running/primary/3+maybe:pg3".to_owned(),
+            "pg1=503/running/replica/2 http://db:8008=200/running/primary/3".to_owned(),
             "Known http://db:8008@3 e2",
         ),
         (

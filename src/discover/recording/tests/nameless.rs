@@ -258,7 +258,7 @@ fn what_is_made_of_answers_without_names() {
             &[
                 "0.000 Unknown - last - epoch 0",
                 "1.100 Known pg1@1 last pg1 epoch 1",
-                "7.000 Known pg2@2 last pg2 epoch 2",
+                "7.100 Known pg2@2 last pg2 epoch 2",
             ],
         ),
     ] {

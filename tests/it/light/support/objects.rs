@@ -5,6 +5,7 @@ use k8s_openapi::{
     api::{
         core::v1::{Namespace, Secret, ServiceAccount},
         events::v1::Event,
+        rbac::v1::Role,
     },
     apimachinery::pkg::apis::meta::v1::Condition,
 };
@@ -62,7 +63,7 @@ impl Scene {
         Ok((patroni, namespace))
     }
 
-    /// Writes a Secret of this name into the product's namespace, whatever stood there.
+    /// Writes a Secret of this name into the product's namespace, whatever stood there, and lets the controller read it.
     pub(crate) async fn secret(&self, name: &str, data: Value) -> Result<()> {
         let secret = json!({
             "apiVersion": "v1",
@@ -72,6 +73,15 @@ impl Scene {
         });
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), NAMESPACE);
         secrets.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(secret)).await?;
+        self.may_be_read(name).await
+    }
+
+    /// Lets the controller read the Secret of this name, as people do.
+    pub(crate) async fn may_be_read(&self, secret: &str) -> Result<()> {
+        let more = json!([{"op": "add", "path": "/rules/0/resourceNames/-", "value": secret}]);
+        let more: Patch<Role> = Patch::Json(serde_json::from_value(more)?);
+        let roles: Api<Role> = Api::namespaced(self.client.clone(), NAMESPACE);
+        roles.patch("switchover-credentials", &PatchParams::default(), &more).await?;
         Ok(())
     }
 

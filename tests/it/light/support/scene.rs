@@ -73,8 +73,13 @@ pub(crate) fn upheaval(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Re
 
 /// The same while no other scene plays anywhere: it needs the machine.
 pub(crate) fn alone(name: &'static str, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
-    let _places = (UPHEAVALS.take_all(), SCENES.take_all());
+    let _places = the_machine();
     play_apart(name, 0, story);
+}
+
+/// Until it is dropped no scene plays anywhere: for a scene that brings a bed of its own.
+pub(crate) fn the_machine() -> impl Sized {
+    (UPHEAVALS.take_all(), SCENES.take_all())
 }
 
 fn play_apart(name: &'static str, number: usize, story: impl AsyncFnOnce(&Scene) -> Result<()>) {
