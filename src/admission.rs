@@ -306,6 +306,22 @@ fn decide(bytes: &[u8], view: &View, now: Instant) -> Answer {
     }
 }
 
+/// The namespace that a request is about.
+#[must_use]
+pub fn namespace(bytes: &[u8]) -> Option<Box<str>> {
+    #[derive(Deserialize)]
+    struct Review<'a> {
+        #[serde(borrow)]
+        request: Request<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Request<'a> {
+        #[serde(borrow)]
+        namespace: Text<'a>,
+    }
+    json::from_slice::<Review<'_>>(bytes).ok().map(|review| Box::from(&*review.request.namespace))
+}
+
 const JSON: &str = "application/json";
 /// The content type of sentences.
 pub const TEXT: &str = "text/plain; charset=utf-8";

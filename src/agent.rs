@@ -60,8 +60,11 @@ pub struct AgentConfig {
     pub spread: Duration,
     /// What counts as a change.
     pub deadband: Deadband,
-    /// Where /livez, /readyz and /metrics are served.
+    /// Where /metrics is served, and /livez and /readyz where nothing else is said.
     pub metrics_listen: SocketAddr,
+    /// Where /livez and /readyz are served instead: an agent is on the node's own addresses, and the kubelet beside it asks
+    /// over loopback.
+    pub health_listen: Option<SocketAddr>,
 }
 
 impl Default for AgentConfig {
@@ -76,6 +79,7 @@ impl Default for AgentConfig {
             spread: Duration::from_secs(2),
             deadband: Deadband::default(),
             metrics_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8089)),
+            health_listen: None,
         }
     }
 }
@@ -102,7 +106,7 @@ pub async fn run(config: AgentConfig, client: Client, shutdown: CancellationToke
     let probes = Probes::new(Arc::new(registry));
     let databases_known = probes.check("databases", "the DatabaseClusters have not been read yet");
     let sockets = Sockets::open()?;
-    serve::serve_http(config.metrics_listen, probes.router(), shutdown.clone()).await?;
+    serve_probes(&config, &probes, &shutdown).await?;
     tracing::info!(node = config.node_name, by = sockets.kind(), interval = ?config.interval, "measuring");
 
     let (targets_sender, targets) = watch::channel(BTreeSet::new());
@@ -124,6 +128,17 @@ pub async fn run(config: AgentConfig, client: Client, shutdown: CancellationToke
             if shutdown.is_cancelled() { Ok(()) } else { Err(TaskEnded(format!("{ended:?}")).into()) }
         }
     }
+}
+
+async fn serve_probes(config: &AgentConfig, probes: &Probes, shutdown: &CancellationToken) -> Result<(), ServeError> {
+    let metrics = match config.health_listen {
+        None => probes.router(),
+        Some(address) => {
+            serve::serve_http(address, probes.health_router(), shutdown.clone()).await?;
+            probes.metrics_router()
+        }
+    };
+    serve::serve_http(config.metrics_listen, metrics, shutdown.clone()).await.map(drop)
 }
 
 /// Keeps the targets current. Each object is read by itself: one that can't be read is left out with a line in the

@@ -5,6 +5,7 @@ pub mod database_cluster;
 pub mod decision;
 pub mod discovery;
 pub use crate::core::keys;
+mod lean_node;
 pub mod node_latency;
 pub mod read;
 mod rule;
@@ -12,6 +13,7 @@ pub mod span;
 pub mod witness;
 
 pub use database_cluster::{DatabaseCluster, DatabaseClusterSpec, DatabaseClusterStatus};
+pub use lean_node::LeanNode;
 pub use node_latency::{NodeLatency, NodeLatencySpec};
 pub use span::Span;
 

@@ -27,7 +27,7 @@ use tokio::{sync::watch as channel, task::JoinSet};
 
 use crate::{
     api::{DatabaseCluster, NodeLatency, NodeLatencySpec, keys, read},
-    cluster::watch::{self, Changed, Health, Table},
+    cluster::watch::{self, Changed, Health, Objects, Table},
     core::{
         follow::DatabaseDefaults,
         label_key::LabelKey,
@@ -146,37 +146,37 @@ impl Index {
         let (config, health) = all("NodeLatency");
         let apply = index
             .applier(|tables, event| received(&mut tables.latencies, event, Instant::now(), Timestamp::now()).into());
-        tasks.spawn(watch::run(Api::<NodeLatency>::all(client.clone()), config, health, apply));
+        tasks.spawn(watch::run(Objects::<NodeLatency>::all(client), config, health, apply));
 
         let (config, health) = all("Node");
         let apply = index.applier(|tables, event| tables.nodes.apply(event, keyed_by_name(convert::node)).into());
-        tasks.spawn(watch::run(Api::<KubeNode>::all(client.clone()), config, health, apply));
+        tasks.spawn(watch::run(Objects::<KubeNode>::all(client), config, health, apply));
 
         let (config, health) = all("Namespace");
         let apply = index.applier(|tables, event| tables.namespaces.apply(event, namespace).into());
-        tasks.spawn(watch::run(Api::<PartialObjectMeta<KubeNamespace>>::all(client.clone()), config, health, apply));
+        tasks.spawn(watch::run(Objects::<PartialObjectMeta<KubeNamespace>>::all(client), config, health, apply));
 
         let (config, health) = all("Pod");
         let apply = index.applier(move |tables, event| {
             tables.pods.apply(event, keyed_by_uid(|object| convert::pod(object, &schedulers))).into()
         });
-        tasks.spawn(watch::run(Api::<KubePod>::all(client.clone()), config, health, apply));
+        tasks.spawn(watch::run(Objects::<KubePod>::all(client), config, health, apply));
 
         let (config, health) = all("ReplicaSet");
         let apply = index.applier(|tables, event| tables.workload(0, event, keyed_by_uid(convert::replica_set)));
-        tasks.spawn(watch::run(Api::<ReplicaSet>::all(client.clone()), config, health, apply));
+        tasks.spawn(watch::run(Objects::<ReplicaSet>::all(client), config, health, apply));
 
         let (config, health) = all("StatefulSet");
         let apply = index.applier(|tables, event| tables.workload(1, event, keyed_by_uid(convert::stateful_set)));
-        tasks.spawn(watch::run(Api::<StatefulSet>::all(client.clone()), config, health, apply));
+        tasks.spawn(watch::run(Objects::<StatefulSet>::all(client), config, health, apply));
 
         let (config, health) = all("Deployment");
         let apply = index.applier(|tables, event| tables.workload(2, event, keyed_by_uid(convert::deployment)));
-        tasks.spawn(watch::run(Api::<Deployment>::all(client.clone()), config, health, apply));
+        tasks.spawn(watch::run(Objects::<Deployment>::all(client), config, health, apply));
 
         let (config, health) = all("PodDisruptionBudget");
         let apply = index.applier(|tables, event| tables.budgets.apply(event, keyed_by_uid(convert::budget)).into());
-        tasks.spawn(watch::run(Api::<PodDisruptionBudget>::all(client.clone()), config, health, apply));
+        tasks.spawn(watch::run(Objects::<PodDisruptionBudget>::all(client), config, health, apply));
         index
     }
 

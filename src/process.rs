@@ -1,5 +1,7 @@
 //! What every program of this crate does around its role: the log, the runtime, signals, and a line for what ended it.
 
+mod log;
+
 use std::{
     env,
     error::Error,
@@ -53,8 +55,10 @@ pub enum LogFormat {
 }
 
 /// Runs a role, or a tool, until it ends. What ended it goes to stderr.
-pub fn run(log: &LogArgs, threads: Threads, role: impl Future<Output = Result<(), Failure>>) -> ExitCode {
-    let Err(failure) = start(log, threads, role) else { return ExitCode::SUCCESS };
+pub fn run(args: &LogArgs, threads: Threads, role: impl Future<Output = Result<(), Failure>>) -> ExitCode {
+    let ended = start(args, threads, role);
+    log::flush();
+    let Err(failure) = ended else { return ExitCode::SUCCESS };
     let _ = writeln!(io::stderr(), "switchover: {}", in_one_line(&*failure));
     ExitCode::FAILURE
 }
@@ -95,7 +99,9 @@ fn open_log(args: &LogArgs) -> Result<(), Failure> {
     } else {
         QUIET.iter().try_fold(filter, |filter, quiet| Ok::<_, Failure>(filter.add_directive(quiet.parse()?)))?
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let lines = log::Lines::to(io::stderr());
+    *log::OPEN.lock() = Some(lines.clone());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_target(false);
     match args.log_format {
         LogFormat::Text => builder.with_ansi(false).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),

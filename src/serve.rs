@@ -1,10 +1,13 @@
 //! Listeners of every role: plain HTTP for health and metrics, TLS for the webhook.
 //!
-//! A client that is slow, silent or one too many costs a bounded amount and nothing else: connections are counted,
-//! handshakes, request heads and idleness have limits of their own, and whoever stops serving finishes what it began.
+//! A client that is slow, silent or one too many costs a bounded amount and nothing else: connections are counted, and
+//! who asks for nothing makes room for who comes later; handshakes, request heads and idleness have limits of their own,
+//! and whoever stops serving finishes what it began.
 
+mod activity;
 mod connection;
 mod probes;
+mod seats;
 mod server;
 
 use std::{
@@ -27,12 +30,15 @@ use prometheus_client::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{
+    activity::Order,
+    seats::{Seat, Seats},
+};
 pub use self::{
     probes::{Check, Probes},
     server::{Listener, Server, TaskEnded},
@@ -48,8 +54,11 @@ pub enum ServeError {
 /// What one listener allows.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at the same time. More are closed at once.
+    /// Connections at the same time. One more takes the place of one that waits for no answer: of one that has asked for
+    /// nothing, or else of the one that has been idle for the longest time. It is closed at once if there is none.
     pub connections: usize,
+    /// Whether a connection may ask again after an answer. HTTP/1.1 only.
+    pub keep_alive: bool,
     /// Requests at the same time on one HTTP/2 connection.
     pub streams: u32,
     /// From the connection to the end of the TLS handshake.
@@ -59,18 +68,36 @@ pub struct Limits {
     /// Without any request. Longer than API servers keep idle connections (90 s), so that they close them, not we: a
     /// request that meets a closing connection fails.
     pub idle: Duration,
+    /// Of a request that has run for longer, nobody is believed to wait for the answer: it makes room, too.
+    pub patience: Duration,
     /// From the order to stop to the end of the last request.
     pub finish: Duration,
 }
+
+/// Whoever asks for health waits a few seconds at most, and asks over a new connection each time.
+const HEALTH: Limits = Limits {
+    // Few ask; a port scan must not cost more than a few files.
+    connections: 64,
+    keep_alive: false,
+    streams: 1,
+    handshake: Duration::from_secs(2),
+    head: Duration::from_secs(2),
+    idle: Duration::from_secs(5),
+    patience: Duration::from_secs(2),
+    finish: Duration::from_secs(2),
+};
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            keep_alive: true,
             streams: 128,
             handshake: Duration::from_secs(5),
             head: Duration::from_secs(5),
             idle: Duration::from_secs(180),
+            // API servers wait for a second where nobody wrote otherwise.
+            patience: Duration::from_secs(2),
             finish: Duration::from_secs(10),
         }
     }
@@ -113,7 +140,7 @@ impl ConnectionMetrics {
         registry.register("connections", "Open connections of the listener with TLS", metrics.open.clone());
         registry.register(
             "connections_handled",
-            "Connections of the listener with TLS by how they ended: closed, handshake (TLS failed or took too long), slow (request head took too long), full (one too many), or error",
+            "Connections of the listener with TLS by how they ended: closed, handshake (TLS failed or took too long), slow (request head took too long), displaced (made room for a newer one), full (one too many, and all were waited for), or error",
             metrics.total.clone(),
         );
         metrics
@@ -124,7 +151,17 @@ impl ConnectionMetrics {
     }
 }
 
-/// Serves plain HTTP/1.1 from now until `shutdown`, in a task of its own that ends when the last request is answered.
+/// How a listener ends: both tokens are its owner's to cancel, in this order.
+#[derive(Debug, Clone, Default)]
+pub struct Ending {
+    /// From now on each answer ends its connection, so that whoever asks again asks another replica.
+    pub drain: CancellationToken,
+    /// Nothing new is accepted, and what was begun is finished.
+    pub stop: CancellationToken,
+}
+
+/// Serves plain HTTP/1.1 for health and metrics from now until `shutdown`, in a task of its own that ends when the last
+/// request is answered.
 ///
 /// # Errors
 /// When the address can't be listened on.
@@ -134,12 +171,11 @@ pub async fn serve_http(
     shutdown: CancellationToken,
 ) -> Result<JoinHandle<()>, ServeError> {
     let listener = listen(address).await?;
-    // Few ask for health and metrics; a port scan must not cost more than a few files.
-    let limits = Limits { connections: 64, finish: Duration::from_secs(2), ..Limits::default() };
-    Ok(tokio::spawn(accept(listener, None, router, limits, ConnectionMetrics::default(), shutdown)))
+    let ending = Ending { stop: shutdown, ..Ending::default() };
+    Ok(tokio::spawn(accept(listener, None, router, HEALTH, ConnectionMetrics::default(), ending)))
 }
 
-/// Serves HTTP/1.1 and HTTP/2 over TLS from now until `shutdown`, like [`serve_http`]. Gives the bound address, too.
+/// Serves HTTP over TLS from now until its end, in a task of its own. Gives the bound address, too.
 ///
 /// # Errors
 /// When the address can't be listened on.
@@ -149,12 +185,12 @@ pub async fn serve_tls(
     responder: impl Respond,
     limits: Limits,
     metrics: ConnectionMetrics,
-    shutdown: CancellationToken,
+    ending: Ending,
 ) -> Result<(SocketAddr, JoinHandle<()>), ServeError> {
     let listener = listen(address).await?;
     let bound = listener.local_addr().unwrap_or(address);
     let tls = Some(TlsAcceptor::from(tls));
-    Ok((bound, tokio::spawn(accept(listener, tls, responder, limits, metrics, shutdown))))
+    Ok((bound, tokio::spawn(accept(listener, tls, responder, limits, metrics, ending))))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -173,18 +209,28 @@ async fn accept(
     responder: impl Respond,
     limits: Limits,
     metrics: ConnectionMetrics,
-    shutdown: CancellationToken,
+    ending: Ending,
 ) {
-    let permits = Arc::new(Semaphore::new(limits.connections));
+    let seats = Seats::new(limits.connections, limits.patience);
     let connections = TaskTracker::new();
     let finish = limits.finish;
-    let context = connection::Context { tls, responder, limits, metrics, stop: shutdown.clone() };
-    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
+    let context = connection::Context { tls, responder, limits, metrics };
+    let mut draining = false;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = ending.drain.cancelled(), if !draining => {
+                draining = true;
+                seats.tell(Order::Drain);
+                continue;
+            }
+            () = ending.stop.cancelled() => break,
+        };
         match accepted {
-            Ok((stream, _)) => match Arc::clone(&permits).try_acquire_owned() {
-                Ok(permit) => drop(connections.spawn(handle(context.clone(), stream, permit))),
+            Ok((stream, _)) => match seats.take() {
+                Some(seat) => drop(connections.spawn(handle(context.clone(), stream, seat))),
                 // Closing at once tells the client sooner than a queue would.
-                Err(_) => context.metrics.count("full"),
+                None => context.metrics.count("full"),
             },
             Err(error) => {
                 // Out of files or memory, or a client that left. Asking again at once would only spin.
@@ -194,18 +240,18 @@ async fn accept(
         }
     }
     drop(listener);
+    seats.tell(Order::Stop);
     connections.close();
     if tokio::time::timeout(finish, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "requests still ran at the end of the time to finish");
     }
 }
 
-async fn handle(context: connection::Context<impl Respond>, stream: TcpStream, permit: OwnedSemaphorePermit) {
+async fn handle(context: connection::Context<impl Respond>, stream: TcpStream, seat: Seat) {
     context.metrics.open.inc();
-    let end = connection::serve(&context, stream).await;
+    let end = connection::serve(&context, stream, &seat.activity).await;
     context.metrics.count(end);
     context.metrics.open.dec();
-    drop(permit);
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use rustls::crypto::{CryptoProvider, ring};
 pub use self::{
     clients::Clients,
     reloaded::Reload,
-    serving::{CertificateFiles, ServerFiles, server_config},
+    serving::{CertificateFiles, HttpVersions, ServerFiles, server_config},
 };
 
 /// Makes ring the provider of all cryptography in this process (for kube's and reqwest's clients too). The first thing
@@ -31,6 +31,8 @@ pub enum TlsError {
     File { path: PathBuf, source: io::Error },
     #[error("{path}: {problem}: write a PEM certificate chain, the server's own first", path = path.display())]
     Certificate { path: PathBuf, problem: String },
+    #[error("{path}: {problem}", path = path.display())]
+    Invalid { path: PathBuf, problem: String },
     #[error("{path}: {problem}: write the PEM private key that belongs to the certificate", path = path.display())]
     Key { path: PathBuf, problem: String },
     #[error("{path}: {problem}: write PEM certificates of the authorities that sign clients", path = path.display())]

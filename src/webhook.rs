@@ -9,6 +9,7 @@ mod events;
 mod handler;
 mod heartbeat;
 mod metrics;
+mod room;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -21,7 +22,7 @@ use crate::{
     cluster::{Notices, lease},
     core::schedulers::Schedulers,
     serve::{ConnectionMetrics, Limits, Listener, Probes, ServeError, Server, TaskEnded},
-    tls::{self, ServerFiles, TlsError},
+    tls::{self, HttpVersions, ServerFiles, TlsError},
 };
 
 /// How the webhook runs.
@@ -40,6 +41,7 @@ pub struct WebhookConfig {
     pub client_authorities: Option<PathBuf>,
     /// Names of which a client bears one; any name if empty.
     pub client_names: Vec<String>,
+    pub http_versions: HttpVersions,
     /// Who this replica is, in events.
     pub identity: String,
     /// Pods of this namespace are left alone: switchover's own must start whatever the webhook thinks.
@@ -54,12 +56,13 @@ pub struct WebhookConfig {
     pub facts_ttl: Duration,
     /// Larger requests are answered 413. The API server itself takes objects of up to 3 MiB.
     pub max_body_bytes: usize,
-    /// Requests that are read or decided at the same time; more are answered 503.
+    /// Requests that are decided at the same time; more are answered 503.
     pub max_requests: usize,
-    /// Bytes of all requests that are read or decided at the same time, at least `max_body_bytes`; a request that would
-    /// exceed it is answered 503. This is what bounds the memory.
+    /// Bytes that have come of all requests that are read or decided at the same time, at least `max_body_bytes`. A request
+    /// that would exceed it takes the room of one that is still waited for, or is answered 503. This is what bounds the
+    /// memory of requests.
     pub max_bytes: usize,
-    /// From the head of a request to the end of its body.
+    /// From the head of a request to the end of its body. API servers wait for a second where nobody wrote otherwise.
     pub body_timeout: Duration,
     /// Pause between two looks at the files of certificates.
     pub certificate_poll: Duration,
@@ -75,6 +78,7 @@ impl Default for WebhookConfig {
             key_file: "/etc/switchover/tls/tls.key".into(),
             client_authorities: None,
             client_names: Vec::new(),
+            http_versions: HttpVersions::One,
             identity: "switchover-webhook".to_owned(),
             own_namespace: "switchover-system".to_owned(),
             lease: lease::NAME.to_owned(),
@@ -84,7 +88,7 @@ impl Default for WebhookConfig {
             max_body_bytes: 4 * 1024 * 1024,
             max_requests: 256,
             max_bytes: 24 * 1024 * 1024,
-            body_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(1),
             certificate_poll: Duration::from_secs(1),
             limits: Limits::default(),
         }
@@ -127,6 +131,7 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
         key: config.key_file,
         client_authorities: config.client_authorities,
         client_names: config.client_names,
+        versions: config.http_versions,
         poll: config.certificate_poll,
     };
     let tls = files.keep(&probes, &mut tasks, move |reload, expires| metrics.certificate_seen(reload, expires))?;

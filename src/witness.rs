@@ -28,7 +28,7 @@ use crate::{
         witness::{NoSuchDatabase, Report},
     },
     serve::{ConnectionMetrics, Limits, Listener, Probes, ServeError, Server, TaskEnded},
-    tls::{self, ServerFiles, TlsError},
+    tls::{self, HttpVersions, ServerFiles, TlsError},
 };
 
 /// How the witness runs.
@@ -94,6 +94,7 @@ pub async fn run(config: WitnessConfig, shutdown: CancellationToken) -> Result<(
         key: config.key_file,
         client_authorities: Some(config.client_authorities),
         client_names: config.client_names,
+        versions: HttpVersions::One,
         poll: config.certificate_poll,
     };
     let server = files.keep(&probes, &mut tasks, |_, _| {})?;

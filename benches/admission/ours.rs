@@ -19,7 +19,6 @@ use switchover::{
     serve::{self, ConnectionMetrics},
     webhook::{Handler, WebhookConfig, WebhookMetrics},
 };
-use tokio_util::sync::CancellationToken;
 
 /// The name of the opted-in namespace of this number.
 pub(crate) fn namespace(number: usize) -> String {
@@ -80,7 +79,7 @@ pub(crate) async fn serve(tls: Arc<ServerConfig>, view: View) -> anyhow::Result<
         handler,
         config.limits,
         connections,
-        CancellationToken::new(),
+        serve::Ending::default(),
     )
     .await?;
     Ok(address)

@@ -47,7 +47,7 @@ pub(crate) fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     // Without a subscriber every span of h2 would be offered to the `log` crate.
     tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::stderr).with_target(false).init();
     let files = CertificateFiles::new(args.certificates.join("tls.crt"), args.certificates.join("tls.key"));
-    let tls = tls::server_config(Arc::new(files), None)?;
+    let tls = tls::server_config(Arc::new(files), None, tls::HttpVersions::OneAndTwo)?;
     let address = runtime.block_on(async {
         match args.what {
             What::Ours => ours::serve(tls, ours::view(args.namespaces, args.databases)).await,

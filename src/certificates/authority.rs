@@ -46,8 +46,8 @@ pub fn generate(service: &str, namespace: &str, lifetime: Duration) -> Result<Ma
     Authority::generate(lifetime, now)?.issue(service, namespace, lifetime, now)
 }
 
-/// Certificates are valid from a little before they are made, because clocks differ; short-lived ones from less.
-const BACKDATED: Duration = Duration::from_secs(3600);
+/// Certificates are valid from a day before they are made, because clocks differ; short-lived ones from less.
+const BACKDATED: Duration = Duration::from_secs(86_400);
 
 /// Signs serving certificates.
 pub struct Authority {
@@ -207,10 +207,11 @@ mod tests {
         let rows = [
             (Duration::from_secs(3), 1),
             (Duration::from_secs(120), 10),
-            (DAY, 3600),
-            (365 * DAY, 3600),
-            (3650 * DAY, 3600),
-            (20_000 * DAY, 3600),
+            (DAY, 7200),
+            (12 * DAY, 86_400),
+            (365 * DAY, 86_400),
+            (3650 * DAY, 86_400),
+            (20_000 * DAY, 86_400),
         ];
         check_rows(rows, |(lifetime, before)| {
             let now = Timestamp::now();

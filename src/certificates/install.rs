@@ -16,7 +16,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use k8s_openapi::{
     ByteString,
-    api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret},
+    api::{
+        admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration},
+        core::v1::Secret,
+    },
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -32,7 +35,10 @@ use super::authority::{self, Authority, Made};
 use crate::{
     api::keys::{FIELD_MANAGER, SINCE},
     cluster::{self, EffectError},
-    core::rotation::{self, AuthorityId, Bundle, Facts, Serving, Step, Why},
+    core::{
+        moment::Moment,
+        rotation::{self, AuthorityId, Bundle, Facts, Seen, Serving, Step, Why},
+    },
     tls::{self, der},
 };
 
@@ -86,6 +92,11 @@ pub enum InstallError {
          its Certificate and annotations"
     )]
     CertManager { object: String },
+    #[error(
+        "{object} calls the webhook of the Service {called}, and these certificates are for {own}: another switchover is \
+         installed there; remove one of the two, or write the Service whose webhook is called"
+    )]
+    OtherService { object: String, called: String, own: String },
     #[error("somebody else keeps changing the webhook's Secrets or configuration at the same time")]
     Contended,
 }
@@ -126,7 +137,8 @@ pub struct CertificateState {
 }
 
 /// Does whatever is to be done now, and says how things stand then; `None` if `may_write` forbade to go on. Each thing
-/// that was done is told at once. Doing it again is harmless.
+/// that was done is told at once. Doing it again is harmless. `seen` is what one pass leaves to the next; without it the
+/// times that were written are believed.
 ///
 /// Needs get and patch on both Secrets (and create, as long as they are not there), and get and patch on the
 /// configuration.
@@ -136,14 +148,19 @@ pub struct CertificateState {
 pub async fn pass(
     client: &Client,
     rotation: &Rotation,
-    clock: impl Fn() -> Timestamp,
+    clock: impl Fn() -> Moment,
+    mut seen: Option<&mut Seen>,
     may_write: impl Fn() -> bool,
     mut tell: impl FnMut(Done),
 ) -> Result<Option<CertificateState>, InstallError> {
     let cluster = Cluster::new(client, rotation);
     for _ in 0..MOST_STEPS {
-        let found = cluster.read().await?;
+        let mut found = cluster.read().await?;
         let now = clock();
+        if let Some(seen) = &mut seen {
+            seen.look(&mut found.facts, now);
+        }
+        let now = now.wall;
         let step = rotation::next(&found.facts, rotation.grace(), now);
         if let Step::Wait { until, why } = step {
             return Ok(Some(found.state(until, why)));
@@ -223,6 +240,7 @@ impl<'a> Cluster<'a> {
             let since = since(object.annotations());
             // A webhook that is not there must not be made up: a strategic merge finds it by its name, or adds it.
             let webhook = object.webhooks.iter().flatten().find(|webhook| webhook.name == WEBHOOK);
+            self.is_called(webhook)?;
             found.facts.bundle = webhook.map(|webhook| Bundle {
                 authorities: authorities(webhook.client_config.ca_bundle.as_ref().map_or(&[], |bundle| &bundle.0)),
                 since,
@@ -234,6 +252,22 @@ impl<'a> Cluster<'a> {
             found.facts.serving = self.serving(&secret, &found.facts);
         }
         Ok(found)
+    }
+
+    /// Two who both keep the `caBundle`, each for a Service of its own, would replace each other's forever. In a test bed the
+    /// webhook may be called by a URL in place of a Service.
+    fn is_called(&self, webhook: Option<&MutatingWebhook>) -> Result<(), InstallError> {
+        let Rotation { service, namespace, .. } = self.rotation;
+        match webhook.and_then(|webhook| webhook.client_config.service.as_ref()) {
+            Some(called) if (&called.namespace, &called.name) != (namespace, service) => {
+                Err(InstallError::OtherService {
+                    object: configuration(),
+                    called: format!("{}/{}", called.namespace, called.name),
+                    own: format!("{namespace}/{service}"),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The pair in the Secret, if it is one.

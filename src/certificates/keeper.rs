@@ -15,7 +15,10 @@ use prometheus_client::{
 use tokio::sync::watch;
 
 use super::install::{self, CertificateState, Done, InstallError, Rotation};
-use crate::cluster::{EventReason, Notice, Notices, lease::Leadership, reference};
+use crate::{
+    cluster::{EventReason, Notice, Notices, lease::Leadership, reference},
+    core::{moment::Moment, rotation::Seen},
+};
 
 /// Somebody may delete a Secret or apply the webhook's configuration anew: seen after this long at the latest. Three
 /// reads; a watch of single objects would save nothing.
@@ -91,6 +94,7 @@ pub(crate) struct Keeper {
     metrics: CertificateMetrics,
     /// What can't be done, so that it is told once.
     failing: Option<String>,
+    seen: Seen,
 }
 
 impl Keeper {
@@ -101,7 +105,7 @@ impl Keeper {
         notices: Notices,
         metrics: CertificateMetrics,
     ) -> Self {
-        Self { client, rotation, leadership, notices, metrics, failing: None }
+        Self { client, rotation, leadership, notices, metrics, failing: None, seen: Seen::default() }
     }
 
     /// Ends with the election.
@@ -130,6 +134,8 @@ impl Keeper {
 
     /// One pass; the time to the next.
     async fn keep(&mut self) -> Duration {
+        // Taken out for the pass, because the rest is read meanwhile.
+        let mut seen = std::mem::take(&mut self.seen);
         let told = |done: Done| {
             self.metrics.count(&done);
             tracing::info!(%done, "the webhook's certificates were changed");
@@ -140,7 +146,10 @@ impl Keeper {
             };
             self.notice(false, reason, done.to_string());
         };
-        match install::pass(&self.client, &self.rotation, Timestamp::now, || self.leads(), told).await {
+        let clock = || Moment { instant: Instant::now(), wall: Timestamp::now() };
+        let passed = install::pass(&self.client, &self.rotation, clock, Some(&mut seen), || self.leads(), told).await;
+        self.seen = seen;
+        match passed {
             Ok(Some(state)) => {
                 if self.failing.take().is_some() {
                     tracing::info!("the webhook's certificates are kept again");

@@ -33,7 +33,10 @@ impl Objects {
                     "name": super::install::WEBHOOK,
                     "admissionReviewVersions": ["v1"],
                     "sideEffects": "None",
-                    "clientConfig": {"caBundle": base64(bundle)},
+                    "clientConfig": {
+                        "caBundle": base64(bundle),
+                        "service": {"name": "switchover-webhook", "namespace": "switchover-system"},
+                    },
                 }],
             }),
         );

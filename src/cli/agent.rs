@@ -9,9 +9,13 @@ use crate::{agent::AgentConfig, api::Span};
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct AgentArgs {
-    /// Address for /livez, /readyz and /metrics
+    /// Address for /metrics, and for /livez and /readyz without --health-listen
     #[arg(long, env = "SWITCHOVER_METRICS_LISTEN", default_value = "[::]:8089", value_parser = address)]
     pub metrics_listen: SocketAddr,
+
+    /// Address for /livez and /readyz alone, such as 127.0.0.1:8089: the kubelet asks from the same node
+    #[arg(long, env = "SWITCHOVER_HEALTH_LISTEN", value_parser = address)]
+    pub health_listen: Option<SocketAddr>,
 
     /// Name of the node that this agent runs on
     #[arg(long, env = "SWITCHOVER_NODE_NAME")]
@@ -58,6 +62,7 @@ impl AgentArgs {
             heartbeat: self.heartbeat.0,
             spread: self.spread.0,
             metrics_listen: self.metrics_listen,
+            health_listen: self.health_listen,
             ..AgentConfig::default()
         }
     }

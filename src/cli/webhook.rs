@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args as ClapArgs;
 
 use super::{HealthArgs, SchedulersArgs, host_name};
-use crate::{api::Span, cluster::lease, webhook::WebhookConfig};
+use crate::{api::Span, cluster::lease, tls::HttpVersions, webhook::WebhookConfig};
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct WebhookArgs {
@@ -34,6 +34,10 @@ pub struct WebhookArgs {
     #[arg(long, env = "SWITCHOVER_CLIENT_NAME", value_delimiter = ',', requires = "client_ca")]
     pub client_name: Vec<String>,
 
+    /// Offer HTTP/2, too: only API servers that call the webhook by a URL of their own machine speak it
+    #[arg(long, env = "SWITCHOVER_HTTP2")]
+    pub http2: bool,
+
     /// Namespace that switchover runs in: its own pods are never touched
     #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
     pub namespace: String,
@@ -61,6 +65,7 @@ impl WebhookArgs {
             client_authorities: self.client_ca,
             // An empty variable is none.
             client_names: self.client_name.into_iter().filter(|name| !name.is_empty()).collect(),
+            http_versions: if self.http2 { HttpVersions::OneAndTwo } else { HttpVersions::One },
             metrics_listen: self.health.metrics_listen,
             identity: host_name().unwrap_or_else(|| "switchover-webhook".into()),
             own_namespace: self.namespace,

@@ -1,12 +1,14 @@
 //! Watches of Kubernetes objects that heal by themselves, and the tables that they keep current.
 
+mod singly;
+
 use std::{
     collections::HashMap,
     fmt::Debug,
     hash::Hash,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,6 +25,7 @@ use kube::{
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
+pub use self::singly::Objects;
 use crate::core::backoff::Pause;
 
 /// How one watch is doing. Written by [`run`], read by readiness, metrics and whoever must not act on an old picture.
@@ -37,6 +40,7 @@ struct HealthState {
     synced: AtomicBool,
     /// Why it fails right now.
     failing: Mutex<Option<String>>,
+    unreadable: AtomicUsize,
 }
 
 impl Health {
@@ -63,6 +67,16 @@ impl Health {
         self.state.failing.lock().clone()
     }
 
+    /// How many objects of the kind can't be read, so that they are not in the table as they are.
+    #[must_use]
+    pub fn unreadable(&self) -> usize {
+        self.state.unreadable.load(Ordering::Relaxed)
+    }
+
+    fn set_unreadable(&self, count: usize) {
+        self.state.unreadable.store(count, Ordering::Relaxed);
+    }
+
     /// Says what was there before.
     fn set_failure(&self, failure: Option<String>) -> Option<String> {
         std::mem::replace(&mut *self.state.failing.lock(), failure)
@@ -84,14 +98,26 @@ pub fn attentive() -> watcher::Config {
     watcher::Config::default().timeout(LASTS_S)
 }
 
-/// Follows `api` until the task is dropped, passing each event to `apply`. Errors are logged once when they begin and
-/// once when they end, and retried with kube's default backoff; they never end the watch. For metadata alone use `Api<PartialObjectMeta<K>>`.
-pub async fn run<K>(api: Api<K>, config: watcher::Config, health: Health, apply: impl FnMut(Event<K>))
+/// Follows `objects` until the task is dropped, passing each event to `apply`. Errors are logged once when they begin and
+/// once when they end, and retried with kube's default backoff; they never end the watch, and neither does an object that
+/// can't be read. For metadata alone use `Objects<PartialObjectMeta<K>>`.
+pub async fn run<K>(objects: Objects<K>, config: watcher::Config, health: Health, mut apply: impl FnMut(Event<K>))
 where
-    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-    K::DynamicType: Default,
+    K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    follow(|| watcher::watcher(api.clone(), config.clone()).default_backoff(), health, apply).await;
+    let kind = health.kind;
+    let together = || {
+        let events = watcher::watcher(objects.together.clone(), config.clone()).default_backoff();
+        singly::until_unreadable(events, kind)
+    };
+    follow(together, health.clone(), &mut apply).await;
+    loop {
+        let one_by_one = || {
+            let events = watcher::watcher(objects.singly.clone(), config.clone()).default_backoff();
+            singly::readable(events, health.clone())
+        };
+        follow(one_by_one, health.clone(), &mut apply).await;
+    }
 }
 
 /// Like [`run`], for objects that are parsed one by one afterwards, so that one that can't be read stops no other.

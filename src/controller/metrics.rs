@@ -63,6 +63,7 @@ pub(super) const UNANSWERED: &str = "unanswered";
 pub struct ControllerMetrics {
     leader: Gauge,
     watch_current: Family<Kind, Gauge>,
+    watch_unreadable: Family<Kind, Gauge>,
     nodes: Family<DatabaseTier, Gauge>,
     ignored: Family<DatabaseReason, Gauge>,
     label_writes: Family<DatabaseOutcome, Counter>,
@@ -85,6 +86,7 @@ impl ControllerMetrics {
         let metrics = Self {
             leader: Gauge::default(),
             watch_current: Family::default(),
+            watch_unreadable: Family::default(),
             nodes: Family::default(),
             ignored: Family::default(),
             label_writes: Family::default(),
@@ -101,6 +103,8 @@ impl ControllerMetrics {
         let m = metrics.clone();
         registry.register("leader", "1 while this replica leads", m.leader);
         registry.register("watch_current", "1 while the watch of a kind is filled and works", m.watch_current);
+        let help = "Objects of a kind that can't be read, so that nothing is decided on them as they are";
+        registry.register("watch_unreadable", help, m.watch_unreadable);
         registry.register("nodes", "Nodes by tier", m.nodes);
         registry.register("ignored_readings", "Nodes whose reading is not believed, by reason", m.ignored);
         registry.register("node_label_writes", "Label changes that were sent, by outcome", m.label_writes);
@@ -126,6 +130,8 @@ impl ControllerMetrics {
         self.leader.set(i64::from(leads));
         for health in index.health() {
             self.watch_current.get_or_create(&Kind { kind: health.kind }).set(i64::from(health.current()));
+            let unreadable = i64::try_from(health.unreadable()).unwrap_or(i64::MAX);
+            self.watch_unreadable.get_or_create(&Kind { kind: health.kind }).set(unreadable);
         }
     }
 

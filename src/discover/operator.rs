@@ -142,7 +142,7 @@ impl Task {
         let namespace = &self.spec.namespace;
         let config = watch::attentive().labels(&self.layout.selector);
         let (tables, changed, layout) = (self.tables.clone(), self.changed.clone(), self.layout.clone());
-        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        let pods = watch::Objects::<Pod>::namespaced(client, namespace);
         self.watches.spawn(watch::run(pods, config, self.pods.clone(), move |event| {
             tables.lock().pods.apply(event, |pod| convert::pod(pod, &layout.role_label, layout.role_value.as_deref()));
             changed.notify_one();

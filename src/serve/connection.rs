@@ -4,29 +4,31 @@ use std::{
     convert::Infallible,
     io,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context as TaskContext, Poll},
     time::Duration,
 };
 
-use hyper::{Request, body::Incoming, service::service_fn};
+use hyper::{
+    Request,
+    body::Incoming,
+    header::{self, HeaderValue},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::Instant,
 };
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{ConnectionMetrics, Limits, Respond};
+use super::{
+    ConnectionMetrics, Limits, Respond,
+    activity::{Activity, Order, Running, State},
+};
 
 /// What all connections of one listener share.
 #[derive(Clone)]
@@ -35,22 +37,42 @@ pub(super) struct Context<R> {
     pub responder: R,
     pub limits: Limits,
     pub metrics: ConnectionMetrics,
-    pub stop: CancellationToken,
 }
 
 /// Serves one connection to its end, and says how it ended.
-pub(super) async fn serve<R: Respond>(context: &Context<R>, stream: TcpStream) -> &'static str {
+pub(super) async fn serve<R: Respond>(
+    context: &Context<R>,
+    stream: TcpStream,
+    activity: &Arc<Activity>,
+) -> &'static str {
     // Answers are small and awaited.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = &context.tls else { return requests(context, stream, false).await };
-    let handshake = tokio::time::timeout(context.limits.handshake, tls.accept(stream));
-    match context.stop.run_until_cancelled(handshake).await {
-        Some(Ok(Ok(stream))) => {
+    let Some(tls) = &context.tls else { return requests(context, stream, false, activity).await };
+    match shake_hands(tls, stream, context.limits.handshake, activity).await {
+        Ok(stream) => {
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            requests(context, stream, http2).await
+            requests(context, stream, http2, activity).await
         }
-        Some(Ok(Err(_)) | Err(_)) => "handshake",
-        None => "closed",
+        Err(end) => end,
+    }
+}
+
+async fn shake_hands(
+    tls: &TlsAcceptor,
+    stream: TcpStream,
+    time: Duration,
+    activity: &Activity,
+) -> Result<TlsStream<TcpStream>, &'static str> {
+    let mut handshake = pin!(tokio::time::timeout(time, tls.accept(stream)));
+    loop {
+        tokio::select! {
+            shaken = handshake.as_mut() => return shaken.ok().and_then(Result::ok).ok_or("handshake"),
+            () = activity.told() => match activity.order() {
+                Order::GoOn | Order::Drain => {}
+                Order::Stop => return Err("closed"),
+                Order::MakeRoom => return Err("displaced"),
+            },
+        }
     }
 }
 
@@ -58,13 +80,14 @@ async fn requests<R: Respond>(
     context: &Context<R>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     http2: bool,
+    activity: &Arc<Activity>,
 ) -> &'static str {
-    let activity = Arc::new(Activity::new());
     let builder = auto::Builder::new(TokioExecutor::new());
     // ALPN has decided; sniffing would be one more thing without a clock.
     let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
     builder
         .http1()
+        .keep_alive(context.limits.keep_alive)
         .timer(TokioTimer::new())
         // hyper's own clock runs on idle connections, too; ours tells the two apart.
         .header_read_timeout(None)
@@ -77,102 +100,47 @@ async fn requests<R: Respond>(
         .keep_alive_timeout(Duration::from_secs(10));
 
     let service = service_fn(|request: Request<Incoming>| {
-        let running = Running::begin(&activity);
+        let running = Running::begin(activity);
         let response = context.responder.respond(request);
         async move {
-            let response = response.await;
+            let mut response = response.await;
+            if !http2 && running.order() != Order::GoOn {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             drop(running);
             Ok::<_, Infallible>(response)
         }
     });
-    let io = TokioIo::new(Observed { stream, activity: (!http2).then(|| Arc::clone(&activity)) });
+    let io = TokioIo::new(Observed { stream, activity: (!http2).then(|| Arc::clone(activity)) });
     let mut connection = pin!(builder.serve_connection(io, service));
     let mut clock = tokio::time::interval(Duration::from_millis(250));
+    let mut told = pin!(activity.told());
     let mut stopping = false;
     loop {
-        tokio::select! {
+        let stop = tokio::select! {
             ended = connection.as_mut() => return if ended.is_ok() { "closed" } else { "error" },
-            () = context.stop.cancelled(), if !stopping => {
-                stopping = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            _ = clock.tick() => match activity.state(&context.limits) {
-                State::Fine => {}
-                State::SlowHead => return "slow",
-                State::Idle if stopping => return "closed",
-                State::Idle => {
-                    stopping = true;
-                    connection.as_mut().graceful_shutdown();
+            () = told.as_mut() => {
+                told.set(activity.told());
+                match activity.order() {
+                    Order::MakeRoom => return "displaced",
+                    Order::Stop => true,
+                    // Who speaks HTTP/2 is told now, and what is on the way is still answered. Of HTTP/1.1 an idle connection
+                    // would be closed under a request that is on its way: its next answer says so instead.
+                    Order::Drain => http2,
+                    Order::GoOn => false,
                 }
             }
+            _ = clock.tick() => match activity.state(&context.limits) {
+                State::Fine => false,
+                State::SlowHead => return "slow",
+                State::Idle if stopping => return "closed",
+                State::Idle => true,
+            },
+        };
+        if stop && !stopping {
+            stopping = true;
+            connection.as_mut().graceful_shutdown();
         }
-    }
-}
-
-/// When one connection last did something.
-struct Activity {
-    running: AtomicUsize,
-    since: Mutex<Since>,
-}
-
-struct Since {
-    /// The end of the last request, or the beginning of the connection.
-    idle: Instant,
-    /// The first byte of a request whose head is not complete yet. HTTP/1.1 only.
-    head: Option<Instant>,
-}
-
-enum State {
-    Fine,
-    SlowHead,
-    Idle,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self { running: AtomicUsize::new(0), since: Mutex::new(Since { idle: Instant::now(), head: None }) }
-    }
-
-    fn since(&self) -> MutexGuard<'_, Since> {
-        self.since.lock()
-    }
-
-    fn state(&self, limits: &Limits) -> State {
-        if self.running.load(Ordering::Acquire) > 0 {
-            return State::Fine;
-        }
-        let since = self.since();
-        if since.head.is_some_and(|at| at.elapsed() > limits.head) {
-            State::SlowHead
-        } else if since.idle.elapsed() > limits.idle {
-            State::Idle
-        } else {
-            State::Fine
-        }
-    }
-
-    fn read(&self) {
-        if self.running.load(Ordering::Acquire) == 0 {
-            self.since().head.get_or_insert_with(Instant::now);
-        }
-    }
-}
-
-/// One request that is being answered.
-struct Running(Arc<Activity>);
-
-impl Running {
-    fn begin(activity: &Arc<Activity>) -> Self {
-        activity.running.fetch_add(1, Ordering::AcqRel);
-        activity.since().head = None;
-        Self(Arc::clone(activity))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        *self.0.since() = Since { idle: Instant::now(), head: None };
-        self.0.running.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -73,11 +73,18 @@ impl Probes {
     /// The three paths. Liveness has no checks: whoever can answer can also recover, and a task that dies ends the
     /// process, or is started anew if it is one database's.
     pub fn router(&self) -> Router {
-        Router::new()
-            .route("/livez", get(|| async { "ok\n" }))
-            .route("/readyz", get(readyz))
-            .route("/metrics", get(metrics))
-            .with_state(self.clone())
+        self.health_router().merge(self.metrics_router())
+    }
+
+    /// `/livez` and `/readyz` alone.
+    pub fn health_router(&self) -> Router {
+        let health = Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(readyz));
+        health.with_state(self.clone())
+    }
+
+    /// `/metrics` alone.
+    pub fn metrics_router(&self) -> Router {
+        Router::new().route("/metrics", get(metrics)).with_state(self.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Check>> {

@@ -6,7 +6,7 @@ use axum::Router;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{ConnectionMetrics, Limits, Probes, Respond, ServeError, serve_http, serve_tls};
+use super::{ConnectionMetrics, Ending, Limits, Probes, Respond, ServeError, serve_http, serve_tls};
 
 /// What ends a role before it is told to.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub struct TaskEnded(pub String);
 /// A listener that answers until it is told to stop, and then finishes what it began.
 #[derive(Debug)]
 pub struct Listener {
-    stop: CancellationToken,
+    ending: Ending,
     ended: JoinHandle<()>,
 }
 
@@ -26,11 +26,11 @@ impl Listener {
     /// # Errors
     /// The address can't be listened on.
     pub async fn http(address: SocketAddr, router: Router) -> Result<Self, ServeError> {
-        let stop = CancellationToken::new();
-        Ok(Self { ended: serve_http(address, router, stop.clone()).await?, stop })
+        let ending = Ending::default();
+        Ok(Self { ended: serve_http(address, router, ending.stop.clone()).await?, ending })
     }
 
-    /// HTTP/1.1 and HTTP/2 over TLS, from now on; and the bound address.
+    /// HTTP over TLS, from now on; and the bound address.
     ///
     /// # Errors
     /// The address can't be listened on.
@@ -41,13 +41,13 @@ impl Listener {
         limits: Limits,
         metrics: ConnectionMetrics,
     ) -> Result<(SocketAddr, Self), ServeError> {
-        let stop = CancellationToken::new();
-        let (bound, ended) = serve_tls(address, tls, responder, limits, metrics, stop.clone()).await?;
-        Ok((bound, Self { stop, ended }))
+        let ending = Ending::default();
+        let (bound, ended) = serve_tls(address, tls, responder, limits, metrics, ending.clone()).await?;
+        Ok((bound, Self { ending, ended }))
     }
 
     async fn stop(self) {
-        self.stop.cancel();
+        self.ending.stop.cancel();
         let _ = self.ended.await;
     }
 }
@@ -65,8 +65,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves until `shutdown`, then ends in order: not ready first, then no new connections, then the end of the last
-    /// request. Health is told until the very end.
+    /// Serves until `shutdown`, then ends in order: not ready and no connection kept after an answer first, then no new
+    /// connections, then the end of the last request. Health is told until the very end.
     ///
     /// # Errors
     /// A background task died. Then nothing is drained.
@@ -76,6 +76,7 @@ impl Server {
             Some(ended) = self.tasks.join_next() => Some(format!("{ended:?}")),
         };
         self.probes.drain();
+        self.main.ending.drain.cancel();
         if died.is_none() && !self.drain.is_zero() {
             tracing::info!(drain = ?self.drain, "not ready any more, finishing what is on the way");
             tokio::time::sleep(self.drain).await;

@@ -3,6 +3,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustls::{
     CertificateError, DistinguishedName, RootCertStore,
@@ -56,7 +57,7 @@ impl Clients {
 
     /// Looks at the file once and takes it if it changed and is good. Open connections are not touched.
     pub fn reload(&self) -> Reload {
-        let reload = self.authorities.reload();
+        let reload = self.authorities.reload(Timestamp::now());
         if reload == Reload::Swapped {
             let files = self.authorities.files();
             tracing::info!(?files, names = ?self.names, "verifying clients by these authorities");

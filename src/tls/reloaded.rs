@@ -9,6 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
 
 use super::TlsError;
 
@@ -17,7 +18,7 @@ use super::TlsError;
 pub enum Reload {
     Same,
     Swapped,
-    /// The files are missing, broken or half-written; what was made before stays.
+    /// The files are missing, broken, half-written or not valid now; what was made before stays.
     Refused,
 }
 
@@ -29,6 +30,14 @@ pub(super) trait FromFiles<const N: usize>: Sized {
 
     /// `contents` are those of `files`, in their order.
     fn make(files: &[PathBuf; N], contents: &[Vec<u8>; N]) -> Result<Self, TlsError>;
+
+    /// Whether it may take the place of what was made before.
+    ///
+    /// # Errors
+    /// What was made before is better for now. The files are looked at again.
+    fn replace(self, _files: &[PathBuf; N], _before: &Self, _now: Timestamp) -> Result<Self, TlsError> {
+        Ok(self)
+    }
 }
 
 /// The newest good one. Reading it waits for nothing; [`Self::reload`] writes it.
@@ -57,7 +66,7 @@ impl<T: FromFiles<N>, const N: usize> Reloaded<T, N> {
     }
 
     /// Looks at the files once and takes them if they changed and are good.
-    pub(super) fn reload(&self) -> Reload {
+    pub(super) fn reload(&self, now: Timestamp) -> Reload {
         let before = self.made.load();
         let contents = match read(&self.files) {
             Ok(contents) => contents,
@@ -67,7 +76,11 @@ impl<T: FromFiles<N>, const N: usize> Reloaded<T, N> {
             self.refused.store(false, Ordering::Relaxed);
             return Reload::Same;
         }
-        match T::make(&self.files, &contents) {
+        let made = T::make(&self.files, &contents).and_then(|made| match &*before {
+            Some(before) => made.replace(&self.files, &before.1, now),
+            None => Ok(made),
+        });
+        match made {
             Ok(made) => {
                 self.refused.store(false, Ordering::Relaxed);
                 self.made.store(Some(Arc::new((contents, made))));

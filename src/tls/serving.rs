@@ -15,7 +15,16 @@ use super::{
     Clients, TlsError, der, provider,
     reloaded::{FromFiles, Reload, Reloaded},
 };
-use crate::serve::Probes;
+use crate::{core::rotation::Validity, serve::Probes};
+
+/// The versions of HTTP that are offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpVersions {
+    /// HTTP/1.1 alone: all that API servers speak to Services, and controllers to a witness.
+    One,
+    /// HTTP/2, too, which API servers speak to a URL of their own machine.
+    OneAndTwo,
+}
 
 /// The files that a role serves TLS by. All of them are read again when they change.
 #[derive(Debug, Clone)]
@@ -28,6 +37,7 @@ pub struct ServerFiles {
     pub client_authorities: Option<PathBuf>,
     /// Names of which a client bears one; any name if empty.
     pub client_names: Vec<String>,
+    pub versions: HttpVersions,
     /// Pause between two looks at the files.
     pub poll: Duration,
 }
@@ -57,7 +67,8 @@ impl ServerFiles {
             known.set(clients.ready());
             (clients, known)
         });
-        let config = server_config(Arc::clone(&certificate), clients.as_ref().map(|(clients, _)| Arc::clone(clients)))?;
+        let verifier = clients.as_ref().map(|(clients, _)| Arc::clone(clients));
+        let config = server_config(Arc::clone(&certificate), verifier, self.versions)?;
         tasks.spawn(async move {
             loop {
                 tokio::time::sleep(self.poll).await;
@@ -77,7 +88,7 @@ impl ServerFiles {
 /// A certificate with its key.
 struct Pair {
     key: Arc<CertifiedKey>,
-    expires: Timestamp,
+    validity: Validity,
 }
 
 /// Serves the newest good certificate of two files.
@@ -103,12 +114,16 @@ impl CertificateFiles {
     /// When the served certificate expires. `None` while there is nothing to serve.
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {
-        self.pair.get(|pair| pair.expires)
+        self.pair.get(|pair| pair.validity.until)
     }
 
     /// Looks at the files once and takes them if they changed and are good. Open connections are not touched.
     pub fn reload(&self) -> Reload {
-        let reload = self.pair.reload();
+        self.reload_at(Timestamp::now())
+    }
+
+    fn reload_at(&self, now: Timestamp) -> Reload {
+        let reload = self.pair.reload(now);
         if let (Reload::Swapped, Some(expires)) = (reload, self.expires()) {
             tracing::info!(files = ?self.pair.files(), %expires, "serving a new certificate");
         }
@@ -138,17 +153,28 @@ impl FromFiles<2> for Pair {
         };
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| bad_key(error.to_string()))?;
         let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| bad_key(error.to_string()))?;
-        Ok(Self { key: Arc::new(key), expires: validity.until })
+        Ok(Self { key: Arc::new(key), validity })
+    }
+
+    /// Whoever made the new pair may have another clock than those who are shown it, and a Secret may come back from a backup.
+    fn replace(self, [certificate_file, _]: &[PathBuf; 2], before: &Self, now: Timestamp) -> Result<Self, TlsError> {
+        if self.validity.holds(now) || !before.validity.holds(now) {
+            return Ok(self);
+        }
+        let Validity { from, until } = self.validity;
+        let problem = format!("it is valid from {from} until {until}, and here it is {now}: set the clocks right");
+        Err(TlsError::Invalid { path: certificate_file.clone(), problem })
     }
 }
 
-/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN (RFC 7301). With `clients`, only those that they let in.
+/// TLS 1.2 and 1.3, and these versions of HTTP by ALPN (RFC 7301). With `clients`, only those that they let in.
 ///
 /// # Errors
 /// When the process's cryptography lacks what TLS needs.
 pub fn server_config(
     certificate: Arc<CertificateFiles>,
     clients: Option<Arc<Clients>>,
+    versions: HttpVersions,
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
@@ -163,7 +189,8 @@ pub fn server_config(
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let two = (versions == HttpVersions::OneAndTwo).then(|| b"h2".to_vec());
+    config.alpn_protocols = two.into_iter().chain([b"http/1.1".to_vec()]).collect();
     Ok(Arc::new(config))
 }
 
@@ -205,6 +232,38 @@ mod tests {
         write(&second);
         assert_eq!((files.reload(), files.reload()), (Reload::Swapped, Reload::Same));
         assert!(files.expires() > expires);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_valid_now_replaces_none_that_is() {
+        let directory = std::env::temp_dir().join(format!("switchover-tls-clocks-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (certificate_file, key_file) = (directory.join("tls.crt"), directory.join("tls.key"));
+        let write = |from: Timestamp, days: u64| {
+            let lifetime = Duration::from_secs(days * 86_400);
+            let authority = authority::Authority::generate(lifetime, from).unwrap();
+            let made = authority.issue("switchover-webhook", "switchover-system", lifetime, from).unwrap();
+            std::fs::write(&certificate_file, &made.certificate_pem).unwrap();
+            std::fs::write(&key_file, &made.key_pem).unwrap();
+        };
+        let now = Timestamp::now();
+        let days = |days: i64| now + jiff::SignedDuration::from_hours(24 * days);
+        write(now, 90);
+        let files = CertificateFiles::new(&certificate_file, &key_file);
+        let first = files.expires();
+        for (what, made, lifetime) in [("of tomorrow", days(5), 90), ("expired", days(-50), 40)] {
+            write(made, lifetime);
+            assert_eq!((files.reload_at(now), files.expires()), (Reload::Refused, first), "{what}");
+        }
+        // As soon as it is valid it is taken, and whatever there is when the old one has expired.
+        write(days(5), 90);
+        assert_eq!((files.reload_at(days(3)), files.expires()), (Reload::Refused, first));
+        assert_eq!(files.reload_at(days(5)), Reload::Swapped);
+        let second = files.expires();
+        write(days(200), 90);
+        assert_eq!((files.reload_at(days(94)), files.expires()), (Reload::Refused, second));
+        assert_eq!(files.reload_at(days(96)), Reload::Swapped);
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }

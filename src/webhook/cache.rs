@@ -30,8 +30,8 @@ use tokio::{
 use super::{WebhookMetrics, heartbeat::Heartbeat};
 use crate::{
     admission::View,
-    api::{DatabaseCluster, keys, read},
-    cluster::watch::{self, Changed, Health, Table},
+    api::{DatabaseCluster, LeanNode, keys, read},
+    cluster::watch::{self, Changed, Health, Objects, Table},
     core::{
         affinity::{Database, Namespace, Node, PrimaryBelief, TierSummary},
         follow::DatabaseDefaults,
@@ -155,8 +155,8 @@ impl Cache {
         let cache = self.clone();
         // Namespaces that did not opt in are none of ours.
         let config = watch::attentive().labels(keys::FOLLOW);
-        let api = Api::<PartialObjectMeta<KubeNamespace>>::all(client.clone());
-        tasks.spawn(watch::run(api, config, namespace, move |event| cache.apply_namespace(event)));
+        let objects = Objects::<PartialObjectMeta<KubeNamespace>>::all(client);
+        tasks.spawn(watch::run(objects, config, namespace, move |event| cache.apply_namespace(event)));
 
         let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
         let (cache, config) = (self.clone(), watch::attentive());
@@ -164,14 +164,15 @@ impl Cache {
             cache.apply_database(event)
         }));
 
-        let (cache, config) = (self.clone(), watch::attentive());
-        let api = Api::<KubeNode>::all(client.clone());
-        tasks.spawn(watch::run(api, config, node, move |event| cache.apply_node(event)));
+        // Pages are read as a whole, and a Node may have 20 kB: with thousands of them small pages keep the memory small.
+        let (cache, config) = (self.clone(), watch::attentive().page_size(100));
+        let objects = Objects::<LeanNode>::all(client);
+        tasks.spawn(watch::run(objects, config, node, move |event| cache.apply_node(whole(event))));
 
         // Without the right to see it nothing else is missing: so it is none of what `filled` waits for.
         let (cache, config) = (self.clone(), watch::attentive().fields(&format!("metadata.name={lease}")));
-        let api = Api::<Lease>::namespaced(client.clone(), &self.0.view.load().own_namespace);
-        tasks.spawn(watch::run(api, config, Health::new("Lease"), move |event| cache.apply_lease(event)));
+        let objects = Objects::<Lease>::namespaced(client, &self.0.view.load().own_namespace);
+        tasks.spawn(watch::run(objects, config, Health::new("Lease"), move |event| cache.apply_lease(event)));
 
         let cache = self.clone();
         tasks.spawn(async move { cache.confirm_forever(databases).await });
@@ -309,7 +310,7 @@ impl Cache {
         for (health, objects) in
             self.0.healths.iter().zip([tables.namespaces.len(), tables.databases.len(), tables.nodes.len()])
         {
-            self.0.metrics.cache(health.kind, health.current(), objects);
+            self.0.metrics.cache(health, objects);
         }
         let own_namespace = Arc::clone(&before.own_namespace);
         self.0.view.store(Arc::new(View {
@@ -326,6 +327,16 @@ impl Cache {
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.0.tables.lock()
+    }
+}
+
+fn whole(event: Event<LeanNode>) -> Event<KubeNode> {
+    match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(node) => Event::InitApply(node.into()),
+        Event::Apply(node) => Event::Apply(node.into()),
+        Event::Delete(node) => Event::Delete(node.into()),
     }
 }
 

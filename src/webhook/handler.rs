@@ -18,7 +18,11 @@ use hyper::{
 use moka::sync::Cache as Expiring;
 use tokio::sync::{Semaphore, watch};
 
-use super::{Cache, WebhookConfig, WebhookMetrics, events::Events};
+use super::{
+    Cache, WebhookConfig, WebhookMetrics,
+    events::Events,
+    room::{Held, NoRoom, Room},
+};
 use crate::{
     admission::{self, Answer, Failure, Outcome, View},
     cluster::Notices,
@@ -33,6 +37,8 @@ use crate::{
 /// ago (`kubectl apply` of a namespace and what runs in it), and the watch tells of it any moment: so long is waited for
 /// that, a quarter of the time that the API server gives us.
 const NEW_NAMESPACE: Duration = Duration::from_millis(250);
+/// So many requests wait for that at the same time; one more is answered by what is known.
+const MOST_WAITING: usize = 64;
 
 /// Answers requests from the current [`View`].
 #[derive(Debug)]
@@ -44,7 +50,8 @@ pub struct Handler {
     events: Option<Events>,
     metrics: WebhookMetrics,
     requests: Semaphore,
-    bytes: Semaphore,
+    waiting: Semaphore,
+    room: Room,
     max_body_bytes: usize,
     body_timeout: Duration,
     /// What was said in the log and in events lately: a Deployment with a wrong value and a thousand pods is one line, not
@@ -79,7 +86,8 @@ impl Handler {
             events,
             metrics,
             requests: Semaphore::new(config.max_requests),
-            bytes: Semaphore::new(config.max_bytes.max(config.max_body_bytes)),
+            waiting: Semaphore::new(MOST_WAITING),
+            room: Room::new(config.max_bytes, config.max_body_bytes),
             max_body_bytes: config.max_body_bytes,
             body_timeout: config.body_timeout,
             logged: Expiring::builder().max_capacity(10_000).time_to_live(Duration::from_secs(600)).build(),
@@ -87,19 +95,11 @@ impl Handler {
     }
 
     async fn answer(&self, is_json: bool, announced: Option<usize>, body: Incoming) -> Answer {
-        // Who does not say how long the request is may send as much as is allowed.
-        let length = announced.unwrap_or(usize::MAX).min(self.max_body_bytes);
-        let room = u32::try_from(length).unwrap_or(u32::MAX);
-        let (Ok(_request), Ok(_bytes)) = (self.requests.try_acquire(), self.bytes.try_acquire_many(room)) else {
-            let answer = admission::failed(&[], Failure::Overloaded);
-            self.metrics.answered(&answer, Duration::ZERO);
-            return answer;
-        };
-        let mut received = Received::default();
-        let complete = self.read(announced.unwrap_or(0), body, &mut received).await;
+        let (mut held, mut received) = (self.room.hold(), Received::default());
+        let complete = self.read(announced.unwrap_or(0), body, &mut received, &mut held).await;
         let now = Instant::now();
         let answer = match complete {
-            Ok(()) if is_json => self.decide(received.bytes(), now).await,
+            Ok(()) if is_json => self.decide(received.bytes(), now, &mut held).await,
             Ok(()) => admission::failed(received.bytes(), Failure::MediaType),
             Err(failure) => admission::failed(received.bytes(), failure),
         };
@@ -108,35 +108,73 @@ impl Handler {
         answer
     }
 
-    pub(super) async fn decide(&self, bytes: &[u8], now: Instant) -> Answer {
+    /// `held`: the room that the bytes take.
+    async fn decide(&self, bytes: &[u8], now: Instant, held: &mut Held<'_>) -> Answer {
+        let Ok(request) = self.requests.try_acquire() else { return admission::failed(bytes, Failure::Overloaded) };
         let answer = admission::review(bytes, &self.view.load(), now);
+        drop(request);
         match &self.news {
             // Boxed, because it is rare, and what every request awaits is to stay small.
-            Some(news) if of_unknown_namespace(&answer) => Box::pin(self.decide_later(bytes, now, news.clone())).await,
+            Some(news) if of_unknown_namespace(&answer) => {
+                let known = Box::pin(self.wait_for_namespace(bytes, news.clone(), held)).await;
+                if known { admission::review(bytes, &self.view.load(), now) } else { answer }
+            }
             _ => answer,
         }
     }
 
-    /// Decides as soon as the namespace is known, or without it when that takes too long.
-    async fn decide_later(&self, bytes: &[u8], now: Instant, mut news: watch::Receiver<()>) -> Answer {
-        news.mark_unchanged();
-        // What came between the look and the wait is seen by a second look.
-        let mut answer = admission::review(bytes, &self.view.load(), now);
-        let end = tokio::time::Instant::now() + NEW_NAMESPACE;
-        while of_unknown_namespace(&answer) {
-            let Ok(Ok(())) = tokio::time::timeout_at(end, news.changed()).await else { break };
-            answer = admission::review(bytes, &self.view.load(), now);
-        }
-        answer
+    #[cfg(test)]
+    pub(super) async fn decide_alone(&self, bytes: &[u8], now: Instant) -> Answer {
+        self.decide(bytes, now, &mut self.room.hold()).await
     }
 
-    async fn read(&self, announced: usize, body: Incoming, received: &mut Received) -> Result<(), Failure> {
-        let mut read = pin!(read(announced, body, self.max_body_bytes, received));
-        // Most requests are there as a whole when they are looked at first; only the others need a clock.
-        match futures::poll!(read.as_mut()) {
-            Poll::Ready(result) => result,
-            Poll::Pending => tokio::time::timeout(self.body_timeout, read).await.unwrap_or(Err(Failure::Body)),
+    /// Whether the request's namespace becomes known in time. The request gives way to others meanwhile, and is not read
+    /// again before.
+    async fn wait_for_namespace(&self, bytes: &[u8], mut news: watch::Receiver<()>, held: &mut Held<'_>) -> bool {
+        let Ok(_place) = self.waiting.try_acquire() else { return false };
+        let Some(name) = admission::namespace(bytes) else { return false };
+        let gives_way = held.wait();
+        let known = async {
+            loop {
+                news.mark_unchanged();
+                if self.view.load().namespaces.contains_key(&*name) {
+                    return true;
+                }
+                if news.changed().await.is_err() {
+                    return false;
+                }
+            }
+        };
+        let known = tokio::select! {
+            known = tokio::time::timeout(NEW_NAMESPACE, known) => known.unwrap_or(false),
+            () = gives_way.notified() => false,
+        };
+        // What was given away is not read any more.
+        held.keep().is_ok() && known
+    }
+
+    async fn read(
+        &self,
+        announced: usize,
+        body: Incoming,
+        received: &mut Received,
+        held: &mut Held<'_>,
+    ) -> Result<(), Failure> {
+        let mut body = Body { announced, rest: body, most: self.max_body_bytes, received };
+        // Most requests are there as a whole when they are looked at first; only the others need a clock, and give way.
+        let whole = futures::poll!(pin!(body.read(held)));
+        if let Poll::Ready(result) = whole {
+            return result;
         }
+        let gives_way = held.wait();
+        let result = tokio::select! {
+            read = tokio::time::timeout(self.body_timeout, body.read(held)) => read.unwrap_or(Err(Failure::Body)),
+            () = gives_way.notified() => Err(Failure::Overloaded),
+        };
+        if held.keep().is_err() {
+            return Err(Failure::Overloaded);
+        }
+        result
     }
 
     /// Tells people of warnings that they have not been told of lately.
@@ -218,37 +256,52 @@ impl Received {
         if self.joined.is_empty() { &self.only } else { &self.joined }
     }
 
-    /// `expected`: bytes in all.
+    /// `expected`: bytes in all, by the sender's word. A word costs nothing: no more is reserved than twice what has come.
     fn add(&mut self, piece: Bytes, expected: usize) {
         if self.bytes().is_empty() {
             self.only = piece;
             return;
         }
         if self.joined.is_empty() {
-            self.joined.reserve(expected);
             self.joined.extend_from_slice(&std::mem::take(&mut self.only));
+        }
+        let (have, need) = (self.joined.len(), self.joined.len() + piece.len());
+        if need > self.joined.capacity() {
+            self.joined.reserve_exact(expected.min(2 * need).max(need + have / 2) - have);
         }
         self.joined.extend_from_slice(&piece);
     }
 }
 
-/// Reads the body; what was read is there also after a failure, because the uid stands at its beginning.
-async fn read(announced: usize, mut body: Incoming, most: usize, received: &mut Received) -> Result<(), Failure> {
-    /// Of a request that is announced as too large, enough to find the uid.
-    const BEGINNING: usize = 4096;
-    let keep = if announced > most { BEGINNING } else { most };
-    while let Some(frame) = body.frame().await {
-        // Whatever is no data is a trailer.
-        let Ok(mut piece) = frame.map_err(|_| Failure::Body)?.into_data() else { continue };
-        let room = keep - received.bytes().len();
-        let fits = piece.len() <= room;
-        piece.truncate(room);
-        received.add(piece, announced.min(most));
-        if !fits {
-            return Err(Failure::TooLarge);
+/// A body that is being read.
+struct Body<'r> {
+    announced: usize,
+    rest: Incoming,
+    most: usize,
+    received: &'r mut Received,
+}
+
+impl Body<'_> {
+    /// Reads on to the end; what was read is there also after a failure, because the uid stands at its beginning. May be
+    /// dropped and called again: no frame is lost.
+    async fn read(&mut self, held: &mut Held<'_>) -> Result<(), Failure> {
+        /// Of a request that is announced as too large, enough to find the uid.
+        const BEGINNING: usize = 4096;
+        let keep = if self.announced > self.most { BEGINNING } else { self.most };
+        while let Some(frame) = self.rest.frame().await {
+            // Whatever is no data is a trailer.
+            let Ok(mut piece) = frame.map_err(|_| Failure::Body)?.into_data() else { continue };
+            let room = keep - self.received.bytes().len();
+            let fits = piece.len() <= room;
+            piece.truncate(room);
+            held.take(piece.len()).map_err(|NoRoom| Failure::Overloaded)?;
+            self.received.add(piece, self.announced.min(self.most));
+            if !fits {
+                return Err(Failure::TooLarge);
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Whether the body is JSON as it is, as far as its sender says. Who says nothing about it is believed to send JSON.
@@ -265,3 +318,6 @@ fn is_json(headers: &HeaderMap) -> bool {
 fn announced(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok())
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{admission::Answer, tls::Reload};
+use crate::{admission::Answer, cluster::watch::Health, tls::Reload};
 
 type OneLabel = [(&'static str, &'static str); 1];
 type TwoLabels = [(&'static str, &'static str); 2];
@@ -25,6 +25,7 @@ pub struct WebhookMetrics {
     duration: Histogram,
     cache_current: Family<OneLabel, Gauge>,
     cache_objects: Family<OneLabel, Gauge>,
+    watch_unreadable: Family<OneLabel, Gauge>,
     controller_alive: Gauge,
     facts_confirmed: Family<[(&'static str, String); 1], Gauge<f64, AtomicU64>>,
     certificate_expiry: Gauge<i64, AtomicI64>,
@@ -43,6 +44,7 @@ impl WebhookMetrics {
             duration: Histogram::new(buckets),
             cache_current: Family::default(),
             cache_objects: Family::default(),
+            watch_unreadable: Family::default(),
             controller_alive: Gauge::default(),
             facts_confirmed: Family::default(),
             certificate_expiry: Gauge::default(),
@@ -78,6 +80,11 @@ impl WebhookMetrics {
             "admission_cache_objects",
             "Objects of this kind that decisions are made from",
             metrics.cache_objects.clone(),
+        );
+        registry.register(
+            "watch_unreadable",
+            "Objects of this kind that can't be read, so that nothing is decided on them as they are",
+            metrics.watch_unreadable.clone(),
         );
         registry.register(
             "admission_controller_alive",
@@ -122,9 +129,11 @@ impl WebhookMetrics {
         self.events.get_or_create(&[("result", result)]).get()
     }
 
-    pub(super) fn cache(&self, kind: &'static str, current: bool, objects: usize) {
-        self.cache_current.get_or_create(&[("kind", kind)]).set(i64::from(current));
-        self.cache_objects.get_or_create(&[("kind", kind)]).set(i64::try_from(objects).unwrap_or(i64::MAX));
+    pub(super) fn cache(&self, health: &Health, objects: usize) {
+        let (kind, number) = ([("kind", health.kind)], |count: usize| i64::try_from(count).unwrap_or(i64::MAX));
+        self.cache_current.get_or_create(&kind).set(i64::from(health.current()));
+        self.cache_objects.get_or_create(&kind).set(number(objects));
+        self.watch_unreadable.get_or_create(&kind).set(number(health.unreadable()));
     }
 
     pub(super) fn controller_alive(&self, alive: bool) {

@@ -1,6 +1,8 @@
 //! The whole way of a request: TLS, HTTP/1.1 and HTTP/2, the handler, the answer.
 
 mod client;
+mod harm;
+mod pages;
 mod recorded;
 mod rotation;
 mod socket;
@@ -35,12 +37,14 @@ pub(super) struct Server {
     pub ca: String,
     directory: PathBuf,
     certificate: Arc<CertificateFiles>,
-    stop: CancellationToken,
+    ending: serve::Ending,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
+    /// HTTP/2 is offered, too.
     pub(super) async fn start(name: &str, config: WebhookConfig) -> Self {
+        let config = WebhookConfig { http_versions: HttpVersions::OneAndTwo, ..config };
         Self::start_for(name, config, None).await
     }
 
@@ -53,18 +57,18 @@ impl Server {
         let view = Arc::new(ArcSwap::from_pointee(reviews::view(Instant::now())));
         let metrics = WebhookMetrics::register(&mut crate::metrics::registry());
         let handler = Handler::new(view, metrics, &config);
-        let stop = CancellationToken::new();
+        let ending = serve::Ending::default();
         let (address, task) = serve::serve_tls(
             SocketAddr::from(([127, 0, 0, 1], 0)),
-            tls::server_config(Arc::clone(&certificate), clients).unwrap(),
+            tls::server_config(Arc::clone(&certificate), clients, config.http_versions).unwrap(),
             handler,
             config.limits,
             ConnectionMetrics::default(),
-            stop.clone(),
+            ending.clone(),
         )
         .await
         .unwrap();
-        Self { address, ca: made.ca_pem, directory, certificate, stop, task }
+        Self { address, ca: made.ca_pem, directory, certificate, ending, task }
     }
 
     pub(super) async fn connect(&self, alpn: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
@@ -106,7 +110,7 @@ impl Server {
     }
 
     pub(super) async fn end(self) {
-        self.stop.cancel();
+        self.ending.stop.cancel();
         self.task.await.unwrap();
         std::fs::remove_dir_all(&self.directory).unwrap();
     }
@@ -135,6 +139,20 @@ async fn a_review_is_answered_over_both_versions_of_http() {
 }
 
 #[tokio::test]
+async fn http_2_is_offered_only_if_it_is_asked_for() {
+    for (versions, spoken) in [(HttpVersions::One, None), (HttpVersions::OneAndTwo, Some(&b"h2"[..]))] {
+        let config = WebhookConfig { http_versions: versions, ..WebhookConfig::default() };
+        let server = Server::start_for(&format!("{versions:?}"), config, None).await;
+        let spoken_by_both = server.connect(b"http/1.1").await.unwrap();
+        assert_eq!(spoken_by_both.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+        // Who speaks HTTP/2 alone is turned away.
+        let stream = server.connect(b"h2").await.ok();
+        assert_eq!(stream.as_ref().and_then(|stream| stream.get_ref().1.alpn_protocol()), spoken, "{versions:?}");
+        server.end().await;
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_never_comes_is_answered_when_its_time_is_up() {
     let config = WebhookConfig { body_timeout: Duration::from_millis(300), ..WebhookConfig::default() };
     let server = Server::start("slow", config).await;
@@ -146,35 +164,6 @@ async fn a_body_that_never_comes_is_answered_when_its_time_is_up() {
     let length = stream.read(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer[..length]);
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains(reviews::UID), "{answer}");
-    server.end().await;
-}
-
-#[tokio::test]
-async fn one_request_too_many_is_turned_away_at_once() {
-    for (name, config) in [
-        ("requests", WebhookConfig { max_requests: 1, ..WebhookConfig::default() }),
-        // Enough for either request, not for both.
-        ("bytes", WebhookConfig { max_body_bytes: review().len(), max_bytes: 0, ..WebhookConfig::default() }),
-    ] {
-        turned_away(Server::start(name, config).await).await;
-    }
-}
-
-async fn turned_away(server: Server) {
-    let mut slow = server.connect(b"http/1.1").await.unwrap();
-    slow.write_all(b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n").await.unwrap();
-    let sentence = loop {
-        let (status, body) = server.post(b"http/1.1", review()).await;
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            break body;
-        }
-    };
-    assert_eq!(sentence, json!(format!("{}\n", admission::Failure::Overloaded.sentence())));
-    slow.write_all(b"0123456789").await.unwrap();
-    let mut answer = [0; 12];
-    slow.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 400");
-    assert_eq!(server.post(b"http/1.1", review()).await.0, StatusCode::OK);
     server.end().await;
 }
 

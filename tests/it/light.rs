@@ -13,6 +13,7 @@ mod corners;
 mod credentials;
 mod decision;
 mod elsewhere;
+mod harm;
 mod held;
 mod input;
 mod kinds;

@@ -17,17 +17,38 @@ fn rotation() -> Rotation {
 /// Whoever keeps the certificates, at a time of the story.
 struct Keeper {
     objects: Objects,
-    now: Cell<Timestamp>,
+    now: Cell<Moment>,
+    seen: RefCell<Seen>,
 }
 
 impl Keeper {
     fn new(objects: Objects) -> Self {
         crate::tls::install_provider();
-        Self { objects, now: Cell::new(Timestamp::now()) }
+        Self { objects, now: Cell::new(crate::process::now()), seen: RefCell::default() }
     }
 
     fn later(&self, span: Duration) {
-        self.now.set(self.now.get() + span);
+        let Moment { instant, wall } = self.now.get();
+        self.now.set(Moment { instant: instant + span, wall: wall + span });
+    }
+
+    /// The clock on the wall leaps, as after a sleep.
+    fn leap(&self, span: Duration) {
+        let now = self.now.get();
+        self.now.set(Moment { wall: now.wall + span, ..now });
+    }
+
+    /// Another takes over, who has seen nothing yet.
+    fn another(&self) {
+        self.seen.take();
+    }
+
+    async fn try_pass(&self, tell: impl FnMut(Done)) -> Result<Option<CertificateState>, InstallError> {
+        let mut seen = self.seen.take();
+        let client = self.objects.client();
+        let passed = pass(&client, &rotation(), || self.now.get(), Some(&mut seen), || true, tell).await;
+        self.seen.replace(seen);
+        passed
     }
 
     /// One pass: what was done, and what is waited for then.
@@ -41,13 +62,18 @@ impl Keeper {
                 Done::Issued { .. } => "issued",
             });
         };
-        let state = pass(&self.objects.client(), &rotation(), || self.now.get(), || true, tell).await.unwrap();
+        let state = self.try_pass(tell).await.unwrap();
         (done.into_inner(), state.unwrap().why)
     }
 
     /// The API server would call the webhook.
     fn works(&self) -> bool {
-        let chain = [CertificateDer::from_pem_slice(self.objects.file(SECRET, "tls.crt").as_bytes()).unwrap()];
+        self.works_with(&self.objects.file(SECRET, "tls.crt"))
+    }
+
+    /// The same, of a replica that serves this one.
+    fn works_with(&self, certificate: &str) -> bool {
+        let chain = [CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
         let trusted = authorities(self.objects.bundle().as_bytes());
         trusted.iter().any(|id| authority::signed_by(&chain, id, "switchover-webhook", "switchover-system"))
     }
@@ -141,7 +167,7 @@ async fn what_cert_manager_keeps_is_left_alone() {
         keeper.objects.change(object, |object| object["metadata"]["annotations"][annotation] = "x".into());
         keeper.later(60 * DAY);
         let before = keeper.objects.get(SECRET);
-        let refused = pass(&keeper.objects.client(), &rotation(), || keeper.now.get(), || true, |_| {}).await;
+        let refused = keeper.try_pass(|_| {}).await;
         assert!(matches!(refused, Err(InstallError::CertManager { .. })), "{refused:?}");
         assert_eq!(keeper.objects.get(SECRET), before);
     }
@@ -150,6 +176,89 @@ async fn what_cert_manager_keeps_is_left_alone() {
 #[tokio::test]
 async fn nothing_is_written_without_leadership() {
     let keeper = Keeper::new(Objects::with_configuration(""));
-    let state = pass(&keeper.objects.client(), &rotation(), || keeper.now.get(), || false, |_| {}).await.unwrap();
+    let client = keeper.objects.client();
+    let state = pass(&client, &rotation(), || keeper.now.get(), None, || false, |_| {}).await.unwrap();
     assert_eq!((state, keeper.objects.get(AUTHORITY_SECRET)), (None, serde_json::Value::Null));
+}
+
+#[tokio::test]
+async fn a_configuration_that_calls_another_service_is_refused_and_nothing_is_written() {
+    for (name, namespace) in [("switchover-webhook", "elsewhere"), ("blue-switchover-webhook", "switchover-system")] {
+        let keeper = Keeper::new(Objects::with_configuration("theirs"));
+        let called = json!({"name": name, "namespace": namespace});
+        keeper.objects.change("switchover", |it| it["webhooks"][0]["clientConfig"]["service"] = called);
+        let before = keeper.objects.clone().get("switchover");
+        let refused = keeper.try_pass(|_| {}).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "MutatingWebhookConfiguration switchover calls the webhook of the Service {namespace}/{name}, and these \
+                 certificates are for switchover-system/switchover-webhook: another switchover is installed there; remove \
+                 one of the two, or write the Service whose webhook is called"
+            )
+        );
+        let written = [AUTHORITY_SECRET, SECRET].map(|secret| keeper.objects.get(secret));
+        assert_eq!((keeper.objects.get("switchover"), written), (before, [json!(null), json!(null)]));
+    }
+}
+
+/// A new authority has just been trusted by all, and what it signed has just been given to replicas; what they served before.
+async fn just_issued() -> (Keeper, String) {
+    let keeper = Keeper::new(Objects::with_configuration(""));
+    keeper.pass().await;
+    let served = keeper.objects.file(SECRET, "tls.crt");
+    keeper.later(MINUTES);
+    keeper.objects.remove(AUTHORITY_SECRET);
+    assert_eq!(keeper.pass().await, (vec!["authority", "trusts two"], Why::NewAuthority));
+    keeper.later(MINUTES);
+    assert_eq!(keeper.pass().await, (vec!["issued"], Why::NewCertificate));
+    (keeper, served)
+}
+
+const HOURS: Duration = Duration::from_secs(3 * 3600);
+
+#[tokio::test]
+async fn a_leader_that_slept_or_whose_clock_is_ahead_gives_replicas_their_time() {
+    for another in [false, true] {
+        let (keeper, served) = just_issued().await;
+        keeper.later(Duration::from_secs(5));
+        keeper.leap(HOURS);
+        if another {
+            keeper.another();
+        }
+        assert_eq!(keeper.pass().await, (vec![], Why::NewCertificate));
+        assert!(keeper.works() && keeper.works_with(&served), "what replicas still serve is trusted");
+        keeper.later(MINUTES);
+        assert_eq!(keeper.pass().await, (vec!["trusts one"], Why::Renewal));
+        assert!(keeper.works());
+    }
+}
+
+#[tokio::test]
+async fn secrets_that_come_back_from_a_backup_take_no_trust_from_what_replicas_serve() {
+    for another in [false, true] {
+        let keeper = Keeper::new(Objects::with_configuration(""));
+        keeper.pass().await;
+        let backup = [AUTHORITY_SECRET, SECRET].map(|secret| (secret, keeper.objects.get(secret)));
+        keeper.objects.remove(AUTHORITY_SECRET);
+        for _ in 0..3 {
+            keeper.pass().await;
+            keeper.later(MINUTES);
+        }
+        assert_eq!(keeper.pass().await, (vec![], Why::Renewal));
+        let served = keeper.objects.file(SECRET, "tls.crt");
+        keeper.later(60 * MINUTES);
+
+        for (secret, object) in backup {
+            keeper.objects.put(secret, object);
+        }
+        if another {
+            keeper.another();
+        }
+        assert_eq!(keeper.pass().await, (vec!["trusts two"], Why::NewCertificate));
+        assert!(keeper.works() && keeper.works_with(&served));
+        keeper.later(MINUTES);
+        assert_eq!(keeper.pass().await, (vec!["trusts one"], Why::Renewal));
+        assert!(keeper.works());
+    }
 }

@@ -67,7 +67,7 @@ fn http() -> Http {
 
 fn start(servers: &[&Server]) -> (Written, CancellationToken, tokio::task::JoinHandle<Result<String, RecordError>>) {
     let (written, stop) = (Written::default(), CancellationToken::new());
-    let urls = servers.iter().map(|server| server.url.clone()).collect();
+    let urls: Vec<String> = servers.iter().map(|server| server.url.clone()).collect();
     let (mut out, stopped) = (written.clone(), stop.clone());
     let task = tokio::spawn(async move {
         record(urls.clone(), patroni::hosts_of(&urls), http(), &args(None), &mut out, &mut io::sink(), stopped).await

@@ -16,7 +16,6 @@ use std::{
 use axum::body::Body;
 use hyper::{Request, StatusCode, client::conn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use jiff::Timestamp;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -31,6 +30,7 @@ use crate::{
         install::{self, AUTHORITY_SECRET, Rotation, SECRET},
         testing::Objects,
     },
+    core::rotation::Seen,
     serve,
 };
 
@@ -151,8 +151,9 @@ fn mount(directory: &Path, objects: &Objects, number: usize) {
 /// Keeps the certificates as the leader does, and brings the Secret into the mount when it has changed.
 async fn keep(objects: Objects, rotation: Rotation, directory: PathBuf) {
     let (client, mut mounted, mut number) = (objects.client(), String::new(), 0);
+    let mut seen = Seen::default();
     loop {
-        install::pass(&client, &rotation, Timestamp::now, || true, |_| {}).await.unwrap();
+        install::pass(&client, &rotation, crate::process::now, Some(&mut seen), || true, |_| {}).await.unwrap();
         let certificate = objects.file(SECRET, "tls.crt");
         if certificate != mounted {
             number += 1;
@@ -186,6 +187,7 @@ async fn certificates_change_every_two_seconds_and_no_request_fails() {
         key: directory.join("tls.key"),
         client_authorities: None,
         client_names: Vec::new(),
+        versions: tls::HttpVersions::OneAndTwo,
         poll: Duration::from_millis(50),
     };
     let probes = Probes::new(Arc::new(crate::metrics::registry()));
@@ -204,7 +206,7 @@ async fn certificates_change_every_two_seconds_and_no_request_fails() {
         Handler::new(Arc::new(view), metrics, &config),
         config.limits,
         ConnectionMetrics::default(),
-        CancellationToken::new(),
+        serve::Ending::default(),
     )
     .await
     .unwrap();

@@ -31,6 +31,8 @@ pub(crate) struct World {
     /// By name.
     roles: Mutex<BTreeMap<String, Process>>,
     webhook_ports: [u16; 2],
+    /// Of the controllers' health, in their order.
+    controller_ports: [u16; 2],
 }
 
 /// Namespace of the product.
@@ -72,9 +74,9 @@ impl World {
     fn start() -> Result<World> {
         let start = Instant::now();
         let bed = LightBed::start()?;
-        let webhook_ports = free_ports()?;
+        let (webhook_ports, controller_ports) = (free_ports()?, free_ports()?);
         let keeper = Keeper::start()?;
-        let world = World { bed, keeper, roles: Mutex::default(), webhook_ports };
+        let world = World { bed, keeper, roles: Mutex::default(), webhook_ports, controller_ports };
         world.install()?;
         for role in CONTROLLERS.into_iter().chain([WEBHOOK]) {
             world.start_role(role)?;
@@ -161,7 +163,8 @@ impl World {
         command.arg(role).env("KUBECONFIG", kubeconfig).env("SWITCHOVER_IDENTITY", name);
         if role == "controller" {
             // Quicker than the defaults, so that a scene takes seconds.
-            command.args(["--metrics-listen=127.0.0.1:0", "--tick=250ms", "--lease-duration=4s"]);
+            command.args(["--tick=250ms", "--lease-duration=4s"]);
+            command.arg(format!("--metrics-listen={}", self.health_address(name)?));
             command.arg(format!("--webhook-service={WEBHOOK_HOST}"));
         } else {
             let [admission, health] = self.webhook_ports;
@@ -208,6 +211,13 @@ impl World {
     /// Where the webhook answers the API server.
     pub(crate) fn webhook_address(&self) -> String {
         format!("{WEBHOOK_HOST}:{}", self.webhook_ports[0])
+    }
+
+    /// Where a role tells of its health.
+    pub(crate) fn health_address(&self, role: &str) -> Result<String> {
+        let of_controller = CONTROLLERS.iter().position(|name| *name == role).map(|index| self.controller_ports[index]);
+        let port = of_controller.or((role == WEBHOOK).then_some(self.webhook_ports[1]));
+        Ok(format!("127.0.0.1:{}", port.with_context(|| format!("{role} has no fixed port for its health"))?))
     }
 
     /// The value of the webhook's counter of this name with this reason, 0 if it has not counted yet.
