@@ -12,11 +12,9 @@
 //! anything else, where there are allowedHosts        refused
 //! ```
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+// What an address is, which std::net has from there: nothing is reached by it.
+use ::core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{collections::BTreeSet, fmt};
 
 /// Where clouds tell machines their secrets, outside of the link-local networks.
 const METADATA: [IpAddr; 3] = [
@@ -121,11 +119,10 @@ impl Allowed {
         }
         let suffix = text.strip_prefix('*').unwrap_or(&text);
         let name = suffix.trim_start_matches('.').to_owned();
-        match () {
-            () if name.is_empty() => None,
-            () if suffix.starts_with('.') => Some(Self::Suffix(format!(".{name}"))),
-            () => Some(Self::Name(name)),
+        if name.is_empty() {
+            return None;
         }
+        Some(if suffix.starts_with('.') { Self::Suffix(format!(".{name}")) } else { Self::Name(name) })
     }
 
     /// `host` as [`bare`] makes it.

@@ -24,10 +24,10 @@ async fn addresses(host: &str) -> Result<Vec<IpAddr>, SqlError> {
     let found = lookups::addresses(host).await;
     let found = found.map_err(|error| SqlError::Connection(format!("its name can't be looked up: {error}")))?;
     let addresses: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
-    match addresses.is_empty() {
-        true => Err(SqlError::Connection("its name has no address".to_owned())),
-        false => Ok(addresses),
+    if addresses.is_empty() {
+        return Err(SqlError::Connection("its name has no address".to_owned()));
     }
+    Ok(addresses)
 }
 
 /// Database of PostgreSQL that every server has.
