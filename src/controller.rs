@@ -59,10 +59,10 @@ pub struct ControllerConfig {
 /// Pause before a database is followed anew whose task ended by itself.
 const REBORN_AFTER: Duration = Duration::from_secs(5);
 
-/// Why the controller ended.
 /// What couldn't be written into the status of a refused database is tried again.
 const REFUSAL_RETRY: Pause = Pause { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
 
+/// Why the controller ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ControllerError {
     #[error("can't serve health and metrics: {0}")]

@@ -60,9 +60,10 @@ fn args(for_: Option<Span>) -> RecordArgs {
     }
 }
 
-fn http() -> Http {
+/// A client for whatever these URLs lead to.
+fn http(urls: &[String]) -> Http {
     let credentials = Arc::new(args(None).files().load().unwrap());
-    Http::new(credentials.clone(), &Access::fixed(credentials), false, Arc::default()).unwrap()
+    Http::new(credentials.clone(), &Access::fixed(credentials), false, patroni::hosts_of(urls)).unwrap()
 }
 
 fn start(servers: &[&Server]) -> (Written, CancellationToken, tokio::task::JoinHandle<Result<String, RecordError>>) {
@@ -70,7 +71,7 @@ fn start(servers: &[&Server]) -> (Written, CancellationToken, tokio::task::JoinH
     let urls: Vec<String> = servers.iter().map(|server| server.url.clone()).collect();
     let (mut out, stopped) = (written.clone(), stop.clone());
     let task = tokio::spawn(async move {
-        record(urls.clone(), patroni::hosts_of(&urls), http(), &args(None), &mut out, &mut io::sink(), stopped).await
+        record(urls.clone(), patroni::hosts_of(&urls), http(&urls), &args(None), &mut out, &mut io::sink(), stopped).await
     });
     (written, stop, task)
 }
@@ -135,7 +136,7 @@ async fn what_was_recorded_of_members_without_names_is_replayed_as_it_was() {
     let (mut out, stopped) = (written.clone(), stop.clone());
     let urls = vec![pg1.by_name(), pg2.by_name()];
     let task = tokio::spawn(async move {
-        record(urls.clone(), patroni::hosts_of(&urls), http(), &args(None), &mut out, &mut io::sink(), stopped).await
+        record(urls.clone(), patroni::hosts_of(&urls), http(&urls), &args(None), &mut out, &mut io::sink(), stopped).await
     });
     for (url, name) in [(pg1.by_name(), "pg1"), (pg2.by_name(), "pg2")] {
         let line = format!(r#""member":"{url}","path":"/primary","status":null"#);
@@ -165,7 +166,7 @@ async fn it_ends_by_itself_and_names_a_member_that_never_answers_by_its_list() {
     let urls = vec![pg1.url.clone(), pg2.url.clone()];
     let mut notes = Vec::new();
     let (hosts, args) = (patroni::hosts_of(&urls), args(Some(Span::from_millis(1_200))));
-    record(urls.clone(), hosts, http(), &args, &mut written, &mut notes, CancellationToken::new()).await.unwrap();
+    record(urls.clone(), hosts, http(&urls), &args, &mut written, &mut notes, CancellationToken::new()).await.unwrap();
     let notes = String::from_utf8(notes).unwrap();
     assert_eq!(
         notes,
@@ -190,7 +191,7 @@ async fn nobody_to_hear_is_recorded_too() {
     record(
         vec![url.clone()],
         patroni::hosts_of([&url]),
-        http(),
+        http(&urls),
         &args(for_),
         &mut written,
         &mut io::sink(),

@@ -1,4 +1,4 @@
-//! One machine that says whatever it likes. Issue 11.
+//! One machine that says whatever it likes.
 
 use std::{
     collections::BTreeMap,
