@@ -146,6 +146,7 @@ impl Task {
                 object: &object,
                 tables: &tables,
                 stale: self.shared.index.stale(),
+                own_namespace: &self.shared.namespace,
                 view: &found.view,
                 members: &self.status.members,
                 status: &self.status,

@@ -13,7 +13,8 @@ use super::{
     moment::Moment,
     selector::{Expression, NodeTerm, Operator, Selector},
     workload::{
-        DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Snapshot, Spread, Taint, Workload,
+        DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Snapshot, Spread, Strategy, Taint,
+        Workload,
     },
 };
 
@@ -74,6 +75,12 @@ impl Pod {
 
     pub(crate) fn unready(mut self) -> Self {
         self.ready = false;
+        self
+    }
+
+    /// Its annotation `switchover.dev/move`.
+    pub(crate) fn to_move_by(mut self, mode: &str) -> Self {
+        self.wishes.movement = Some(mode.into());
         self
     }
 
@@ -195,9 +202,20 @@ impl World {
             name: name.into(),
             uid: workload.into(),
             desired,
+            strategy: match kind {
+                "Deployment" => Strategy::Rolling { surge: 1, unavailable: 0 },
+                "StatefulSet" => Strategy::Ordered { unavailable: 1, partition: 0 },
+                _ => Strategy::None,
+            },
             ..Workload::default()
         };
         self.workloads.insert(workload.uid.clone(), workload.into());
+        self
+    }
+
+    /// Changes a workload.
+    pub(crate) fn changed(mut self, workload: &str, change: impl FnOnce(&mut Workload)) -> Self {
+        change(Arc::make_mut(self.workloads.get_mut(workload).unwrap()));
         self
     }
 

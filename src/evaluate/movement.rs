@@ -6,9 +6,10 @@ use super::{Facts, Memory};
 use crate::{
     api::DatabaseCluster,
     core::{
+        affinity::SkipReason,
         backoff::Backoffs,
         distance::tier::{NodeTier, TierMap},
-        follow::{Follow, MoveMode},
+        follow::{Follow, MoveMode, is_left_alone},
         moment::Moment,
         movement::{
             held::{Gate, HeldReason},
@@ -37,6 +38,7 @@ pub(super) fn rules(object: &DatabaseCluster) -> Rules {
 pub(super) struct Followed<'a> {
     pod: &'a Pod,
     mode: MoveMode,
+    left_alone: Option<String>,
     /// The other databases that it follows.
     others: Vec<&'a str>,
 }
@@ -56,7 +58,9 @@ pub(super) fn followed<'a>(facts: &Facts<'a>) -> Vec<Followed<'a>> {
         let mode = if namespace.terminating { MoveMode::Never } else { mine.move_mode };
         let others = databases.iter().filter(|followed| &*followed.name != name);
         let others = others.filter_map(|followed| Some(tables.databases.get(&*followed.name)?.name.as_str()));
-        Some(Followed { pod, mode, others: others.collect() })
+        let left_alone = is_left_alone(&pod.namespace, facts.own_namespace);
+        let left_alone = left_alone.then(|| SkipReason::SystemNamespace.to_string());
+        Some(Followed { pod, mode, left_alone, others: others.collect() })
     };
     tables.pods.values().filter_map(followed).collect()
 }
@@ -82,6 +86,7 @@ pub(super) fn followers<'a>(followed: &[Followed<'a>], others: &'a HashMap<&'a s
     let follower = |it: &Followed<'a>| Follower {
         pod: it.pod,
         mode: it.mode,
+        left_alone: it.left_alone.clone(),
         others: it.others.iter().filter_map(|other| others.get(other)).collect(),
     };
     followed.iter().map(follower).collect()

@@ -148,3 +148,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn nobody_moves_in_the_systems_namespace_or_our_own_whoever_labelled_them() {
+    for (namespace, expected) in [
+        ("shop", "moves: web-1 b1→a1; held: web-2 OneAtATime"),
+        ("kube-system", "held: web-1 NotInjected, web-2 NotInjected"),
+        ("switchover-system", "held: web-1 NotInjected, web-2 NotInjected"),
+    ] {
+        let mut world = world();
+        for pod in world.pods.values_mut().map(std::sync::Arc::make_mut) {
+            pod.namespace = namespace.into();
+        }
+        let mut stage = Stage::after_a_failover(&world);
+        stage.tables.follow(namespace, "default");
+        assert_eq!(told(&stage.at(131)), expected, "{namespace}");
+    }
+}

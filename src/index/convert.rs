@@ -1,15 +1,14 @@
 //! Kubernetes' objects → lean facts. Nothing of the big objects outlives this file.
 
+mod workloads;
+
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, ReplicaSet, StatefulSet},
-        core::v1 as kube,
-        policy::v1::PodDisruptionBudget,
-    },
+    api::{core::v1 as kube, policy::v1::PodDisruptionBudget},
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 
+pub(super) use self::workloads::{deployment, replica_set, stateful_set};
 use super::quantity;
 use crate::{
     api::{keys, read},
@@ -17,7 +16,6 @@ use crate::{
         selector::{Expression, NodeTerm, Operator, Selector},
         workload::{
             DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Spread, Taint, Toleration,
-            Workload,
         },
     },
 };
@@ -250,35 +248,6 @@ fn terms(terms: Option<Vec<kube::PodAffinityTerm>>) -> Vec<PodTerm> {
         by_namespace_label: term.namespace_selector.is_some(),
     };
     terms.unwrap_or_default().into_iter().map(term).collect()
-}
-
-fn workload(kind: &str, meta: ObjectMeta, desired: Option<i32>, template: Option<&ObjectMeta>) -> Workload {
-    let annotations = template.and_then(|meta| meta.annotations.as_ref());
-    Workload {
-        kind: kind.into(),
-        owner: controller(&meta),
-        namespace: meta.namespace.unwrap_or_default(),
-        name: meta.name.unwrap_or_default(),
-        uid: meta.uid.unwrap_or_default(),
-        desired: desired.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(1),
-        restarted_for: annotations.and_then(|annotations| annotations.get(keys::RESTARTED_FOR).cloned()),
-    }
-}
-
-pub(super) fn replica_set(set: ReplicaSet) -> Workload {
-    let spec = set.spec.unwrap_or_default();
-    let template = spec.template.and_then(|template| template.metadata);
-    workload("ReplicaSet", set.metadata, spec.replicas, template.as_ref())
-}
-
-pub(super) fn stateful_set(set: StatefulSet) -> Workload {
-    let spec = set.spec.unwrap_or_default();
-    workload("StatefulSet", set.metadata, spec.replicas, spec.template.metadata.as_ref())
-}
-
-pub(super) fn deployment(deployment: Deployment) -> Workload {
-    let spec = deployment.spec.unwrap_or_default();
-    workload("Deployment", deployment.metadata, spec.replicas, spec.template.metadata.as_ref())
 }
 
 pub(super) fn budget(budget: PodDisruptionBudget) -> DisruptionBudget {

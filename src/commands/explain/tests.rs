@@ -57,7 +57,7 @@ spec:
 ";
     let expected = r#"pods of deployment orders/web
   injected
-  follows default: requires switchover=closely (moved by: evict)
+  follows default: requires switchover=closely (moved by: auto)
   warning: pod annotation switchover.dev/weight "much": write a weight of 1 to 100
   patch: {"op":"add","path":"/spec/affinity","value":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"switchover","operator":"In","values":["closely"]}]}]}}}}
   patch: {"op":"add","path":"/metadata/annotations/switchover.dev~1injected","value":"[{\"database\":\"default\",\"mode\":\"required\",\"epoch\":3}]"}

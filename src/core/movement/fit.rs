@@ -100,6 +100,24 @@ impl<'a> Room<'a> {
         self.occupy(pod, node);
     }
 
+    /// Puts one more pod like this one onto a node in thought: the pod itself stays where it is meanwhile.
+    pub fn add(&mut self, pod: &'a Pod, node: &'a str) {
+        self.occupy(pod, node);
+    }
+
+    /// Takes back what was added last to a node.
+    pub fn take_back(&mut self, pod: &'a Pod, node: &str) {
+        if let Some(there) = self.occupants.get_mut(node) {
+            there.pop();
+        }
+        if let Some(used) = self.used.get_mut(node) {
+            used.take(&pod.requests);
+        }
+        if !pod.anti_affinity.is_empty() {
+            self.refusing.pop();
+        }
+    }
+
     /// How many more pods the node takes.
     #[must_use]
     pub fn free_pods(&self, node: &Node) -> u64 {

@@ -91,8 +91,12 @@ pub enum HeldReason {
     NotReady,
     /// Owned by a kind whose number of replicas we don't know.
     UnknownWorkload(String),
-    /// `restart` of something that isn't a Deployment or StatefulSet.
+    /// `restart` of something that can't be restarted, or not without an outage.
     CannotRestart(String),
+    /// Nobody else would serve while it is moved; the sentence says why it can't be restarted either.
+    SingleReplica(String),
+    /// Its StatefulSet has a newer template, and leaves it to people to end its pods.
+    NotRolledOut,
     Rollout,
     #[strum(serialize = "WorkloadNotWhole")]
     NotWhole {
@@ -177,9 +181,15 @@ impl fmt::Display for HeldReason {
             Self::Pinned(volume) => write!(f, "{volume} may tie it to its node"),
             Self::NotReady => f.write_str("it is not Ready where it is"),
             Self::UnknownWorkload(kind) => write!(f, "the number of replicas of a {kind} is not known"),
-            Self::CannotRestart(kind) => {
-                write!(f, "a {kind} can't be restarted by its template: write switchover.dev/move: evict")
-            }
+            Self::CannotRestart(why) => write!(f, "{why}: write switchover.dev/move: evict"),
+            Self::SingleReplica(why) => write!(
+                f,
+                "it is the only replica of its workload, and {why}: to allow the outage, annotate pod or namespace with \
+                 switchover.dev/move: evict"
+            ),
+            Self::NotRolledOut => f.write_str(
+                "its replacement would be of a newer template, and updateStrategy OnDelete leaves that to people",
+            ),
             Self::Rollout => f.write_str("its workload is being rolled out"),
             Self::NotWhole { serving, desired } => {
                 write!(f, "only {serving} of {desired} replicas of its workload are Ready")
@@ -259,7 +269,8 @@ mod tests {
     #[test]
     fn metrics_and_status_know_these_reasons() {
         let gates = "Paused PrimaryNotConfirmed SplitBrain Frozen Settling LabelsPending Stale TooFewReadings Halted";
-        let of_one_pod = "Never BarePod Job NotInjected PinnedByVolume NotReady UnknownWorkload CannotRestart Rollout \
+        let of_one_pod = "Never BarePod Job NotInjected PinnedByVolume NotReady UnknownWorkload CannotRestart \
+                          SingleReplica NotRolledOut Rollout \
                           WorkloadNotWhole OneAtATime UnknownWay Concurrency NoDisruptionBudget SeveralDisruptionBudgets \
                           NoRoom UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed";
         assert_eq!(Gate::NAMES.join(" "), gates);

@@ -123,7 +123,7 @@ impl Journal {
         if self.underway.is_empty() {
             return Vec::new();
         }
-        let workloads = Workloads::of(snapshot, |key| self.underway.iter().any(|move_| move_.workload == *key));
+        let workloads = Workloads::of(snapshot, |uid| self.underway.iter().any(|move_| move_.workload.uid == uid));
         let mut outcomes = Vec::new();
         self.underway.retain(|move_| {
             let workload_pods = workloads.get(&move_.workload);
@@ -189,7 +189,8 @@ fn end_of(
         return None;
     }
     // One pod of a workload is moved at a time and only from a whole workload: the newest serving pod took its place.
-    let newest = workload_pods.pods.iter().filter(|pod| pod.serves()).max_by_key(|pod| (pod.created, &pod.uid))?;
+    let newest =
+        workload_pods.pods.iter().filter(|pod| snapshot.serves(pod)).max_by_key(|pod| (pod.created, &pod.uid))?;
     if way == Way::Restart && untouched {
         // Either the rollout hasn't begun, or it hasn't come to this pod (of a StatefulSet), which newer ones tell. Their time is
         // the API server's, so that it may only decide how long to wait.

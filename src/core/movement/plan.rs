@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
+    choice::{away, choose, more},
     fit::{Misfit, Room},
     held::{Gate, HeldReason},
     journal::{Journal, Underway},
@@ -22,6 +23,8 @@ use crate::core::{
 pub struct Follower<'a> {
     pub pod: &'a Pod,
     pub mode: MoveMode,
+    /// Why admission leaves every pod of its namespace alone, if it does.
+    pub left_alone: Option<String>,
     /// The tiers of the other databases that it follows too: it isn't moved farther from any of them.
     pub others: Vec<&'a TierMap>,
 }
@@ -122,10 +125,10 @@ pub fn plan(input: &Input<'_>) -> Plan {
         let farthest = |node: &str| std::cmp::Reverse(input.tiers.rtt_us(node));
         (a_key, farthest(a_node), &a.pod.name).cmp(&(b_key, farthest(b_node), &b.pod.name))
     });
-    let keys: BTreeSet<&WorkloadKey> = candidates.iter().filter_map(|(key, ..)| key.as_ref()).collect();
+    let uids: BTreeSet<&str> = candidates.iter().filter_map(|(key, ..)| Some(&*key.as_ref()?.uid)).collect();
     let mut planner = Planner {
         input,
-        workloads: Workloads::of(input.snapshot, |key| keys.contains(key)),
+        workloads: Workloads::of(input.snapshot, |uid| uids.contains(uid)),
         room: Room::of(input.snapshot),
         targets: targets(input),
         busy: input.journal.underway.iter().map(|move_| (move_.workload.clone(), busy_with(move_))).collect(),
@@ -183,7 +186,7 @@ pub(super) fn at_rest<'c, 'a>(
 /// # Errors
 /// How many are.
 pub(super) fn complete(workload_pods: &WorkloadPods<'_>) -> Result<(), HeldReason> {
-    let (serving, desired) = (workload_pods.serving(), workload_pods.desired.unwrap_or_default());
+    let (serving, desired) = (workload_pods.serving, workload_pods.desired.unwrap_or_default());
     if workload_pods.whole() { Ok(()) } else { Err(HeldReason::NotWhole { serving, desired }) }
 }
 
@@ -248,7 +251,7 @@ impl<'a> Planner<'a> {
         candidates: &[(Option<WorkloadKey>, &Follower<'_>, &str)],
     ) -> Result<Move, HeldReason> {
         let pod = follower.pod;
-        let key = self.movable(key, follower)?;
+        let (key, way) = self.movable(key, follower)?;
         if let Some(gate) = self.input.gate {
             return Err(HeldReason::Gate(gate.clone()));
         }
@@ -257,23 +260,27 @@ impl<'a> Planner<'a> {
             return Err(why.clone());
         }
         self.workload_ready(key, pod)?;
-        let restarts = self.restarts(key, pod)?;
-        let way = Way::of(follower.mode).ok_or(HeldReason::Never)?;
+        let restarts = if way == Way::Restart { self.restarts(key, pod)? } else { 0 };
         if let Some(why) = [&pod.uid, &key.uid].into_iter().find_map(|uid| self.input.backoff.get(uid)) {
             return Err(why.clone());
         }
-        // A rollout asks no disruption budget: it starts new pods before it ends old ones.
-        let budget = if way == Way::Evict { self.budget(pod)? } else { None };
+        let spends = self.budgets(way, key, pod)?;
         // Before its target, which is costly to find: thousands may be waiting.
         if self.free_slots == 0 {
             return Err(HeldReason::Concurrency { limit: self.input.rules.max_concurrent });
         }
-        let target = self.target(follower, node)?;
+        let target = match way {
+            Way::Evict => {
+                let target = self.target(follower, node)?;
+                self.room.place(pod, &target.name);
+                target
+            }
+            Way::Restart => self.add_all(&self.restarted(key, follower), node)?,
+        };
         self.free_slots -= 1;
         self.busy.insert(key.clone(), HeldReason::OneAtATime);
-        self.room.place(pod, &target.name);
-        if let Some(uid) = budget {
-            *self.spent.entry(uid).or_default() += 1;
+        for (uid, pods) in spends {
+            *self.spent.entry(uid).or_default() += pods;
         }
         let pods = match way {
             Way::Evict => 1,
@@ -300,21 +307,19 @@ impl<'a> Planner<'a> {
         &self,
         key: Option<&'k WorkloadKey>,
         follower: &Follower<'_>,
-    ) -> Result<&'k WorkloadKey, HeldReason> {
+    ) -> Result<(&'k WorkloadKey, Way), HeldReason> {
         let pod = follower.pod;
         if follower.mode == MoveMode::Never {
             return Err(HeldReason::Never);
         }
         let key = replaceable(key, pod)?;
-        if let Some(why) = &pod.not_injected {
+        if let Some(why) = follower.left_alone.as_ref().or(pod.not_injected.as_ref()) {
             return Err(HeldReason::NotInjected(why.clone()));
         }
-        if follower.mode == MoveMode::Restart && !matches!(key.kind.as_str(), "Deployment" | "StatefulSet") {
-            return Err(HeldReason::CannotRestart(key.kind.clone()));
-        }
+        let way = choose(follower.mode, &key.kind, pod, self.workloads.get(key))?;
         match self.input.journal.useless.get(key) {
             Some(moves) if *moves >= self.input.rules.max_useless_moves => Err(HeldReason::Useless { moves: *moves }),
-            _ => Ok(key),
+            _ => Ok((key, way)),
         }
     }
 
@@ -342,22 +347,61 @@ impl<'a> Planner<'a> {
         if due { Ok(times) } else { Err(HeldReason::AdmissionMissed) }
     }
 
-    /// The disruption budget that an eviction of the pod spends, if any covers it.
-    fn budget(&self, pod: &Pod) -> Result<Option<&'a str>, HeldReason> {
+    /// The disruption budgets that the move spends, and by how many pods. A restart asks none of them where it starts new pods
+    /// before it ends old ones; the API server doesn't ask for it, so that several may cover it.
+    fn budgets(&self, way: Way, key: &WorkloadKey, pod: &Pod) -> Result<Vec<(&'a str, u32)>, HeldReason> {
+        let pods = match way {
+            Way::Evict => 1,
+            Way::Restart => self.workloads.get(key).map_or(u32::MAX, away),
+        };
+        if pods == 0 {
+            return Ok(Vec::new());
+        }
         let covers =
             |budget: &DisruptionBudget| budget.namespace == pod.namespace && budget.selector.matches(&pod.labels);
         let mut covering: Vec<_> = self.input.snapshot.budgets.iter().filter(|(_, budget)| covers(budget)).collect();
         covering.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
-        match covering.as_slice() {
-            [] => Ok(None),
-            [(uid, budget)] => {
-                let spent = self.spent.get(uid.as_str()).copied().unwrap_or(0);
-                if budget.allowed > spent { Ok(Some(uid)) } else { Err(HeldReason::NoBudget(budget.name.clone())) }
-            }
-            several => Err(HeldReason::SeveralBudgets(
-                several.iter().map(|(_, b)| b.name.as_str()).collect::<Vec<_>>().join(", "),
-            )),
+        if way == Way::Evict && covering.len() > 1 {
+            let names: Vec<_> = covering.iter().map(|(_, budget)| budget.name.as_str()).collect();
+            return Err(HeldReason::SeveralBudgets(names.join(", ")));
         }
+        let spent = |uid: &String| self.spent.get(uid.as_str()).copied().unwrap_or(0);
+        match covering.iter().find(|(uid, budget)| budget.allowed < spent(uid).saturating_add(pods)) {
+            Some((_, budget)) => Err(HeldReason::NoBudget(budget.name.clone())),
+            None => Ok(covering.into_iter().map(|(uid, _)| (uid.as_str(), pods)).collect()),
+        }
+    }
+
+    /// The pods of which each needs a place near the primary when their workload is restarted, the first one first: those that are
+    /// not there, and as many of the others as it has more meanwhile. (In the worst case those that are near go last.)
+    fn restarted(&self, key: &WorkloadKey, first: &Follower<'a>) -> Vec<Follower<'a>> {
+        let Some(workload_pods) = self.workloads.get(key) else { return Vec::new() };
+        let alike = |pod: &&'a Pod| Follower { pod, ..first.clone() };
+        let stays = |pod: &&&Pod| pod.uid != first.pod.uid && !pod.terminating && pod.phase != Phase::Finished;
+        let mut others: Vec<&'a Pod> = workload_pods.pods.iter().filter(stays).copied().collect();
+        let near = |pod: &Pod| pod.node.as_deref().is_some_and(|node| self.input.tiers.tier(node) == Tier::Closely);
+        others.sort_by_key(|pod| (near(pod), &pod.name));
+        let far = others.iter().filter(|pod| !near(pod)).count();
+        others.truncate(far + more(workload_pods) as usize);
+        std::iter::once(first.clone()).chain(others.iter().map(alike)).collect()
+    }
+
+    /// Takes room near the primary for one more pod like each of these of one workload, or for none. Returns the first one's node.
+    fn add_all(&mut self, followers: &[Follower<'a>], from: &str) -> Result<&'a Node, HeldReason> {
+        let mut added: Vec<(&'a Pod, &'a Node)> = Vec::new();
+        for follower in followers {
+            match self.target(follower, from) {
+                Ok(target) => {
+                    self.room.add(follower.pod, &target.name);
+                    added.push((follower.pod, target));
+                }
+                Err(reason) => {
+                    added.iter().rev().for_each(|(pod, target)| self.room.take_back(pod, &target.name));
+                    return Err(reason);
+                }
+            }
+        }
+        added.first().map(|(_, target)| *target).ok_or_else(|| HeldReason::NoRoom("there is none".into()))
     }
 
     /// The emptiest closely node that takes the pod and is no farther from the other databases that it follows.

@@ -5,6 +5,7 @@ use crate::core::{
     distance::tier::NodeTier,
     movement::{journal::Underway, ways::UnknownWay},
     testing::{LABEL, World, at, instant, moment, node, pod},
+    workload::Strategy,
 };
 use lab::table::check_rows;
 use proptest::prelude::*;
@@ -48,19 +49,26 @@ impl From<World> for Case {
 
 impl Case {
     fn followers(&self) -> Vec<Follower<'_>> {
-        self.world.pods.values().map(|pod| Follower { pod, mode: self.mode, others: Vec::new() }).collect()
+        self.world
+            .pods
+            .values()
+            .map(|pod| Follower { pod, mode: self.mode, left_alone: None, others: Vec::new() })
+            .collect()
     }
 
     fn plan(&self) -> Plan {
-        let followers = self.followers();
+        self.plan_for(&self.world, &self.followers())
+    }
+
+    fn plan_for(&self, world: &World, followers: &[Follower<'_>]) -> Plan {
         let (timeout, failures) = (self.rules.replacement_timeout, self.rules.halt_after_failures);
         let now = Moment { instant: self.now, wall: at(100) };
         let gate = self.gate.clone().or_else(|| self.journal.halted(timeout, failures, now));
         plan(&Input {
-            snapshot: self.world.snapshot(),
-            tiers: &self.world.tiers,
+            snapshot: world.snapshot(),
+            tiers: &world.tiers,
             node_label: LABEL,
-            followers: &followers,
+            followers,
             rules: self.rules,
             gate: gate.as_ref(),
             journal: &self.journal,
@@ -250,6 +258,95 @@ fn a_restart_moves_the_whole_workload_once() {
     assert_eq!(case.told(), "moves: ; held: web-1 RestartedBefore, web-2 RestartedBefore");
 }
 
+/// Ten replicas of a Deployment, nine near and one far; the near node takes so many pods.
+fn nine_of_ten_near(pods: u64) -> World {
+    let mut a1 = node("a1").bearing(Some("closely"));
+    (a1.pods, a1.allocatable.cpu_m) = (pods, 10_000);
+    let world = World::with_nodes("a1=closely b1=far")
+        .node(a1)
+        .workload("Deployment/web", 10)
+        .workload("ReplicaSet/web", 10)
+        .under("ReplicaSet/web", "web")
+        .changed("Deployment/web", |it| it.strategy = Strategy::Rolling { surge: 3, unavailable: 2 });
+    let replica = |n: u32| pod(&format!("web-{n}")).on(if n == 0 { "b1" } else { "a1" }).owned_by("ReplicaSet/web");
+    (0..10).map(replica).fold(world, World::pod)
+}
+
+#[test]
+fn a_restart_needs_room_near_the_primary_for_all_that_it_starts() {
+    for (pods, expected) in
+        [(10, "moves: ; held: web-0 NoRoom"), (12, "moves: ; held: web-0 NoRoom"), (13, "moves: web-0 b1→a1; held: ")]
+    {
+        let case = Case { mode: MoveMode::Restart, ..nine_of_ten_near(pods).into() };
+        assert_eq!(case.told(), expected, "{pods} pods fit");
+    }
+    // Whoever finds no room takes none from others.
+    let other = pod("x").on("b1").owned_by("ReplicaSet/x");
+    let case = Case { mode: MoveMode::Restart, ..nine_of_ten_near(12).into() };
+    let world = case
+        .world
+        .clone()
+        .workload("ReplicaSet/x", 2)
+        .pod(other.clone())
+        .pod(pod("y").on("a1").owned_by("ReplicaSet/x"));
+    let followers: Vec<_> = world
+        .pods
+        .values()
+        .map(|pod| Follower {
+            pod,
+            mode: if pod.name == "x" { MoveMode::Evict } else { MoveMode::Restart },
+            left_alone: None,
+            others: Vec::new(),
+        })
+        .collect();
+    let plan = case.plan_for(&world, &followers);
+    assert_eq!(plan.moves.iter().map(|move_| &*move_.pod).collect::<Vec<_>>(), ["x"]);
+}
+
+#[test]
+fn a_restart_that_lets_pods_be_away_asks_their_budgets() {
+    let told = |strategy, allowed| {
+        let world = two_far().workload("Deployment/web", 2).under("ReplicaSet/web", "web");
+        let world = world.changed("Deployment/web", |it| it.strategy = strategy).budget("pdb", "web", allowed);
+        Case { mode: MoveMode::Restart, ..world.into() }.told()
+    };
+    let moved = "moves: web-1 b1→a1; held: web-2 OneAtATime";
+    let held = "moves: ; held: web-1 NoDisruptionBudget, web-2 NoDisruptionBudget";
+    assert_eq!(told(Strategy::Rolling { surge: 1, unavailable: 0 }, 0), moved, "new pods come first");
+    assert_eq!(told(Strategy::Rolling { surge: 1, unavailable: 1 }, 0), held);
+    assert_eq!(told(Strategy::Rolling { surge: 1, unavailable: 1 }, 1), moved);
+    let set = |allowed| {
+        let member = |name| pod(name).on("b1").owned_by("StatefulSet/web");
+        let world = World::with_nodes("a1=closely b1=far").workload("StatefulSet/web", 2);
+        let world = world.pod(member("web-1")).pod(member("web-2")).budget("pdb", "web", allowed);
+        Case { mode: MoveMode::Restart, ..world.into() }.told()
+    };
+    assert_eq!((set(0).as_str(), set(1).as_str()), (held, moved), "a StatefulSet ends each pod first");
+}
+
+#[test]
+fn whoever_asks_for_eviction_after_a_restart_in_vain_has_it() {
+    let world = two_far().workload("Deployment/web", 2).under("ReplicaSet/web", "web");
+    let world = world.changed("Deployment/web", |it| it.restarted_for = Some("default/2".into()));
+    assert_eq!(Case::from(world).told(), "moves: web-1 b1→a1; held: web-2 OneAtATime");
+}
+
+#[test]
+fn pods_that_admission_leaves_alone_by_their_namespace_stay() {
+    let case = Case::from(two_far());
+    let left_alone = |pod| Follower {
+        pod,
+        mode: MoveMode::Auto,
+        left_alone: Some("pods of kube-system are left alone".into()),
+        others: Vec::new(),
+    };
+    let followers: Vec<_> = case.world.pods.values().map(|pod| left_alone(pod)).collect();
+    let plan = case.plan_for(&case.world, &followers);
+    let held: Vec<_> = plan.held.iter().map(|held| held.reason.to_string()).collect();
+    let told = "pods of kube-system are left alone, so nothing would draw its replacement nearer";
+    assert_eq!((plan.moves.len(), held), (0, vec![told.to_owned(); 2]));
+}
+
 #[test]
 fn a_restart_that_admission_missed_is_done_again_after_a_pause_and_not_for_ever() {
     let began = instant(100);
@@ -348,7 +445,12 @@ fn another_database_is_not_left_farther_behind() {
     other.nodes.insert("b1".into(), tier(Tier::Closely));
     other.nodes.insert("a1".into(), tier(Tier::Far));
     let case = Case::from(world);
-    let followers = [Follower { pod: &case.world.pods["uid-web-1"], mode: MoveMode::Evict, others: vec![&other] }];
+    let followers = [Follower {
+        pod: &case.world.pods["uid-web-1"],
+        mode: MoveMode::Evict,
+        left_alone: None,
+        others: vec![&other],
+    }];
     let plan = plan(&Input {
         snapshot: case.world.snapshot(),
         tiers: &case.world.tiers,
