@@ -100,6 +100,8 @@ struct Task {
     /// The last evaluation found labels to write or pods to move, or moves are under way.
     busy: bool,
     last_state: Option<(&'static str, String)>,
+    /// People were told that replacements failed, and nothing moves.
+    told_halted: bool,
     /// How the credentials stood when people were last told.
     last_secret_state: Option<SecretState>,
 }
@@ -120,6 +122,7 @@ impl Task {
             dropped: None,
             busy: true,
             last_state: None,
+            told_halted: false,
             last_secret_state: None,
             shared,
             name,
@@ -159,6 +162,7 @@ impl Task {
         drop(tables);
         self.status.primary_host.clone_from(&self.memory.primary_host);
         self.tell(&object.node_label(), &decided);
+        self.tell_halted(decided.gate.as_ref());
         let heeded = self.heed_decision(&object, &found, now.wall);
 
         self.label(&object, &decided, &found.view, now.instant).await;

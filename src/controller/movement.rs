@@ -56,7 +56,17 @@ pub(super) async fn carry_out(
                 tell_moved(shared, database, &move_);
                 None
             }
-            Evicted::Gone => Some("it was gone already".to_owned()),
+            // So the picture is old: its workload stays on the move until that shows what became of it.
+            Evicted::Gone => {
+                let (namespace, pod) = (&move_.namespace, &move_.pod);
+                tracing::info!(
+                    database,
+                    namespace,
+                    pod,
+                    "it was gone already, or has changed; looking what became of it"
+                );
+                None
+            }
             Evicted::NoBudget(why) | Evicted::Later(why) | Evicted::Refused(why) => Some(why),
         };
         shared.metrics.moved(database, move_.way, outcome);
@@ -144,6 +154,9 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
             End::NotCarriedOut => {
                 tracing::warn!(database, pod, workload, "the move was not carried out");
             }
+            End::Reverted => {
+                tracing::warn!(database, pod, workload, "somebody took the restart of the workload back");
+            }
             End::Gone => {
                 tracing::info!(database, pod, workload, "the workload is gone");
             }
@@ -158,6 +171,11 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_pod_that_is_gone_is_taken_for_untouched_because_the_picture_is_old() {
+        assert!(crate::core::movement::journal::UNTOUCHED > crate::cluster::watch::UNNOTICED);
+    }
 
     #[test]
     fn a_pod_that_admission_missed_says_what_to_do() {

@@ -67,7 +67,8 @@ impl MoveMode {
         }
     }
 
-    fn read(text: &str) -> Option<Self> {
+    /// What [`MoveMode::as_str`] says.
+    pub(crate) fn read(text: &str) -> Option<Self> {
         Self::VARIANTS.iter().copied().find(|mode| mode.as_str() == text)
     }
 }

@@ -111,7 +111,13 @@ impl Pod {
     }
 
     pub(crate) fn spread_over(mut self, key: &str) -> Self {
-        self.spread.push(Spread { key: key.into(), max_skew: 1, selector: selector("app", "web") });
+        self.spread.push(Spread {
+            key: key.into(),
+            max_skew: 1,
+            selector: selector("app", "web"),
+            min_domains: 1,
+            every_node: false,
+        });
         self
     }
 

@@ -175,6 +175,10 @@ pub struct Spread {
     pub key: String,
     pub max_skew: u64,
     pub selector: Selector,
+    /// With fewer domains than this the emptiest one counts as empty.
+    pub min_domains: usize,
+    /// Nodes count, too, that the pod's own choice excludes (`nodeAffinityPolicy: Ignore`).
+    pub every_node: bool,
 }
 
 /// A required term of affinity or anti-affinity between pods.
@@ -184,7 +188,7 @@ pub struct PodTerm {
     pub selector: Selector,
     /// Namespaces it looks at; empty means the pod's own.
     pub namespaces: Vec<String>,
-    /// It also selects namespaces by label, which we don't evaluate.
+    /// It also selects namespaces by label, which we don't evaluate: it may select any.
     pub by_namespace_label: bool,
 }
 
@@ -221,6 +225,12 @@ pub struct Pod {
     pub restarted_for: Option<String>,
     /// A volume that ties the pod to its node or may do so: a claim or a host path, named for people.
     pub pinned_by: Option<String>,
+    /// An annotation of somebody else's by which nobody is to evict it, as it is written: `KEY: VALUE`.
+    pub not_to_evict: Option<String>,
+    /// An emptyDir on the node's disk: what is in it ends with the pod.
+    pub scratch: Option<String>,
+    /// What decides where its replacement goes, and isn't evaluated here.
+    pub unforeseen: Option<&'static str>,
 }
 
 impl Pod {
@@ -293,6 +303,8 @@ pub struct Workload {
     pub desired: u32,
     /// The pod template's annotation that says for which epoch it was restarted.
     pub restarted_for: Option<String>,
+    /// What a pod of its template asks for, which one that was resized in place may not.
+    pub requests: Resources,
     pub strategy: Strategy,
     /// Of a Deployment: `spec.paused`.
     pub paused: bool,

@@ -112,7 +112,7 @@ pub(super) fn end_moves(
     now: Moment,
 ) -> Vec<Outcome> {
     let (snapshot, node_label) = (facts.tables.snapshot(), facts.object.node_label());
-    let outcomes = memory.journal.settle(snapshot, &memory.tiers, &node_label, now.wall);
+    let outcomes = memory.journal.settle(snapshot, &memory.tiers, &node_label, series, now.wall);
     learn(&mut memory.backoffs, &outcomes, now.instant);
     memory.missed.look(snapshot, followers.iter().map(|follower| follower.pod), series, &node_label, now.instant);
     outcomes

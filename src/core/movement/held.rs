@@ -137,6 +137,16 @@ pub enum HeldReason {
     Backoff(String),
     /// Admission missed the workload's last replacement, so that nothing drew it nearer.
     AdmissionMissed,
+    /// It missed so many of them, and none is known that it has not missed since.
+    NeverInjected {
+        times: u32,
+    },
+    /// Its node isn't Ready: it may be gone with it, and Kubernetes replaces it.
+    NodeNotReady,
+    /// Somebody wrote on it that nobody may evict it.
+    DoNotEvict(String),
+    /// It has data in an emptyDir that nobody else has.
+    LocalData(String),
 }
 
 impl HeldReason {
@@ -165,6 +175,7 @@ impl HeldReason {
                 | Self::Concurrency { .. }
                 | Self::Backoff(_)
                 | Self::AdmissionMissed
+                | Self::NodeNotReady
                 | Self::TierSettling(_)
         )
     }
@@ -200,6 +211,7 @@ impl fmt::Display for HeldReason {
                 "a newer version of switchover began to move its workload by a way that this one doesn't know ({way}): it \
                  is left alone until the pod {pod} has gone and the workload is whole"
             ),
+            Self::Concurrency { limit: 1 } => f.write_str("another pod is on the move already (spec.movement.maxConcurrent)"),
             Self::Concurrency { limit } => {
                 write!(f, "{limit} pods are on the move already (spec.movement.maxConcurrent)")
             }
@@ -225,6 +237,22 @@ impl fmt::Display for HeldReason {
             Self::AdmissionMissed => f.write_str(
                 "its workload's last replacement was created without affinity, so nothing drew it nearer: is the webhook \
                  up? It is tried again after a while",
+            ),
+            Self::NeverInjected { times } => write!(
+                f,
+                "its workload's replacements were created without affinity {}, and no pod has been injected since: see that the \
+                 webhook is up and the API server calls it, and restart the workload yourself",
+                often(*times)
+            ),
+            Self::NodeNotReady => f.write_str("its node is not Ready: Kubernetes replaces it if that lasts"),
+            Self::DoNotEvict(mark) => write!(
+                f,
+                "it is annotated {mark}: to move it all the same, annotate the pod with switchover.dev/move"
+            ),
+            Self::LocalData(volume) => write!(
+                f,
+                "its emptyDir {volume} may hold data that nobody else has: to move it all the same, annotate the pod with \
+                 switchover.dev/move"
             ),
         }
     }
@@ -272,7 +300,8 @@ mod tests {
         let of_one_pod = "Never BarePod Job NotInjected PinnedByVolume NotReady UnknownWorkload CannotRestart \
                           SingleReplica NotRolledOut Rollout \
                           WorkloadNotWhole OneAtATime UnknownWay Concurrency NoDisruptionBudget SeveralDisruptionBudgets \
-                          NoRoom UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed";
+                          NoRoom UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed \
+                          NeverInjected NodeNotReady DoNotEvict LocalData";
         assert_eq!(Gate::NAMES.join(" "), gates);
         assert_eq!(HeldReason::names().collect::<Vec<_>>().join(" "), format!("{gates} {of_one_pod}"));
         for (reason, name) in [

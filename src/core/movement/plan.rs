@@ -132,7 +132,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         room: Room::of(input.snapshot),
         targets: targets(input),
         busy: input.journal.underway.iter().map(|move_| (move_.workload.clone(), busy_with(move_))).collect(),
-        free_slots: (input.rules.max_concurrent as usize).saturating_sub(input.journal.underway.len()),
+        free_slots: (input.rules.max_concurrent as usize).saturating_sub(in_time(input)),
         spent: HashMap::new(),
     };
     let mut plan = Plan::default();
@@ -214,12 +214,24 @@ fn misplaced<'a>(input: &Input<'_>, follower: &Follower<'a>) -> Option<&'a str> 
     }
 }
 
+/// Whether the pod itself says how it may be moved: whoever wrote that knows what it loses.
+fn asked(pod: &Pod) -> bool {
+    pod.wishes.movement.as_deref().is_some_and(|text| MoveMode::read(text.trim()).is_some())
+}
+
 /// Why the other pods of a workload wait for the one that is on the move.
 fn busy_with(move_: &Underway) -> HeldReason {
     match &move_.way {
         Ok(_) => HeldReason::OneAtATime,
         Err(way) => HeldReason::UnknownWay { way: way.clone(), pod: move_.pod.clone() },
     }
+}
+
+/// How many moves are under way whose replacement may still be Ready in time. A failed one gives its place to others, and the breaker
+/// counts it.
+fn in_time(input: &Input<'_>) -> usize {
+    let Journal { underway, .. } = input.journal;
+    underway.len() - input.journal.overdue(input.rules.replacement_timeout, input.now)
 }
 
 /// Closely nodes, in the order of their names.
@@ -254,6 +266,9 @@ impl<'a> Planner<'a> {
         let (key, way) = self.movable(key, follower)?;
         if let Some(gate) = self.input.gate {
             return Err(HeldReason::Gate(gate.clone()));
+        }
+        if !self.input.snapshot.on_a_live_node(pod) {
+            return Err(HeldReason::NodeNotReady);
         }
         certain(self.input.tiers, node, self.input.rules, self.input.now)?;
         if let Some(why) = self.busy.get(key) {
@@ -316,11 +331,47 @@ impl<'a> Planner<'a> {
         if let Some(why) = follower.left_alone.as_ref().or(pod.not_injected.as_ref()) {
             return Err(HeldReason::NotInjected(why.clone()));
         }
+        if !asked(pod) {
+            self.left_in_peace(key, pod)?;
+        }
         let way = choose(follower.mode, &key.kind, pod, self.workloads.get(key))?;
+        self.injects(key, pod)?;
         match self.input.journal.useless.get(key) {
             Some(moves) if *moves >= self.input.rules.max_useless_moves => Err(HeldReason::Useless { moves: *moves }),
             _ => Ok((key, way)),
         }
+    }
+
+    /// What people expect of everybody who evicts: that marks of others are heeded, and that no data is lost of which there is no
+    /// second copy. (The replicas of a Deployment lose their emptyDirs at every rollout.)
+    fn left_in_peace(&self, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
+        if let Some(mark) = &pod.not_to_evict {
+            return Err(HeldReason::DoNotEvict(mark.clone()));
+        }
+        let alone = self.workloads.get(key).and_then(|it| it.desired).is_some_and(|desired| desired <= 1);
+        match &pod.scratch {
+            Some(volume) if alone || key.kind == "StatefulSet" => Err(HeldReason::LocalData(volume.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// That admission is known to inject, where it missed as many replacements of the workload as there may be useless moves: it has
+    /// injected some pod since, and after as many again one of the same namespace.
+    fn injects(&self, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
+        let most = self.input.rules.max_useless_moves;
+        let Some(missed) = self.input.journal.missed.get(key).filter(|missed| missed.times >= most) else {
+            return Ok(());
+        };
+        let anywhere = missed.times < most.saturating_mul(2);
+        let injected = |other: &Pod| {
+            other.created > missed.last
+                && other.is_drawn_by(self.input.node_label)
+                && (anywhere || other.namespace == pod.namespace)
+        };
+        if self.input.followers.iter().any(|follower| injected(follower.pod)) {
+            return Ok(());
+        }
+        Err(HeldReason::NeverInjected { times: missed.times })
     }
 
     fn workload_ready(&self, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {

@@ -1,18 +1,21 @@
 //! Deployments, ReplicaSets and StatefulSets: how many pods they want, and how they replace them.
 
 use k8s_openapi::{
-    api::apps::v1::{Deployment, DeploymentStrategy, ReplicaSet, StatefulSet, StatefulSetSpec, StatefulSetStatus},
+    api::{
+        apps::v1::{Deployment, DeploymentStrategy, ReplicaSet, StatefulSet, StatefulSetSpec, StatefulSetStatus},
+        core::v1::PodTemplateSpec,
+    },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 
-use super::controller;
+use super::{controller, requests};
 use crate::{
     api::keys,
     core::workload::{Strategy, Workload},
 };
 
-fn workload(kind: &str, meta: ObjectMeta, desired: Option<i32>, template: Option<&ObjectMeta>) -> Workload {
-    let annotations = template.and_then(|meta| meta.annotations.as_ref());
+fn workload(kind: &str, meta: ObjectMeta, desired: Option<i32>, template: Option<&PodTemplateSpec>) -> Workload {
+    let annotations = template.and_then(|it| it.metadata.as_ref()?.annotations.as_ref());
     Workload {
         kind: kind.into(),
         owner: controller(&meta),
@@ -21,16 +24,16 @@ fn workload(kind: &str, meta: ObjectMeta, desired: Option<i32>, template: Option
         uid: meta.uid.unwrap_or_default(),
         desired: desired.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(1),
         restarted_for: annotations.and_then(|annotations| annotations.get(keys::RESTARTED_FOR).cloned()),
+        requests: template.and_then(|it| it.spec.as_ref()).map(requests).unwrap_or_default(),
         ..Workload::default()
     }
 }
 
 pub(in crate::index) fn replica_set(set: ReplicaSet) -> Workload {
     let (spec, status) = (set.spec.unwrap_or_default(), set.status.unwrap_or_default());
-    let template = spec.template.and_then(|template| template.metadata);
     Workload {
         available: available(spec.min_ready_seconds, status.available_replicas),
-        ..workload("ReplicaSet", set.metadata, spec.replicas, template.as_ref())
+        ..workload("ReplicaSet", set.metadata, spec.replicas, spec.template.as_ref())
     }
 }
 
@@ -43,7 +46,7 @@ pub(in crate::index) fn stateful_set(set: StatefulSet) -> Workload {
         available: available(spec.min_ready_seconds, status.available_replicas),
         strategy,
         revision: status.update_revision,
-        ..workload("StatefulSet", set.metadata, spec.replicas, spec.template.metadata.as_ref())
+        ..workload("StatefulSet", set.metadata, spec.replicas, Some(&spec.template))
     }
 }
 
@@ -53,7 +56,7 @@ pub(in crate::index) fn deployment(deployment: Deployment) -> Workload {
         strategy: rolling(spec.strategy.unwrap_or_default(), count(spec.replicas).unwrap_or(1)),
         paused: spec.paused.unwrap_or(false),
         rolling: status.observed_generation < deployment.metadata.generation,
-        ..workload("Deployment", deployment.metadata, spec.replicas, spec.template.metadata.as_ref())
+        ..workload("Deployment", deployment.metadata, spec.replicas, Some(&spec.template))
     }
 }
 

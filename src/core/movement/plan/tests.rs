@@ -3,7 +3,10 @@ use std::time::Instant;
 use super::*;
 use crate::core::{
     distance::tier::NodeTier,
-    movement::{journal::Underway, ways::UnknownWay},
+    movement::{
+        journal::{Missed, Underway},
+        ways::UnknownWay,
+    },
     testing::{LABEL, World, at, instant, moment, node, pod},
     workload::Strategy,
 };
@@ -221,6 +224,97 @@ fn failed_replacements_halt_everything() {
     let underway = vec![underway("ReplicaSet/x", -300), underway("ReplicaSet/y", -300)];
     let case = Case { journal: Journal { underway, ..Journal::default() }, ..two_far().into() };
     assert_eq!(case.told(), "moves: ; held: web-1 Halted, web-2 Halted");
+}
+
+#[test]
+fn a_failed_replacement_gives_its_place_to_others_until_too_many_have_failed() {
+    let failed = |names: &[&str]| {
+        let underway = names.iter().map(|name| underway(&format!("ReplicaSet/{name}"), -300)).collect();
+        let rules = Rules { max_concurrent: 1, ..RULES };
+        Case { rules, journal: Journal { underway, ..Journal::default() }, ..two_far().into() }.told()
+    };
+    assert_eq!(failed(&["x"]), "moves: web-1 b1→a1; held: web-2 OneAtATime");
+    assert_eq!(failed(&["x", "y"]), "moves: ; held: web-1 Halted, web-2 Halted");
+    let underway = vec![underway("ReplicaSet/x", 0)];
+    let rules = Rules { max_concurrent: 1, ..RULES };
+    let case = Case { rules, journal: Journal { underway, ..Journal::default() }, ..two_far().into() };
+    assert_eq!(case.told(), "moves: ; held: web-1 Concurrency, web-2 Concurrency", "in time");
+}
+
+#[test]
+fn evictions_end_where_admission_is_known_to_inject_nobody() {
+    let missed = |times: u32, injected: Option<(&str, i64)>| {
+        let missed = [(underway("ReplicaSet/web", 0).workload, Missed { times, last: at(50) })].into();
+        let mut world = two_far();
+        if let Some((namespace, second)) = injected {
+            let mut new = pod("new").on("a1").owned_by("ReplicaSet/new").created(second).preferring(LABEL);
+            new.namespace = namespace.into();
+            world = world.pod(new);
+        }
+        Case { journal: Journal { missed, ..Journal::default() }, ..world.into() }.told()
+    };
+    let (moved, held) =
+        ("moves: web-1 b1→a1; held: web-2 OneAtATime", "moves: ; held: web-1 NeverInjected, web-2 NeverInjected");
+    assert_eq!(missed(1, None), moved);
+    assert_eq!(missed(2, None), held);
+    assert_eq!(missed(2, Some(("shop", 50))), held, "that was before");
+    assert_eq!(missed(2, Some(("elsewhere", 51))), moved, "the webhook is up");
+    assert_eq!(missed(4, Some(("elsewhere", 51))), held, "but it isn't called for this namespace");
+    assert_eq!(missed(4, Some(("shop", 51))), moved);
+}
+
+#[test]
+fn what_people_expect_of_all_who_evict_holds_unless_the_pod_says_how_it_moves() {
+    let marked = |pod: Pod| Pod { not_to_evict: Some("karpenter.sh/do-not-disrupt: \"true\"".into()), ..pod };
+    let scratch = |pod: Pod| Pod { scratch: Some("data".into()), ..pod };
+    let told = |set: &str, replicas: u32, change: &dyn Fn(Pod) -> Pod| {
+        let world = World::with_nodes("a1=closely b1=far").workload(set, replicas);
+        let replica = |n: u32| change(pod(&format!("web-{n}")).on("b1").owned_by(set));
+        Case::from((1..=replicas).map(replica).fold(world, World::pod)).told()
+    };
+    let moves = "moves: web-1 b1→a1; held: web-2 OneAtATime";
+    let rows: [(&str, &str, u32, &dyn Fn(Pod) -> Pod, &str); 8] = [
+        ("marked", "ReplicaSet/web", 2, &marked, "moves: ; held: web-1 DoNotEvict, web-2 DoNotEvict"),
+        ("marked, and asked for", "ReplicaSet/web", 2, &|pod| marked(pod).to_move_by("evict"), moves),
+        (
+            "marked, with a word that nobody knows",
+            "ReplicaSet/web",
+            1,
+            &|pod| marked(pod).to_move_by("yes"),
+            "moves: ; held: web-1 DoNotEvict",
+        ),
+        ("scratch of many", "ReplicaSet/web", 2, &scratch, moves),
+        ("scratch of one", "ReplicaSet/web", 1, &scratch, "moves: ; held: web-1 LocalData"),
+        (
+            "scratch of one, asked for",
+            "ReplicaSet/web",
+            1,
+            &|pod| scratch(pod).to_move_by("evict"),
+            "moves: web-1 b1→a1; held: ",
+        ),
+        ("scratch of a StatefulSet", "StatefulSet/web", 2, &scratch, "moves: ; held: web-1 LocalData, web-2 LocalData"),
+        ("scratch of a StatefulSet, asked for", "StatefulSet/web", 2, &|pod| scratch(pod).to_move_by("auto"), moves),
+    ];
+    check_rows(rows, |(what, set, replicas, change, expected)| {
+        assert_eq!(told(set, replicas, change), expected, "{what}");
+    });
+}
+
+#[test]
+fn pods_on_a_dead_node_stay_and_do_not_serve() {
+    let dead = |name: &str| {
+        let mut dead = node(name).bearing(Some("far"));
+        dead.ready = false;
+        dead
+    };
+    let world = two_far().node(dead("b1"));
+    assert_eq!(Case::from(world).told(), "moves: ; held: web-1 NodeNotReady, web-2 NodeNotReady");
+    // One of three serves: the others said so last before their node died.
+    let mut third = two_far().workload("ReplicaSet/web", 3).node(dead("b1"));
+    third = third.pod(pod("web-3").on("c1").owned_by("ReplicaSet/web")).node(node("c1").bearing(Some("far")));
+    third.tiers.nodes.insert("c1".into(), NodeTier::labelled(Tier::Far, Some(30_000)));
+    let case = Case::from(third);
+    assert_eq!(case.told(), "moves: ; held: web-3 WorkloadNotWhole, web-1 NodeNotReady, web-2 NodeNotReady");
 }
 
 #[test]
