@@ -19,22 +19,19 @@ use crate::{
     evaluate::Memory,
 };
 
-/// Carries out one wave. `still_right` is asked before each move: leadership, epoch, primary and pause, as they are then.
+/// Carries out one wave. `still_right` is asked before each move: leadership, epoch, primary, pause and the newest picture, as they
+/// are then.
 pub(super) async fn carry_out(
     shared: &Shared,
     database: &str,
     moves: Vec<Move>,
     memory: &mut Memory,
     restart_series: &str,
-    still_right: impl Fn() -> bool,
+    still_right: impl Fn(&Move) -> Result<(), String>,
 ) {
     for move_ in moves {
-        if !still_right() {
-            tracing::info!(
-                database,
-                pod = move_.pod,
-                "not moved after all: leadership, primary or spec changed meanwhile"
-            );
+        if let Err(why) = still_right(&move_) {
+            tracing::info!(database, pod = move_.pod, why, "not moved after all");
             memory.forget_move(&move_.uid);
             continue;
         }
@@ -103,10 +100,10 @@ fn tell_moved(shared: &Shared, database: &str, move_: &Move) {
     let Move { namespace, pod, from, to, .. } = move_;
     let (rtt, to_rtt) = (milliseconds(move_.from_rtt_us), milliseconds(move_.to_rtt_us));
     let moved = match move_.way {
-        Way::Evict => "evicted",
-        Way::Restart => "restarted the workload of",
+        Way::Evict => "evicted a pod to bring it nearer",
+        Way::Restart => "restarted a workload to bring it nearer",
     };
-    tracing::info!(database, namespace, pod, from, rtt, to, to_rtt, "{moved} a pod on a far node");
+    tracing::info!(database, namespace, pod, from, rtt, to, to_rtt, "{moved}");
     shared.notices.send(Notice {
         about: reference("v1", "Pod", Some(namespace), pod, &move_.uid),
         warning: false,

@@ -193,8 +193,8 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         _ if moving => ("Moving", format!("{} moves are under way", journal.underway.len())),
         Some(gate) => (gate.name(), gate.to_string()),
         None if plan.held.is_empty() => ("Done", "every follower is where it should be".into()),
-        None if plan.held.len() == 1 => ("Held", "one follower stays on a far node; status.held says why".to_owned()),
-        None => ("Held", format!("{} followers stay on far nodes; status.held says why", plan.held.len())),
+        None if plan.held.len() == 1 => ("Held", "one follower stays where it is; status.held says why".to_owned()),
+        None => ("Held", format!("{} followers stay where they are; status.held says why", plan.held.len())),
     };
     let credentials = credentials.map(|standing| Now {
         type_: ConditionType::CredentialsCurrent,

@@ -1,10 +1,7 @@
 //! What must be remembered from one evaluation to the next. Everything that a change of leader must not lose is in the status,
 //! and is read from there again.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -204,7 +201,7 @@ fn journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
         underway: status.moving.iter().map(underway).collect(),
         moved: status.failovers.first().filter(|f| f.epoch == status.epoch).map_or(0, |failover| failover.moved),
         useless: status.useless.iter().map(|useless| (workload_key(&useless.workload), useless.moves)).collect(),
-        missed: BTreeMap::new(),
+        ..Journal::default()
     }
 }
 

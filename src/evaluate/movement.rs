@@ -1,13 +1,16 @@
 //! Which moves are over, which come next, and why the other pods stay.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use super::{Facts, Memory};
 use crate::{
     api::DatabaseCluster,
     core::{
         affinity::SkipReason,
-        backoff::Backoffs,
+        backoff::Pause,
         distance::tier::{NodeTier, TierMap},
         follow::{Follow, MoveMode, is_left_alone},
         moment::Moment,
@@ -21,6 +24,9 @@ use crate::{
     },
     index::Tables,
 };
+
+/// A workload that something moves back is moved again after this long, then after twice as long.
+const MOVED_BACK: Pause = Pause { first: Duration::from_secs(600), longest: Duration::from_secs(6 * 3600) };
 
 pub(super) fn rules(object: &DatabaseCluster) -> Rules {
     let movement = &object.spec.movement;
@@ -113,17 +119,22 @@ pub(super) fn end_moves(
 ) -> Vec<Outcome> {
     let (snapshot, node_label) = (facts.tables.snapshot(), facts.object.node_label());
     let outcomes = memory.journal.settle(snapshot, &memory.tiers, &node_label, series, now.wall);
-    learn(&mut memory.backoffs, &outcomes, now.instant);
+    learn(memory, &outcomes, now.instant);
     memory.missed.look(snapshot, followers.iter().map(|follower| follower.pod), series, &node_label, now.instant);
     outcomes
 }
 
 /// Takes note of what moves that are over say of the next ones.
-fn learn(backoffs: &mut Backoffs<HeldReason>, outcomes: &[Outcome], now: Instant) {
+fn learn(memory: &mut Memory, outcomes: &[Outcome], now: Instant) {
+    let Memory { backoffs, journal, .. } = memory;
     for Outcome { underway, end } in outcomes {
         match end {
             End::Missed { .. } => backoffs.add(&underway.workload.uid, HeldReason::AdmissionMissed, MISSED, now),
             End::Unjudged => {}
+            End::Moved { .. } if journal.moved_back(&underway.workload).is_some() => {
+                let moves = journal.moved_back(&underway.workload).unwrap_or_default();
+                backoffs.add(&underway.workload.uid, HeldReason::MovedBack { moves }, MOVED_BACK, now);
+            }
             _ => backoffs.end(&underway.workload.uid),
         }
     }

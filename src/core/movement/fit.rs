@@ -27,6 +27,8 @@ pub enum Misfit {
     PodAffinity,
     /// Its label doesn't say closely, by which the scheduler goes.
     Label,
+    /// It is no nearer than the pod is now, or nobody is sure of that.
+    Distance(&'static str),
     /// A rule that we don't evaluate.
     Unforeseeable(&'static str),
 }
@@ -45,6 +47,7 @@ impl std::fmt::Display for Misfit {
             Self::AntiAffinity => f.write_str("pod anti-affinity"),
             Self::PodAffinity => f.write_str("pod affinity"),
             Self::Label => f.write_str("its label doesn't say closely"),
+            Self::Distance(why) => f.write_str(why),
             Self::Unforeseeable(rule) => write!(f, "{rule}, which can't be foreseen"),
         }
     }

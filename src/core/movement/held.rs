@@ -141,6 +141,10 @@ pub enum HeldReason {
     NeverInjected {
         times: u32,
     },
+    /// Its workload was moved again and again: something else moves it back.
+    MovedBack {
+        moves: u32,
+    },
     /// Its node isn't Ready: it may be gone with it, and Kubernetes replaces it.
     NodeNotReady,
     /// Somebody wrote on it that nobody may evict it.
@@ -244,6 +248,12 @@ impl fmt::Display for HeldReason {
                  webhook is up and the API server calls it, and restart the workload yourself",
                 often(*times)
             ),
+            Self::MovedBack { moves } => write!(
+                f,
+                "its workload was moved {} for this primary, and something moves it back (a descheduler, an autoscaler?): it is moved \
+                 ever more rarely",
+                often(*moves)
+            ),
             Self::NodeNotReady => f.write_str("its node is not Ready: Kubernetes replaces it if that lasts"),
             Self::DoNotEvict(mark) => write!(
                 f,
@@ -301,7 +311,7 @@ mod tests {
                           SingleReplica NotRolledOut Rollout \
                           WorkloadNotWhole OneAtATime UnknownWay Concurrency NoDisruptionBudget SeveralDisruptionBudgets \
                           NoRoom UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed \
-                          NeverInjected NodeNotReady DoNotEvict LocalData";
+                          NeverInjected MovedBack NodeNotReady DoNotEvict LocalData";
         assert_eq!(Gate::NAMES.join(" "), gates);
         assert_eq!(HeldReason::names().collect::<Vec<_>>().join(" "), format!("{gates} {of_one_pod}"));
         for (reason, name) in [

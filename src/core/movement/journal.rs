@@ -106,8 +106,17 @@ pub struct Journal {
     pub moved: u32,
     /// Useless moves by workload. A restart that was taken back is one, too.
     pub useless: BTreeMap<WorkloadKey, u32>,
+    /// Pods that reached a better tier by eviction, by workload, and how many it wanted then.
+    pub brought: BTreeMap<WorkloadKey, Brought>,
     /// Evictions whose replacement admission missed, by workload.
     pub missed: BTreeMap<WorkloadKey, Missed>,
+}
+
+/// How often a workload's pods were brought nearer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Brought {
+    pub moves: u32,
+    pub desired: u32,
 }
 
 /// How often admission missed a workload's replacements.
@@ -150,7 +159,15 @@ impl Journal {
         });
         for outcome in &outcomes {
             match outcome.end {
-                End::Moved { .. } => self.moved += outcome.underway.pods,
+                End::Moved { .. } => {
+                    self.moved += outcome.underway.pods;
+                    if outcome.underway.way == Ok(Way::Evict) {
+                        let brought = self.brought.entry(outcome.underway.workload.clone()).or_default();
+                        brought.moves += outcome.underway.pods;
+                        brought.desired =
+                            workloads.get(&outcome.underway.workload).and_then(|it| it.desired).unwrap_or(0);
+                    }
+                }
                 End::Useless { .. } | End::Reverted => {
                     *self.useless.entry(outcome.underway.workload.clone()).or_default() += 1;
                 }
@@ -178,6 +195,14 @@ impl Journal {
     pub fn halted(&self, timeout: Duration, after_failures: u32, now: Moment) -> Option<Gate> {
         let failed = self.overdue(timeout, now);
         (failed >= after_failures as usize).then_some(Gate::Halted { failed })
+    }
+
+    /// How often the workload's pods were brought nearer for this primary, if that was more than twice for each: then something else
+    /// moves them back.
+    #[must_use]
+    pub fn moved_back(&self, workload: &WorkloadKey) -> Option<u32> {
+        let brought = self.brought.get(workload)?;
+        (brought.moves > brought.desired.saturating_mul(2)).then_some(brought.moves)
     }
 
     /// Begins anew for another primary. What is under way by a way that this version doesn't know stays so until it is over.

@@ -151,6 +151,20 @@ pub fn plan(input: &Input<'_>) -> Plan {
     plan
 }
 
+/// Whether a planned move is as safe in this picture as it was in the one that it was planned by: its pod is where it was, and its
+/// workload still lacks nobody. Asked right before the move, which others of its wave may have kept waiting.
+///
+/// # Errors
+/// What has changed, in words.
+pub fn still_safe(snapshot: Snapshot<'_>, move_: &Move) -> Result<(), String> {
+    let pod = snapshot.pods.get(&move_.uid).filter(|pod| !pod.terminating);
+    if pod.and_then(|pod| pod.node.as_deref()) != Some(&*move_.from) {
+        return Err("it is gone, or not where it was".to_owned());
+    }
+    let workloads = Workloads::of(snapshot, |uid| uid == move_.workload.uid);
+    at_rest(&workloads, &move_.workload).and_then(complete).map_err(|reason| reason.to_string())
+}
+
 /// What makes it unsafe to end a pod, wherever a replacement would go.
 ///
 /// # Errors
@@ -469,12 +483,12 @@ impl<'a> Planner<'a> {
             }
             match certain(&node.name) {
                 Ok(rtt_us) if rtt_us < from_rtt_us => {}
-                Ok(_) => return Err(Misfit::Unforeseeable("it is not nearer")),
-                Err(HeldReason::NotMeasured) => return Err(Misfit::Unforeseeable("it has no fresh reading")),
-                Err(_) => return Err(Misfit::Unforeseeable("it has not been closely for long enough")),
+                Ok(_) => return Err(Misfit::Distance("it is not nearer")),
+                Err(HeldReason::NotMeasured) => return Err(Misfit::Distance("it has no fresh reading")),
+                Err(_) => return Err(Misfit::Distance("it has not been closely for long enough")),
             }
             if follower.others.iter().any(|tiers| tiers.tier(&node.name) > tiers.tier(from)) {
-                return Err(Misfit::Unforeseeable("it is farther from another database that the pod follows"));
+                return Err(Misfit::Distance("it is farther from another database that the pod follows"));
             }
             Ok(())
         };

@@ -162,7 +162,7 @@ fn a_single_replica_that_would_be_away_stays_unless_it_is_allowed_to() {
     scene("alone", async |scene| {
         let (patroni, namespace) = scene.two_centres(json!({})).await?;
         scene.workload(&namespace, "db").stateful_set(1).await?;
-        scene.workload(&namespace, "web").recreated().deployment(1).await?;
+        scene.workload(&namespace, "web").rolled_out(0, 1).deployment(1).await?;
         scene.workload(&namespace, "brave").says(keys::MOVE, "evict").recreated().deployment(1).await?;
         assert_eq!(scene.zones(&namespace).await?, "3 in dc1");
         let witness = Witness::of(scene, &namespace).await?;
@@ -174,10 +174,9 @@ fn a_single_replica_that_would_be_away_stays_unless_it_is_allowed_to() {
                  namespace with switchover.dev/move: evict"
             )
         };
-        let ends = "ends every pod before it starts a new one";
         let all = vec![
-            held("db", &format!("its StatefulSet {ends}")),
-            held("web", &format!("its Deployment has the strategy Recreate, which {ends}")),
+            held("db", "its StatefulSet ends every pod before it starts a new one"),
+            held("web", "its Deployment has maxSurge: 0, which ends pods before new ones start"),
         ];
         assert_eq!(scene.held(&namespace).await?, all);
         assert_eq!(scene.zones(&namespace).await?, "2 in dc1, 1 in dc3");

@@ -301,6 +301,41 @@ fn what_people_expect_of_all_who_evict_holds_unless_the_pod_says_how_it_moves() 
 }
 
 #[test]
+fn a_planned_move_is_dropped_when_the_newest_picture_speaks_against_it() {
+    let move_ = Case::from(two_far()).plan().moves.remove(0);
+    let look = |world: World| still_safe(world.snapshot(), &move_);
+    let mut gone = two_far();
+    gone.pods.remove("uid-web-1");
+    let rows = [
+        ("nothing has changed", two_far(), Ok(())),
+        ("it is gone", gone, Err("it is gone, or not where it was")),
+        (
+            "it is on its way out",
+            two_far().pod(pod("web-1").on("b1").owned_by("ReplicaSet/web").terminating()),
+            Err("it is gone, or not where it was"),
+        ),
+        (
+            "another one crashed",
+            two_far().pod(pod("web-2").on("b1").owned_by("ReplicaSet/web").unready()),
+            Err("only 1 of 2 replicas of its workload are Ready"),
+        ),
+        (
+            "a rollout began",
+            two_far().changed("ReplicaSet/web", |it| it.rolling = true),
+            Err("its workload is being rolled out"),
+        ),
+        (
+            "it is to have more",
+            two_far().workload("ReplicaSet/web", 3),
+            Err("only 2 of 3 replicas of its workload are Ready"),
+        ),
+    ];
+    check_rows(rows, |(what, world, expected)| {
+        assert_eq!(look(world), expected.map_err(str::to_owned), "{what}");
+    });
+}
+
+#[test]
 fn pods_on_a_dead_node_stay_and_do_not_serve() {
     let dead = |name: &str| {
         let mut dead = node(name).bearing(Some("far"));
