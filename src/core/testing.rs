@@ -79,7 +79,7 @@ impl Pod {
     }
 
     /// Its annotation `switchover.dev/move`.
-    pub(crate) fn to_move_by(mut self, mode: &str) -> Self {
+    pub(crate) fn moved_by(mut self, mode: &str) -> Self {
         self.wishes.movement = Some(mode.into());
         self
     }
