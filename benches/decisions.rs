@@ -160,8 +160,10 @@ fn planning(criterion: &mut Criterion) {
     };
     let pods: HashMap<_, _> = (0..1000).map(|n| (format!("uid-{n}"), Arc::new(pod(n)))).collect();
     let (budgets, namespaces) = (HashMap::new(), HashMap::new());
-    let followers: Vec<_> =
-        pods.values().map(|pod| Follower { pod, mode: MoveMode::Evict, others: Vec::new() }).collect();
+    let followers: Vec<_> = pods
+        .values()
+        .map(|pod| Follower { pod, mode: MoveMode::Evict, left_alone: None, others: Vec::new() })
+        .collect();
     let input = Input {
         snapshot: Snapshot {
             nodes: &nodes,

@@ -49,6 +49,8 @@ pub struct Facts<'a> {
     pub tables: &'a Tables,
     /// The first kind whose watch doesn't work at the moment ([`Index::stale`](crate::index::Index::stale)).
     pub stale: Option<&'static str>,
+    /// The namespace that switchover itself runs in.
+    pub own_namespace: &'a str,
     /// What is believed of the primary.
     pub view: &'a PrimaryView,
     /// Whom the source lists.

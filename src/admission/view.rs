@@ -5,6 +5,7 @@ use std::{borrow::Borrow, collections::HashMap, hash::Hash, sync::Arc, time::Ins
 use super::WrittenPatches;
 use crate::core::{
     affinity::{self, Database, Decision, Namespace, Pod, SkipReason, Verdict},
+    follow::is_left_alone,
     schedulers::Schedulers,
 };
 
@@ -27,7 +28,7 @@ impl View {
     /// What to do with a pod that is being created in this namespace.
     #[must_use]
     pub fn decide(&self, namespace: &str, pod: &Pod<'_>, now: Instant) -> Decision {
-        if namespace == "kube-system" || namespace == &*self.own_namespace {
+        if is_left_alone(namespace, &self.own_namespace) {
             let verdict = Verdict::Skip(SkipReason::SystemNamespace);
             return Decision { verdict, warnings: Vec::new() };
         }

@@ -43,6 +43,8 @@ pub enum EventReason {
     PrimaryDecided,
     /// A person's decision can't be followed.
     DecisionRefused,
+    /// Nothing is moved any more, because replacements failed.
+    Halted,
     /// Nothing is left to move.
     MovementOver,
     /// This pod is being moved.

@@ -87,6 +87,8 @@ impl Health {
 /// power, say) shows no error: it is noticed 5 s after this, when the server should have ended it, and what asks for the next
 /// one fails or is answered.
 const LASTS_S: u32 = 15;
+/// For at most this long a watch may hang with nobody noticing.
+pub const UNNOTICED: Duration = Duration::from_secs(LASTS_S as u64 + 5);
 /// Nothing is read for at most this long from a server that keeps to [`LASTS_S`].
 pub const SILENCE: Duration = Duration::from_secs(2 * LASTS_S as u64);
 /// A watch that failed and then is silent is begun anew after this, and if that didn't help, after twice as long.

@@ -81,7 +81,7 @@ pub struct Followed {
     /// As asked for.
     pub mode: &'static str,
     pub weight: u8,
-    /// `evict`, `restart` or `never`.
+    /// `auto`, `evict`, `restart` or `never`.
     #[serde(rename = "move")]
     pub movement: &'static str,
     /// What a node must or should be, as injected.

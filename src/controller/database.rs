@@ -101,6 +101,8 @@ struct Task {
     /// The last evaluation found labels to write or pods to move, or moves are under way.
     busy: bool,
     last_state: Option<(&'static str, String)>,
+    /// People were told that replacements failed, and nothing moves.
+    told_halted: bool,
     /// How the credentials stood when people were last told.
     last_secret_state: Option<SecretState>,
 }
@@ -121,6 +123,7 @@ impl Task {
             dropped: None,
             busy: true,
             last_state: None,
+            told_halted: false,
             last_secret_state: None,
             shared,
             name,
@@ -147,6 +150,7 @@ impl Task {
                 object: &object,
                 tables: &tables,
                 stale: self.shared.index.stale(),
+                own_namespace: &self.shared.namespace,
                 view: &found.view,
                 members: &self.status.members,
                 status: &self.status,
@@ -161,6 +165,7 @@ impl Task {
         drop(tables);
         self.status.primary_host.clone_from(&self.memory.primary_host);
         self.tell(&object.node_label(), &decided);
+        self.tell_halted(decided.gate.as_ref());
         let heeded = self.heed_decision(&object, &found, now.wall);
 
         self.label(&object, &decided, &found.view, now.instant).await;

@@ -19,22 +19,19 @@ use crate::{
     evaluate::Memory,
 };
 
-/// Carries out one wave. `still_right` is asked before each move: leadership, epoch, primary and pause, as they are then.
+/// Carries out one wave. `still_right` is asked before each move: leadership, epoch, primary, pause and the newest picture, as they
+/// are then.
 pub(super) async fn carry_out(
     shared: &Shared,
     database: &str,
     moves: Vec<Move>,
     memory: &mut Memory,
     restart_series: &str,
-    still_right: impl Fn() -> bool,
+    still_right: impl Fn(&Move) -> Result<(), String>,
 ) {
     for move_ in moves {
-        if !still_right() {
-            tracing::info!(
-                database,
-                pod = move_.pod,
-                "not moved after all: leadership, primary or spec changed meanwhile"
-            );
+        if let Err(why) = still_right(&move_) {
+            tracing::info!(database, pod = move_.pod, why, "not moved after all");
             memory.forget_move(&move_.uid);
             continue;
         }
@@ -56,7 +53,17 @@ pub(super) async fn carry_out(
                 tell_moved(shared, database, &move_);
                 None
             }
-            Evicted::Gone => Some("it was gone already".to_owned()),
+            // So the picture is old: its workload stays on the move until that shows what became of it.
+            Evicted::Gone => {
+                let (namespace, pod) = (&move_.namespace, &move_.pod);
+                tracing::info!(
+                    database,
+                    namespace,
+                    pod,
+                    "it was gone already, or has changed; looking what became of it"
+                );
+                None
+            }
             Evicted::NoBudget(why) | Evicted::Later(why) | Evicted::Refused(why) => Some(why),
         };
         shared.metrics.moved(database, move_.way, outcome);
@@ -93,10 +100,10 @@ fn tell_moved(shared: &Shared, database: &str, move_: &Move) {
     let Move { namespace, pod, from, to, .. } = move_;
     let (rtt, to_rtt) = (milliseconds(move_.from_rtt_us), milliseconds(move_.to_rtt_us));
     let moved = match move_.way {
-        Way::Evict => "evicted",
-        Way::Restart => "restarted the workload of",
+        Way::Evict => "evicted a pod to bring it nearer",
+        Way::Restart => "restarted a workload to bring it nearer",
     };
-    tracing::info!(database, namespace, pod, from, rtt, to, to_rtt, "{moved} a pod on a far node");
+    tracing::info!(database, namespace, pod, from, rtt, to, to_rtt, "{moved}");
     shared.notices.send(Notice {
         about: reference("v1", "Pod", Some(namespace), pod, &move_.uid),
         warning: false,
@@ -144,6 +151,9 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
             End::NotCarriedOut => {
                 tracing::warn!(database, pod, workload, "the move was not carried out");
             }
+            End::Reverted => {
+                tracing::warn!(database, pod, workload, "somebody took the restart of the workload back");
+            }
             End::Gone => {
                 tracing::info!(database, pod, workload, "the workload is gone");
             }
@@ -158,6 +168,11 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_pod_that_is_gone_is_taken_for_untouched_because_the_picture_is_old() {
+        assert!(crate::core::movement::journal::UNTOUCHED > crate::cluster::watch::UNNOTICED);
+    }
 
     #[test]
     fn a_pod_that_admission_missed_says_what_to_do() {

@@ -16,7 +16,7 @@ use crate::{
     cluster,
     core::{
         distance::{doubt::Doubt, tier::Tier},
-        movement::{journal::Underway, taint::Waits, workloads::WorkloadKey},
+        movement::{held::Gate, journal::Underway, taint::Waits, workloads::WorkloadKey},
         primary::{Belief, Primary, PrimaryState, PrimaryView},
         words::listed,
     },
@@ -192,14 +192,16 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
     let Decided { plan, gate, emptying, .. } = facts.decided;
     let split = matches!(view.state, PrimaryState::SplitBrain(_));
     let frozen = view.why_frozen();
-    let moving = !journal.underway.is_empty();
+    let halted = matches!(gate, Some(Gate::Halted { .. }));
+    let moving = !journal.underway.is_empty() && !halted;
     let (moving_reason, moving_message) = match gate {
+        Some(gate) if halted => (gate.name(), gate.to_string()),
         _ if journal.underway.len() == 1 => ("Moving", "one move is under way".to_owned()),
         _ if moving => ("Moving", format!("{} moves are under way", journal.underway.len())),
         Some(gate) => (gate.name(), gate.to_string()),
         None if plan.held.is_empty() => ("Done", "every follower is where it should be".into()),
-        None if plan.held.len() == 1 => ("Held", "one follower stays on a far node; status.held says why".to_owned()),
-        None => ("Held", format!("{} followers stay on far nodes; status.held says why", plan.held.len())),
+        None if plan.held.len() == 1 => ("Held", "one follower stays where it is; status.held says why".to_owned()),
+        None => ("Held", format!("{} followers stay where they are; status.held says why", plan.held.len())),
     };
     let credentials = credentials.map(|standing| Now {
         type_: ConditionType::CredentialsCurrent,

@@ -43,8 +43,11 @@ impl AffinityMode {
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema, VariantArray)]
 #[serde(rename_all = "kebab-case")]
 pub enum MoveMode {
-    /// By the Eviction API: disruption budgets are respected.
+    /// By eviction where others of its workload go on serving. A single replica is restarted by its Deployment if that starts the
+    /// new pod before it ends the old one, and stays otherwise.
     #[default]
+    Auto,
+    /// By the Eviction API: disruption budgets are respected. A single replica is away until its replacement is Ready.
     Evict,
     /// By a rolling restart of the workload: new pods before old ones go.
     Restart,
@@ -57,13 +60,15 @@ impl MoveMode {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::Evict => "evict",
             Self::Restart => "restart",
             Self::Never => "never",
         }
     }
 
-    fn read(text: &str) -> Option<Self> {
+    /// What [`MoveMode::as_str`] says.
+    pub(crate) fn read(text: &str) -> Option<Self> {
         Self::VARIANTS.iter().copied().find(|mode| mode.as_str() == text)
     }
 }
@@ -119,6 +124,13 @@ impl<'a> Annotations<'a> {
             move_: get(keys::MOVE),
         }
     }
+}
+
+/// Whether this is a namespace whose pods neither admission nor the movement ever touches, whatever its label says: the system's, and
+/// the one that switchover itself runs in.
+#[must_use]
+pub fn is_left_alone(namespace: &str, own_namespace: &str) -> bool {
+    namespace == "kube-system" || namespace == own_namespace
 }
 
 /// What a database's own object says for pods that don't say otherwise.
@@ -227,7 +239,7 @@ impl fmt::Display for Mistake {
             (Wrong::TooMany, _) => "write at most 8 names",
             (Wrong::Mode, _) => "write preferred, avoid-far or required",
             (Wrong::Weight, _) => "write a weight of 1 to 100",
-            (Wrong::Move, _) => "write evict, restart or never",
+            (Wrong::Move, _) => "write auto, evict, restart or never",
         };
         write!(f, "{place} {} \"{}\": {advice}", self.key, self.value)
     }

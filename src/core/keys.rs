@@ -9,7 +9,7 @@ pub const FOLLOW_NONE: &str = "none";
 pub const AFFINITY: &str = "switchover.dev/affinity";
 /// Annotation: the weight of the preferred terms, 1 to 100.
 pub const WEIGHT: &str = "switchover.dev/weight";
-/// Annotation: `evict`, `restart` or `never`.
+/// Annotation: `auto`, `evict`, `restart` or `never`.
 pub const MOVE: &str = "switchover.dev/move";
 /// Annotation that admission writes: what was injected, and for which database epoch.
 pub const INJECTED: &str = "switchover.dev/injected";

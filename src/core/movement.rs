@@ -1,8 +1,9 @@
 //! What moves when the primary has gone elsewhere. The workloads are counted ([`workloads`]), each pod's new node is foreseen
 //! ([`fit`]), the next wave is planned ([`plan`]) and written down ([`journal`]); what is not moved says why ([`held`]). When
 //! nothing moves at all is decided by [`settle`] among others; [`restart`] and [`taint`] are two further ways to move. What each
-//! is called is in [`ways`].
+//! is called is in [`ways`], and which one a pod goes is chosen by `choice`.
 
+mod choice;
 pub mod fit;
 pub mod held;
 pub mod journal;

@@ -13,7 +13,8 @@ use super::{
     moment::Moment,
     selector::{Expression, NodeTerm, Operator, Selector},
     workload::{
-        DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Snapshot, Spread, Taint, Workload,
+        DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Snapshot, Spread, Strategy, Taint,
+        Workload,
     },
 };
 
@@ -77,6 +78,12 @@ impl Pod {
         self
     }
 
+    /// Its annotation `switchover.dev/move`.
+    pub(crate) fn moved_by(mut self, mode: &str) -> Self {
+        self.wishes.movement = Some(mode.into());
+        self
+    }
+
     pub(crate) fn terminating(mut self) -> Self {
         self.terminating = true;
         self
@@ -104,7 +111,13 @@ impl Pod {
     }
 
     pub(crate) fn spread_over(mut self, key: &str) -> Self {
-        self.spread.push(Spread { key: key.into(), max_skew: 1, selector: selector("app", "web") });
+        self.spread.push(Spread {
+            key: key.into(),
+            max_skew: 1,
+            selector: selector("app", "web"),
+            min_domains: 1,
+            every_node: false,
+        });
         self
     }
 
@@ -195,9 +208,20 @@ impl World {
             name: name.into(),
             uid: workload.into(),
             desired,
+            strategy: match kind {
+                "Deployment" => Strategy::Rolling { surge: 1, unavailable: 0 },
+                "StatefulSet" => Strategy::Ordered { unavailable: 1, partition: 0 },
+                _ => Strategy::None,
+            },
             ..Workload::default()
         };
         self.workloads.insert(workload.uid.clone(), workload.into());
+        self
+    }
+
+    /// Changes a workload.
+    pub(crate) fn changed(mut self, workload: &str, change: impl FnOnce(&mut Workload)) -> Self {
+        change(Arc::make_mut(self.workloads.get_mut(workload).unwrap()));
         self
     }
 

@@ -35,6 +35,15 @@ impl Resources {
         }
     }
 
+    /// Gives back what was added.
+    pub fn take(&mut self, less: &Self) {
+        self.cpu_m = self.cpu_m.saturating_sub(less.cpu_m);
+        self.memory_bytes = self.memory_bytes.saturating_sub(less.memory_bytes);
+        for (name, amount) in &less.other {
+            self.other.entry(name.clone()).and_modify(|sum| *sum = sum.saturating_sub(*amount));
+        }
+    }
+
     /// The larger of both, resource by resource.
     pub fn raise_to(&mut self, other: &Self) {
         self.cpu_m = self.cpu_m.max(other.cpu_m);
@@ -163,6 +172,10 @@ pub struct Spread {
     pub key: String,
     pub max_skew: u64,
     pub selector: Selector,
+    /// With fewer domains than this the emptiest one counts as empty.
+    pub min_domains: usize,
+    /// Nodes count, too, that the pod's own choice excludes (`nodeAffinityPolicy: Ignore`).
+    pub every_node: bool,
 }
 
 /// A required term of affinity or anti-affinity between pods.
@@ -172,7 +185,7 @@ pub struct PodTerm {
     pub selector: Selector,
     /// Namespaces it looks at; empty means the pod's own.
     pub namespaces: Vec<String>,
-    /// It also selects namespaces by label, which we don't evaluate.
+    /// It also selects namespaces by label, which we don't evaluate: it may select any.
     pub by_namespace_label: bool,
 }
 
@@ -209,6 +222,12 @@ pub struct Pod {
     pub restarted_for: Option<String>,
     /// A volume that ties the pod to its node or may do so: a claim or a host path, named for people.
     pub pinned_by: Option<String>,
+    /// An annotation of somebody else's by which nobody is to evict it, as it is written: `KEY: VALUE`.
+    pub not_to_evict: Option<String>,
+    /// An emptyDir on the node's disk: what is in it ends with the pod.
+    pub scratch: Option<String>,
+    /// What decides where its replacement goes, and isn't evaluated here.
+    pub unforeseen: Option<&'static str>,
 }
 
 impl Pod {
@@ -233,7 +252,7 @@ impl Pod {
         self.node.is_some() && self.phase != Phase::Finished
     }
 
-    /// Serves: Running, Ready, not on its way out.
+    /// Says that it serves: Running, Ready, not on its way out. Its node may be dead ([`Snapshot::serves`]).
     #[must_use]
     pub const fn serves(&self) -> bool {
         matches!(self.phase, Phase::Running) && self.ready && !self.terminating
@@ -253,6 +272,22 @@ impl Pod {
     }
 }
 
+/// How a workload's own controller replaces its pods when its template changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// A Deployment's: meanwhile it has so many pods more than it wants, and so many of them may be away.
+    Rolling { surge: u32, unavailable: u32 },
+    /// A Deployment's: every pod ends before the first new one starts.
+    Recreate,
+    /// A StatefulSet's: so many pods at a time end and start anew, but for the first ones (`partition`).
+    Ordered { unavailable: u32, partition: u32 },
+    /// A StatefulSet's: whoever ends a pod makes it new.
+    OnDelete,
+    /// Nobody replaces them, or nobody here knows how.
+    #[default]
+    None,
+}
+
 /// A ReplicaSet, StatefulSet or Deployment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Workload {
@@ -268,6 +303,18 @@ pub struct Workload {
     pub refused: Option<String>,
     /// The pod template's annotation that says for which epoch it was restarted.
     pub restarted_for: Option<String>,
+    /// What a pod of its template asks for, which one that was resized in place may not.
+    pub requests: Resources,
+    pub strategy: Strategy,
+    /// Of a Deployment: `spec.paused`.
+    pub paused: bool,
+    /// Its controller hasn't looked at its newest spec yet, or, of a StatefulSet, hasn't replaced every pod yet that it replaces.
+    pub rolling: bool,
+    /// Where pods count only when they have been Ready for a while (`minReadySeconds`): how many of its pods have, as its controller
+    /// counts.
+    pub available: Option<u32>,
+    /// Of a StatefulSet: the revision of its template, which its pods bear as their label `controller-revision-hash`.
+    pub revision: Option<String>,
 }
 
 /// A PodDisruptionBudget.
@@ -313,5 +360,17 @@ impl<'a> Snapshot<'a> {
 
     pub fn pods(self) -> impl Iterator<Item = &'a Pod> {
         self.pods.values().map(Arc::as_ref)
+    }
+
+    /// Whether the pod's node is there and Ready. One that isn't may be dead, and its pods with it, whatever they said last.
+    #[must_use]
+    pub fn on_a_live_node(self, pod: &Pod) -> bool {
+        pod.node.as_deref().and_then(|node| self.nodes.get(node)).is_some_and(|node| node.ready)
+    }
+
+    /// Whether the pod serves: it says so, and so does its node.
+    #[must_use]
+    pub fn serves(self, pod: &Pod) -> bool {
+        pod.serves() && self.on_a_live_node(pod)
     }
 }

@@ -184,7 +184,7 @@ fn measured(
     let (managed, left_alone): (Vec<&Node>, Vec<&Node>) = tables.nodes.values().partition(|node| is_ours(node, &key));
     let measured = managed
         .into_iter()
-        .map(|node| (node.name.clone(), Measured { label: label(node), rtt_us: rtt(&node.name) }))
+        .map(|node| (node.name.clone(), Measured { label: label(node), rtt_us: rtt(&node.name), ready: node.ready }))
         .collect();
     let mut map = tiers(&measured, previous, &thresholds(object), at_once, now);
     for node in left_alone {

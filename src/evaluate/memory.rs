@@ -205,6 +205,7 @@ fn journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
         underway: status.moving.iter().map(underway).collect(),
         moved: status.failovers.first().filter(|f| f.epoch == status.epoch).map_or(0, |failover| failover.moved),
         useless: status.useless.iter().map(|useless| (workload_key(&useless.workload), useless.moves)).collect(),
+        ..Journal::default()
     }
 }
 

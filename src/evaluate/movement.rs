@@ -1,14 +1,18 @@
 //! Which moves are over, which come next, and why the other pods stay.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use super::{Facts, Memory};
 use crate::{
     api::DatabaseCluster,
     core::{
-        backoff::Backoffs,
+        affinity::SkipReason,
+        backoff::Pause,
         distance::tier::{NodeTier, TierMap},
-        follow::{Follow, MoveMode},
+        follow::{Follow, MoveMode, is_left_alone},
         moment::Moment,
         movement::{
             held::{Gate, HeldReason},
@@ -20,6 +24,9 @@ use crate::{
     },
     index::Tables,
 };
+
+/// A workload that something moves back is moved again after this long, then after twice as long.
+const MOVED_BACK: Pause = Pause { first: Duration::from_secs(600), longest: Duration::from_secs(6 * 3600) };
 
 pub(super) fn rules(object: &DatabaseCluster) -> Rules {
     let movement = &object.spec.movement;
@@ -37,6 +44,7 @@ pub(super) fn rules(object: &DatabaseCluster) -> Rules {
 pub(super) struct Followed<'a> {
     pod: &'a Pod,
     mode: MoveMode,
+    left_alone: Option<String>,
     /// The other databases that it follows.
     others: Vec<&'a str>,
 }
@@ -56,7 +64,9 @@ pub(super) fn followed<'a>(facts: &Facts<'a>) -> Vec<Followed<'a>> {
         let mode = if namespace.terminating { MoveMode::Never } else { mine.move_mode };
         let others = databases.iter().filter(|followed| &*followed.name != name);
         let others = others.filter_map(|followed| Some(tables.databases.get(&*followed.name)?.name.as_str()));
-        Some(Followed { pod, mode, others: others.collect() })
+        let left_alone = is_left_alone(&pod.namespace, facts.own_namespace);
+        let left_alone = left_alone.then(|| SkipReason::SystemNamespace.to_string());
+        Some(Followed { pod, mode, left_alone, others: others.collect() })
     };
     tables.pods.values().filter_map(followed).collect()
 }
@@ -82,6 +92,7 @@ pub(super) fn followers<'a>(followed: &[Followed<'a>], others: &'a HashMap<&'a s
     let follower = |it: &Followed<'a>| Follower {
         pod: it.pod,
         mode: it.mode,
+        left_alone: it.left_alone.clone(),
         others: it.others.iter().filter_map(|other| others.get(other)).collect(),
     };
     followed.iter().map(follower).collect()
@@ -107,18 +118,23 @@ pub(super) fn end_moves(
     now: Moment,
 ) -> Vec<Outcome> {
     let (snapshot, node_label) = (facts.tables.snapshot(), facts.object.node_label());
-    let outcomes = memory.journal.settle(snapshot, &memory.tiers, &node_label, now.wall);
-    learn(&mut memory.backoffs, &outcomes, now.instant);
+    let outcomes = memory.journal.settle(snapshot, &memory.tiers, &node_label, series, now.wall);
+    learn(memory, &outcomes, now.instant);
     memory.missed.look(snapshot, followers.iter().map(|follower| follower.pod), series, &node_label, now.instant);
     outcomes
 }
 
 /// Takes note of what moves that are over say of the next ones.
-fn learn(backoffs: &mut Backoffs<HeldReason>, outcomes: &[Outcome], now: Instant) {
+fn learn(memory: &mut Memory, outcomes: &[Outcome], now: Instant) {
+    let Memory { backoffs, journal, .. } = memory;
     for Outcome { underway, end } in outcomes {
         match end {
             End::Missed { .. } => backoffs.add(&underway.workload.uid, HeldReason::AdmissionMissed, MISSED, now),
             End::Unjudged => {}
+            End::Moved { .. } if journal.moved_back(&underway.workload).is_some() => {
+                let moves = journal.moved_back(&underway.workload).unwrap_or_default();
+                backoffs.add(&underway.workload.uid, HeldReason::MovedBack { moves }, MOVED_BACK, now);
+            }
             _ => backoffs.end(&underway.workload.uid),
         }
     }

@@ -115,6 +115,7 @@ impl Stage {
             object: &self.object,
             tables: &self.tables,
             stale: self.stale,
+            own_namespace: "switchover-system",
             view: &self.view,
             members: &self.members,
             status: &self.status,

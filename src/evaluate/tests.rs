@@ -148,3 +148,50 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn nobody_moves_in_the_systems_namespace_or_our_own_whoever_labelled_them() {
+    for (namespace, expected) in [
+        ("shop", "moves: web-1 b1→a1; held: web-2 OneAtATime"),
+        ("kube-system", "held: web-1 NotInjected, web-2 NotInjected"),
+        ("switchover-system", "held: web-1 NotInjected, web-2 NotInjected"),
+    ] {
+        let mut world = world();
+        for pod in world.pods.values_mut().map(std::sync::Arc::make_mut) {
+            pod.namespace = namespace.into();
+        }
+        let mut stage = Stage::after_a_failover(&world);
+        stage.tables.follow(namespace, "default");
+        assert_eq!(told(&stage.at(131)), expected, "{namespace}");
+    }
+}
+
+#[test]
+fn a_workload_that_something_moves_back_is_moved_ever_more_rarely() {
+    use kube::runtime::watcher::Event;
+    let mut stage = Stage::after_a_failover(&world());
+    let place = |stage: &mut Stage, name: &str, node: &str| {
+        let pod = pod(name).on(node).owned_by("ReplicaSet/web").preferring("switchover");
+        stage.tables.pods.apply(Event::Apply(pod), |pod| (pod.uid.clone(), Some(pod)));
+    };
+    place(&mut stage, "web-2", "a2");
+    let (mut second, mut moved) = (130, Vec::new());
+    while second < 4_000 {
+        stage.read(second);
+        if let Some(move_) = stage.at(second).plan.moves.first() {
+            moved.push(second);
+            let (old, new) = (move_.uid.clone(), format!("new-{second}"));
+            stage.tables.pods.apply(Event::Delete(old.clone()), |uid| (uid, None));
+            place(&mut stage, &new, "a1");
+            stage.read(second + 2);
+            stage.at(second + 2);
+            // Somebody else brings it back at once.
+            stage.tables.pods.apply(Event::Delete(format!("uid-{new}")), |uid| (uid, None));
+            place(&mut stage, &format!("back-{second}"), "b1");
+        }
+        second += 5;
+    }
+    let pauses: Vec<_> = moved.windows(2).map(|two| two[1] - two[0]).collect();
+    assert_eq!(pauses, [5, 5, 5, 5, 605, 1205], "{moved:?}");
+    assert_eq!(told(&stage.at(4_000)), "held: back-1960 MovedBack");
+}

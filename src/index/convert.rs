@@ -1,25 +1,21 @@
 //! Kubernetes' objects → lean facts. Nothing of the big objects outlives this file.
 
+mod workloads;
+
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, ReplicaSet, StatefulSet},
-        core::v1 as kube,
-        policy::v1::PodDisruptionBudget,
-    },
+    api::{core::v1 as kube, policy::v1::PodDisruptionBudget},
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 
+pub(super) use self::workloads::{deployment, replica_set, stateful_set};
 use super::quantity;
 use crate::{
     api::{keys, read},
     core::{
         schedulers::Schedulers,
         selector::{Expression, NodeTerm, Operator, Selector},
-        words::plain,
-        workload::{
-            DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Spread, Toleration, Workload,
-        },
+        workload::{DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Spread, Toleration},
     },
 };
 
@@ -87,6 +83,9 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
         .or_else(|| windows.then(|| "it is a Windows pod".to_owned()));
     let node_affinity = affinity.node_affinity.unwrap_or_default();
     let pinned_by = spec.volumes.as_deref().unwrap_or_default().iter().find_map(pinned_by);
+    let unforeseen = unforeseen(&spec);
+    let not_to_evict = not_to_evict(meta.annotations.as_ref());
+    let scratch = spec.volumes.as_deref().unwrap_or_default().iter().find_map(scratch);
     let restarted_for = meta.annotations.as_ref().and_then(|a| a.get(keys::RESTARTED_FOR).cloned());
     Pod {
         wishes: read::annotations(&meta).into(),
@@ -104,7 +103,7 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
             _ => Phase::Pending,
         },
         ready: status.conditions.unwrap_or_default().iter().any(ready),
-        requests: requests(&spec),
+        requests: held_or_asked(&spec, status.container_statuses.as_deref()),
         host_ports: host_ports(&spec),
         node: spec.node_name,
         tolerations: spec.tolerations.unwrap_or_default().into_iter().filter_map(toleration).collect(),
@@ -128,6 +127,8 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
                 key: constraint.topology_key,
                 max_skew: u64::try_from(constraint.max_skew).unwrap_or(1),
                 selector: selector(constraint.label_selector),
+                min_domains: constraint.min_domains.and_then(|least| usize::try_from(least).ok()).unwrap_or(1),
+                every_node: constraint.node_affinity_policy.as_deref() == Some("Ignore"),
             })
             .collect(),
         anti_affinity: terms(anti_affinity.required_during_scheduling_ignored_during_execution),
@@ -135,6 +136,9 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
         not_injected,
         restarted_for,
         pinned_by,
+        not_to_evict,
+        scratch,
+        unforeseen,
     }
 }
 
@@ -180,6 +184,7 @@ fn requests(spec: &kube::PodSpec) -> Resources {
         if pod_level.contains_key("memory") {
             total.memory_bytes = pod_level_values.memory_bytes;
         }
+        total.other.extend(pod_level_values.other);
     }
     if let Some(overhead) = &spec.overhead {
         total.add(&resources(overhead));
@@ -187,9 +192,26 @@ fn requests(spec: &kube::PodSpec) -> Resources {
     total
 }
 
+/// A pod that is being resized holds what it was given until that is done.
+fn held_or_asked(spec: &kube::PodSpec, containers: Option<&[kube::ContainerStatus]>) -> Resources {
+    let mut held = Resources::default();
+    for given in containers.unwrap_or_default().iter().filter_map(|container| container.allocated_resources.as_ref()) {
+        held.add(&resources(given));
+    }
+    held.raise_to(&requests(spec));
+    held
+}
+
 fn host_ports(spec: &kube::PodSpec) -> Vec<i32> {
     let ports = |container: &kube::Container| container.ports.clone().unwrap_or_default();
-    spec.containers.iter().flat_map(ports).filter_map(|port| port.host_port).filter(|port| *port != 0).collect()
+    let sidecars = spec.init_containers.iter().flatten().filter(|it| it.restart_policy.as_deref() == Some("Always"));
+    spec.containers
+        .iter()
+        .chain(sidecars)
+        .flat_map(ports)
+        .filter_map(|port| port.host_port)
+        .filter(|port| *port != 0)
+        .collect()
 }
 
 /// `None` if its operator is one that isn't known here.
@@ -209,12 +231,60 @@ fn toleration(toleration: kube::Toleration) -> Option<Toleration> {
 }
 
 /// A volume that ties the pod to its node or may do so, in words. Claims may be zonal or local; following them to
-/// their volumes is not worth being wrong.
+/// their volumes is not worth being wrong. Inline CSI volumes are made anew wherever the pod goes, as the scheduler sees it, too.
 fn pinned_by(volume: &kube::Volume) -> Option<String> {
     if let Some(claim) = &volume.persistent_volume_claim {
         return Some(format!("the volume claim {}", claim.claim_name));
     }
-    volume.host_path.as_ref().map(|path| format!("the host path {}", path.path))
+    if let Some(path) = &volume.host_path {
+        return Some(format!("the host path {}", path.path));
+    }
+    let claimed = volume.ephemeral.is_some();
+    let attached = volume.aws_elastic_block_store.is_some()
+        || volume.azure_disk.is_some()
+        || volume.cinder.is_some()
+        || volume.fc.is_some()
+        || volume.flex_volume.is_some()
+        || volume.gce_persistent_disk.is_some()
+        || volume.iscsi.is_some()
+        || volume.photon_persistent_disk.is_some()
+        || volume.portworx_volume.is_some()
+        || volume.rbd.is_some()
+        || volume.scale_io.is_some()
+        || volume.storageos.is_some()
+        || volume.vsphere_volume.is_some();
+    (claimed || attached).then(|| format!("the volume {}", volume.name))
+}
+
+/// An emptyDir on disk, by name.
+fn scratch(volume: &kube::Volume) -> Option<String> {
+    let empty = volume.empty_dir.as_ref()?;
+    (empty.medium.as_deref() != Some("Memory")).then(|| volume.name.clone())
+}
+
+/// What others write on pods so that nobody evicts them.
+fn not_to_evict(annotations: Option<&std::collections::BTreeMap<String, String>>) -> Option<String> {
+    const MARKS: [(&str, Option<&str>); 4] = [
+        ("cluster-autoscaler.kubernetes.io/safe-to-evict", Some("false")),
+        ("karpenter.sh/do-not-disrupt", Some("true")),
+        ("karpenter.sh/do-not-evict", Some("true")),
+        // Whatever its value is.
+        ("descheduler.alpha.kubernetes.io/prefer-no-eviction", None),
+    ];
+    let annotations = annotations?;
+    let marked = |(key, forbids): &(&str, Option<&str>)| {
+        let value = annotations.get(*key).filter(|value| forbids.is_none_or(|forbids| *value == forbids))?;
+        Some(format!("{key}: \"{value}\""))
+    };
+    MARKS.iter().find_map(marked)
+}
+
+/// What decides where a pod like this goes, and isn't evaluated by [`fit`](crate::core::movement::fit).
+fn unforeseen(spec: &kube::PodSpec) -> Option<&'static str> {
+    if spec.resource_claims.as_ref().is_some_and(|claims| !claims.is_empty()) {
+        return Some("where devices are that its resourceClaims ask for");
+    }
+    None
 }
 
 fn node_term(term: kube::NodeSelectorTerm) -> NodeTerm {
@@ -254,41 +324,6 @@ fn terms(terms: Option<Vec<kube::PodAffinityTerm>>) -> Vec<PodTerm> {
     terms.unwrap_or_default().into_iter().map(term).collect()
 }
 
-fn workload(kind: &str, meta: ObjectMeta, desired: Option<i32>, template: Option<&ObjectMeta>) -> Workload {
-    let annotations = template.and_then(|meta| meta.annotations.as_ref());
-    Workload {
-        kind: kind.into(),
-        owner: controller(&meta),
-        namespace: meta.namespace.unwrap_or_default(),
-        name: meta.name.unwrap_or_default(),
-        uid: meta.uid.unwrap_or_default(),
-        desired: desired.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(1),
-        refused: None,
-        restarted_for: annotations.and_then(|annotations| annotations.get(keys::RESTARTED_FOR).cloned()),
-    }
-}
-
-pub(super) fn replica_set(set: ReplicaSet) -> Workload {
-    let spec = set.spec.unwrap_or_default();
-    let template = spec.template.and_then(|template| template.metadata);
-    let conditions = set.status.and_then(|status| status.conditions).unwrap_or_default();
-    let refused = conditions
-        .into_iter()
-        .find(|it| it.type_ == "ReplicaFailure" && it.status == "True" && it.reason.as_deref() == Some("FailedCreate"));
-    let refused = refused.map(|it| it.message.unwrap_or_default().chars().take(400).map(plain).collect());
-    Workload { refused, ..workload("ReplicaSet", set.metadata, spec.replicas, template.as_ref()) }
-}
-
-pub(super) fn stateful_set(set: StatefulSet) -> Workload {
-    let spec = set.spec.unwrap_or_default();
-    workload("StatefulSet", set.metadata, spec.replicas, spec.template.metadata.as_ref())
-}
-
-pub(super) fn deployment(deployment: Deployment) -> Workload {
-    let spec = deployment.spec.unwrap_or_default();
-    workload("Deployment", deployment.metadata, spec.replicas, spec.template.metadata.as_ref())
-}
-
 pub(super) fn budget(budget: PodDisruptionBudget) -> DisruptionBudget {
     let spec = budget.spec.unwrap_or_default();
     let status = budget.status.unwrap_or_default();
@@ -301,3 +336,6 @@ pub(super) fn budget(budget: PodDisruptionBudget) -> DisruptionBudget {
         allowed: if observed { u32::try_from(status.disruptions_allowed).unwrap_or(0) } else { 0 },
     }
 }
+
+#[cfg(test)]
+mod tests;

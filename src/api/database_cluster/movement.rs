@@ -34,8 +34,10 @@ impl Default for AffinityDefaults {
     rule("!has(self.settleMax) || duration(self.settle) <= duration(self.settleMax)", "spec.movement: settle must not be greater than settleMax: write for example settle: 30s, settleMax: 5m")
 ]))]
 pub struct MovementRules {
-    /// For pods that don't say otherwise: `evict` (the Eviction API, budgets respected), `restart` (a rolling restart
-    /// of the workload: new pods before old ones go) or `never`.
+    /// For pods that don't say otherwise: `auto` (`evict` where others of the workload go on serving; `restart` for the single
+    /// replica of a Deployment that starts the new pod before it ends the old one; other single replicas stay), `evict` (the Eviction
+    /// API, budgets respected; a single replica is away for a while), `restart` (a rolling restart of the workload, where that
+    /// ends nobody too early) or `never`.
     pub mode: MoveMode,
 
     /// How long a new primary must have held, with nothing frozen, before the first pod is moved.
@@ -84,7 +86,7 @@ pub struct MovementRules {
 impl Default for MovementRules {
     fn default() -> Self {
         Self {
-            mode: MoveMode::Evict,
+            mode: MoveMode::Auto,
             settle: Span::from_secs(30),
             settle_window: Span::from_secs(600),
             settle_max: None,

@@ -59,7 +59,7 @@ spec:
 ";
     let expected = r#"pods of deployment orders/web
   injected
-  follows default: requires switchover=closely (moved by: evict)
+  follows default: requires switchover=closely (moved by: auto)
   warning: pod annotation switchover.dev/weight "much": write a weight of 1 to 100
   patch: {"op":"add","path":"/spec/affinity","value":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"switchover","operator":"In","values":["closely"]}]}]}}}}
   patch: {"op":"add","path":"/metadata/annotations/switchover.dev~1injected","value":"[{\"database\":\"default\",\"mode\":\"required\",\"epoch\":3}]"}
@@ -169,6 +169,16 @@ fn a_running_pod_is_told_what_moves_or_holds_it() {
     let held =
         HeldStatus { pod: "orders/b".into(), reason: "Never".into(), message: "no".into(), ..Default::default() };
     let status = DatabaseClusterStatus { moving: vec![moving], held: vec![held], ..DatabaseClusterStatus::default() };
+    let more = DatabaseClusterStatus { held_total: 44, ..status.clone() };
+    assert_eq!(
+        words::movement("default", &more, "orders/x", Some(Tier::Far), now),
+        "default: it is far; it may be held: status.held names the first 1 of 44 pods that stay; switchover_held_pods counts all \
+         of them by reason"
+    );
+    assert_eq!(
+        words::movement("default", &more, "orders/c", Some(Tier::Closely), now),
+        "default: it is closely; nothing moves it"
+    );
     for (pod, tier, expected) in [
         ("orders/a", Some(Tier::Far), "default: it is far; it is being moved from n2 (Evict, since 4 s)"),
         ("orders/b", Some(Tier::Far), "default: it is far; it is held: Never: no"),

@@ -43,6 +43,12 @@ pub(super) fn movement(
         format!("it is being moved from {} ({}, since {since} s)", moving.from, moving.action)
     } else if let Some(held) = status.held.iter().find(|held| held.pod == pod) {
         format!("it is held: {}: {}", held.reason, held.message)
+    } else if tier.is_some_and(|tier| tier != Tier::Closely) && status.held_total as usize > status.held.len() {
+        format!(
+            "it may be held: status.held names the first {} of {} pods that stay; switchover_held_pods counts all of them by reason",
+            status.held.len(),
+            status.held_total
+        )
     } else {
         "nothing moves it".to_owned()
     };

@@ -71,7 +71,8 @@ fn start(servers: &[&Server]) -> (Written, CancellationToken, tokio::task::JoinH
     let urls: Vec<String> = servers.iter().map(|server| server.url.clone()).collect();
     let (mut out, stopped) = (written.clone(), stop.clone());
     let task = tokio::spawn(async move {
-        record(urls.clone(), patroni::hosts_of(&urls), http(&urls), &args(None), &mut out, &mut io::sink(), stopped).await
+        record(urls.clone(), patroni::hosts_of(&urls), http(&urls), &args(None), &mut out, &mut io::sink(), stopped)
+            .await
     });
     (written, stop, task)
 }
@@ -136,7 +137,8 @@ async fn what_was_recorded_of_members_without_names_is_replayed_as_it_was() {
     let (mut out, stopped) = (written.clone(), stop.clone());
     let urls = vec![pg1.by_name(), pg2.by_name()];
     let task = tokio::spawn(async move {
-        record(urls.clone(), patroni::hosts_of(&urls), http(&urls), &args(None), &mut out, &mut io::sink(), stopped).await
+        record(urls.clone(), patroni::hosts_of(&urls), http(&urls), &args(None), &mut out, &mut io::sink(), stopped)
+            .await
     });
     for (url, name) in [(pg1.by_name(), "pg1"), (pg2.by_name(), "pg2")] {
         let line = format!(r#""member":"{url}","path":"/primary","status":null"#);
@@ -191,7 +193,7 @@ async fn nobody_to_hear_is_recorded_too() {
     record(
         vec![url.clone()],
         patroni::hosts_of([&url]),
-        http(&urls),
+        http(std::slice::from_ref(&url)),
         &args(for_),
         &mut written,
         &mut io::sink(),

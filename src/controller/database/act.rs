@@ -11,7 +11,10 @@ use crate::{
     controller::{labels, movement},
     core::{
         distance::overwrite::{NodeChange, TaintEffect},
-        movement::{plan::Move, restart},
+        movement::{
+            plan::{Move, still_safe},
+            restart,
+        },
         primary::PrimaryView,
     },
     discover,
@@ -85,7 +88,13 @@ impl Task {
 
     /// Moves the pods of one wave.
     pub(super) async fn carry_out(&mut self, moves: Vec<Move>, view: &PrimaryView) {
-        let still_right = self.still_right(view);
+        let (index, still_right) = (self.shared.index.clone(), self.still_right(view));
+        let still_right = |move_: &Move| {
+            if !still_right() {
+                return Err("leadership, primary or spec changed meanwhile".to_owned());
+            }
+            still_safe(index.picture().snapshot(), move_)
+        };
         let series = restart::series(&self.name, view.epoch);
         movement::carry_out(&self.shared, &self.name, moves, &mut self.memory, &series, still_right).await;
     }

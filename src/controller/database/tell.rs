@@ -10,7 +10,7 @@ use crate::{
     core::{
         distance::overwrite::Overwritten,
         keys,
-        movement::journal::Outcome,
+        movement::{held::Gate, journal::Outcome},
         primary::{PrimaryState, PrimaryView},
         words::listed,
     },
@@ -55,6 +55,23 @@ impl Task {
             PrimaryState::Unknown => self.notice(true, EventReason::PrimaryUnknown, view.why.clone()),
         }
         self.last_state = Some(state);
+    }
+
+    /// Tells people once that nothing is moved because replacements failed.
+    pub(super) fn tell_halted(&mut self, gate: Option<&Gate>) {
+        let halted = gate.filter(|gate| matches!(gate, Gate::Halted { .. }));
+        match halted {
+            Some(gate) if !self.told_halted => {
+                let failed: Vec<String> =
+                    self.memory.journal.underway.iter().map(|it| it.workload.to_string()).collect();
+                let note = format!("{gate}; on the move: {}", listed(&failed));
+                tracing::warn!(database = self.name, why = note, "nothing is moved any more");
+                self.notice(true, EventReason::Halted, note);
+            }
+            None if self.told_halted => tracing::info!(database = self.name, "no longer halted"),
+            _ => {}
+        }
+        self.told_halted = halted.is_some();
     }
 
     /// Tells people of credentials that can't be used, and when they can again.

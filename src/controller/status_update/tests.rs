@@ -140,3 +140,30 @@ async fn a_refusal_that_could_not_be_written_is_to_be_tried_again() {
     let router = Router::new().route(path, get(async || StatusCode::INTERNAL_SERVER_ERROR));
     assert!(!write_refusal(&Client::new(router, "default"), "orders", "it can't be read").await);
 }
+
+#[test]
+fn a_halt_is_told_although_failed_moves_are_still_under_way() {
+    let object: DatabaseCluster = serde_json::from_value(serde_json::json!({
+        "apiVersion": "switchover.dev/v1alpha1",
+        "kind": "DatabaseCluster",
+        "metadata": {"name": "orders"},
+        "spec": {"discovery": {"patroni": {"urls": ["http://10.0.0.1:8008"]}}},
+    }))
+    .unwrap();
+    let mut tracker = PrimaryTracker::new(Belief::default(), std::time::Duration::from_secs(5));
+    let view = tracker.observe(&std::collections::BTreeMap::new(), std::time::Instant::now());
+    let evicted = MovingStatus { action: "Evict".into(), from_tier: "far".into(), ..surging() };
+    let before = DatabaseClusterStatus { moving: vec![evicted], ..DatabaseClusterStatus::default() };
+    let memory = Memory::restored(&before, crate::core::testing::moment(0));
+    let told = |gate: Option<Gate>| {
+        let decided = Decided { gate, ..Decided::default() };
+        let (view, memory, decided) = (&view, &memory, &decided);
+        let facts = Facts { object: &object, view, credentials: None, witness: None, hosts: &[], memory, decided };
+        let mut status = DatabaseClusterStatus::default();
+        update(&mut status, &facts, crate::core::testing::at(0));
+        let moving = status.conditions.into_iter().find(|condition| condition.type_ == "Moving").unwrap();
+        (moving.status, moving.reason)
+    };
+    assert_eq!(told(None), ("True".to_owned(), "Moving".to_owned()));
+    assert_eq!(told(Some(Gate::Halted { failed: 1 })), ("False".to_owned(), "Halted".to_owned()));
+}

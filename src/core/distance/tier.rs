@@ -160,12 +160,14 @@ pub struct Measured {
     pub label: Tier,
     /// Fresh median to the primary in microseconds, as the node says; `None` when there is none.
     pub rtt_us: Option<u64>,
+    /// Kubernetes hears of it. Of one that is dead nobody expects a reading.
+    pub ready: bool,
 }
 
 /// Evaluates every node once. `at_once` is set when the primary has changed since the last evaluation: then the
 /// readings count without margin and without confirmations. The first tier of a node needs the latter: when agents start, the
 /// first readings are few, and of few echoes. A node without a fresh reading that can be believed keeps
-/// its tier. While fewer than half of the nodes that have ever been labelled have one, nothing changes: minimum and
+/// its tier. While fewer than half of the nodes that are Ready and have ever been labelled have one, nothing changes: minimum and
 /// maximum would be those of the few that happen to be left.
 #[must_use]
 pub fn tiers(
@@ -182,7 +184,7 @@ pub fn tiers(
     };
     let nodes: BTreeMap<&String, Measured> = nodes.iter().map(|(name, node)| (name, believed(name, node))).collect();
     let fresh = nodes.values().filter(|n| n.rtt_us.is_some()).count();
-    let labelled = nodes.values().filter(|n| n.label != Tier::Unknown || n.rtt_us.is_some()).count();
+    let labelled = nodes.values().filter(|n| n.rtt_us.is_some() || (n.ready && n.label != Tier::Unknown)).count();
     let extremes = nodes.iter().filter(|(name, _)| !doubts.contains_key(**name)).filter_map(|(_, node)| node.rtt_us);
     let bounds = if fresh * 2 >= labelled { Bounds::of(thresholds, extremes) } else { None };
     let nodes = nodes
@@ -253,7 +255,7 @@ mod tests {
         let node = |word: &str| {
             let (word, label) = word.split_once('/').map_or((word, None), |(word, label)| (word, Some(label)));
             let (name, rtt) = word.split_once('=').unwrap();
-            (name.to_owned(), Measured { label: Tier::from_label(label), rtt_us: rtt.parse().ok() })
+            (name.to_owned(), Measured { label: Tier::from_label(label), rtt_us: rtt.parse().ok(), ready: true })
         };
         text.split(' ').map(node).collect()
     }
@@ -361,6 +363,21 @@ mod tests {
     }
 
     #[test]
+    fn nodes_that_are_dead_are_not_missed() {
+        // The bigger one of two data centres has lost its power.
+        let mut all = nodes("a=300/far b=310/far c=-/closely d=-/closely e=-/closely");
+        let look = |all: &BTreeMap<String, Measured>| {
+            let map = tiers(all, &TierMap::default(), &THRESHOLDS, true, Instant::now());
+            (map.bounds.is_some(), shown(&map))
+        };
+        assert_eq!(look(&all), (false, "a=far b=far c=closely d=closely e=closely".to_owned()));
+        for name in ["c", "d", "e"] {
+            all.get_mut(name).unwrap().ready = false;
+        }
+        assert_eq!(look(&all), (true, "a=closely b=closely c=closely d=closely e=closely".to_owned()));
+    }
+
+    #[test]
     fn a_reading_that_wavers_starts_the_count_again() {
         let mut map = TierMap::default();
         for b_us in [8_000, 8_000, 20_000, 8_000, 8_000, 20_000] {
@@ -386,7 +403,7 @@ mod tests {
         #[test]
         fn a_node_without_a_reading_keeps_its_tier(rtts in prop::collection::vec(prop::option::of(10u64..100_000), 1..20)) {
             let nodes: BTreeMap<_, _> = rtts.iter().enumerate()
-                .map(|(i, rtt)| (format!("n{i}"), Measured { label: [Tier::Closely, Tier::Far, Tier::Unknown][i % 3], rtt_us: *rtt }))
+                .map(|(i, rtt)| (format!("n{i}"), Measured { label: [Tier::Closely, Tier::Far, Tier::Unknown][i % 3], rtt_us: *rtt, ready: true }))
                 .collect();
             let map = tiers(&nodes, &TierMap::default(), &THRESHOLDS, true, Instant::now());
             for (name, measured) in &nodes {

@@ -4,6 +4,7 @@
 //! says no: a pod that isn't moved is safe, a pod that is evicted and stays Pending is not.
 
 use std::{
+    borrow::Cow,
     cell::OnceCell,
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -11,7 +12,7 @@ use std::{
 
 use crate::core::{
     taints::refusing,
-    workload::{Node, Pod, PodTerm, Resources, Snapshot, Spread, Toleration},
+    workload::{Node, Pod, PodTerm, Resources, Snapshot, Spread, Toleration, Workload},
 };
 
 /// Why a pod doesn't fit a node.
@@ -29,6 +30,8 @@ pub enum Misfit {
     PodAffinity,
     /// Its label doesn't say closely, by which the scheduler goes.
     Label,
+    /// It is no nearer than the pod is now, or nobody is sure of that.
+    Distance(&'static str),
     /// A rule that we don't evaluate.
     Unforeseeable(&'static str),
 }
@@ -47,6 +50,7 @@ impl std::fmt::Display for Misfit {
             Self::AntiAffinity => f.write_str("pod anti-affinity"),
             Self::PodAffinity => f.write_str("pod affinity"),
             Self::Label => f.write_str("its label doesn't say closely"),
+            Self::Distance(why) => f.write_str(why),
             Self::Unforeseeable(rule) => write!(f, "{rule}, which can't be foreseen"),
         }
     }
@@ -56,6 +60,7 @@ impl std::fmt::Display for Misfit {
 #[derive(Debug)]
 pub struct Room<'a> {
     nodes: &'a HashMap<String, Arc<Node>>,
+    workloads: &'a HashMap<String, Arc<Workload>>,
     occupants: HashMap<&'a str, Vec<&'a Pod>>,
     used: HashMap<&'a str, Resources>,
     /// The occupants that refuse others (required anti-affinity), and the nodes that they are on.
@@ -67,8 +72,8 @@ pub struct Room<'a> {
 struct Neighbours<'r> {
     /// Domains, by key, that refuse the pod or that it refuses.
     closed: BTreeMap<&'r str, HashSet<&'r str>>,
-    /// For each term of its affinity: the domains with somebody that it selects.
-    wanted: Vec<HashSet<&'r str>>,
+    /// For each term of its affinity: the domains with somebody that all of them select. `None`: any will do that has its key.
+    wanted: Option<Vec<HashSet<&'r str>>>,
     /// For each of its spreads: how many pods alike there are in each domain.
     alike: Vec<BTreeMap<&'r str, u64>>,
 }
@@ -76,19 +81,24 @@ struct Neighbours<'r> {
 impl<'a> Room<'a> {
     #[must_use]
     pub fn of(snapshot: Snapshot<'a>) -> Self {
-        let mut room =
-            Self { nodes: snapshot.nodes, occupants: HashMap::new(), used: HashMap::new(), refusing: Vec::new() };
+        let mut room = Self {
+            nodes: snapshot.nodes,
+            workloads: snapshot.workloads,
+            occupants: HashMap::new(),
+            used: HashMap::new(),
+            refusing: Vec::new(),
+        };
         for pod in snapshot.pods().filter(|pod| pod.occupies()) {
             if let Some(node) = pod.node.as_deref() {
-                room.occupy(pod, node);
+                room.occupy(pod, node, &pod.requests);
             }
         }
         room
     }
 
-    fn occupy(&mut self, pod: &'a Pod, node: &'a str) {
+    fn occupy(&mut self, pod: &'a Pod, node: &'a str, requests: &Resources) {
         self.occupants.entry(node).or_default().push(pod);
-        self.used.entry(node).or_default().add(&pod.requests);
+        self.used.entry(node).or_default().add(requests);
         if !pod.anti_affinity.is_empty() {
             self.refusing.push((node, pod));
         }
@@ -100,7 +110,41 @@ impl<'a> Room<'a> {
             left.retain(|occupant| occupant.uid != pod.uid);
         }
         self.refusing.retain(|(_, occupant)| occupant.uid != pod.uid);
-        self.occupy(pod, node);
+        self.add(pod, node);
+    }
+
+    /// Puts one more pod like this one onto a node in thought: the pod itself stays where it is meanwhile.
+    pub fn add(&mut self, pod: &'a Pod, node: &'a str) {
+        let requests = self.asks(pod);
+        self.occupy(pod, node, &requests);
+    }
+
+    /// Takes back what was added last to a node.
+    pub fn take_back(&mut self, pod: &'a Pod, node: &str) {
+        if let Some(there) = self.occupants.get_mut(node) {
+            there.pop();
+        }
+        let requests = self.asks(pod);
+        if let Some(used) = self.used.get_mut(node) {
+            used.take(&requests);
+        }
+        if !pod.anti_affinity.is_empty() {
+            self.refusing.pop();
+        }
+    }
+
+    /// What a replacement of the pod asks for: what its template says, at least. (The pod itself may have been resized, and what admission
+    /// added to it, it adds again.)
+    fn asks<'p>(&self, pod: &'p Pod) -> Cow<'p, Resources> {
+        let workload = pod.owner.as_ref().and_then(|owner| self.workloads.get(&owner.uid));
+        match workload {
+            Some(workload) if workload.requests != pod.requests => {
+                let mut most = pod.requests.clone();
+                most.raise_to(&workload.requests);
+                Cow::Owned(most)
+            }
+            _ => Cow::Borrowed(&pod.requests),
+        }
     }
 
     /// How many more pods the node takes.
@@ -150,6 +194,9 @@ impl<'a> Room<'a> {
         node: &Node,
         neighbours: &OnceCell<Neighbours<'r>>,
     ) -> Result<(), Misfit> {
+        if let Some(rule) = pod.unforeseen {
+            return Err(Misfit::Unforeseeable(rule));
+        }
         if !node.ready {
             return Err(Misfit::NotReady);
         }
@@ -180,7 +227,7 @@ impl<'a> Room<'a> {
         }
         let none = Resources::default();
         let used = self.used.get(node.name.as_str()).unwrap_or(&none);
-        let wants = &pod.requests;
+        let wants = &*self.asks(pod);
         let lacks = |wanted: u64, used: u64, offered: u64| wanted > 0 && used.saturating_add(wanted) > offered;
         if lacks(wants.cpu_m, used.cpu_m, node.allocatable.cpu_m) {
             return Err(Misfit::Insufficient("cpu".into()));
@@ -210,13 +257,30 @@ impl<'a> Room<'a> {
         }
         Neighbours {
             closed,
-            wanted: pod.affinity.iter().map(|term| self.domains(pod, term).collect()).collect(),
+            wanted: self.wanted(pod),
             alike: pod.spread.iter().map(|spread| self.alike(pod, spread)).collect(),
         }
     }
 
     fn domain(&self, node: &str, key: &str) -> Option<&'a str> {
         self.nodes.get(node)?.labels.get(key).map(String::as_str)
+    }
+
+    /// For each term of the pod's affinity: the domains with somebody whom all of its terms select. `None` for the first one of its
+    /// kind, which the scheduler lets go anywhere: nobody is selected yet but the pod itself.
+    fn wanted<'r>(&'r self, pod: &'r Pod) -> Option<Vec<HashSet<&'r str>>> {
+        if pod.affinity.is_empty() {
+            return Some(Vec::new());
+        }
+        let by_all = |other: &Pod| pod.affinity.iter().all(|term| selects(term, &pod.namespace, other));
+        let selected = |other: &&Pod| other.uid != pod.uid && !other.terminating && by_all(other);
+        let nodes: Vec<&str> =
+            self.occupants.iter().filter(|(_, there)| there.iter().any(selected)).map(|(node, _)| *node).collect();
+        if nodes.is_empty() && by_all(pod) {
+            return None;
+        }
+        let domains = |term: &PodTerm| nodes.iter().filter_map(|node| self.domain(node, &term.key)).collect();
+        Some(pod.affinity.iter().map(domains).collect())
     }
 
     /// The domains with somebody that a term of `pod` selects.
@@ -229,7 +293,7 @@ impl<'a> Room<'a> {
     /// How many pods alike each domain has. Nodes that the pod itself excludes don't count (the default node policies).
     fn alike<'r>(&'r self, pod: &Pod, spread: &Spread) -> BTreeMap<&'r str, u64> {
         let mut domains: BTreeMap<&str, u64> = BTreeMap::new();
-        for other in self.nodes.values().filter(|other| wants(pod, other).is_ok()) {
+        for other in self.nodes.values().filter(|other| spread.every_node || wants(pod, other).is_ok()) {
             let Some(domain) = other.labels.get(&spread.key) else { continue };
             let alike = |p: &&Pod| {
                 p.namespace == pod.namespace && !p.terminating && p.uid != pod.uid && spread.selector.matches(&p.labels)
@@ -255,7 +319,8 @@ fn wants(pod: &Pod, node: &Node) -> Result<(), Misfit> {
 fn spreads(node: &Node, spread: &Spread, alike: &BTreeMap<&str, u64>) -> Result<(), Misfit> {
     let misfit = || Misfit::Spread(spread.key.clone());
     let here = node.labels.get(&spread.key).ok_or_else(misfit)?;
-    let least = alike.values().min().copied().unwrap_or(0);
+    let enough = alike.len() >= spread.min_domains;
+    let least = alike.values().min().copied().filter(|_| enough).unwrap_or(0);
     let then = alike.get(here.as_str()).copied().unwrap_or(0) + 1;
     if then.saturating_sub(least) > spread.max_skew { Err(misfit()) } else { Ok(()) }
 }
@@ -270,20 +335,26 @@ fn pod_terms(pod: &Pod, node: &Node, neighbours: &Neighbours<'_>) -> Result<(), 
     if neighbours.closed.iter().any(|(key, domains)| is_in(key, domains)) {
         return Err(Misfit::AntiAffinity);
     }
-    if pod.affinity.iter().zip(&neighbours.wanted).any(|(term, domains)| !is_in(&term.key, domains)) {
+    let drawn = match &neighbours.wanted {
+        Some(wanted) => pod.affinity.iter().zip(wanted).all(|(term, domains)| is_in(&term.key, domains)),
+        None => pod.affinity.iter().all(|term| node.labels.contains_key(&term.key)),
+    };
+    if !drawn {
         return Err(Misfit::PodAffinity);
     }
     Ok(())
 }
 
-/// Whether a term of a pod in `namespace` selects `other`.
+/// Whether a term of a pod in `namespace` selects `other`. The scheduler lets pods that are on their way out count, too.
 fn selects(term: &PodTerm, namespace: &str, other: &Pod) -> bool {
-    let in_scope = if term.namespaces.is_empty() {
+    let in_scope = if term.by_namespace_label {
+        true
+    } else if term.namespaces.is_empty() {
         other.namespace == namespace
     } else {
         term.namespaces.contains(&other.namespace)
     };
-    in_scope && !other.terminating && term.selector.matches(&other.labels)
+    in_scope && term.selector.matches(&other.labels)
 }
 
 #[cfg(test)]

@@ -91,8 +91,12 @@ pub enum HeldReason {
     NotReady,
     /// Owned by a kind whose number of replicas we don't know.
     UnknownWorkload(String),
-    /// `restart` of something that isn't a Deployment or StatefulSet.
+    /// `restart` of something that can't be restarted, or not without an outage.
     CannotRestart(String),
+    /// Nobody else would serve while it is moved; the sentence says why it can't be restarted either.
+    SingleReplica(String),
+    /// Its StatefulSet has a newer template, and leaves it to people to end its pods.
+    NotRolledOut,
     Rollout,
     #[strum(serialize = "WorkloadNotWhole")]
     NotWhole {
@@ -133,6 +137,20 @@ pub enum HeldReason {
     Backoff(String),
     /// Admission missed the workload's last replacement, so that nothing drew it nearer.
     AdmissionMissed,
+    /// It missed so many of them, and none is known that it has not missed since.
+    NeverInjected {
+        times: u32,
+    },
+    /// Its workload was moved again and again: something else moves it back.
+    MovedBack {
+        moves: u32,
+    },
+    /// Its node isn't Ready: it may be gone with it, and Kubernetes replaces it.
+    NodeNotReady,
+    /// Somebody wrote on it that nobody may evict it.
+    DoNotEvict(String),
+    /// It has data in an emptyDir that nobody else has.
+    LocalData(String),
 }
 
 impl HeldReason {
@@ -161,6 +179,7 @@ impl HeldReason {
                 | Self::Concurrency { .. }
                 | Self::Backoff(_)
                 | Self::AdmissionMissed
+                | Self::NodeNotReady
                 | Self::TierSettling(_)
         )
     }
@@ -177,9 +196,15 @@ impl fmt::Display for HeldReason {
             Self::Pinned(volume) => write!(f, "{volume} may tie it to its node"),
             Self::NotReady => f.write_str("it is not Ready where it is"),
             Self::UnknownWorkload(kind) => write!(f, "the number of replicas of a {kind} is not known"),
-            Self::CannotRestart(kind) => {
-                write!(f, "a {kind} can't be restarted by its template: write switchover.dev/move: evict")
-            }
+            Self::CannotRestart(why) => write!(f, "{why}: write switchover.dev/move: evict"),
+            Self::SingleReplica(why) => write!(
+                f,
+                "it is the only replica of its workload, and {why}: to allow the outage, annotate pod or namespace with \
+                 switchover.dev/move: evict"
+            ),
+            Self::NotRolledOut => f.write_str(
+                "its replacement would be of a newer template, and updateStrategy OnDelete leaves that to people",
+            ),
             Self::Rollout => f.write_str("its workload is being rolled out"),
             Self::NotWhole { serving, desired } => {
                 write!(f, "only {serving} of {desired} replicas of its workload are Ready")
@@ -190,6 +215,7 @@ impl fmt::Display for HeldReason {
                 "a newer version of switchover began to move its workload by a way that this one doesn't know ({way}): it \
                  is left alone until the pod {pod} has gone and the workload is whole"
             ),
+            Self::Concurrency { limit: 1 } => f.write_str("another pod is on the move already (spec.movement.maxConcurrent)"),
             Self::Concurrency { limit } => {
                 write!(f, "{limit} pods are on the move already (spec.movement.maxConcurrent)")
             }
@@ -215,6 +241,28 @@ impl fmt::Display for HeldReason {
             Self::AdmissionMissed => f.write_str(
                 "its workload's last replacement was created without affinity, so nothing drew it nearer: is the webhook \
                  up? It is tried again after a while",
+            ),
+            Self::NeverInjected { times } => write!(
+                f,
+                "its workload's replacements were created without affinity {}, and no pod has been injected since: see that the \
+                 webhook is up and the API server calls it, and restart the workload yourself",
+                often(*times)
+            ),
+            Self::MovedBack { moves } => write!(
+                f,
+                "its workload was moved {} for this primary, and something moves it back (a descheduler, an autoscaler?): it is moved \
+                 ever more rarely",
+                often(*moves)
+            ),
+            Self::NodeNotReady => f.write_str("its node is not Ready: Kubernetes replaces it if that lasts"),
+            Self::DoNotEvict(mark) => write!(
+                f,
+                "it is annotated {mark}: to move it all the same, annotate the pod with switchover.dev/move"
+            ),
+            Self::LocalData(volume) => write!(
+                f,
+                "its emptyDir {volume} may hold data that nobody else has: to move it all the same, annotate the pod with \
+                 switchover.dev/move"
             ),
         }
     }
@@ -259,9 +307,11 @@ mod tests {
     #[test]
     fn metrics_and_status_know_these_reasons() {
         let gates = "Paused PrimaryNotConfirmed SplitBrain Frozen Settling LabelsPending Stale TooFewReadings Halted";
-        let of_one_pod = "Never BarePod Job NotInjected PinnedByVolume NotReady UnknownWorkload CannotRestart Rollout \
+        let of_one_pod = "Never BarePod Job NotInjected PinnedByVolume NotReady UnknownWorkload CannotRestart \
+                          SingleReplica NotRolledOut Rollout \
                           WorkloadNotWhole OneAtATime UnknownWay Concurrency NoDisruptionBudget SeveralDisruptionBudgets \
-                          NoRoom UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed";
+                          NoRoom UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed \
+                          NeverInjected MovedBack NodeNotReady DoNotEvict LocalData";
         assert_eq!(Gate::NAMES.join(" "), gates);
         assert_eq!(HeldReason::names().collect::<Vec<_>>().join(" "), format!("{gates} {of_one_pod}"));
         for (reason, name) in [

@@ -10,13 +10,14 @@ use strum::{IntoStaticStr, VariantNames};
 
 use super::{
     held::Gate,
+    restart,
     ways::{UnknownWay, Way},
     workloads::{WorkloadKey, WorkloadPods, Workloads},
 };
 use crate::core::{
     distance::tier::{Tier, TierMap},
     moment::Moment,
-    workload::Snapshot,
+    workload::{Snapshot, Workload},
 };
 
 /// One move under way. Written to the status of the DatabaseCluster before it is carried out, so that whoever leads
@@ -77,6 +78,8 @@ pub enum End {
     Missed { way: Way, to: String, pod: String, uid: String },
     /// The pod is still there: the move was never carried out.
     NotCarriedOut,
+    /// The workload's template doesn't say any more that it is to be restarted: somebody took that back.
+    Reverted,
     /// The workload is gone or was scaled down to nothing.
     #[strum(serialize = "workload_gone")]
     Gone,
@@ -101,40 +104,78 @@ pub struct Journal {
     pub underway: Vec<Underway>,
     /// Pods that reached a better tier.
     pub moved: u32,
-    /// Useless moves by workload.
+    /// Useless moves by workload. A restart that was taken back is one, too.
     pub useless: BTreeMap<WorkloadKey, u32>,
+    /// Pods that reached a better tier by eviction, by workload, and how many it wanted then.
+    pub brought: BTreeMap<WorkloadKey, Brought>,
+    /// Evictions whose replacement admission missed, by workload.
+    pub missed: BTreeMap<WorkloadKey, Missed>,
 }
 
-/// A move whose pod is still untouched after this long was never carried out.
-const UNTOUCHED: Duration = Duration::from_secs(15);
+/// How often a workload's pods were brought nearer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Brought {
+    pub moves: u32,
+    pub desired: u32,
+}
+
+/// How often admission missed a workload's replacements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missed {
+    pub times: u32,
+    /// When the last one of them was created, as the API server says.
+    pub last: Timestamp,
+}
+
+/// A move whose pod is still untouched after this long was never carried out. A picture may be old for less than this before that
+/// is noticed (`cluster::watch::UNNOTICED`): else a pod that is gone would look untouched, and the next one follow it.
+pub const UNTOUCHED: Duration = Duration::from_secs(30);
 
 /// Clocks that are used at all aren't farther apart: one that takes its time zone for another one's is wrong by 14 h.
 const CLOCKS_APART: Duration = Duration::from_secs(24 * 3600);
 
 impl Journal {
-    /// Ends the moves that are over and returns how they ended. `node_label` is what draws replacements nearer.
+    /// Ends the moves that are over and returns how they ended. `node_label` is what draws replacements nearer; the marks of
+    /// workloads that were restarted for this primary begin with `restart_series`.
     pub fn settle(
         &mut self,
         snapshot: Snapshot<'_>,
         tiers: &TierMap,
         node_label: &str,
+        restart_series: &str,
         now: Timestamp,
     ) -> Vec<Outcome> {
         if self.underway.is_empty() {
             return Vec::new();
         }
-        let workloads = Workloads::of(snapshot, |key| self.underway.iter().any(|move_| move_.workload == *key));
+        let workloads = Workloads::of(snapshot, |uid| self.underway.iter().any(|move_| move_.workload.uid == uid));
         let mut outcomes = Vec::new();
         self.underway.retain(|move_| {
             let workload_pods = workloads.get(&move_.workload);
-            let Some(end) = end_of(move_, workload_pods, snapshot, tiers, node_label, now) else { return true };
+            let end = end_of(move_, workload_pods, snapshot, tiers, (node_label, restart_series), now);
+            let Some(end) = end else { return true };
             outcomes.push(Outcome { underway: move_.clone(), end });
             false
         });
         for outcome in &outcomes {
             match outcome.end {
-                End::Moved { .. } => self.moved += outcome.underway.pods,
-                End::Useless { .. } => *self.useless.entry(outcome.underway.workload.clone()).or_default() += 1,
+                End::Moved { .. } => {
+                    self.moved += outcome.underway.pods;
+                    if outcome.underway.way == Ok(Way::Evict) {
+                        let brought = self.brought.entry(outcome.underway.workload.clone()).or_default();
+                        brought.moves += outcome.underway.pods;
+                        brought.desired =
+                            workloads.get(&outcome.underway.workload).and_then(|it| it.desired).unwrap_or(0);
+                    }
+                }
+                End::Useless { .. } | End::Reverted => {
+                    *self.useless.entry(outcome.underway.workload.clone()).or_default() += 1;
+                }
+                End::Missed { way: Way::Evict, ref uid, .. } => {
+                    let times = self.missed.get(&outcome.underway.workload).map_or(0, |missed| missed.times) + 1;
+                    let last = snapshot.pods.get(uid).map_or(now, |pod| pod.created);
+                    self.missed.insert(outcome.underway.workload.clone(), Missed { times, last });
+                }
                 End::Missed { .. } | End::NotCarriedOut | End::Gone | End::Unjudged => {}
             }
         }
@@ -156,6 +197,14 @@ impl Journal {
         (failed >= after_failures as usize).then_some(Gate::Halted { failed })
     }
 
+    /// How often the workload's pods were brought nearer for this primary, if that was more than twice for each: then something else
+    /// moves them back.
+    #[must_use]
+    pub fn moved_back(&self, workload: &WorkloadKey) -> Option<u32> {
+        let brought = self.brought.get(workload)?;
+        (brought.moves > brought.desired.saturating_mul(2)).then_some(brought.moves)
+    }
+
     /// Begins anew for another primary. What is under way by a way that this version doesn't know stays so until it is over.
     pub fn begin_anew(&mut self) {
         self.underway.retain(|move_| move_.way.is_err());
@@ -168,7 +217,7 @@ fn end_of(
     workload_pods: Option<&WorkloadPods<'_>>,
     snapshot: Snapshot<'_>,
     tiers: &TierMap,
-    node_label: &str,
+    (node_label, restart_series): (&str, &str),
     now: Timestamp,
 ) -> Option<End> {
     let age = move_.age(now);
@@ -189,12 +238,20 @@ fn end_of(
         return None;
     }
     // One pod of a workload is moved at a time and only from a whole workload: the newest serving pod took its place.
-    let newest = workload_pods.pods.iter().filter(|pod| pod.serves()).max_by_key(|pod| (pod.created, &pod.uid))?;
+    let newest =
+        workload_pods.pods.iter().filter(|pod| snapshot.serves(pod)).max_by_key(|pod| (pod.created, &pod.uid))?;
     if way == Way::Restart && untouched {
-        // Either the rollout hasn't begun, or it hasn't come to this pod (of a StatefulSet), which newer ones tell. Their time is
-        // the API server's, so that it may only decide how long to wait.
-        let begun = newest.created >= move_.started - UNTOUCHED;
-        return (!begun && age >= 2 * UNTOUCHED).then_some(End::NotCarriedOut);
+        // The rollout hasn't begun, or it hasn't come to this pod (of a StatefulSet), or somebody took it back: the mark in template
+        // and pods tells.
+        let mark = workload_pods.itself.and_then(|itself| itself.restarted_for.as_deref());
+        let end = match mark.filter(|mark| restart::times(Some(mark), restart_series) > 0) {
+            None => End::Reverted,
+            Some(mark) if workload_pods.pods.iter().any(|pod| pod.restarted_for.as_deref() == Some(mark)) => {
+                return None;
+            }
+            Some(_) => End::NotCarriedOut,
+        };
+        return (age >= UNTOUCHED).then_some(end);
     }
     let to = newest.node.clone().unwrap_or_default();
     Some(if tiers.tier(&to) < move_.from_tier {
@@ -226,7 +283,9 @@ fn end_of_unknown(
 }
 
 fn gone(move_: &Underway, snapshot: Snapshot<'_>, age: Duration) -> Option<End> {
-    let known = snapshot.workloads.contains_key(&move_.workload.uid);
+    let uid = &move_.workload.uid;
+    let belongs = |set: &Workload| set.owner.as_ref().is_some_and(|owner| owner.uid == *uid);
+    let known = snapshot.workloads.contains_key(uid) || snapshot.workloads.values().any(|set| belongs(set));
     (age >= UNTOUCHED && !known).then_some(End::Gone)
 }
 

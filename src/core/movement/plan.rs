@@ -1,9 +1,12 @@
 //! What to move now, and why the rest stays.
 
+mod room;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    fit::{Misfit, Room},
+    choice::choose,
+    fit::Room,
     held::{Gate, HeldReason},
     journal::{Journal, Underway},
     restart::{self, MissedRestarts},
@@ -14,7 +17,7 @@ use crate::core::{
     distance::tier::{Tier, TierMap},
     follow::MoveMode,
     moment::Moment,
-    workload::{DisruptionBudget, Node, Phase, Pod, Snapshot},
+    workload::{Node, Phase, Pod, Snapshot},
 };
 
 /// A pod that follows the database.
@@ -22,6 +25,8 @@ use crate::core::{
 pub struct Follower<'a> {
     pub pod: &'a Pod,
     pub mode: MoveMode,
+    /// Why admission leaves every pod of its namespace alone, if it does.
+    pub left_alone: Option<String>,
     /// The tiers of the other databases that it follows too: it isn't moved farther from any of them.
     pub others: Vec<&'a TierMap>,
 }
@@ -122,14 +127,14 @@ pub fn plan(input: &Input<'_>) -> Plan {
         let farthest = |node: &str| std::cmp::Reverse(input.tiers.rtt_us(node));
         (a_key, farthest(a_node), &a.pod.name).cmp(&(b_key, farthest(b_node), &b.pod.name))
     });
-    let keys: BTreeSet<&WorkloadKey> = candidates.iter().filter_map(|(key, ..)| key.as_ref()).collect();
+    let uids: BTreeSet<&str> = candidates.iter().filter_map(|(key, ..)| Some(&*key.as_ref()?.uid)).collect();
     let mut planner = Planner {
         input,
-        workloads: Workloads::of(input.snapshot, |key| keys.contains(key)),
+        workloads: Workloads::of(input.snapshot, |uid| uids.contains(uid)),
         room: Room::of(input.snapshot),
         targets: targets(input),
         busy: input.journal.underway.iter().map(|move_| (move_.workload.clone(), busy_with(move_))).collect(),
-        free_slots: (input.rules.max_concurrent as usize).saturating_sub(input.journal.underway.len()),
+        free_slots: (input.rules.max_concurrent as usize).saturating_sub(in_time(input)),
         spent: HashMap::new(),
     };
     let mut plan = Plan::default();
@@ -146,6 +151,20 @@ pub fn plan(input: &Input<'_>) -> Plan {
         }
     }
     plan
+}
+
+/// Whether a planned move is as safe in this picture as it was in the one that it was planned by: its pod is where it was, and its
+/// workload still lacks nobody. Asked right before the move, which others of its wave may have kept waiting.
+///
+/// # Errors
+/// What has changed, in words.
+pub fn still_safe(snapshot: Snapshot<'_>, move_: &Move) -> Result<(), String> {
+    let pod = snapshot.pods.get(&move_.uid).filter(|pod| !pod.terminating);
+    if pod.and_then(|pod| pod.node.as_deref()) != Some(&*move_.from) {
+        return Err("it is gone, or not where it was".to_owned());
+    }
+    let workloads = Workloads::of(snapshot, |uid| uid == move_.workload.uid);
+    at_rest(&workloads, &move_.workload).and_then(complete).map_err(|reason| reason.to_string())
 }
 
 /// What makes it unsafe to end a pod, wherever a replacement would go.
@@ -183,7 +202,7 @@ pub(super) fn at_rest<'c, 'a>(
 /// # Errors
 /// How many are.
 pub(super) fn complete(workload_pods: &WorkloadPods<'_>) -> Result<(), HeldReason> {
-    let (serving, desired) = (workload_pods.serving(), workload_pods.desired.unwrap_or_default());
+    let (serving, desired) = (workload_pods.serving, workload_pods.desired.unwrap_or_default());
     if workload_pods.whole() { Ok(()) } else { Err(HeldReason::NotWhole { serving, desired }) }
 }
 
@@ -211,12 +230,24 @@ fn misplaced<'a>(input: &Input<'_>, follower: &Follower<'a>) -> Option<&'a str> 
     }
 }
 
+/// Whether the pod itself says how it may be moved: whoever wrote that knows what it loses.
+fn asked(pod: &Pod) -> bool {
+    pod.wishes.movement.as_deref().is_some_and(|text| MoveMode::read(text.trim()).is_some())
+}
+
 /// Why the other pods of a workload wait for the one that is on the move.
 fn busy_with(move_: &Underway) -> HeldReason {
     match &move_.way {
         Ok(_) => HeldReason::OneAtATime,
         Err(way) => HeldReason::UnknownWay { way: way.clone(), pod: move_.pod.clone() },
     }
+}
+
+/// How many moves are under way whose replacement may still be Ready in time. A failed one gives its place to others, and the breaker
+/// counts it.
+fn in_time(input: &Input<'_>) -> usize {
+    let Journal { underway, .. } = input.journal;
+    underway.len() - input.journal.overdue(input.rules.replacement_timeout, input.now)
 }
 
 /// Closely nodes, in the order of their names.
@@ -248,32 +279,39 @@ impl<'a> Planner<'a> {
         candidates: &[(Option<WorkloadKey>, &Follower<'_>, &str)],
     ) -> Result<Move, HeldReason> {
         let pod = follower.pod;
-        let key = self.movable(key, follower)?;
+        let (key, way) = self.movable(key, follower)?;
         if let Some(gate) = self.input.gate {
             return Err(HeldReason::Gate(gate.clone()));
+        }
+        if !self.input.snapshot.on_a_live_node(pod) {
+            return Err(HeldReason::NodeNotReady);
         }
         certain(self.input.tiers, node, self.input.rules, self.input.now)?;
         if let Some(why) = self.busy.get(key) {
             return Err(why.clone());
         }
         self.workload_ready(key, pod)?;
-        let restarts = self.restarts(key, pod)?;
-        let way = Way::of(follower.mode).ok_or(HeldReason::Never)?;
+        let restarts = if way == Way::Restart { self.restarts(key, pod)? } else { 0 };
         if let Some(why) = [&pod.uid, &key.uid].into_iter().find_map(|uid| self.input.backoff.get(uid)) {
             return Err(why.clone());
         }
-        // A rollout asks no disruption budget: it starts new pods before it ends old ones.
-        let budget = if way == Way::Evict { self.budget(pod)? } else { None };
+        let spends = self.budgets(way, key, pod)?;
         // Before its target, which is costly to find: thousands may be waiting.
         if self.free_slots == 0 {
             return Err(HeldReason::Concurrency { limit: self.input.rules.max_concurrent });
         }
-        let target = self.target(follower, node)?;
+        let target = match way {
+            Way::Evict => {
+                let target = self.target(follower, node)?;
+                self.room.place(pod, &target.name);
+                target
+            }
+            Way::Restart => self.add_all(&self.restarted(key, follower), node)?,
+        };
         self.free_slots -= 1;
         self.busy.insert(key.clone(), HeldReason::OneAtATime);
-        self.room.place(pod, &target.name);
-        if let Some(uid) = budget {
-            *self.spent.entry(uid).or_default() += 1;
+        for (uid, pods) in spends {
+            *self.spent.entry(uid).or_default() += pods;
         }
         let pods = match way {
             Way::Evict => 1,
@@ -300,22 +338,56 @@ impl<'a> Planner<'a> {
         &self,
         key: Option<&'k WorkloadKey>,
         follower: &Follower<'_>,
-    ) -> Result<&'k WorkloadKey, HeldReason> {
+    ) -> Result<(&'k WorkloadKey, Way), HeldReason> {
         let pod = follower.pod;
         if follower.mode == MoveMode::Never {
             return Err(HeldReason::Never);
         }
         let key = replaceable(key, pod)?;
-        if let Some(why) = &pod.not_injected {
+        if let Some(why) = follower.left_alone.as_ref().or(pod.not_injected.as_ref()) {
             return Err(HeldReason::NotInjected(why.clone()));
         }
-        if follower.mode == MoveMode::Restart && !matches!(key.kind.as_str(), "Deployment" | "StatefulSet") {
-            return Err(HeldReason::CannotRestart(key.kind.clone()));
+        if !asked(pod) {
+            self.left_in_peace(key, pod)?;
         }
+        let way = choose(follower.mode, &key.kind, pod, self.workloads.get(key))?;
+        self.injects(key, pod)?;
         match self.input.journal.useless.get(key) {
             Some(moves) if *moves >= self.input.rules.max_useless_moves => Err(HeldReason::Useless { moves: *moves }),
-            _ => Ok(key),
+            _ => Ok((key, way)),
         }
+    }
+
+    /// What people expect of everybody who evicts: that marks of others are heeded, and that no data is lost of which there is no
+    /// second copy. (The replicas of a Deployment lose their emptyDirs at every rollout.)
+    fn left_in_peace(&self, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
+        if let Some(mark) = &pod.not_to_evict {
+            return Err(HeldReason::DoNotEvict(mark.clone()));
+        }
+        let alone = self.workloads.get(key).and_then(|it| it.desired).is_some_and(|desired| desired <= 1);
+        match &pod.scratch {
+            Some(volume) if alone || key.kind == "StatefulSet" => Err(HeldReason::LocalData(volume.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// That admission is known to inject, where it missed as many replacements of the workload as there may be useless moves: it has
+    /// injected some pod since, and after as many again one of the same namespace.
+    fn injects(&self, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
+        let most = self.input.rules.max_useless_moves;
+        let Some(missed) = self.input.journal.missed.get(key).filter(|missed| missed.times >= most) else {
+            return Ok(());
+        };
+        let anywhere = missed.times < most.saturating_mul(2);
+        let injected = |other: &Pod| {
+            other.created > missed.last
+                && other.is_drawn_by(self.input.node_label)
+                && (anywhere || other.namespace == pod.namespace)
+        };
+        if self.input.followers.iter().any(|follower| injected(follower.pod)) {
+            return Ok(());
+        }
+        Err(HeldReason::NeverInjected { times: missed.times })
     }
 
     fn workload_ready(&self, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
@@ -340,50 +412,6 @@ impl<'a> Planner<'a> {
         }
         let due = self.input.missed.due(&key.uid, times, self.input.now.instant);
         if due { Ok(times) } else { Err(HeldReason::AdmissionMissed) }
-    }
-
-    /// The disruption budget that an eviction of the pod spends, if any covers it.
-    fn budget(&self, pod: &Pod) -> Result<Option<&'a str>, HeldReason> {
-        let covers =
-            |budget: &DisruptionBudget| budget.namespace == pod.namespace && budget.selector.matches(&pod.labels);
-        let mut covering: Vec<_> = self.input.snapshot.budgets.iter().filter(|(_, budget)| covers(budget)).collect();
-        covering.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
-        match covering.as_slice() {
-            [] => Ok(None),
-            [(uid, budget)] => {
-                let spent = self.spent.get(uid.as_str()).copied().unwrap_or(0);
-                if budget.allowed > spent { Ok(Some(uid)) } else { Err(HeldReason::NoBudget(budget.name.clone())) }
-            }
-            several => Err(HeldReason::SeveralBudgets(
-                several.iter().map(|(_, b)| b.name.as_str()).collect::<Vec<_>>().join(", "),
-            )),
-        }
-    }
-
-    /// The emptiest closely node that takes the pod and is no farther from the other databases that it follows.
-    fn target(&self, follower: &Follower<'_>, from: &str) -> Result<&'a Node, HeldReason> {
-        if self.targets.is_empty() {
-            return Err(HeldReason::NoRoom("there is none".into()));
-        }
-        let certain = |node: &str| certain(self.input.tiers, node, self.input.rules, self.input.now);
-        let from_rtt_us = certain(from)?;
-        let nearer = |node: &Node| {
-            // It may be refused, or on its way.
-            if node.labelled(self.input.node_label) != Tier::Closely {
-                return Err(Misfit::Label);
-            }
-            match certain(&node.name) {
-                Ok(rtt_us) if rtt_us < from_rtt_us => {}
-                Ok(_) => return Err(Misfit::Unforeseeable("it is not nearer")),
-                Err(HeldReason::NotMeasured) => return Err(Misfit::Unforeseeable("it has no fresh reading")),
-                Err(_) => return Err(Misfit::Unforeseeable("it has not been closely for long enough")),
-            }
-            if follower.others.iter().any(|tiers| tiers.tier(&node.name) > tiers.tier(from)) {
-                return Err(Misfit::Unforeseeable("it is farther from another database that the pod follows"));
-            }
-            Ok(())
-        };
-        self.room.emptiest(follower.pod, self.targets.iter().copied(), nearer).map_err(HeldReason::NoRoom)
     }
 }
 

@@ -5,7 +5,7 @@
 //! pods, so that pods which bear it tell that the rollout has come to them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -80,7 +80,8 @@ impl MissedRestarts {
             .collect();
         let mut since = BTreeMap::new();
         if !candidates.is_empty() {
-            let workloads = Workloads::of(snapshot, |key| candidates.iter().any(|(_, wanted, ..)| wanted == key));
+            let uids: BTreeSet<&str> = candidates.iter().map(|(_, key, ..)| &*key.uid).collect();
+            let workloads = Workloads::of(snapshot, |uid| uids.contains(uid));
             for (pod, key, mark, times) in candidates {
                 if workloads.get(&key).is_some_and(|workload_pods| missed(workload_pods, mark, pod, node_label)) {
                     let known = self.since.get(&key.uid).filter(|(known, _)| *known == times);

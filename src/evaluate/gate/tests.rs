@@ -25,6 +25,7 @@ fn gate_of(stage: &Stage, labelling: &Labelling) -> Option<Gate> {
         object: &stage.object,
         tables: &stage.tables,
         stale: stage.stale,
+        own_namespace: "switchover-system",
         view: &stage.view,
         members: &stage.members,
         status: &stage.status,

@@ -67,7 +67,7 @@ fn a_restart_counts_from_when_the_primary_was_known_and_free() {
 fn world() -> World {
     World::with_nodes("a1=far b1=closely")
         .workload("ReplicaSet/web", 1)
-        .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web"))
+        .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web").moved_by("evict"))
 }
 
 #[test]
@@ -128,6 +128,7 @@ fn the_movement_is_called_over_once_and_again_after_further_moves() {
             object: &object,
             tables: &tables,
             stale: None,
+            own_namespace: "switchover-system",
             view: &view,
             members: &[],
             status: &status,

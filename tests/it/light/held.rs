@@ -84,7 +84,7 @@ fn every_pod_that_stays_has_one_reason() {
         let ended = ("9 in dc1, 2 in dc3".to_owned(), expected);
         eventually("all but those that are held to be moved", ended.clone(), moving).await?;
         assert_eq!((scene.its_database().movement_over(2).await?, scene.status().await?.held_total), ((2, 9), 9));
-        let message = "9 followers stay on far nodes; status.held says why".to_owned();
+        let message = "9 followers stay where they are; status.held says why".to_owned();
         let condition = Some(("False".to_owned(), "Held".to_owned(), message));
         assert_eq!(scene.condition(scene.name, "Moving").await?, condition);
         assert_eq!((moving().await?, witness.seen().evicted.len()), (ended, 2));

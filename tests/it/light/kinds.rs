@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::Namespace,
+};
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use lab::light::READY_DELAY;
 use serde_json::json;
@@ -143,14 +146,95 @@ fn pods_of_a_custom_resource_stay_where_its_replicas_or_its_template_are_not_kno
 fn a_single_replica_whose_rollout_surges_is_restarted_without_an_outage() {
     scene("single", async |scene| {
         let (patroni, namespace) = scene.two_centres(json!({})).await?;
-        let web = scene.workload(&namespace, "web").says(keys::MOVE, "restart").says(READY_DELAY, "1s");
-        web.rolled_out(1, 0).deployment(1).await?;
+        scene.workload(&namespace, "web").says(READY_DELAY, "1s").deployment(1).await?;
         let witness = Witness::of(scene, &namespace).await?;
         patroni.switchover("pg3", 2);
         assert_eq!(scene.its_database().movement_over(2).await?, (1, 0));
         assert_eq!(scene.zones(&namespace).await?, "1 in dc3");
         let seen = witness.seen();
         assert_eq!((seen.fewest_serving, seen.evicted.len(), seen.ever.len()), (Some(1), 0, 2));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_single_replica_that_would_be_away_stays_unless_it_is_allowed_to() {
+    scene("alone", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        scene.workload(&namespace, "db").stateful_set(1).await?;
+        scene.workload(&namespace, "web").rolled_out(0, 1).deployment(1).await?;
+        scene.workload(&namespace, "brave").says(keys::MOVE, "evict").recreated().deployment(1).await?;
+        assert_eq!(scene.zones(&namespace).await?, "3 in dc1");
+        let witness = Witness::of(scene, &namespace).await?;
+        patroni.switchover("pg3", 2);
+        assert_eq!(scene.its_database().movement_over(2).await?, (1, 2));
+        let held = |app: &str, why: &str| {
+            format!(
+                "{app}: SingleReplica: it is the only replica of its workload, and {why}: to allow the outage, annotate pod or \
+                 namespace with switchover.dev/move: evict"
+            )
+        };
+        let all = vec![
+            held("db", "its StatefulSet ends every pod before it starts a new one"),
+            held("web", "its Deployment has maxSurge: 0, which ends pods before new ones start"),
+        ];
+        assert_eq!(scene.held(&namespace).await?, all);
+        assert_eq!(scene.zones(&namespace).await?, "2 in dc1, 1 in dc3");
+        assert_eq!(witness.seen().evicted.len(), 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_restart_that_would_end_pods_too_early_ends_nobody() {
+    scene("early", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        let restarted = |name| scene.workload(&namespace, name).says(keys::MOVE, "restart");
+        restarted("recreated").recreated().deployment(3).await?;
+        let set = restarted("set");
+        set.stateful_set(2).await?;
+        set.budget_of("all", 0).await?;
+        let witness = Witness::of(scene, &namespace).await?;
+        patroni.switchover("pg3", 2);
+        assert_eq!(scene.its_database().movement_over(2).await?, (0, 5));
+        let recreated = "recreated: CannotRestart: its Deployment has the strategy Recreate, which ends every pod before it \
+                         starts a new one: write switchover.dev/move: evict";
+        let set = "set: NoDisruptionBudget: the disruption budget all allows no eviction now";
+        assert_eq!(scene.held(&namespace).await?, [recreated, recreated, recreated, set, set]);
+        assert_eq!((witness.seen().fewest_serving, witness.seen().ever.len()), (Some(5), 5));
+        Ok(())
+    });
+}
+
+#[test]
+fn pods_of_the_systems_namespace_stay_whoever_labelled_it() {
+    scene("system", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        let namespaces: Api<Namespace> = Api::all(scene.client.clone());
+        let label = |value: Option<&str>| Patch::Merge(json!({"metadata": {"labels": {keys::FOLLOW: value}}}));
+        let cordon = async |cordoned: bool| -> Result<()> {
+            for node in ["dc3-1", "dc3-2"] {
+                scene.patch_node(node, json!({"spec": {"unschedulable": cordoned}})).await?;
+            }
+            Ok(())
+        };
+        // Nothing draws them anywhere: only here is room.
+        cordon(true).await?;
+        let system = scene.workload("kube-system", "system-dns");
+        system.deployment(2).await?;
+        scene.workload(&namespace, "web").deployment(2).await?;
+        cordon(false).await?;
+        namespaces.patch("kube-system", &PatchParams::default(), &label(Some(scene.name))).await?;
+
+        patroni.switchover("pg3", 2);
+        let over = scene.its_database().movement_over(2).await?;
+        let held = scene.held("kube-system").await?;
+        namespaces.patch("kube-system", &PatchParams::default(), &label(None)).await?;
+        let deployments: Api<Deployment> = Api::namespaced(scene.client.clone(), "kube-system");
+        deployments.delete("system-dns", &DeleteParams::default()).await?;
+        let why = "system-dns: NotInjected: pods of kube-system and of switchover's own namespace are left alone, so nothing \
+                   would draw its replacement nearer";
+        assert_eq!((over, held), ((2, 2), vec![why.to_owned(); 2]));
         Ok(())
     });
 }

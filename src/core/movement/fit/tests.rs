@@ -2,7 +2,7 @@ use lab::table::check_rows;
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::testing::{World, node, pod};
+use crate::core::testing::{World, node, pod, selector};
 
 /// A fit of `candidate` on node `a1`, beside nodes `a2` and `b1`.
 fn fit(world: World, candidate: &Pod) -> Result<(), String> {
@@ -42,6 +42,35 @@ fn a_pod_fits_where_the_scheduler_would_put_it() {
         pod.node_selector.insert("disk".into(), "ssd".into());
         pod
     };
+    let elsewhere = |mut pod: Pod, of_any: bool| {
+        pod.namespace = "batch".into();
+        pod.anti_affinity[0].by_namespace_label = of_any;
+        pod
+    };
+    let labelled = |mut pod: Pod, key: &str, value: &str| {
+        pod.labels.insert(key.into(), value.into());
+        pod
+    };
+    let api = |pod: Pod| labelled(labelled(pod, "app", "other"), "also", "api");
+    let both = |pod: Pod| labelled(pod, "also", "api");
+    let beside = |apps: &[&str]| {
+        let term = |app: &&str| PodTerm {
+            key: "zone".into(),
+            selector: selector(if *app == "web" { "app" } else { "also" }, app),
+            namespaces: Vec::new(),
+            by_namespace_label: false,
+        };
+        Pod { affinity: apps.iter().map(term).collect(), ..web() }
+    };
+    let at_least = |domains: usize, mut pod: Pod| {
+        pod.spread[0].min_domains = domains;
+        pod
+    };
+    let every_node = |mut pod: Pod| {
+        pod.spread[0].every_node = true;
+        pod
+    };
+    let strange = |pod: Pod| Pod { unforeseen: Some("where devices are"), ..pod };
     let rows = [
         ("an empty node", world(), web(), Ok(())),
         ("an unready node", world().node(unready()), web(), error("not Ready")),
@@ -84,6 +113,58 @@ fn a_pod_fits_where_the_scheduler_would_put_it() {
             error("pod anti-affinity"),
         ),
         ("its own anti-affinity where it is", world().pod(web()), web().not_beside("zone", "web"), Ok(())),
+        (
+            "anti-affinity to one that is on its way out",
+            world().pod(pod("x").on("a1").terminating()),
+            web().not_beside("host", "web"),
+            error("pod anti-affinity"),
+        ),
+        (
+            "another's anti-affinity, of any namespace",
+            world().pod(elsewhere(pod("x").on("a1").not_beside("host", "web"), true)),
+            web(),
+            error("pod anti-affinity"),
+        ),
+        (
+            "another's anti-affinity, of its namespace",
+            world().pod(elsewhere(pod("x").on("a1").not_beside("host", "web"), false)),
+            web(),
+            Ok(()),
+        ),
+        ("beside its own kind, the first one", world(), beside(&["web"]), Ok(())),
+        ("beside its own kind, elsewhere", world().pod(pod("x").on("b1")), beside(&["web"]), error("pod affinity")),
+        ("beside two in one", world().pod(both(pod("x").on("a1"))), beside(&["web", "api"]), Ok(())),
+        (
+            "beside two that are two",
+            world().pod(pod("x").on("a1")).pod(api(pod("y").on("a2"))),
+            beside(&["web", "api"]),
+            error("pod affinity"),
+        ),
+        (
+            "fewer zones than there must be",
+            world().pod(pod("x").on("a1")).pod(pod("y").on("b1")),
+            at_least(3, web().spread_over("zone")),
+            error("topology spread over zone would be violated"),
+        ),
+        (
+            "as many zones as there must be",
+            world().pod(pod("y").on("b1")),
+            at_least(2, web().spread_over("zone")),
+            Ok(()),
+        ),
+        (
+            "a zone counts that it doesn't want",
+            world().pod(pod("x").on("a1")),
+            every_node(web().only_on("zone", "a").spread_over("zone")),
+            error("topology spread over zone would be violated"),
+        ),
+        (
+            "a template that asks for more than the pod",
+            world().workload("ReplicaSet/web", 1).changed("ReplicaSet/web", |it| it.requests.cpu_m = 2_000),
+            web().owned_by("ReplicaSet/web"),
+            error("insufficient cpu"),
+        ),
+        ("what isn't evaluated", world(), strange(web()), error("where devices are, which can't be foreseen")),
     ];
     check_rows(rows, |(what, world, candidate, expected)| {
         assert_eq!(fit(world, &candidate), expected, "{what}");
@@ -137,9 +218,18 @@ fn one_by_one(world: &World, places: &[(&str, &Pod)], pod: &Pod, node: &Node) ->
     let refuses = |(at, other): &(&str, &Pod)| {
         other.anti_affinity.iter().any(|term| beside(at, &term.key) && selects(term, &other.namespace, pod))
     };
+    let drawn = |term: &PodTerm| {
+        others().any(|(at, other)| !other.terminating && beside(at, &term.key) && selects(term, &pod.namespace, other))
+    };
+    // With one term at most, whoever it selects is selected by all.
+    let drawing = |(_, other): &(&str, &Pod)| {
+        !other.terminating && pod.affinity.iter().all(|term| selects(term, &pod.namespace, other))
+    };
+    let first = !others().any(drawing) && pod.affinity.iter().all(|term| selects(term, &pod.namespace, pod));
+    let has_keys = pod.affinity.iter().all(|term| domain(&node.name, &term.key).is_some());
     if pod.anti_affinity.iter().any(selected) || others().any(refuses) {
         Err(Misfit::AntiAffinity)
-    } else if !pod.affinity.iter().all(selected) {
+    } else if !(if first { has_keys } else { pod.affinity.iter().all(drawn) }) {
         Err(Misfit::PodAffinity)
     } else {
         Ok(())

@@ -4,6 +4,7 @@ use super::*;
 use crate::core::{
     movement::workloads::workload_of,
     testing::{World, at, instant, moment, pod},
+    workload::Pod,
 };
 
 const LABEL: &str = "switchover";
@@ -67,7 +68,7 @@ fn a_move_ends_when_its_replacement_is_ready() {
     ];
     check_rows(rows, |(what, world, second, expected)| {
         let mut journal = journal();
-        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, at(second));
+        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(second));
         assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
         assert_eq!(journal.underway.is_empty(), expected.is_some(), "{what}");
     });
@@ -75,21 +76,47 @@ fn a_move_ends_when_its_replacement_is_ready() {
 
 #[test]
 fn a_restart_ends_when_its_pod_has_been_replaced() {
-    let old = || pod("old").on("b1").owned_by("ReplicaSet/web").created(0);
-    let new = |second| pod("new").on("a1").owned_by("ReplicaSet/web").created(second);
-    let two = || world().workload("ReplicaSet/web", 2);
+    let marked = |mut pod: Pod| {
+        pod.restarted_for = Some("default/2".into());
+        pod
+    };
+    let old = || pod("old").on("b1").owned_by("StatefulSet/web").created(0);
+    let new = |second| marked(pod("new").on("a1").owned_by("StatefulSet/web").created(second));
+    let of = |replicas, mark: Option<&str>| {
+        let world = World::with_nodes("a1=closely b1=far").workload("StatefulSet/web", replicas);
+        world.changed("StatefulSet/web", |it| it.restarted_for = mark.map(str::to_owned))
+    };
+    let (one, two) = (|| of(1, Some("default/2")), || of(2, Some("default/2")));
     let rows = [
-        ("a moment ago, nothing done yet", world().pod(old()), 105, None),
-        ("never begun", world().pod(old()), 130, Some(End::NotCarriedOut)),
-        ("new pods, old ones still there", two().pod(old()).pod(new(101)), 130, None),
-        ("replaced", world().pod(old().terminating()).pod(new(101)), 105, Some(End::Moved { to: "a1".into() })),
-        ("replaced, by a leader whose clock is ahead", world().pod(new(41)), 105, Some(End::Moved { to: "a1".into() })),
+        ("a moment ago, nothing done yet", of(1, None).pod(old()), 105, None),
+        ("never begun", one().pod(old()), 130, Some(End::NotCarriedOut)),
+        ("taken back", of(1, None).pod(old()), 130, Some(End::Reverted)),
+        ("another database's", of(1, Some("orders/2")).pod(old()), 130, Some(End::Reverted)),
+        ("new pods, old ones still there", two().pod(old()).pod(new(101)), 900, None),
+        (
+            "another pod came meanwhile",
+            two().pod(old()).pod(pod("x").on("a1").owned_by("StatefulSet/web").created(101)),
+            130,
+            Some(End::NotCarriedOut),
+        ),
+        (
+            "being rolled out",
+            two().changed("StatefulSet/web", |it| it.rolling = true).pod(new(101)).pod(new(102)),
+            130,
+            None,
+        ),
+        ("replaced", one().pod(old().terminating()).pod(new(101)), 105, Some(End::Moved { to: "a1".into() })),
+        ("replaced, by a leader whose clock is ahead", one().pod(new(41)), 105, Some(End::Moved { to: "a1".into() })),
     ];
     check_rows(rows, |(what, world, second, expected)| {
         let mut journal = journal();
         journal.underway[0].way = Ok(Way::Restart);
-        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, at(second));
+        (journal.underway[0].workload.kind, journal.underway[0].workload.uid) =
+            ("StatefulSet".into(), "StatefulSet/web".into());
+        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(second));
         assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
+        let reverted = expected == Some(End::Reverted);
+        assert_eq!(journal.useless.len(), usize::from(reverted), "{what}: a restart that is taken back was useless");
     });
 }
 
@@ -132,8 +159,16 @@ fn ends_are_counted() {
         (new("b1").preferring("other"), (0, 0)),
     ] {
         let (mut journal, world) = (journal(), world().pod(replacement));
-        journal.settle(world.snapshot(), &world.tiers, LABEL, at(105));
+        journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(105));
         assert_eq!((journal.moved, journal.useless.len()), expected);
+    }
+    let mut journal = self::journal();
+    for (second, times) in [(101, 1), (201, 2)] {
+        let world = world().pod(pod("new").on("b1").owned_by("ReplicaSet/web").created(second));
+        journal.underway = self::journal().underway;
+        journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(second + 4));
+        let missed: Vec<_> = journal.missed.values().copied().collect();
+        assert_eq!(missed, [Missed { times, last: at(second) }]);
     }
 }
 
@@ -141,7 +176,7 @@ fn ends_are_counted() {
 fn an_overdue_move_stays_under_way_and_counts_as_failed() {
     let mut journal = journal();
     let world = world().pod(pod("new").on("a1").owned_by("ReplicaSet/web").unready());
-    assert!(journal.settle(world.snapshot(), &world.tiers, LABEL, at(500)).is_empty());
+    assert!(journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(500)).is_empty());
     assert_eq!(journal.overdue(Duration::from_secs(300), moment(500)), 1);
 }
 
@@ -156,7 +191,7 @@ fn unknown() -> Journal {
 fn a_move_by_an_unknown_way_ends_when_its_pod_has_gone_and_its_workload_is_whole() {
     let old = || pod("old").on("b1").owned_by("ReplicaSet/web").created(0);
     let new = |node| pod("new").on(node).owned_by("ReplicaSet/web").created(101);
-    let strange = |pod: crate::core::workload::Pod| World::with_nodes("a1=closely b1=far").pod(pod);
+    let strange = |pod: Pod| World::with_nodes("a1=closely b1=far").pod(pod);
     for (what, world, second, expected) in [
         ("untouched, a moment ago", world().pod(old()), 105, None),
         ("untouched, long ago", world().pod(old()), 100_000, None),
@@ -170,7 +205,7 @@ fn a_move_by_an_unknown_way_ends_when_its_pod_has_gone_and_its_workload_is_whole
         ("the workload is gone", World::with_nodes("a1=closely b1=far"), 130, Some(End::Gone)),
     ] {
         let mut journal = unknown();
-        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, at(second));
+        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(second));
         assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
         assert_eq!(journal.underway.is_empty(), expected.is_some(), "{what}");
         assert_eq!((journal.moved, journal.useless.len()), (0, 0), "{what}");
@@ -182,7 +217,7 @@ fn a_move_by_an_unknown_way_ends_when_its_pod_has_gone_and_its_workload_is_whole
     ] {
         let mut journal = unknown();
         journal.underway[0].workload = workload_of(world.snapshot(), world.pods.values().next().unwrap()).unwrap();
-        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, at(130));
+        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(130));
         assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected);
     }
 }
@@ -203,6 +238,6 @@ fn another_primary_ends_every_move_but_those_by_an_unknown_way() {
 
 #[test]
 fn metrics_know_these_ends() {
-    assert_eq!(End::NAMES, ["moved", "useless", "missed", "not_carried_out", "workload_gone", "unjudged"]);
+    assert_eq!(End::NAMES, ["moved", "useless", "missed", "not_carried_out", "reverted", "workload_gone", "unjudged"]);
     assert_eq!((End::NotCarriedOut.name(), End::Gone.name()), ("not_carried_out", "workload_gone"));
 }

@@ -9,6 +9,8 @@ use crate::core::{
 use lab::table::check_rows;
 use proptest::prelude::*;
 
+mod safety;
+
 const RULES: Rules = Rules {
     settle: std::time::Duration::from_secs(30),
     max_concurrent: 10,
@@ -48,19 +50,26 @@ impl From<World> for Case {
 
 impl Case {
     fn followers(&self) -> Vec<Follower<'_>> {
-        self.world.pods.values().map(|pod| Follower { pod, mode: self.mode, others: Vec::new() }).collect()
+        self.world
+            .pods
+            .values()
+            .map(|pod| Follower { pod, mode: self.mode, left_alone: None, others: Vec::new() })
+            .collect()
     }
 
     fn plan(&self) -> Plan {
-        let followers = self.followers();
+        self.plan_for(&self.world, &self.followers())
+    }
+
+    fn plan_for(&self, world: &World, followers: &[Follower<'_>]) -> Plan {
         let (timeout, failures) = (self.rules.replacement_timeout, self.rules.halt_after_failures);
         let now = Moment { instant: self.now, wall: at(100) };
         let gate = self.gate.clone().or_else(|| self.journal.halted(timeout, failures, now));
         plan(&Input {
-            snapshot: self.world.snapshot(),
-            tiers: &self.world.tiers,
+            snapshot: world.snapshot(),
+            tiers: &world.tiers,
             node_label: LABEL,
-            followers: &followers,
+            followers,
             rules: self.rules,
             gate: gate.as_ref(),
             journal: &self.journal,
@@ -348,7 +357,12 @@ fn another_database_is_not_left_farther_behind() {
     other.nodes.insert("b1".into(), tier(Tier::Closely));
     other.nodes.insert("a1".into(), tier(Tier::Far));
     let case = Case::from(world);
-    let followers = [Follower { pod: &case.world.pods["uid-web-1"], mode: MoveMode::Evict, others: vec![&other] }];
+    let followers = [Follower {
+        pod: &case.world.pods["uid-web-1"],
+        mode: MoveMode::Evict,
+        left_alone: None,
+        others: vec![&other],
+    }];
     let plan = plan(&Input {
         snapshot: case.world.snapshot(),
         tiers: &case.world.tiers,
