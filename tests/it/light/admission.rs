@@ -173,7 +173,7 @@ fn a_wrong_value_stops_no_pod_and_the_warning_says_what_to_write() {
         for (name, key, value, warning, expected) in [
             ("weight", keys::WEIGHT, "much", "write a weight of 1 to 100", preferred(scene, 100, 50)),
             ("mode", keys::AFFINITY, "soft", "write preferred, avoid-far or required", preferred(scene, 100, 50)),
-            ("move", keys::MOVE, "often", "write evict, restart or never", preferred(scene, 100, 50)),
+            ("move", keys::MOVE, "often", "write auto, evict, restart or never", preferred(scene, 100, 50)),
             ("names", keys::FOLLOW, "a b", "write databases (a,b) or none", preferred(scene, 100, 50)),
             ("database", keys::FOLLOW, "nowhere", "no such DatabaseCluster", untouched()),
         ] {

@@ -151,7 +151,7 @@ async fn event(scene: &Scene, namespace: &str, reason: &str) -> Result<String> {
 
 #[test]
 fn a_namespace_is_told_of_a_policy_that_refuses_what_is_injected_and_of_a_scheduler_that_nobody_named() {
-    scene("refused", async |scene| {
+    scene("leftout", async |scene| {
         scene.nodes(&[1, 3], 2).await?;
         let patroni = Patroni::start(scene.name).await?;
         scene.database(&patroni, json!({})).await?;
