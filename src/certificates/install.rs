@@ -46,7 +46,7 @@ use crate::{
 pub const SECRET: &str = "switchover-webhook-tls";
 /// The Secret of the authority and its key, which nobody but the controller reads.
 pub const AUTHORITY_SECRET: &str = "switchover-webhook-ca";
-/// The MutatingWebhookConfiguration.
+/// What the MutatingWebhookConfiguration is called where nobody says otherwise.
 pub const CONFIGURATION: &str = "switchover";
 /// The one webhook in the configuration.
 pub const WEBHOOK: &str = "pods.switchover.dev";
@@ -62,6 +62,8 @@ const MOST_STEPS: usize = 12;
 pub struct Rotation {
     /// The webhook's Service.
     pub service: String,
+    /// The MutatingWebhookConfiguration by which it is called.
+    pub configuration: String,
     /// Of the Service and both Secrets.
     pub namespace: String,
     /// Of serving certificates.
@@ -233,8 +235,9 @@ impl<'a> Cluster<'a> {
                 .and_then(|(certificate, key)| Authority::load(certificate, key));
             found.facts.authority = found.authority.as_ref().map(|it| (it.id.clone(), it.validity));
         }
-        let configuration = configuration();
-        if let Some(object) = bounded(configuration.clone(), self.configurations.get_opt(CONFIGURATION)).await? {
+        let configuration = self.configuration();
+        let found_one = self.configurations.get_opt(&self.rotation.configuration);
+        if let Some(object) = bounded(configuration.clone(), found_one).await? {
             by_cert_manager(object.annotations(), "cert-manager.io/inject-ca-from", configuration)?;
             found.configuration_version.resource = object.resource_version();
             let since = since(object.annotations());
@@ -261,7 +264,7 @@ impl<'a> Cluster<'a> {
         match webhook.and_then(|webhook| webhook.client_config.service.as_ref()) {
             Some(called) if (&called.namespace, &called.name) != (namespace, service) => {
                 Err(InstallError::OtherService {
-                    object: configuration(),
+                    object: self.configuration(),
                     called: format!("{}/{}", called.namespace, called.name),
                     own: format!("{namespace}/{service}"),
                 })
@@ -317,7 +320,8 @@ impl<'a> Cluster<'a> {
                 });
                 let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
                 let patch = Patch::Strategic(patch);
-                bounded(configuration(), self.configurations.patch(CONFIGURATION, &params, &patch)).await?;
+                let name = &self.rotation.configuration;
+                bounded(self.configuration(), self.configurations.patch(name, &params, &patch)).await?;
                 Ok(Some(Done::Trusted { authorities: authorities.len() }))
             }
             Step::Wait { .. } => Ok(None),
@@ -353,10 +357,10 @@ impl<'a> Cluster<'a> {
     fn secret(&self, name: &str) -> String {
         format!("Secret {}/{name}", self.rotation.namespace)
     }
-}
 
-fn configuration() -> String {
-    format!("MutatingWebhookConfiguration {CONFIGURATION}")
+    fn configuration(&self) -> String {
+        format!("MutatingWebhookConfiguration {}", self.rotation.configuration)
+    }
 }
 
 async fn bounded<T>(object: String, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, InstallError> {

@@ -50,6 +50,10 @@ pub struct ControllerArgs {
     /// Name of the webhook's Service, for its certificate
     #[arg(long, env = "SWITCHOVER_WEBHOOK_SERVICE", default_value = "switchover-webhook")]
     pub webhook_service: String,
+
+    /// Name of the MutatingWebhookConfiguration, which is told whom to trust
+    #[arg(long, env = "SWITCHOVER_WEBHOOK_CONFIGURATION", default_value = crate::certificates::install::CONFIGURATION)]
+    pub webhook_configuration: String,
 }
 
 /// Who keeps the webhook's certificate.
@@ -90,6 +94,7 @@ impl ControllerArgs {
             tick: self.tick.0.max(Duration::from_millis(100)),
             certificates: (self.certificates == Certificates::Managed).then_some(Rotation {
                 service: self.webhook_service,
+                configuration: self.webhook_configuration,
                 namespace,
                 lifetime: self.certificate_lifetime,
                 authority_lifetime: self.authority_lifetime,

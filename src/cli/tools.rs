@@ -59,8 +59,12 @@ pub struct CertsArgs {
     pub namespace: String,
 
     /// Name of the webhook's Service
-    #[arg(long, default_value = "switchover-webhook")]
+    #[arg(long, env = "SWITCHOVER_WEBHOOK_SERVICE", default_value = "switchover-webhook")]
     pub service: String,
+
+    /// Name of the MutatingWebhookConfiguration, for --apply
+    #[arg(long, env = "SWITCHOVER_WEBHOOK_CONFIGURATION", default_value = crate::certificates::install::CONFIGURATION)]
+    pub configuration: String,
 
     /// Days for which a certificate holds that is made now
     #[arg(long, default_value_t = 365)]

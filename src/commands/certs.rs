@@ -31,11 +31,10 @@ pub enum CertsError {
     #[error(transparent)]
     Install(#[from] install::InstallError),
     #[error(
-        "{done}; but nobody calls the webhook, because there is no MutatingWebhookConfiguration {}: apply \
-         webhook-config and repeat this command",
-        install::CONFIGURATION
+        "{done}; but nobody calls the webhook, because there is no MutatingWebhookConfiguration {configuration}: apply \
+         webhook-config and repeat this command"
     )]
-    NoConfiguration { done: String },
+    NoConfiguration { done: String, configuration: String },
     #[error("can't write {path}: {source}", path = path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -60,6 +59,7 @@ pub async fn run(args: &CertsArgs) -> Result<(), CertsError> {
     } else {
         let rotation = Rotation {
             service: service.to_owned(),
+            configuration: args.configuration.clone(),
             namespace: namespace.to_owned(),
             lifetime,
             authority_lifetime: install::AUTHORITY_LIFETIME.max(3 * lifetime),
@@ -98,7 +98,8 @@ async fn apply(client: &Client, rotation: &Rotation) -> Result<String, CertsErro
         }
     }
     if state.trusted.is_none() {
-        return Err(CertsError::NoConfiguration { done: told.join("; ") });
+        let configuration = rotation.configuration.clone();
+        return Err(CertsError::NoConfiguration { done: told.join("; "), configuration });
     }
     Ok(told.join("; "))
 }

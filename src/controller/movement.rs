@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use super::{Shared, metrics::UNANSWERED};
 use crate::{
-    certificates::install,
     cluster::{self, EventReason, Evicted, Notice, reference},
     core::{
         movement::{
@@ -90,9 +89,8 @@ fn what_to_do(way: Way, pod: &str, database: &str, own_namespace: &str) -> Strin
     format!(
         "it was created without affinity in place of {}, so that nothing drew it nearer to the primary of {database}: \
          see whether the webhook is up (kubectl -n {own_namespace} get pods) and whether the API server calls it \
-         (kubectl get mutatingwebhookconfiguration {}); then its workload is {then}",
-        pod,
-        install::CONFIGURATION
+         (kubectl get mutatingwebhookconfigurations); then its workload is {then}",
+        pod
     )
 }
 

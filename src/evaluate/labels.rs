@@ -26,6 +26,9 @@ const REFUSED: Pause = Pause { first: Duration::from_secs(1), longest: Duration:
 /// One about which there was no answer.
 const UNANSWERED: Pause = Pause { first: Duration::from_secs(1), longest: Duration::from_secs(1) };
 
+/// An agent that hasn't written for so long is gone from its node. (It writes every minute at least.)
+const GONE: Duration = Duration::from_secs(3600);
+
 /// Nodes that could not be changed, and why.
 pub(super) type Refusals = Backoffs<Refusal>;
 
@@ -182,10 +185,16 @@ fn measured(
     let rtt = |node: &str| primary.and_then(|host| fresh_rtt_us(tables, node, host, stale_after, now));
     let label = |node: &Node| node.labelled(&key);
     let (managed, left_alone): (Vec<&Node>, Vec<&Node>) = tables.nodes.values().partition(|node| is_ours(node, &key));
-    let measured = managed
-        .into_iter()
-        .map(|node| (node.name.clone(), Measured { label: label(node), rtt_us: rtt(&node.name), ready: node.ready }))
-        .collect();
+    let heard = |node: &Node| tables.latencies.get(&node.name).map(|latency| latency.received);
+    let abandoned =
+        |node: &Node| heard(node).is_none_or(|at| now.saturating_duration_since(at) > GONE.max(stale_after));
+    let look = |node: &Node| Measured {
+        label: label(node),
+        rtt_us: rtt(&node.name),
+        ready: node.ready,
+        abandoned: abandoned(node),
+    };
+    let measured = managed.into_iter().map(|node| (node.name.clone(), look(node))).collect();
     let mut map = tiers(&measured, previous, &thresholds(object), at_once, now);
     for node in left_alone {
         map.nodes.insert(node.name.clone(), NodeTier::labelled(label(node), rtt(&node.name)));

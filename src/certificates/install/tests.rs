@@ -8,6 +8,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 fn rotation() -> Rotation {
     Rotation {
         service: "switchover-webhook".to_owned(),
+        configuration: "switchover".to_owned(),
         namespace: "switchover-system".to_owned(),
         lifetime: 90 * DAY,
         authority_lifetime: 730 * DAY,

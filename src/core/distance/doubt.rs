@@ -155,7 +155,7 @@ mod tests {
 
     fn fleet(rtts_us: &[u64]) -> BTreeMap<String, Measured> {
         let node = |(i, rtt): (usize, &u64)| {
-            (format!("n{i:02}"), Measured { label: Tier::Unknown, rtt_us: Some(*rtt), ready: true })
+            (format!("n{i:02}"), Measured { label: Tier::Unknown, rtt_us: Some(*rtt), ready: true, abandoned: false })
         };
         rtts_us.iter().enumerate().map(node).collect()
     }
@@ -178,7 +178,7 @@ mod tests {
             let alone = tiers(&fleet, &TierMap::default(), &thresholds, true, std::time::Instant::now());
             prop_assert_eq!(&alone.doubts, &BTreeMap::new());
             let mut with_liar = fleet.clone();
-            with_liar.insert("liar".to_owned(), Measured { label: Tier::Closely, rtt_us: Some(lie), ready: true });
+            with_liar.insert("liar".to_owned(), Measured { label: Tier::Closely, rtt_us: Some(lie), ready: true, abandoned: false });
             let beside = tiers(&with_liar, &TierMap::default(), &thresholds, true, std::time::Instant::now());
             prop_assert_eq!(beside.bounds, alone.bounds);
             for (node, tier) in &alone.nodes {

@@ -162,6 +162,8 @@ pub struct Measured {
     pub rtt_us: Option<u64>,
     /// Kubernetes hears of it. Of one that is dead nobody expects a reading.
     pub ready: bool,
+    /// Its agent is silent for so long that it is gone: then people decide on the label, and none that they took off is put back.
+    pub abandoned: bool,
 }
 
 /// Evaluates every node once. `at_once` is set when the primary has changed since the last evaluation: then the
@@ -192,7 +194,8 @@ pub fn tiers(
         .map(|(name, measured)| {
             let before = previous.nodes.get(name);
             // A label that differs from what was decided wasn't written yet, or somebody else wrote over it.
-            let current = before.map(|n| n.tier).filter(|tier| *tier != Tier::Unknown).unwrap_or(measured.label);
+            let decided = before.map(|n| n.tier).filter(|tier| *tier != Tier::Unknown && !measured.abandoned);
+            let current = decided.unwrap_or(measured.label);
             let before = NodeTier {
                 candidate: before.and_then(|n| n.candidate),
                 changed_at: before.and_then(|n| n.changed_at).filter(|_| !at_once),
@@ -255,7 +258,10 @@ mod tests {
         let node = |word: &str| {
             let (word, label) = word.split_once('/').map_or((word, None), |(word, label)| (word, Some(label)));
             let (name, rtt) = word.split_once('=').unwrap();
-            (name.to_owned(), Measured { label: Tier::from_label(label), rtt_us: rtt.parse().ok(), ready: true })
+            (
+                name.to_owned(),
+                Measured { label: Tier::from_label(label), rtt_us: rtt.parse().ok(), ready: true, abandoned: false },
+            )
         };
         text.split(' ').map(node).collect()
     }
@@ -378,6 +384,20 @@ mod tests {
     }
 
     #[test]
+    fn a_label_that_people_take_off_where_no_agent_runs_any_more_stays_off() {
+        let mut all = nodes("a=300/closely b=-/closely c=-/closely d=-/closely");
+        let mut map = tiers(&all, &TierMap::default(), &THRESHOLDS, true, Instant::now());
+        assert_eq!(map.bounds, None, "three are missed");
+        for (name, gone) in [("b", true), ("c", true), ("d", false)] {
+            let node = all.get_mut(name).unwrap();
+            (node.label, node.abandoned) = (Tier::Unknown, gone);
+        }
+        map = tiers(&all, &map, &THRESHOLDS, false, Instant::now());
+        assert_eq!(shown(&map), "a=closely b=? c=? d=closely");
+        assert!(map.bounds.is_some(), "nobody misses them any more");
+    }
+
+    #[test]
     fn a_reading_that_wavers_starts_the_count_again() {
         let mut map = TierMap::default();
         for b_us in [8_000, 8_000, 20_000, 8_000, 8_000, 20_000] {
@@ -403,7 +423,7 @@ mod tests {
         #[test]
         fn a_node_without_a_reading_keeps_its_tier(rtts in prop::collection::vec(prop::option::of(10u64..100_000), 1..20)) {
             let nodes: BTreeMap<_, _> = rtts.iter().enumerate()
-                .map(|(i, rtt)| (format!("n{i}"), Measured { label: [Tier::Closely, Tier::Far, Tier::Unknown][i % 3], rtt_us: *rtt, ready: true }))
+                .map(|(i, rtt)| (format!("n{i}"), Measured { label: [Tier::Closely, Tier::Far, Tier::Unknown][i % 3], rtt_us: *rtt, ready: true, abandoned: false }))
                 .collect();
             let map = tiers(&nodes, &TierMap::default(), &THRESHOLDS, true, Instant::now());
             for (name, measured) in &nodes {

@@ -63,7 +63,9 @@ impl fmt::Display for Gate {
                 write!(f, "; the API server refuses it to nodes that look nearer than they are: {refused}")
             }
             Self::Stale(what) => write!(f, "the picture of {what} may be old: its watch doesn't work at the moment"),
-            Self::TooFewReadings => f.write_str("fewer than half of the nodes have a fresh reading"),
+            Self::TooFewReadings => f.write_str(
+                "fewer than half of the labelled nodes have a fresh reading (where no agent runs any more, take the label off)",
+            ),
             Self::Halted { failed } => write!(
                 f,
                 "halted: {failed} replacements did not become Ready in time (spec.movement.replacementTimeout)"

@@ -173,6 +173,7 @@ async fn certificates_change_every_two_seconds_and_no_request_fails() {
     // The grace is a twelfth: one second. Short enough that certificates also run out by themselves, after 8 s.
     let rotation = Rotation {
         service: "switchover-webhook".to_owned(),
+        configuration: "switchover".to_owned(),
         namespace: "switchover-system".to_owned(),
         lifetime: Duration::from_secs(12),
         authority_lifetime: Duration::from_secs(60),

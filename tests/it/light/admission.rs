@@ -9,7 +9,7 @@ use kube::{
 use serde_json::{Value, json};
 use switchover::api::keys;
 
-use super::support::{Patroni, Scene, Workload, eventually, objects::NEAR_PG1, scene, until};
+use super::support::{Patroni, Scene, Workload, eventually, objects::NEAR_PG1, scene, until, world::WEBHOOK};
 
 /// Nodes in dc1 and dc3, a database whose primary is in dc1, and a namespace that follows it and of which the webhook
 /// knows.
@@ -114,6 +114,9 @@ fn pods_full_of_rules_or_annotations_are_created_all_the_same() {
         assert_eq!(born["required"], terms["nodeSelectorTerms"], "its own rules are as they were");
         let softened = json!([{"database": scene.name, "mode": "preferred", "asked": "avoid-far", "epoch": 1}]);
         assert_eq!((&born["preferred"], &born["injected"]), (&prefers(scene, 100, 50), &softened));
+        let own = scene.world.usage(WEBHOOK)?.own_bytes >> 20;
+        println!("after a pod with 15,000 terms the webhook has {own} MiB of its own");
+        assert!(own < 64, "{own} MiB, of the 128 that it may have");
 
         let notes = "x".repeat(262_100);
         let noted = scene.workload(&shop, "noted").says("example.com/notes", &notes);

@@ -1,4 +1,4 @@
-//! The product is installed in a namespace of another name, said in one place.
+//! The product is installed in a namespace of another name, and with a prefix to its names, each said in one place.
 
 use std::{fs, path::Path};
 
@@ -24,10 +24,13 @@ use super::rights::refusal;
 /// Of its people, who never heard of ours.
 const ELSEWHERE: &str = "db-follow";
 
+/// To the names of its objects.
+const PREFIX: &str = "acme-";
+
 const ROOM: [(&str, &str); 3] = [("cpu", "16"), ("memory", "32Gi"), ("pods", "110")];
 
-/// deploy/base in this namespace, by the one line that people write; and with what else they write.
-fn built(bed: &LightBed, namespace: &str, more: &str) -> Result<String> {
+/// deploy/base in this namespace and with this prefix, by the lines that people write.
+fn built(bed: &LightBed, namespace: &str, prefix: &str) -> Result<String> {
     let overlay = bed.directory().join(format!("overlay-{namespace}"));
     fs::create_dir_all(&overlay)?;
     // kustomize takes no absolute paths.
@@ -35,7 +38,10 @@ fn built(bed: &LightBed, namespace: &str, more: &str) -> Result<String> {
     let overlay = overlay.canonicalize()?;
     let up = "../".repeat(overlay.components().count() - 1);
     let base = format!("{up}{}/deploy/base", root.display().to_string().trim_start_matches('/'));
-    fs::write(overlay.join("kustomization.yaml"), format!("namespace: {namespace}\nresources: [\"{base}\"]\n{more}"))?;
+    fs::write(
+        overlay.join("kustomization.yaml"),
+        format!("namespace: {namespace}\nnamePrefix: {prefix:?}\nresources: [\"{base}\"]\n"),
+    )?;
     Ok(bed.kubectl(&["kustomize", &overlay.display().to_string()], "")?.0)
 }
 
@@ -49,8 +55,11 @@ fn installed_in_another_namespace_its_policies_refuse_there_and_a_second_install
 }
 
 async fn play(bed: &LightBed) -> Result<()> {
-    let manifests = built(bed, ELSEWHERE, "")?;
+    let manifests = built(bed, ELSEWHERE, PREFIX)?;
     ensure!(!manifests.contains("switchover-system"), "the namespace is written down somewhere else");
+    // The one word that the program knows its webhook's configuration by.
+    let told = "name: SWITCHOVER_WEBHOOK_CONFIGURATION\n          value: acme-switchover\n";
+    ensure!(manifests.contains(told), "the controller would look for another configuration");
     bed.kubectl(&["apply", "--server-side", "-f", "-"], &manifests)?;
     bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], "")?;
     let admin = bed.admin().await?;
@@ -65,7 +74,7 @@ async fn play(bed: &LightBed) -> Result<()> {
 }
 
 async fn the_accounts_may_do_their_work_and_no_more(bed: &LightBed) -> Result<()> {
-    let controller = bed.client_for_service_account(ELSEWHERE, "switchover-controller").await?;
+    let controller = bed.client_for_service_account(ELSEWHERE, &format!("{PREFIX}switchover-controller")).await?;
     let nodes: Api<Node> = Api::all(controller);
     let dry_run = PatchParams { dry_run: true, ..PatchParams::default() };
     let label = |value: &str| Patch::Strategic(json!({"metadata": {"labels": {"switchover": value}}}));
@@ -76,7 +85,7 @@ async fn the_accounts_may_do_their_work_and_no_more(bed: &LightBed) -> Result<()
     ensure!(refused.contains("may write and remove only labels of databases"), "{refused}");
     ensure!(refusal(nodes.patch("n1", &dry_run, &label("far")).await) == Ok(()), "it labels nodes");
 
-    let agent = bed.client_for_service_account(ELSEWHERE, "switchover-agent").await?;
+    let agent = bed.client_for_service_account(ELSEWHERE, &format!("{PREFIX}switchover-agent")).await?;
     let latency = json!({
         "apiVersion": "switchover.dev/v1alpha1", "kind": "NodeLatency", "metadata": {"name": "n1"},
         "spec": {"heartbeat": jiff::Timestamp::now(), "memberCount": 0, "readings": []},
@@ -97,10 +106,10 @@ async fn every_pod_is_admitted_and_agents_run_where_they_can(admin: &Client) -> 
             let status = deployments.get(name).await?.status.unwrap_or_default();
             anyhow::Ok(status.replicas.unwrap_or_default())
         };
-        let agents = sets.get("switchover-agent").await?.status.unwrap_or_default();
+        let agents = sets.get("acme-switchover-agent").await?.status.unwrap_or_default();
         Ok((
-            replicas("switchover-controller").await?,
-            replicas("switchover-webhook").await?,
+            replicas("acme-switchover-controller").await?,
+            replicas("acme-switchover-webhook").await?,
             agents.desired_number_scheduled,
         ))
     })
@@ -114,24 +123,24 @@ async fn every_pod_is_admitted_and_agents_run_where_they_can(admin: &Client) -> 
 }
 
 async fn a_second_installation_changes_nothing(bed: &LightBed, admin: &Client) -> Result<()> {
-    for (more, refused) in [
+    for (prefix, refused) in [
+        (
+            PREFIX,
+            &[
+                ("clusterrolebindings.rbac.authorization.k8s.io", "acme-switchover-controller"),
+                ("mutatingwebhookconfigurations.admissionregistration.k8s.io", "acme-switchover"),
+                ("flowschemas.flowcontrol.apiserver.k8s.io", "acme-switchover-leases"),
+            ][..],
+        ),
         (
             "",
             &[
                 ("clusterrolebindings.rbac.authorization.k8s.io", "switchover-controller"),
                 ("mutatingwebhookconfigurations.admissionregistration.k8s.io", "switchover"),
-                ("flowschemas.flowcontrol.apiserver.k8s.io", "switchover-leases"),
-            ][..],
-        ),
-        (
-            "namePrefix: acme-\n",
-            &[
-                ("clusterrolebindings.rbac.authorization.k8s.io", "acme-switchover-controller"),
-                ("mutatingwebhookconfigurations.admissionregistration.k8s.io", "acme-switchover"),
             ],
         ),
     ] {
-        let second = built(bed, "switchover-system", more)?;
+        let second = built(bed, "switchover-system", prefix)?;
         let output = bed.try_kubectl(&["apply", "--server-side", "-f", "-"], &second)?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(!output.status.success(), "a second installation was taken");
@@ -144,9 +153,9 @@ async fn a_second_installation_changes_nothing(bed: &LightBed, admin: &Client) -
         }
     }
     // The first one's is what it was, and applying it again is no second one.
-    let favoured = Api::<FlowSchema>::all(admin.clone()).get("switchover").await?;
+    let favoured = Api::<FlowSchema>::all(admin.clone()).get("acme-switchover").await?;
     let favoured = serde_json::to_value(favoured.spec)?;
     ensure!(favoured["rules"][0]["subjects"][0]["serviceAccount"]["namespace"] == ELSEWHERE, "{favoured}");
-    bed.kubectl(&["apply", "--server-side", "-f", "-"], &built(bed, ELSEWHERE, "")?)?;
+    bed.kubectl(&["apply", "--server-side", "-f", "-"], &built(bed, ELSEWHERE, PREFIX)?)?;
     Ok(())
 }

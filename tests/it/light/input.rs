@@ -201,7 +201,11 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
                 json!({"affinity": {"mode": "soft"}}),
                 "supported values: \"preferred\", \"avoid-far\", \"required\"",
             ),
-            (name, movement(json!({"mode": "delete"})), "supported values: \"auto\", \"evict\", \"restart\", \"never\""),
+            (
+                name,
+                movement(json!({"mode": "delete"})),
+                "supported values: \"auto\", \"evict\", \"restart\", \"never\"",
+            ),
             (
                 name,
                 movement(json!({"settle": "48h"})),

@@ -18,6 +18,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use lab::{
     light::LightBed,
+    measured::Usage,
     process::{Place, Process},
     wait::block_until,
 };
@@ -206,6 +207,11 @@ impl World {
             }
         }
         self.wait_for_webhook()
+    }
+
+    /// What a role that runs has used.
+    pub(crate) fn usage(&self, name: &str) -> Result<Usage> {
+        Usage::of(self.roles().get(name).with_context(|| format!("{name} was never started"))?.pid())
     }
 
     /// Where the webhook answers the API server.
