@@ -290,7 +290,7 @@ impl<'a> Cluster<'a> {
 
     /// Does one step. `None` if there was nothing to do it with any more.
     async fn carry_out(&self, step: &Step, found: &Found, now: Timestamp) -> Result<Option<Done>, InstallError> {
-        let Rotation { service, namespace, lifetime, authority_lifetime } = self.rotation;
+        let Rotation { service, namespace, lifetime, authority_lifetime, configuration } = self.rotation;
         let make = |source| InstallError::Make { service: service.clone(), namespace: namespace.clone(), source };
         match step {
             Step::MakeAuthority => {
@@ -320,8 +320,7 @@ impl<'a> Cluster<'a> {
                 });
                 let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
                 let patch = Patch::Strategic(patch);
-                let name = &self.rotation.configuration;
-                bounded(self.configuration(), self.configurations.patch(name, &params, &patch)).await?;
+                bounded(self.configuration(), self.configurations.patch(configuration, &params, &patch)).await?;
                 Ok(Some(Done::Trusted { authorities: authorities.len() }))
             }
             Step::Wait { .. } => Ok(None),

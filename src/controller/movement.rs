@@ -176,7 +176,7 @@ mod tests {
     fn a_pod_that_admission_missed_says_what_to_do() {
         let told = "it was created without affinity in place of web-1, so that nothing drew it nearer to the primary of \
                     orders: see whether the webhook is up (kubectl -n switchover-system get pods) and whether the API \
-                    server calls it (kubectl get mutatingwebhookconfiguration switchover); then its workload is ";
+                    server calls it (kubectl get mutatingwebhookconfigurations); then its workload is ";
         for (way, then) in [
             (Way::Evict, "moved again by itself, within half an hour"),
             (
