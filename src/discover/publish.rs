@@ -232,6 +232,21 @@ mod tests {
     use super::*;
     use crate::{core::primary::MemberBody, metrics};
 
+    /// Of members alone: nobody else says anything.
+    fn look(complete: bool, observations: BTreeMap<String, Observation>) -> Observed {
+        Observed {
+            complete,
+            observations,
+            hosts: BTreeMap::new(),
+            members: Vec::new(),
+            aliases: BTreeMap::new(),
+            credentials: None,
+            expires: None,
+            testimony: WitnessReport::default(),
+            refused: Vec::new(),
+        }
+    }
+
     #[test]
     fn each_change_is_logged_once_and_what_worries_as_a_warning() {
         let belief = Belief { primary: Some("pg1".into()), timeline: Some(2), epoch: 1, ..Belief::default() };
@@ -258,18 +273,7 @@ mod tests {
         ] {
             let observation = |(name, answer): (&str, Answer)| (name.to_owned(), Observation { answer, at: now });
             let observations = ["pg1", "pg2"].into_iter().zip(answers).map(observation).collect();
-            let look = Observed {
-                complete,
-                observations,
-                hosts: BTreeMap::new(),
-                members: Vec::new(),
-                aliases: BTreeMap::new(),
-                credentials: None,
-                expires: None,
-                testimony: WitnessReport::default(),
-                refused: Vec::new(),
-            };
-            assert_eq!(publisher.publish(look, now).logged, expected, "{what}");
+            assert_eq!(publisher.publish(look(complete, observations), now).logged, expected, "{what}");
         }
     }
 
@@ -285,18 +289,8 @@ mod tests {
             for name in names {
                 publisher.count(name.to_owned(), &silent(), Duration::ZERO);
             }
-            let look = Observed {
-                complete: true,
-                observations: names.map(|name| (name.to_owned(), Observation { answer: silent(), at: now })).into(),
-                hosts: BTreeMap::new(),
-                members: Vec::new(),
-                aliases: BTreeMap::new(),
-                credentials: None,
-                expires: None,
-                testimony: WitnessReport::default(),
-                refused: Vec::new(),
-            };
-            publisher.publish(look, now);
+            let observations = names.map(|name| (name.to_owned(), Observation { answer: silent(), at: now })).into();
+            publisher.publish(look(true, observations), now);
         }
         let (told, cut) = (heard.borrow()["pg1"].answer.clone(), format!("a\\nb{}…", "ü".repeat(497)));
         assert_eq!(told, Answer::Unreachable { error: cut }, "whatever a server says");
