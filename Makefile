@@ -19,7 +19,8 @@ help:
 	@echo "make reviews                       records what a real API server asks webhooks about pods"
 	@echo "make fuzz                          every fuzz target for 20 s; FUZZ_SECONDS=600 for longer"
 	@echo "make properties                    every property on other cases, 20 times; PROPERTY_RUNS=100 for more"
-	@echo "make nightly                       what takes long: properties, long fuzz, advisories, every bench"
+	@echo "make failovers                     ten of them in a row on the lab, with services that are hard to move"
+	@echo "make nightly                       what takes long: failovers, properties, long fuzz, advisories, every bench"
 	@echo "make lint, docs, deny, crds        the parts of make quick, licenses of dependencies, generated files"
 
 # What a machine lacks is said before anything is built.
@@ -81,11 +82,17 @@ test-lab: needs-lab test-tools test-images
 	$(call begin,beds)
 	cargo test --workspace --locked --test beds --test full_lab -- --include-ignored --test-threads=1
 	$(call begin,scenes of the lab)
-	cargo test --workspace --locked --test it -- lab:: --include-ignored --test-threads=1
+	cargo test --workspace --locked --test it -- lab:: --skip lab::marathon:: --include-ignored --test-threads=1
+
+# Ten failovers in a row, with services of every kind that are hard to move. Needs root.
+.PHONY: failovers
+failovers: needs-lab test-tools test-images
+	cargo test --workspace --locked --test it -- lab::marathon:: --include-ignored --test-threads=1
 
 # What takes too long for every change: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
 # to do, and GitHub, from which the advisories come.
 nightly: needs-lab
+	$(MAKE) failovers
 	$(MAKE) properties
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	$(MAKE) bench

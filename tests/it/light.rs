@@ -21,6 +21,7 @@ mod labels;
 mod limits;
 mod manifests;
 mod many;
+mod mid_move;
 mod movement;
 mod operator;
 mod policies;
