@@ -204,6 +204,8 @@ pub struct Pod {
     pub created: Timestamp,
     pub owner: Option<Owner>,
     pub mirror: bool,
+    /// `spec.priority`: the scheduler takes those that have more first, and drives out those that have less.
+    pub priority: i32,
     pub requests: Resources,
     pub host_ports: Vec<i32>,
     pub tolerations: Vec<Toleration>,

@@ -105,6 +105,7 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
         ready: status.conditions.unwrap_or_default().iter().any(ready),
         requests: held_or_asked(&spec, status.container_statuses.as_deref()),
         host_ports: host_ports(&spec),
+        priority: spec.priority.unwrap_or(0),
         node: spec.node_name,
         tolerations: spec.tolerations.unwrap_or_default().into_iter().filter_map(toleration).collect(),
         node_selector: spec.node_selector.unwrap_or_default(),
