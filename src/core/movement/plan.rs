@@ -296,6 +296,7 @@ impl<'a> Planner<'a> {
             return Err(why.clone());
         }
         let spends = self.budgets(way, key, pod)?;
+        self.quota(way, key, pod)?;
         // Before its target, which is costly to find: thousands may be waiting.
         if self.free_slots == 0 {
             return Err(HeldReason::Concurrency { limit: self.input.rules.max_concurrent });

@@ -39,6 +39,15 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// That the namespace's quotas have something left for the pods that there are more of meanwhile.
+    pub(super) fn quota(&self, way: Way, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
+        let pods = match way {
+            Way::Evict => 1,
+            Way::Restart => self.workloads.get(key).map_or(0, more),
+        };
+        self.room.within_quota(pod, pods).map_err(HeldReason::Quota)
+    }
+
     /// The pods of which each needs a place near the primary when their workload is restarted, the first one first: those that are
     /// not there, and as many of the others as it has more meanwhile. (In the worst case those that are near go last.)
     pub(super) fn restarted(&self, key: &WorkloadKey, first: &Follower<'a>) -> Vec<Follower<'a>> {
