@@ -162,7 +162,7 @@ fn planning(criterion: &mut Criterion) {
     let (budgets, namespaces, quotas) = (HashMap::new(), HashMap::new(), HashMap::new());
     let followers: Vec<_> = pods
         .values()
-        .map(|pod| Follower { pod, mode: MoveMode::Evict, left_alone: None, others: Vec::new() })
+        .map(|pod| Follower { pod, replacement: pod, mode: MoveMode::Evict, left_alone: None, others: Vec::new() })
         .collect();
     let input = Input {
         snapshot: Snapshot {

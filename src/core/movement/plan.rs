@@ -24,6 +24,8 @@ use crate::core::{
 #[derive(Debug, Clone)]
 pub struct Follower<'a> {
     pub pod: &'a Pod,
+    /// What would replace it ([`replacement`](super::replacement::replacement)); its UID is the pod's.
+    pub replacement: &'a Pod,
     pub mode: MoveMode,
     /// Why admission leaves every pod of its namespace alone, if it does.
     pub left_alone: Option<String>,
@@ -304,7 +306,7 @@ impl<'a> Planner<'a> {
         let target = match way {
             Way::Evict => {
                 let target = self.target(follower, node)?;
-                self.room.place(pod, &target.name);
+                self.room.place(follower.replacement, &target.name);
                 target
             }
             Way::Restart => self.add_all(&self.restarted(key, follower), node)?,
