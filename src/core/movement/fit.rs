@@ -28,6 +28,8 @@ pub enum Misfit {
     NotReady,
     Cordoned,
     Taint(String),
+    /// One that only prefers others, which weighs more than what draws the pod there.
+    SoftTaint(String),
     NodeSelector,
     NodeAffinity,
     Insufficient(String),
@@ -51,6 +53,7 @@ impl std::fmt::Display for Misfit {
             Self::NotReady => f.write_str("not Ready"),
             Self::Cordoned => f.write_str("cordoned"),
             Self::Taint(key) => write!(f, "taint {key} not tolerated"),
+            Self::SoftTaint(key) => write!(f, "taint {key} (PreferNoSchedule) weighs more than preferred affinity"),
             Self::NodeSelector => f.write_str("nodeSelector doesn't match"),
             Self::NodeAffinity => f.write_str("required node affinity doesn't match"),
             Self::Insufficient(resource) => write!(f, "insufficient {resource}"),

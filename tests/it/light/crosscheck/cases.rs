@@ -145,6 +145,9 @@ fn node_of(dice: &mut Dice, number: usize, slot: usize, node: usize) -> Value {
     if dice.chance(15) {
         taints.push(json!({"key": "gpu", "value": "yes", "effect": "NoSchedule"}));
     }
+    if dice.chance(6) {
+        taints.push(json!({"key": "gpu", "value": "yes", "effect": "PreferNoSchedule"}));
+    }
     let unschedulable = dice.chance(6);
     if unschedulable {
         taints.push(json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}));
