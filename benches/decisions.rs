@@ -159,10 +159,10 @@ fn planning(criterion: &mut Criterion) {
         ..Pod::default()
     };
     let pods: HashMap<_, _> = (0..1000).map(|n| (format!("uid-{n}"), Arc::new(pod(n)))).collect();
-    let (budgets, namespaces) = (HashMap::new(), HashMap::new());
+    let (budgets, namespaces, quotas) = (HashMap::new(), HashMap::new(), HashMap::new());
     let followers: Vec<_> = pods
         .values()
-        .map(|pod| Follower { pod, mode: MoveMode::Evict, left_alone: None, others: Vec::new() })
+        .map(|pod| Follower { pod, replacement: pod, mode: MoveMode::Evict, left_alone: None, others: Vec::new() })
         .collect();
     let input = Input {
         snapshot: Snapshot {
@@ -171,6 +171,7 @@ fn planning(criterion: &mut Criterion) {
             workloads: &workloads,
             budgets: &budgets,
             namespaces: &namespaces,
+            quotas: &quotas,
         },
         tiers: &tiers,
         node_label: "switchover",

@@ -25,6 +25,8 @@ pub mod backoff;
 pub mod keys;
 pub mod label_key;
 pub mod moment;
+pub mod placement;
+pub mod quota;
 pub mod selector;
 pub mod taints;
 #[cfg(test)]

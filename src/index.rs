@@ -13,7 +13,7 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet, StatefulSet},
-    core::v1::{Namespace as KubeNamespace, Node as KubeNode, Pod as KubePod},
+    core::v1::{Namespace as KubeNamespace, Node as KubeNode, Pod as KubePod, ResourceQuota},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
@@ -31,6 +31,7 @@ use crate::{
     core::{
         follow::DatabaseDefaults,
         label_key::LabelKey,
+        quota::Quota,
         schedulers::Schedulers,
         workload::{DisruptionBudget, Namespace, Node, Pod, Snapshot, Workload},
     },
@@ -85,6 +86,7 @@ pub struct Tables {
     pub all_workloads: Arc<HashMap<String, Arc<Workload>>>,
     pub budgets: Table<String, DisruptionBudget>,
     pub namespaces: Table<String, Namespace>,
+    pub quotas: Table<String, Quota>,
     pub latencies: Table<String, Latency>,
     pub databases: Table<String, Database>,
 }
@@ -99,6 +101,7 @@ impl Tables {
             workloads: &self.all_workloads,
             budgets: self.budgets.live(),
             namespaces: self.namespaces.live(),
+            quotas: self.quotas.live(),
         }
     }
 
@@ -117,7 +120,7 @@ pub struct Index {
     health: Arc<Vec<Health>>,
 }
 
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "DatabaseCluster",
     "NodeLatency",
     "Node",
@@ -127,6 +130,7 @@ const KINDS: [&str; 9] = [
     "StatefulSet",
     "Deployment",
     "PodDisruptionBudget",
+    "ResourceQuota",
 ];
 
 impl Index {
@@ -177,6 +181,10 @@ impl Index {
         let (config, health) = all("PodDisruptionBudget");
         let apply = index.applier(|tables, event| tables.budgets.apply(event, keyed_by_uid(convert::budget)).into());
         tasks.spawn(watch::run(Objects::<PodDisruptionBudget>::all(client), config, health, apply));
+
+        let (config, health) = all("ResourceQuota");
+        let apply = index.applier(|tables, event| tables.quotas.apply(event, keyed_by_uid(convert::quota)).into());
+        tasks.spawn(watch::run(Objects::<ResourceQuota>::all(client), config, health, apply));
         index
     }
 

@@ -8,6 +8,7 @@ pub mod fit;
 pub mod held;
 pub mod journal;
 pub mod plan;
+pub mod replacement;
 pub mod restart;
 pub mod settle;
 pub mod taint;

@@ -1,6 +1,7 @@
 //! Which moves are over, which come next, and why the other pods stay.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     time::{Duration, Instant},
 };
@@ -18,6 +19,7 @@ use crate::{
             held::{Gate, HeldReason},
             journal::{End, Outcome, Underway},
             plan::{Follower, Input, Move, Plan, Rules, plan},
+            replacement::replacement,
             restart::MISSED,
         },
         workload::{Node, Pod},
@@ -43,6 +45,8 @@ pub(super) fn rules(object: &DatabaseCluster) -> Rules {
 /// A pod that follows the database.
 pub(super) struct Followed<'a> {
     pod: &'a Pod,
+    /// What would replace it, if that isn't as it is.
+    replacement: Cow<'a, Pod>,
     mode: MoveMode,
     left_alone: Option<String>,
     /// The other databases that it follows.
@@ -66,7 +70,8 @@ pub(super) fn followed<'a>(facts: &Facts<'a>) -> Vec<Followed<'a>> {
         let others = others.filter_map(|followed| Some(tables.databases.get(&*followed.name)?.name.as_str()));
         let left_alone = is_left_alone(&pod.namespace, facts.own_namespace);
         let left_alone = left_alone.then(|| SkipReason::SystemNamespace.to_string());
-        Some(Followed { pod, mode, left_alone, others: others.collect() })
+        let replacement = replacement(pod, &databases);
+        Some(Followed { pod, replacement, mode, left_alone, others: others.collect() })
     };
     tables.pods.values().filter_map(followed).collect()
 }
@@ -88,9 +93,10 @@ pub(super) fn other_tiers<'a>(tables: &'a Tables, followed: &[Followed<'a>]) -> 
 }
 
 /// The same pods, as plans are made of them.
-pub(super) fn followers<'a>(followed: &[Followed<'a>], others: &'a HashMap<&'a str, TierMap>) -> Vec<Follower<'a>> {
-    let follower = |it: &Followed<'a>| Follower {
+pub(super) fn followers<'a>(followed: &'a [Followed<'a>], others: &'a HashMap<&'a str, TierMap>) -> Vec<Follower<'a>> {
+    let follower = |it: &'a Followed<'a>| Follower {
         pod: it.pod,
+        replacement: &it.replacement,
         mode: it.mode,
         left_alone: it.left_alone.clone(),
         others: it.others.iter().filter_map(|other| others.get(other)).collect(),

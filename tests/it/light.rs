@@ -11,6 +11,7 @@ mod certificates;
 mod clashes;
 mod corners;
 mod credentials;
+mod crosscheck;
 mod decision;
 mod elsewhere;
 mod harm;

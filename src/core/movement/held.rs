@@ -121,6 +121,9 @@ pub enum HeldReason {
     #[strum(serialize = "SeveralDisruptionBudgets")]
     SeveralBudgets(String),
     NoRoom(String),
+    /// A quota of its namespace has nothing left for a replacement while the pod itself still counts.
+    #[strum(serialize = "QuotaExhausted")]
+    Quota(String),
     #[strum(serialize = "UselessMoves")]
     Useless {
         moves: u32,
@@ -226,6 +229,11 @@ impl fmt::Display for HeldReason {
                 write!(f, "more than one disruption budget covers it ({budgets}), so Kubernetes refuses to evict it")
             }
             Self::NoRoom(summary) => write!(f, "no closely node takes it: {summary}"),
+            Self::Quota(quota) => write!(
+                f,
+                "the ResourceQuota {quota} leaves no room for its replacement while the pod itself still counts: leave room for one \
+                 more pod"
+            ),
             Self::Useless { moves } => {
                 write!(f, "its workload was moved {} without reaching a better tier", often(*moves))
             }
@@ -312,7 +320,7 @@ mod tests {
         let of_one_pod = "Never BarePod Job NotInjected PinnedByVolume NotReady UnknownWorkload CannotRestart \
                           SingleReplica NotRolledOut Rollout \
                           WorkloadNotWhole OneAtATime UnknownWay Concurrency NoDisruptionBudget SeveralDisruptionBudgets \
-                          NoRoom UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed \
+                          NoRoom QuotaExhausted UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed \
                           NeverInjected MovedBack NodeNotReady DoNotEvict LocalData";
         assert_eq!(Gate::NAMES.join(" "), gates);
         assert_eq!(HeldReason::names().collect::<Vec<_>>().join(" "), format!("{gates} {of_one_pod}"));

@@ -24,6 +24,8 @@ use crate::core::{
 #[derive(Debug, Clone)]
 pub struct Follower<'a> {
     pub pod: &'a Pod,
+    /// What would replace it ([`replacement`](super::replacement::replacement)); its UID is the pod's.
+    pub replacement: &'a Pod,
     pub mode: MoveMode,
     /// Why admission leaves every pod of its namespace alone, if it does.
     pub left_alone: Option<String>,
@@ -296,6 +298,7 @@ impl<'a> Planner<'a> {
             return Err(why.clone());
         }
         let spends = self.budgets(way, key, pod)?;
+        self.quota(way, key, pod)?;
         // Before its target, which is costly to find: thousands may be waiting.
         if self.free_slots == 0 {
             return Err(HeldReason::Concurrency { limit: self.input.rules.max_concurrent });
@@ -303,7 +306,7 @@ impl<'a> Planner<'a> {
         let target = match way {
             Way::Evict => {
                 let target = self.target(follower, node)?;
-                self.room.place(pod, &target.name);
+                self.room.place(follower.replacement, &target.name);
                 target
             }
             Way::Restart => self.add_all(&self.restarted(key, follower), node)?,

@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 
-use super::{controller, requests};
+use super::{controller, pod::unforeseen_of_template, requests};
 use crate::{
     api::keys,
     core::{
@@ -27,7 +27,8 @@ fn workload(kind: &str, meta: ObjectMeta, desired: Option<i32>, template: Option
         uid: meta.uid.unwrap_or_default(),
         desired: desired.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(1),
         restarted_for: annotations.and_then(|annotations| annotations.get(keys::RESTARTED_FOR).cloned()),
-        requests: template.and_then(|it| it.spec.as_ref()).map(requests).unwrap_or_default(),
+        requests: template.and_then(|it| it.spec.as_ref()).map(requests::asked).unwrap_or_default(),
+        unforeseen: template.and_then(|it| it.spec.as_ref()).and_then(unforeseen_of_template),
         ..Workload::default()
     }
 }

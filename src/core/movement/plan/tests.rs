@@ -53,7 +53,7 @@ impl Case {
         self.world
             .pods
             .values()
-            .map(|pod| Follower { pod, mode: self.mode, left_alone: None, others: Vec::new() })
+            .map(|pod| Follower { pod, replacement: pod, mode: self.mode, left_alone: None, others: Vec::new() })
             .collect()
     }
 
@@ -359,6 +359,7 @@ fn another_database_is_not_left_farther_behind() {
     let case = Case::from(world);
     let followers = [Follower {
         pod: &case.world.pods["uid-web-1"],
+        replacement: &case.world.pods["uid-web-1"],
         mode: MoveMode::Evict,
         left_alone: None,
         others: vec![&other],

@@ -56,7 +56,7 @@ impl Case {
             .pods
             .values()
             .filter(|pod| pod.labels.get("app").is_some_and(|app| app == "web"))
-            .map(|pod| plan::Follower { pod, mode: self.mode, left_alone: None, others: Vec::new() })
+            .map(|pod| plan::Follower { pod, replacement: pod, mode: self.mode, left_alone: None, others: Vec::new() })
             .collect();
         let plan = plan(&plan::Input {
             snapshot,
