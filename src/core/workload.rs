@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::{
     distance::tier::Tier,
     follow::Annotations,
+    orders::Orders,
     selector::{Labels, NodeTerm, Selector},
     taints::Tolerated,
 };
@@ -228,6 +229,8 @@ pub struct Pod {
     pub scratch: Option<String>,
     /// What decides where its replacement goes, and isn't evaluated here.
     pub unforeseen: Option<&'static str>,
+    /// What people ask of it besides its wishes. Of most pods nothing.
+    pub orders: Option<Box<Orders>>,
 }
 
 impl Pod {
@@ -315,6 +318,8 @@ pub struct Workload {
     pub available: Option<u32>,
     /// Of a StatefulSet: the revision of its template, which its pods bear as their label `controller-revision-hash`.
     pub revision: Option<String>,
+    /// What people ask of all its pods, by its own annotations.
+    pub orders: Option<Box<Orders>>,
 }
 
 /// A PodDisruptionBudget.
@@ -335,6 +340,8 @@ pub struct Namespace {
     pub opt_in: Option<String>,
     /// Its annotations: defaults for its pods.
     pub wishes: Wishes,
+    /// What people ask of all its pods besides that.
+    pub orders: Option<Box<Orders>>,
     pub terminating: bool,
 }
 

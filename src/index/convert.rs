@@ -13,6 +13,7 @@ use super::quantity;
 use crate::{
     api::{keys, read},
     core::{
+        orders::Place,
         schedulers::Schedulers,
         selector::{Expression, NodeTerm, Operator, Selector},
         workload::{DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Spread, Toleration},
@@ -24,6 +25,7 @@ pub(super) fn namespace(meta: &ObjectMeta) -> Namespace {
         name: meta.name.clone().unwrap_or_default(),
         opt_in: read::opt_in(meta).map(str::to_owned),
         wishes: read::annotations(meta).into(),
+        orders: read::orders(Place::Namespace, meta, None),
         terminating: meta.deletion_timestamp.is_some(),
     }
 }
@@ -89,6 +91,7 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
     let restarted_for = meta.annotations.as_ref().and_then(|a| a.get(keys::RESTARTED_FOR).cloned());
     Pod {
         wishes: read::annotations(&meta).into(),
+        orders: read::orders(Place::Pod, &meta, None),
         mirror: meta.annotations.as_ref().is_some_and(|a| a.contains_key("kubernetes.io/config.mirror")),
         terminating: meta.deletion_timestamp.is_some(),
         created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
