@@ -21,6 +21,7 @@ use switchover::{
         label_key::LabelKey,
         moment::Moment,
         movement::{
+            control::Control,
             journal::Journal,
             plan::{Follower, Input, Rules, plan},
             restart::MissedRestarts,
@@ -185,6 +186,7 @@ fn planning(criterion: &mut Criterion) {
             max_useless_moves: 2,
         },
         gate: None,
+        control: Control::default(),
         journal: &Journal::default(),
         backoff: &BTreeMap::new(),
         restart_series: "default/2",

@@ -38,6 +38,7 @@ use crate::{
 };
 
 pub use convert::{node, pod};
+pub use once::LookError;
 
 /// A DatabaseCluster as the API server holds it, or why it can't be read.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::{
     distance::tier::Tier,
     follow::Annotations,
+    orders::Orders,
     quota::Quota,
     selector::{Labels, NodeTerm, Selector},
     taints::Tolerated,
@@ -222,6 +223,8 @@ pub struct Pod {
     pub scratch: Option<String>,
     /// What decides where its replacement goes, and isn't evaluated here.
     pub unforeseen: Option<&'static str>,
+    /// What people ask of it besides its wishes. Of most pods nothing.
+    pub orders: Option<Box<Orders>>,
 }
 
 impl Pod {
@@ -323,6 +326,8 @@ pub struct Workload {
     pub available: Option<u32>,
     /// Of a StatefulSet: the revision of its template, which its pods bear as their label `controller-revision-hash`.
     pub revision: Option<String>,
+    /// What people ask of all its pods, by its own annotations.
+    pub orders: Option<Box<Orders>>,
 }
 
 /// A PodDisruptionBudget.
@@ -344,6 +349,8 @@ pub struct Namespace {
     /// Its annotations: defaults for its pods.
     pub wishes: Wishes,
     pub labels: Labels,
+    /// What people ask of all its pods besides that.
+    pub orders: Option<Box<Orders>>,
     pub terminating: bool,
 }
 

@@ -18,6 +18,7 @@ use super::quantity;
 use crate::{
     api::{keys, read},
     core::{
+        orders::Place,
         quota::{Quota, Scope},
         selector::{Expression, Operator, Selector},
         workload::{DisruptionBudget, Namespace, Node, Owner, Resources},
@@ -32,6 +33,7 @@ pub(super) fn namespace(meta: &ObjectMeta) -> Namespace {
         opt_in: read::opt_in(meta).map(str::to_owned),
         wishes: read::annotations(meta).into(),
         labels: meta.labels.clone().unwrap_or_default(),
+        orders: read::orders(Place::Namespace, meta, None),
         terminating: meta.deletion_timestamp.is_some(),
     }
 }

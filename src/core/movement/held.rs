@@ -5,13 +5,22 @@ use std::{fmt, time::Duration};
 use jiff::Timestamp;
 use strum::{IntoStaticStr, VariantNames};
 
-use super::{settle::Growth, ways::UnknownWay};
+use super::{
+    settle::Growth,
+    ways::{UnknownWay, Way},
+};
+use crate::core::{keys, orders::Pause};
 
 /// Why nothing at all is moved for a database.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
 pub enum Gate {
     /// `spec.paused`.
     Paused,
+    /// Somebody's annotation, with who and why: for everything, for the database, or for some pods only.
+    #[strum(serialize = "PausedByAnnotation")]
+    PausedBy(Box<Paused>),
+    /// `spec.movement.mode: Off`.
+    Off,
     /// The primary is not confirmed; the sentence says what is believed.
     PrimaryNotConfirmed(String),
     /// Two primaries.
@@ -29,6 +38,55 @@ pub enum Gate {
     TooFewReadings,
     /// So many replacements failed that something else is wrong.
     Halted { failed: usize },
+    /// None of `spec.movement.windows` is open.
+    OutsideWindow { opens: Option<Timestamp> },
+    /// `spec.movement.mode: DryRun`: everything is decided, and nothing is done.
+    DryRun(Would),
+}
+
+/// What would be done, were it not a dry run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Would {
+    /// So many moves would begin now.
+    Begin { moves: usize },
+    /// This pod would be moved now: where there is room, and by which way.
+    Move { to: String, way: Way },
+    /// This pod would have its turn later.
+    Wait,
+}
+
+/// Whom somebody's pause is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every database: it stands on the namespace that switchover runs in.
+    Everything,
+    Database,
+    Namespace,
+    Workload,
+    Pod,
+}
+
+/// What is paused by an annotation, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paused {
+    pub scope: Scope,
+    /// Of the object that the annotation stands on.
+    pub name: String,
+    pub pause: Pause,
+}
+
+impl fmt::Display for Paused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scope, name, pause } = self;
+        match scope {
+            Scope::Everything => write!(f, "all movement is paused on switchover's own namespace {name}"),
+            Scope::Database => write!(f, "movement is paused on the DatabaseCluster {name}"),
+            Scope::Namespace => write!(f, "its namespace {name} is paused"),
+            Scope::Workload => write!(f, "its {name} is paused"),
+            Scope::Pod => f.write_str("it is paused itself"),
+        }?;
+        write!(f, " ({}) {pause}", keys::PAUSED)
+    }
 }
 
 impl Gate {
@@ -46,6 +104,8 @@ impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Paused => f.write_str("movement is paused by spec.paused"),
+            Self::PausedBy(paused) => paused.fmt(f),
+            Self::Off => f.write_str("spec.movement.mode is Off: nodes are labelled, and nothing is moved"),
             Self::PrimaryNotConfirmed(why) | Self::SplitBrain(why) | Self::Frozen(why) => f.write_str(why),
             Self::Settling { until, grown: None } => {
                 write!(f, "the primary must hold until {until:.0} (spec.movement.settle)")
@@ -70,6 +130,26 @@ impl fmt::Display for Gate {
                 f,
                 "halted: {failed} replacements did not become Ready in time (spec.movement.replacementTimeout)"
             ),
+            Self::OutsideWindow { opens: Some(opens) } => {
+                write!(f, "no window is open until {opens:.0} (spec.movement.windows)")
+            }
+            Self::OutsideWindow { opens: None } => f.write_str("no window is open (spec.movement.windows)"),
+            Self::DryRun(would) => write!(f, "{would}, but spec.movement.mode is DryRun"),
+        }
+    }
+}
+
+impl fmt::Display for Would {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Begin { moves: 0 } => f.write_str("nothing would be moved now"),
+            Self::Begin { moves: 1 } => f.write_str("one move would begin now"),
+            Self::Begin { moves } => write!(f, "{moves} moves would begin now"),
+            Self::Move { to, way: Way::Evict } => write!(f, "it would be moved to {to} now"),
+            Self::Move { to, way: Way::Restart } => {
+                write!(f, "it would be moved to {to} now by a restart of its workload")
+            }
+            Self::Wait => f.write_str("it would be moved when others have been"),
         }
     }
 }
@@ -156,6 +236,16 @@ pub enum HeldReason {
     DoNotEvict(String),
     /// It has data in an emptyDir that nobody else has.
     LocalData(String),
+    /// Somebody wrote something under our domain that nobody understands: what was meant may be that it stays.
+    Misread(String),
+    /// As many moves of its namespace are under way as there may be.
+    PerNamespace {
+        limit: u32,
+    },
+    /// As many moves began within a minute as may.
+    PerMinute {
+        limit: u32,
+    },
 }
 
 impl HeldReason {
@@ -176,7 +266,12 @@ impl HeldReason {
     pub const fn waits(&self) -> bool {
         matches!(
             self,
-            Self::Gate(_)
+            // A pause has no end that is known, or a late one.
+            Self::Gate(gate) if !matches!(gate, Gate::PausedBy(_))
+        ) || matches!(
+            self,
+            Self::PerNamespace { .. }
+                | Self::PerMinute { .. }
                 | Self::Rollout
                 | Self::NotWhole { .. }
                 | Self::OneAtATime
@@ -274,6 +369,13 @@ impl fmt::Display for HeldReason {
                 "its emptyDir {volume} may hold data that nobody else has: to move it all the same, annotate the pod with \
                  switchover.dev/move"
             ),
+            Self::Misread(sentence) => f.write_str(sentence),
+            Self::PerNamespace { limit } => {
+                write!(f, "moves under way in its namespace: {limit}, as many as may be (spec.movement.perNamespace)")
+            }
+            Self::PerMinute { limit } => {
+                write!(f, "moves that began within a minute: {limit}, as many as may (spec.movement.perMinute)")
+            }
         }
     }
 }
@@ -316,12 +418,13 @@ mod tests {
 
     #[test]
     fn metrics_and_status_know_these_reasons() {
-        let gates = "Paused PrimaryNotConfirmed SplitBrain Frozen Settling LabelsPending Stale TooFewReadings Halted";
+        let gates = "Paused PausedByAnnotation Off PrimaryNotConfirmed SplitBrain Frozen Settling LabelsPending Stale TooFewReadings \
+                     Halted OutsideWindow DryRun";
         let of_one_pod = "Never BarePod Job NotInjected PinnedByVolume NotReady UnknownWorkload CannotRestart \
                           SingleReplica NotRolledOut Rollout \
                           WorkloadNotWhole OneAtATime UnknownWay Concurrency NoDisruptionBudget SeveralDisruptionBudgets \
                           NoRoom QuotaExhausted UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed \
-                          NeverInjected MovedBack NodeNotReady DoNotEvict LocalData";
+                          NeverInjected MovedBack NodeNotReady DoNotEvict LocalData Misread PerNamespace PerMinute";
         assert_eq!(Gate::NAMES.join(" "), gates);
         assert_eq!(HeldReason::names().collect::<Vec<_>>().join(" "), format!("{gates} {of_one_pod}"));
         for (reason, name) in [

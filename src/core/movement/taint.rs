@@ -206,9 +206,11 @@ fn may_be_emptied<'a>(
     let in_the_way = |held: &&Held| match &held.reason {
         HeldReason::NoRoom(_) => true,
         // It may tolerate the taint, and stay.
-        HeldReason::Never | HeldReason::SingleReplica(_) | HeldReason::NotRolledOut => {
-            pods.iter().any(|pod| pod.uid == held.uid)
-        }
+        HeldReason::Never
+        | HeldReason::SingleReplica(_)
+        | HeldReason::NotRolledOut
+        | HeldReason::Misread(_)
+        | HeldReason::Gate(Gate::PausedBy(_)) => pods.iter().any(|pod| pod.uid == held.uid),
         reason => reason.waits(),
     };
     if let Some(held) = input.plan.held.iter().filter(|held| of_node(&held.node)).find(in_the_way) {

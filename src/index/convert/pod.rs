@@ -7,6 +7,7 @@ use super::{controller, expression, requests, selector};
 use crate::{
     api::{keys, read},
     core::{
+        orders::Place,
         schedulers::Schedulers,
         selector::{Labels, NodeTerm},
         workload::{HostPort, Phase, Pod, PodTerm, Protocol, Spread, Toleration},
@@ -40,6 +41,7 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
     let labels = meta.labels.take().unwrap_or_default();
     Pod {
         wishes: read::annotations(&meta).into(),
+        orders: read::orders(Place::Pod, &meta, None),
         mirror: meta.annotations.as_ref().is_some_and(|a| a.contains_key("kubernetes.io/config.mirror")),
         terminating: meta.deletion_timestamp.is_some(),
         created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),

@@ -2,6 +2,7 @@ use super::*;
 use crate::core::{
     follow::MoveMode,
     movement::{
+        control::Control,
         journal::Underway,
         plan::{self, plan},
         restart::MissedRestarts,
@@ -65,6 +66,7 @@ impl Case {
             followers: &followers,
             rules: RULES,
             gate,
+            control: Control::default(),
             journal,
             backoff: &BTreeMap::new(),
             restart_series: "default/2",
