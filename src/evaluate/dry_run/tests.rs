@@ -62,16 +62,9 @@ fn a_dry_run_says_what_would_be_moved_and_moves_nothing() {
 }
 
 #[test]
-fn a_dry_run_empties_no_node_and_another_gate_is_told_first() {
-    let mut stage = stage(json!({"mode": "DryRun", "settle": "60s"}));
-    let taint = json!({"effect": "NoExecute", "evictWithoutBudgets": true});
-    stage.object.spec.taint = Some(serde_json::from_value(taint).unwrap());
-    assert_eq!(told(&stage.at(130)).split(';').nth(1), Some(" gate: Settling"), "{}", told(&stage.at(130)));
-    stage.read(200);
-    let decided = stage.at(200);
-    assert_eq!(decided.gate.map(|gate| gate.name()), Some("DryRun"));
-    let emptying = decided.emptying.unwrap();
-    assert_eq!((emptying.next, emptying.withdraw), (None, true));
+fn what_would_hold_the_movement_itself_is_told_before_that_it_is_a_dry_run() {
+    let decided = stage(json!({"mode": "DryRun", "settle": "60s"})).at(130);
+    assert_eq!(told(&decided), "gate: Settling; held: api-1 Settling, api-2 Settling, web-1 Settling, web-2 Settling");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn a_dry_run_says_where_each_pod_would_go_and_touches_nothing() {
 
 #[test]
 fn a_pause_of_a_workload_or_a_namespace_says_who_and_why_and_holds_nobody_else() {
-    scene("told", async |scene| {
+    scene("pauses", async |scene| {
         let (patroni, namespace) = scene.two_centres(json!({})).await?;
         scene.workload(&namespace, "web").deployment(2).await?;
         scene.workload(&namespace, "api").deployment(2).await?;
