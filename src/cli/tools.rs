@@ -107,10 +107,6 @@ pub struct WhatArgs {
     /// Everything: every database, by an annotation on the namespace that switchover runs in
     #[arg(long)]
     pub all: bool,
-
-    /// Namespace that switchover runs in
-    #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
-    pub own_namespace: String,
 }
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -130,6 +126,10 @@ pub struct PauseArgs {
     #[arg(long, value_name = "WHEN")]
     pub until: Option<Timestamp>,
 
+    /// Namespace that switchover runs in
+    #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub own_namespace: String,
+
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -148,6 +148,10 @@ pub struct ResumeArgs {
     /// resume the movement
     #[arg(long, value_name = "MEMBER", requires = "database")]
     pub primary: Option<String>,
+
+    /// Namespace that switchover runs in
+    #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub own_namespace: String,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]

@@ -32,8 +32,8 @@ pub(super) struct Done {
     pub message: String,
 }
 
-/// What is paused or resumed.
-pub(super) async fn target(client: &Client, what: &WhatArgs) -> Result<Target, TargetError> {
+/// What is paused or resumed. Everything is so on the namespace that switchover runs in.
+pub(super) async fn target(client: &Client, what: &WhatArgs, own_namespace: &str) -> Result<Target, TargetError> {
     match what {
         WhatArgs { database: Some(name), .. } => Target::database(client, name).await,
         WhatArgs { namespace: Some(name), .. } => Target::namespace(client, name).await,
@@ -41,7 +41,7 @@ pub(super) async fn target(client: &Client, what: &WhatArgs) -> Result<Target, T
             let name: WorkloadName = name.parse().map_err(TargetError::Usage)?;
             Target::workload(client, &name).await
         }
-        WhatArgs { own_namespace, .. } => Target::namespace(client, own_namespace).await,
+        WhatArgs { .. } => Target::namespace(client, own_namespace).await,
     }
 }
 
@@ -60,7 +60,7 @@ pub(super) fn called(what: &WhatArgs, target: &Target) -> String {
 /// No cluster, missing rights, or no such object.
 pub async fn run(args: &PauseArgs) -> Result<(), TargetError> {
     let client = cluster::client(args.cluster.context.as_deref()).await?;
-    let target = target(&client, &args.what).await?;
+    let target = target(&client, &args.what, &args.own_namespace).await?;
     let until = until(args, Timestamp::now()).map_err(TargetError::Usage)?;
     let by = who(&client).await;
     let annotations = [
@@ -93,8 +93,8 @@ fn until(args: &PauseArgs, now: Timestamp) -> Result<Option<Timestamp>, String> 
 }
 
 /// Lets the movement go on.
-pub(super) async fn resume(client: &Client, what: &WhatArgs) -> Result<Done, TargetError> {
-    let target = target(client, what).await?;
+pub(super) async fn resume(client: &Client, what: &WhatArgs, own_namespace: &str) -> Result<Done, TargetError> {
+    let target = target(client, what, own_namespace).await?;
     let by_spec = target.object.data["spec"]["paused"] == true;
     if by_spec {
         target.change(&json!({ "spec": { "paused": false } })).await?;
@@ -141,7 +141,7 @@ mod tests {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let rows = [
             (&["orders"][..], Ok(None)),
-            (&["--all", "--for", "2h"], Ok(Some("2026-01-01T02:00:00Z"))),
+            (&["--all", "--own-namespace", "acme", "--for", "2h"], Ok(Some("2026-01-01T02:00:00Z"))),
             (&["--namespace", "shop", "--until", "2026-01-02T00:00:00+01:00"], Ok(Some("2026-01-01T23:00:00Z"))),
             (&["--workload", "shop/web", "--until", "2025-01-01T00:00:00Z"], Err("that has passed already")),
         ];

@@ -46,7 +46,7 @@ pub enum ResumeError {
 pub async fn run(args: &ResumeArgs) -> Result<(), ResumeError> {
     let client = cluster::client(args.cluster.context.as_deref()).await?;
     let (Some(member), Some(name)) = (&args.primary, &args.what.database) else {
-        return Ok(show(args.output, &resume(&client, &args.what).await?)?);
+        return Ok(show(args.output, &resume(&client, &args.what, &args.own_namespace).await?)?);
     };
     let object = read(&client, name).await?;
     let status = object.status.clone().unwrap_or_default();

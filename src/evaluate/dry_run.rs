@@ -22,3 +22,6 @@ pub(super) fn withhold(plan: &mut Plan) -> Would {
     plan.held.sort_by(|a, b| (&a.namespace, &a.pod).cmp(&(&b.namespace, &b.pod)));
     would
 }
+
+#[cfg(test)]
+mod tests;

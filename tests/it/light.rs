@@ -9,6 +9,7 @@ pub(crate) mod support;
 mod admission;
 mod certificates;
 mod clashes;
+mod control;
 mod corners;
 mod credentials;
 mod crosscheck;

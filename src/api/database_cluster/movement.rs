@@ -80,9 +80,9 @@ pub struct WindowRule {
     rule("!has(self.settleMax) || duration(self.settle) <= duration(self.settleMax)", "spec.movement: settle must not be greater than settleMax: write for example settle: 30s, settleMax: 5m")
 ]))]
 pub struct MovementRules {
-    /// Whether pods are moved: `Auto`; `DryRun`, which plans, reports and counts what would be moved, and touches nothing; or `Off`,
-    /// which labels nodes and plans nothing. (`auto`, `evict`, `restart` and `never` are what `way` is called now; they are read as
-    /// `Auto` with that way.)
+    /// Whether pods are moved: `Auto`; `DryRun`, which plans, reports and counts what would be moved, and touches nothing; or `"Off"`,
+    /// which labels nodes and plans nothing (in quotes, because YAML takes a bare Off for false). `auto`, `evict`, `restart` and
+    /// `never` are what `way` is called now; they are read as `Auto` with that way.
     #[schemars(with = "String", extend("enum" = ["Off", "DryRun", "Auto", "auto", "evict", "restart", "never"]))]
     pub mode: MovementMode,
 

@@ -1,15 +1,14 @@
 //! Why something is not moved. One enum, one wording: events, metrics, status, `plan` and logs all show these.
 
+mod said;
+
 use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 use strum::{IntoStaticStr, VariantNames};
 
-use super::{
-    settle::Growth,
-    ways::{UnknownWay, Way},
-};
-use crate::core::{keys, orders::Pause};
+pub use self::said::{Paused, Scope, Would};
+use super::{settle::Growth, ways::UnknownWay};
 
 /// Why nothing at all is moved for a database.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
@@ -42,51 +41,6 @@ pub enum Gate {
     OutsideWindow { opens: Option<Timestamp> },
     /// `spec.movement.mode: DryRun`: everything is decided, and nothing is done.
     DryRun(Would),
-}
-
-/// What would be done, were it not a dry run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Would {
-    /// So many moves would begin now.
-    Begin { moves: usize },
-    /// This pod would be moved now: where there is room, and by which way.
-    Move { to: String, way: Way },
-    /// This pod would have its turn later.
-    Wait,
-}
-
-/// Whom somebody's pause is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Every database: it stands on the namespace that switchover runs in.
-    Everything,
-    Database,
-    Namespace,
-    Workload,
-    Pod,
-}
-
-/// What is paused by an annotation, and by whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paused {
-    pub scope: Scope,
-    /// Of the object that the annotation stands on.
-    pub name: String,
-    pub pause: Pause,
-}
-
-impl fmt::Display for Paused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scope, name, pause } = self;
-        match scope {
-            Scope::Everything => write!(f, "all movement is paused on switchover's own namespace {name}"),
-            Scope::Database => write!(f, "movement is paused on the DatabaseCluster {name}"),
-            Scope::Namespace => write!(f, "its namespace {name} is paused"),
-            Scope::Workload => write!(f, "its {name} is paused"),
-            Scope::Pod => f.write_str("it is paused itself"),
-        }?;
-        write!(f, " ({}) {pause}", keys::PAUSED)
-    }
 }
 
 impl Gate {
@@ -135,21 +89,6 @@ impl fmt::Display for Gate {
             }
             Self::OutsideWindow { opens: None } => f.write_str("no window is open (spec.movement.windows)"),
             Self::DryRun(would) => write!(f, "{would}, but spec.movement.mode is DryRun"),
-        }
-    }
-}
-
-impl fmt::Display for Would {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Begin { moves: 0 } => f.write_str("nothing would be moved now"),
-            Self::Begin { moves: 1 } => f.write_str("one move would begin now"),
-            Self::Begin { moves } => write!(f, "{moves} moves would begin now"),
-            Self::Move { to, way: Way::Evict } => write!(f, "it would be moved to {to} now"),
-            Self::Move { to, way: Way::Restart } => {
-                write!(f, "it would be moved to {to} now by a restart of its workload")
-            }
-            Self::Wait => f.write_str("it would be moved when others have been"),
         }
     }
 }
