@@ -8,8 +8,8 @@ LAB := target/release/lab
 # The same, as it is built with the tests, so that they need no second one.
 TEST_LAB := target/debug/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
-.PHONY: help quick demo test test-build test-unit test-light test-tools test-lab test-images nightly bench bench-admission bench-agent bench-fleet \
-	bench-reactions bench-movement reviews fuzz fuzz-build lint docs deny advisories build tools images crds lab-up lab-down lab-shell clean
+.PHONY: help quick demo test test-build test-unit test-light test-tools test-chart test-lab test-images nightly bench bench-admission bench-agent bench-fleet \
+	bench-reactions bench-movement reviews fuzz fuzz-build lint docs deny advisories build tools images crds chart lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
@@ -20,7 +20,8 @@ help:
 	@echo "make fuzz                          every fuzz target for 20 s; FUZZ_SECONDS=600 for longer"
 	@echo "make properties                    every property on other cases, 20 times; PROPERTY_RUNS=100 for more"
 	@echo "make nightly                       what takes long: properties, long fuzz, advisories, every bench"
-	@echo "make lint, docs, deny, crds        the parts of make quick, licenses of dependencies, generated files"
+	@echo "make test-chart                    deploy/chart under Helm 3, too"
+	@echo "make lint, docs, deny, crds, chart the parts of make quick, licenses of dependencies, generated files"
 
 # What a machine lacks is said before anything is built.
 needs-%:
@@ -75,6 +76,10 @@ test-light: needs-light test-tools
 	cargo test --workspace --locked --test light_bed
 	cargo test --workspace --locked --test it -- light:: --test-threads=200
 
+# The chart's scenes, also those that need a Helm of their own.
+test-chart: needs-light test-tools
+	cargo test --workspace --locked --test it -- light::chart:: --include-ignored --test-threads=200
+
 # Real nodes, real Patroni, an emulated WAN. Needs root.
 test-lab: needs-lab test-tools test-images
 	@touch target/test-lab.began
@@ -87,6 +92,7 @@ test-lab: needs-lab test-tools test-images
 # to do, and GitHub, from which the advisories come.
 nightly: needs-lab
 	$(MAKE) properties
+	$(MAKE) test-chart
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	$(MAKE) bench
 	$(MAKE) advisories
@@ -173,6 +179,10 @@ endef
 crds:
 	cargo build --locked -p switchover
 	target/debug/switchover crds > deploy/base/crds.yaml
+
+# The table of values in the chart's README.
+chart:
+	cd deploy/chart && { sed '/^| value |/,$$d' README.md; awk -f table.awk values.yaml; } > README.new && mv README.new README.md
 
 lab-up: needs-demo images
 	$(LAB) up $(addprefix --image ,$(IMAGES))
