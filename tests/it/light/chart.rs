@@ -70,7 +70,7 @@ fn the_release_says_the_namespace_and_one_value_the_prefix() {
 fn what_the_controller_writes_is_never_rendered() {
     let files = ci().into_iter().map(|name| format!("--values={}/deploy/chart/ci/{name}.yaml", root().display()));
     for values in files.chain(["--set=namePrefix=acme-".to_owned()]) {
-        for object in rendered("switchover-system", &[&values]).iter().chain(&hooks("switchover-system", &[&values])) {
+        for object in helm::all("switchover-system", &[&values]) {
             assert_ne!(object["kind"], "Secret", "{values}");
             assert!(!object.to_string().contains("\"caBundle\":"), "{values}: {object}");
         }
@@ -196,6 +196,7 @@ fn what_is_said_for_all_reaches_all() {
 
 #[test]
 fn what_nobody_wants_is_left_out() {
+    let with = rendered("switchover-system", &[]);
     for (value, kind, name) in [
         ("policies.enabled", "ValidatingAdmissionPolicy", "switchover-agent"),
         ("flowSchemas.enabled", "FlowSchema", "switchover"),
@@ -205,7 +206,7 @@ fn what_nobody_wants_is_left_out() {
         ("controller.pdb.enabled", "PodDisruptionBudget", "switchover-controller"),
         ("restarts.enabled", "ClusterRole", "switchover-restarts"),
     ] {
-        assert!(named(&rendered("switchover-system", &[]), kind, name).is_some(), "{value}");
+        assert!(named(&with, kind, name).is_some(), "{value}");
         let without = rendered("switchover-system", &[&format!("--set={value}=false")]);
         assert!(named(&without, kind, name).is_none(), "{value}");
     }

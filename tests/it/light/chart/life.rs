@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::helm;
+use crate::light::manifests::built_by;
 
 /// Of its people, who never heard of ours; neither does the release bear our name.
 const NAMESPACE: &str = "db-follow";
@@ -44,7 +45,22 @@ struct Stage {
 
 #[test]
 fn helm_installs_upgrades_rolls_back_and_leaves_nothing() {
-    play(lab::tools::helm().expect("helm")).expect("the scene");
+    play(lab::tools::helm().expect("helm"), |stage| {
+        // Helm 4 applies on the server, where an object's other managers count.
+        let configuration = stage.get(&["mutatingwebhookconfiguration", "switchover", "--show-managed-fields"])?;
+        let managers = configuration["metadata"]["managedFields"].as_array().context("no managers")?;
+        let applied = managers.iter().any(|by| by["manager"] == "helm" && by["operation"] == "Apply");
+        ensure!(applied, "{managers:?}");
+        Ok(())
+    })
+    .expect("the scene");
+}
+
+#[test]
+fn what_kustomize_installed_helm_takes_over_and_kubectl_deletes() {
+    let _alone = crate::light::support::scene::the_machine();
+    let stage = Stage::new(lab::tools::helm().expect("helm")).expect("a stage");
+    stage.takes_over_and_is_deleted().expect("the scene");
 }
 
 /// Helm 3 is built for this alone: `make test-chart`.
@@ -53,19 +69,14 @@ fn helm_installs_upgrades_rolls_back_and_leaves_nothing() {
 fn helm_3_installs_upgrades_rolls_back_and_leaves_nothing() {
     let cache = Cache::from_environment().expect("a cache");
     let helm = prepare_program(&cache, &HELM_3, &|line| println!("{line}")).expect("helm");
-    play(helm.join("helm")).expect("the scene");
+    play(helm.join("helm"), |_| Ok(())).expect("the scene");
 }
 
-fn play(helm: PathBuf) -> Result<()> {
+fn play(helm: PathBuf, of_this_helm: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
     let _alone = crate::light::support::scene::the_machine();
-    let bed = LightBed::start()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let stage = Stage { bed, helm, runtime };
-    let admin = stage.runtime.block_on(stage.bed.admin())?;
-    stage.runtime.block_on(add_node(&admin, "n1", &[], &[("cpu", "16"), ("memory", "32Gi"), ("pods", "110")]))?;
-    stage.kubectl(&["label", "node", "n1", "example.com/theirs=far"])?;
-
+    let stage = Stage::new(helm)?;
     stage.helm(&["install", RELEASE, "--create-namespace"])?;
+    of_this_helm(&stage)?;
     let mut controller = stage.the_controller_keeps_certificates()?;
     let kept = stage.certificates()?;
     stage.a_database_marks_its_node()?;
@@ -96,6 +107,52 @@ fn play(helm: PathBuf) -> Result<()> {
 }
 
 impl Stage {
+    fn new(helm: PathBuf) -> Result<Stage> {
+        let bed = LightBed::start()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let stage = Stage { bed, helm, runtime };
+        let admin = stage.runtime.block_on(stage.bed.admin())?;
+        stage.runtime.block_on(add_node(&admin, "n1", &[], &[("cpu", "16"), ("memory", "32Gi"), ("pods", "110")]))?;
+        stage.kubectl(&["label", "node", "n1", "example.com/theirs=far"])?;
+        Ok(stage)
+    }
+
+    /// As README has it: `switchover uninstall --stop`, and then what kustomize installed is deleted.
+    fn takes_over_and_is_deleted(&self) -> Result<()> {
+        let objects = built_by(|root| format!("namespace: {NAMESPACE}\nresources: [\"{root}/deploy/base\"]\n"));
+        let manifests = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+        self.bed.kubectl(&["apply", "--server-side", "-f", "-"], &manifests)?;
+        let mut controller = self.the_controller_keeps_certificates()?;
+        let kept = self.certificates()?;
+        self.a_database_marks_its_node()?;
+        self.helm(&["install", RELEASE, "--take-ownership"])?;
+        ensure!(self.certificates()? == kept, "taking over touched what the controller keeps");
+
+        let log = self.bed.directory().join("logs/uninstall.log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchover"));
+        command.args(["uninstall", "--stop", "--namespace", NAMESPACE]).env("KUBECONFIG", self.bed.kubeconfig());
+        let file = File::create(&log)?;
+        let mut uninstall = command.stdout(file.try_clone()?).stderr(file).spawn()?;
+        let status = block_until(PATIENCE, "switchover uninstall", || {
+            self.be_a_kubelet(&mut controller, &mut BTreeMap::new())?;
+            Ok(uninstall.try_wait()?)
+        })?;
+        let said = fs::read_to_string(&log)?;
+        ensure!(status.success(), "{said}");
+        ensure!(said.contains("stopped the Deployment switchover-controller\n"), "{said}");
+        ensure!(said.contains("removed from node n1: label switchover, taint switchover\n"), "{said}");
+        self.bed.kubectl(&["delete", "--timeout=60s", "-f", "-"], &manifests)?;
+        ensure!(self.left()?.is_empty(), "{:?}", self.left()?);
+        self.the_node_bears_what_it_bore()
+    }
+
+    /// Names of what there still is of the product.
+    fn left(&self) -> Result<Vec<String>> {
+        let selector = "app.kubernetes.io/part-of=switchover";
+        let left = self.kubectl(&["get", KINDS, "--all-namespaces", "-l", selector, "-o=name"])?;
+        Ok(left.lines().map(str::to_owned).collect())
+    }
+
     fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         Ok(self.bed.kubectl(arguments, "")?.0)
     }
@@ -212,13 +269,11 @@ impl Stage {
         succeeded(ended?, &log)?;
         ensure!(!controller.is_running(), "the controller was never ended");
         ensure!(jobs.len() == 1, "the job had to try again: {jobs:?}");
-        let selector = "app.kubernetes.io/part-of=switchover";
         block_until(PATIENCE, "workloads to be collected", || {
             let pods = self.kubectl(&["get", "pods,jobs", "-n", NAMESPACE, "-o=name"])?;
             Ok(pods.is_empty().then_some(()))
         })?;
-        let left = self.kubectl(&["get", KINDS, "--all-namespaces", "-l", selector, "-o=name"])?;
-        Ok(left.lines().map(str::to_owned).collect())
+        self.left()
     }
 
     /// Ends the controller when no replica is wanted, and runs each pod of the job. Its exit is the pod's phase.
