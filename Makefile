@@ -20,7 +20,7 @@ help:
 	@echo "make fuzz                          every fuzz target for 20 s; FUZZ_SECONDS=600 for longer"
 	@echo "make properties                    every property on other cases, 20 times; PROPERTY_RUNS=100 for more"
 	@echo "make nightly                       what takes long: properties, long fuzz, advisories, every bench"
-	@echo "make test-chart                    deploy/chart under Helm 3, too"
+	@echo "make test-chart                    deploy/chart under Helm 3, too, and after kustomize"
 	@echo "make lint, docs, deny, crds, chart the parts of make quick, licenses of dependencies, generated files"
 
 # What a machine lacks is said before anything is built.
@@ -76,7 +76,7 @@ test-light: needs-light test-tools
 	cargo test --workspace --locked --test light_bed
 	cargo test --workspace --locked --test it -- light:: --test-threads=200
 
-# The chart's scenes, also those that need a Helm of their own.
+# The chart's scenes, also those that take long or need a Helm of their own.
 test-chart: needs-light test-tools
 	cargo test --workspace --locked --test it -- light::chart:: --include-ignored --test-threads=200
 
@@ -88,7 +88,7 @@ test-lab: needs-lab test-tools test-images
 	$(call begin,scenes of the lab)
 	cargo test --workspace --locked --test it -- lab:: --include-ignored --test-threads=1
 
-# What takes too long for every change: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
+# What takes too long for every change, Helm 3 among it: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
 # to do, and GitHub, from which the advisories come.
 nightly: needs-lab
 	$(MAKE) properties

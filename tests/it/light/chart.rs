@@ -32,6 +32,7 @@ fn with_its_defaults_it_is_deploy_base() {
     // Helm makes the release's own namespace before it reads the chart.
     let without: Vec<Value> = built.into_iter().filter(|object| object["kind"] != "Namespace").collect();
     assert_eq!(differences(&without, &rendered("switchover-system", &[])), Vec::<String>::new());
+    assert_eq!(differences(&without, &helm::packaged("switchover-system")), Vec::<String>::new(), "without links");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     io::Write,
     path::Path,
     process::{Command, Output, Stdio},
@@ -33,7 +34,7 @@ pub(crate) fn command(helm: &Path, home: &Path) -> Command {
 fn run(arguments: &[&str], values: &[&str], input: &str) -> Output {
     let helm = lab::tools::helm().expect("helm");
     let mut command = command(&helm, Path::new(env!("CARGO_TARGET_TMPDIR")));
-    command.args(arguments).arg(kubernetes()).args(values);
+    command.args(arguments).args(values);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("helm runs");
     child.stdin.take().expect("an input").write_all(input.as_bytes()).expect("helm reads");
@@ -45,19 +46,19 @@ fn kubernetes() -> String {
     format!("--kube-version={}", lab::tools::KUBE.kubernetes_version().expect("a release"))
 }
 
-fn template(namespace: &str, values: &[&str], input: &str) -> Output {
-    run(&["template", RELEASE, &chart(), "--namespace", namespace], values, input)
+fn template(chart: &str, namespace: &str, values: &[&str], input: &str) -> Output {
+    run(&["template", RELEASE, chart, &kubernetes(), "--namespace", namespace], values, input)
 }
 
-fn templated(namespace: &str, values: &[&str], input: &str) -> Vec<Value> {
-    let output = template(namespace, values, input);
+fn templated(chart: &str, namespace: &str, values: &[&str], input: &str) -> Vec<Value> {
+    let output = template(chart, namespace, values, input);
     assert!(output.status.success(), "{values:?}: {}", String::from_utf8_lossy(&output.stderr));
     parsed(&String::from_utf8(output.stdout).expect("manifests are text"))
 }
 
 /// Everything, hooks included.
 pub(crate) fn all(namespace: &str, values: &[&str]) -> Vec<Value> {
-    templated(namespace, values, "")
+    templated(&chart(), namespace, values, "")
 }
 
 fn is_hook(object: &Value) -> bool {
@@ -76,20 +77,31 @@ pub(crate) fn hooks(namespace: &str, values: &[&str]) -> Vec<Value> {
 
 /// What an installation with these values makes.
 pub(crate) fn rendered_with(values: &Value) -> Vec<Value> {
-    let objects = templated("switchover-system", &["--values=-"], &values.to_string());
+    let objects = templated(&chart(), "switchover-system", &["--values=-"], &values.to_string());
+    objects.into_iter().filter(|object| !is_hook(object)).collect()
+}
+
+/// What an installation from a package makes, which holds no links.
+pub(crate) fn packaged(namespace: &str) -> Vec<Value> {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("package-{}", std::process::id()));
+    let output =
+        run(&["package", &chart(), "--version=9.9.9", "--destination", &directory.display().to_string()], &[], "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let objects = templated(&directory.join("switchover-9.9.9.tgz").display().to_string(), namespace, &[], "");
+    let _ = fs::remove_dir_all(&directory);
     objects.into_iter().filter(|object| !is_hook(object)).collect()
 }
 
 /// What it is refused with.
 pub(crate) fn refused(values: &[&str]) -> String {
-    let output = template("switchover-system", values, "");
+    let output = template(&chart(), "switchover-system", values, "");
     assert!(!output.status.success(), "{values:?} is taken");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// What Helm finds in the chart.
 pub(crate) fn lint(values: &[&str]) -> String {
-    let output = run(&["lint", "--strict", &chart()], values, "");
+    let output = run(&["lint", "--strict", &chart(), &kubernetes()], values, "");
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

@@ -56,7 +56,9 @@ fn helm_installs_upgrades_rolls_back_and_leaves_nothing() {
     .expect("the scene");
 }
 
+/// As long as the one before it: `make test-chart`.
 #[test]
+#[ignore = "takes long"]
 fn what_kustomize_installed_helm_takes_over_and_kubectl_deletes() {
     let _alone = crate::light::support::scene::the_machine();
     let stage = Stage::new(lab::tools::helm().expect("helm")).expect("a stage");
