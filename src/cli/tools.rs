@@ -195,6 +195,10 @@ pub struct UninstallArgs {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// Stop the controllers first: their Deployment wants no replicas any more
+    #[arg(long)]
+    pub stop: bool,
+
     /// Namespace that switchover runs in
     #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
     pub namespace: String,
