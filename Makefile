@@ -19,6 +19,7 @@ help:
 	@echo "make reviews                       records what a real API server asks webhooks about pods"
 	@echo "make fuzz                          every fuzz target for 20 s; FUZZ_SECONDS=600 for longer"
 	@echo "make properties                    every property on other cases, 20 times; PROPERTY_RUNS=100 for more"
+	@echo "make simulate                      invented months, in which every law must hold; SIMULATE_SEEDS=100 for more"
 	@echo "make nightly                       what takes long: properties, long fuzz, advisories, every bench"
 	@echo "make lint, docs, deny, crds        the parts of make quick, licenses of dependencies, generated files"
 
@@ -68,6 +69,15 @@ properties:
 		PROPTEST_RNG_SEED=$$seed cargo test --quiet --workspace --locked --lib || exit 1; \
 	done
 
+# Months in seconds. A seed that fails is played again by SIMULATE_SEED=7 SIMULATE_SEEDS=1, and what it came to is printed as a script.
+SIMULATE_SEED ?= 1
+SIMULATE_SEEDS ?= 20
+SIMULATE_DAYS ?= 30
+.PHONY: simulate
+simulate:
+	cargo build --release --locked -p switchover
+	target/release/switchover simulate --seed $(SIMULATE_SEED) --seeds $(SIMULATE_SEEDS) --days $(SIMULATE_DAYS)
+
 # What Kubernetes alone decides: a real control plane with fake nodes. The scenes wait for a place to play by themselves: there
 # must be no fewer threads than scenes.
 test-light: needs-light test-tools
@@ -87,6 +97,7 @@ test-lab: needs-lab test-tools test-images
 # to do, and GitHub, from which the advisories come.
 nightly: needs-lab
 	$(MAKE) properties
+	$(MAKE) simulate SIMULATE_SEED=$$RANDOM SIMULATE_SEEDS=100
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	$(MAKE) bench
 	$(MAKE) advisories

@@ -8,5 +8,6 @@ pub mod record;
 pub mod replay;
 pub mod report;
 pub mod resume;
+pub mod simulate;
 pub mod status;
 pub mod uninstall;
