@@ -15,8 +15,8 @@ pub(super) use self::{
 };
 use super::{
     chance::Chance,
-    databases::{Database, SettingError},
-    script::{self, Kind, Ms, Script},
+    databases::Database,
+    script::{self, Kind, Ms, Script, SettingError},
 };
 use crate::core::{distance::tier::Tier, workload::Strategy};
 

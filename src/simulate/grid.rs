@@ -12,7 +12,7 @@ use super::{
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
 /// A disruption costs as much as so many seconds of a pod far from its primary: a connection pool is filled anew, a cache is cold.
-pub const DISRUPTION_S: u64 = 60;
+const DISRUPTION_S: u64 = 60;
 
 /// What came of one setting.
 #[derive(Debug, Clone, PartialEq)]

@@ -159,9 +159,9 @@ impl Inventor<'_> {
     /// Something begins, and is over after a while.
     fn for_a_while(&mut self, at: Ms, (least, most): (u64, u64), begins: What, ends: What) {
         let over = at + self.chance.between(least, most) / SECOND * SECOND;
-        self.say(at, begins);
         // It must be over before the end, or what is found at the end is found of a cluster that is ill.
         if over < self.script.until {
+            self.say(at, begins);
             self.say(over, ends);
         }
     }

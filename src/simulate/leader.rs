@@ -50,14 +50,8 @@ pub(super) struct Task {
     /// Evaluations in a row that had nothing to do.
     idle: u32,
     pub busy: bool,
-    pub last: Option<Last>,
-}
-
-/// What the last evaluation said, for laws and expectations.
-#[derive(Debug)]
-pub(super) struct Last {
-    pub at: Ms,
-    pub decided: Decided,
+    /// What the last evaluation said.
+    pub last: Option<Decided>,
 }
 
 impl Task {
@@ -90,6 +84,7 @@ impl Task {
     /// One step: remember what is believed, evaluate one picture, label, write. What is to be moved waits in `acting`.
     pub(super) fn step(&mut self, world: &mut World, now: Ms) {
         let moment = world.clock.moment(now);
+        self.wake = now + 1_000;
         world.measure(now);
         let database = &world.cluster.databases[self.database];
         let view = self.tracker.observe(&database.observations(moment.instant), moment.instant);
@@ -132,7 +127,7 @@ impl Task {
         }
         self.wake = self.next(&decided, now);
         world.laws.decided(&world.cluster, self.database, &decided, now);
-        self.last = Some(Last { at: now, decided });
+        self.last = Some(decided);
     }
 
     /// When it is to look again though nothing changes: after a second, and ever later where nothing comes of it.

@@ -121,14 +121,12 @@ impl<'s> Player<'s> {
         let now = self.now;
         match due {
             Due::Cluster(timer) => self.world.cluster.fire(timer, now),
-            Due::Event(at) => self.suffer(&self.script.events[at]),
+            Due::Event(at) => {
+                let script = self.script;
+                self.suffer(&script.events[at]);
+            }
             Due::Deliver => self.deliver(),
-            Due::Wake(task) => self.with(task, |task, world| {
-                if task.wake == now && task.acting.is_empty() {
-                    task.step(world, now);
-                    world.report.evaluations += 1;
-                }
-            }),
+            Due::Wake(task) => self.wake(task),
             Due::Act(task, term) if term == self.term => self.with(task, |task, world| task.act(world, now)),
             Due::Act(..) => {}
             Due::Elect => self.elect(),
@@ -136,10 +134,20 @@ impl<'s> Player<'s> {
             Due::Drain(node) => self.drain(node),
             Due::Expect(at) => {
                 let last = self.tasks.as_deref().unwrap_or_default();
-                let last: Vec<_> = last.iter().map(|task| task.last.as_ref().map(|last| &last.decided)).collect();
+                let last: Vec<_> = last.iter().map(|task| task.last.as_ref()).collect();
                 expect::now(&self.script.expectations[at], &mut self.world, &last, now);
             }
             Due::End => {}
+        }
+    }
+
+    /// A task evaluates, unless it has something else to do by now.
+    fn wake(&mut self, task: usize) {
+        let now = self.now;
+        let due = |task: &Task| task.wake == now && task.acting.is_empty();
+        if self.tasks.as_ref().is_some_and(|tasks| due(&tasks[task])) {
+            self.world.report.evaluations += 1;
+            self.with(task, |task, world| task.step(world, now));
         }
     }
 

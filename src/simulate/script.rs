@@ -1,6 +1,6 @@
 //! What happens in a simulation, as people write it: a cluster, events at times, and what must come of them.
 //!
-//! A script is text, and every script can be written as text again ([`Display`](fmt::Display)): one that was invented at random and
+//! A script is text, and every script can be written as text again ([`Display`](std::fmt::Display)): one that was invented at random and
 //! then shrunk is printed, put into a file, and played like any other.
 
 mod read;
@@ -9,18 +9,19 @@ mod settings;
 mod tests;
 mod write;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use crate::core::{follow::MoveMode, workload::Strategy};
 
-pub use self::{read::ScriptError, settings::SettingError, write::time};
+pub(super) use self::write::time;
+pub use self::{read::ScriptError, settings::SettingError};
 
 /// Kinds that are watched.
-pub const KINDS: [&str; 8] =
+pub(super) const KINDS: [&str; 8] =
     ["DatabaseCluster", "NodeLatency", "Node", "Pod", "ReplicaSet", "StatefulSet", "Deployment", "PodDisruptionBudget"];
 
 /// Milliseconds since the simulation began.
-pub type Ms = u64;
+pub(super) type Ms = u64;
 
 /// A cluster and what happens to it.
 #[derive(Debug, Clone, PartialEq, Eq)]

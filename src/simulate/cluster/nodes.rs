@@ -83,7 +83,7 @@ impl Cluster {
         self.reschedule = true;
         let pods: Vec<u64> = self.pods.iter().filter(|(_, pod)| pod.node == Some(node)).map(|(id, _)| *id).collect();
         for id in pods {
-            let pod = &mut self.pods.get_mut(&id).expect("it was there a moment ago");
+            let pod = self.pods.get_mut(&id).expect("it was there a moment ago");
             let (dying, workload) = (pod.dying, pod.workload);
             pod.ready = None;
             if dying {

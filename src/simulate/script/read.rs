@@ -118,14 +118,17 @@ impl Script {
         if let Some(unknown) = homes.chain(ends).find(|name| !zone(name)) {
             return Err((unknown.clone(), format!("there is no such zone: write zone {unknown}: 2 nodes")));
         }
-        let followed = self.workloads.iter().flat_map(|workload| &workload.follow);
+        let mut followed = self.workloads.iter().flat_map(|workload| &workload.follow);
         let known = |name: &&String| !self.databases.iter().any(|database| database.name == **name);
-        if let Some(unknown) = followed.clone().find(known) {
+        if let Some(unknown) = followed.find(known) {
             return Err((unknown.clone(), "a workload follows it, and there is no such database".to_owned()));
         }
-        let ends =
-            self.events.iter().map(|event| event.at).chain(self.expectations.iter().filter_map(Expectation::time));
-        self.until = self.until.max(ends.max().unwrap_or(0) + 1_000);
+        let looked = self.expectations.iter().filter_map(Expectation::time).max().unwrap_or(0);
+        if self.until == 0 {
+            self.until = self.events.last().map_or(0, |event| event.at).max(looked) + 1_000;
+        } else if looked >= self.until {
+            return Err(("until".to_owned(), "something is expected later: write a later time, or none".to_owned()));
+        }
         Ok(())
     }
 

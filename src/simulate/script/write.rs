@@ -9,8 +9,7 @@ use super::{
 use crate::{api::Span, core::workload::Strategy};
 
 /// A time of a script, as people write it.
-#[must_use]
-pub fn time(ms: Ms) -> Span {
+pub(in crate::simulate) fn time(ms: Ms) -> Span {
     Span::from_millis(ms)
 }
 
