@@ -234,6 +234,8 @@ impl Cluster {
             self.tell_pod(id);
         }
         self.tell_workload(at);
+        // By then every pod has been Ready for long enough.
+        self.timer(self.workloads[at].spec.available_after + 1, Timer::Sync(at));
         if self.workloads[at].budget.is_some() {
             self.fire(Timer::Count(at), 0);
         }
@@ -285,6 +287,12 @@ impl Cluster {
     /// Whether a pod serves, as its clients see it.
     pub(super) fn serves(&self, pod: &Pod) -> bool {
         pod.ready.is_some() && !pod.dying && pod.node.is_some_and(|node| self.nodes[node].alive)
+    }
+
+    /// How many pods of a workload serve as far as the API server knows: a node may have died a moment ago.
+    pub(super) fn shown(&self, workload: usize) -> u32 {
+        let count = self.pods_of(workload).filter(|(_, pod)| pod.ready.is_some() && !pod.dying).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// How many pods of a workload serve.

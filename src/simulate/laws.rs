@@ -19,7 +19,7 @@ const MOST: usize = 20;
 /// What is remembered of a workload to judge the next move.
 #[derive(Debug, Clone, Default)]
 struct Watched {
-    /// We took a pod away, and the workload hasn't been whole since.
+    /// We took a pod away, and nothing has shown the workload whole since.
     away: bool,
     /// Moves of it since the last change of primary, deploy or leader, and when they began to be counted.
     moves: u32,
@@ -179,7 +179,7 @@ impl Laws {
         for at in 0..self.watched.len() {
             if self.watched[at].away {
                 let workload = &cluster.workloads[at];
-                if workload.deleted || cluster.serving(at) >= workload.spec.replicas {
+                if workload.deleted || cluster.shown(at) >= workload.spec.replicas {
                     self.watched[at].away = false;
                 }
             }

@@ -73,7 +73,7 @@ impl Task {
 
     /// Something changed in its picture.
     pub(super) fn rouse(&mut self, now: Ms) -> Option<Ms> {
-        self.idle = self.idle.min(5);
+        self.idle = self.idle.min(3);
         let at = now + if self.busy { 50 } else { 700 };
         (self.acting.is_empty() && at < self.wake).then(|| {
             self.wake = at;
@@ -132,10 +132,13 @@ impl Task {
 
     /// When it is to look again though nothing changes: after a second, and ever later where nothing comes of it.
     fn next(&self, decided: &Decided, now: Ms) -> Ms {
+        // A tier changes only when several looks in a row agree.
+        let undecided = self.memory.tiers.nodes.values().any(|node| node.candidate.is_some());
         let pause = match self.idle {
-            0..10 => 1_000,
-            10..30 => 5_000,
-            30..90 => 30_000,
+            _ if undecided => 1_000,
+            0..6 => 1_000,
+            6..18 => 5_000,
+            18..60 => 30_000,
             _ if self.busy => 30_000,
             _ => 300_000,
         };

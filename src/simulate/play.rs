@@ -189,14 +189,8 @@ impl<'s> Player<'s> {
     }
 
     fn deliver(&mut self) {
-        if !self.world.watches.deliver(&self.world.cluster.databases, self.now) {
-            return;
-        }
-        let now = self.now;
-        let roused: Vec<(usize, Ms)> =
-            self.tasks.iter_mut().flatten().filter_map(|task| Some((task.database, task.rouse(now)?))).collect();
-        for (task, at) in roused {
-            self.push(at, Due::Wake(task));
+        if self.world.watches.deliver(&self.world.cluster.databases, self.now) {
+            self.rouse();
         }
     }
 
@@ -259,12 +253,15 @@ impl<'s> Player<'s> {
                 self.push(now + LEASE, Due::Elect);
             }
         }
-        // Discovery hears of it at its next look.
-        if matches!(event.what, What::Primary { .. } | What::Database { .. }) {
-            let roused: Vec<(usize, Ms)> =
-                self.tasks.iter_mut().flatten().filter_map(|task| Some((task.database, task.rouse(now)?))).collect();
-            roused.into_iter().for_each(|(task, at)| self.push(at, Due::Wake(task)));
-        }
+        // Discovery hears of it at its next look, and so do agents.
+        self.rouse();
+    }
+
+    fn rouse(&mut self) {
+        let now = self.now;
+        let roused = self.tasks.iter_mut().flatten().filter_map(|task| Some((task.database, task.rouse(now)?)));
+        let roused: Vec<(usize, Ms)> = roused.collect();
+        roused.into_iter().for_each(|(task, at)| self.push(at, Due::Wake(task)));
     }
 
     /// The watches have changed: laws know that what was true may not be seen.
