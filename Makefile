@@ -21,9 +21,10 @@ help:
 	@echo "make reviews                       records what a real API server asks webhooks about pods"
 	@echo "make fuzz                          every fuzz target for 20 s; FUZZ_SECONDS=600 for longer"
 	@echo "make properties                    every property on other cases, 20 times; PROPERTY_RUNS=100 for more"
+	@echo "make simulate                      invented months, in which every law must hold; SIMULATE_SEEDS=100 for more"
 	@echo "make failovers                     ten of them in a row on the lab, with services that are hard to move"
 	@echo "make test-chart                    deploy/chart under Helm 3, too, and after kustomize"
-	@echo "make nightly                       what takes long: failovers, properties, cross-check, long fuzz, advisories, every bench"
+	@echo "make nightly                       what takes long: failovers, properties, cross-check, months, long fuzz, advisories, every bench"
 	@echo "make lint, docs, deny, crds, chart the parts of make quick, licenses of dependencies, generated files"
 
 # What a machine lacks is said before anything is built.
@@ -72,6 +73,15 @@ properties:
 		PROPTEST_RNG_SEED=$$seed cargo test --quiet --workspace --locked --lib || exit 1; \
 	done
 
+# Months in seconds. A seed that fails is played again by SIMULATE_SEED=7 SIMULATE_SEEDS=1, and what it came to is printed as a script.
+SIMULATE_SEED ?= 1
+SIMULATE_SEEDS ?= 20
+SIMULATE_DAYS ?= 30
+.PHONY: simulate
+simulate:
+	cargo build --release --locked -p switchover
+	target/release/switchover simulate --seed $(SIMULATE_SEED) --seeds $(SIMULATE_SEEDS) --days $(SIMULATE_DAYS)
+
 # What Kubernetes alone decides: a real control plane with fake nodes. The scenes wait for a place to play by themselves: there
 # must be no fewer threads than scenes.
 test-light: needs-light test-tools
@@ -102,6 +112,7 @@ nightly: needs-lab
 	$(MAKE) properties
 	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM
 	$(MAKE) test-chart
+	$(MAKE) simulate SIMULATE_SEED=$$RANDOM SIMULATE_SEEDS=100
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	$(MAKE) bench
 	$(MAKE) advisories
