@@ -186,7 +186,7 @@ impl<'s> Bed<'s> {
         let patched = stream::iter(patches).map(|(case, node)| async move {
             let name = name_of(self.scene, case.slot, node);
             let patch = Patch::Merge(&case.nodes[node]);
-            self.nodes.patch(&name, &PatchParams::default(), &patch).await.map(drop)
+            attempt(async || self.nodes.patch(&name, &PatchParams::default(), &patch).await).await.map(drop)
         });
         patched.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         let round = cases[0].number.to_string();
@@ -217,8 +217,11 @@ impl<'s> Bed<'s> {
             let namespace = pod["metadata"]["namespace"].as_str().context("a pod without a namespace")?;
             let api: Api<Pod> = Api::namespaced(self.scene.client.clone(), namespace);
             let pod_object: Pod = serde_json::from_value(pod.clone())?;
-            let created = api.create(&PostParams::default(), &pod_object).await;
-            created.map(drop).with_context(|| format!("cannot create {pod}"))
+            match attempt(async || api.create(&PostParams::default(), &pod_object).await).await {
+                // It was, and the answer was lost.
+                Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+                created => created.map(drop).with_context(|| format!("cannot create {pod}")),
+            }
         });
         created.buffer_unordered(AT_ONCE).try_collect().await
     }
@@ -226,7 +229,10 @@ impl<'s> Bed<'s> {
     async fn delete(&self, pods: &[(String, String)], how: &DeleteParams) -> Result<()> {
         let deleted = stream::iter(pods).map(|(namespace, name)| async move {
             let api: Api<Pod> = Api::namespaced(self.scene.client.clone(), namespace);
-            api.delete(name, how).await.map(drop)
+            match attempt(async || api.delete(name, how).await).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+                deleted => deleted.map(drop),
+            }
         });
         Ok(deleted.buffer_unordered(AT_ONCE).try_collect().await?)
     }
@@ -236,7 +242,7 @@ impl<'s> Bed<'s> {
         let api: Api<Pod> = Api::namespaced(self.scene.client.clone(), &self.namespaces[0]);
         let replacements = ListParams::default().labels("crosscheck=replacement");
         until("the scheduler to decide", async || {
-            let pods = api.list(&replacements).await?.items;
+            let pods = attempt(async || api.list(&replacements).await).await?.items;
             let decided: BTreeMap<_, _> = pods.iter().filter_map(|pod| Some((pod.name_any(), verdict(pod)?))).collect();
             Ok((decided.len() == count).then_some(decided))
         })
@@ -252,6 +258,14 @@ impl<'s> Bed<'s> {
             until("the pods to be gone", async || Ok(api.list(&all).await?.items.is_empty().then_some(()))).await?;
         }
         Ok(())
+    }
+}
+
+/// Thousands of requests over minutes: the API server closes a connection just when one is sent over it, now and then.
+async fn attempt<T>(request: impl AsyncFn() -> kube::Result<T>) -> kube::Result<T> {
+    match request().await {
+        Err(kube::Error::Service(_) | kube::Error::HyperError(_)) => request().await,
+        answer => answer,
     }
 }
 
