@@ -152,7 +152,11 @@ impl<'s> Bed<'s> {
         let leaving = cases.iter().flat_map(|case| case.leaving()).collect::<Vec<_>>();
         self.delete(&leaving, &DeleteParams::default()).await?;
 
-        let tables = Index::look_once(&self.scene.client, &Schedulers::default(), now()).await?;
+        // A busy machine may need longer for a list than the product waits for one.
+        let tables = until("a picture of the cluster", async || {
+            Ok(Index::look_once(&self.scene.client, &Schedulers::default(), now()).await.ok())
+        })
+        .await?;
         let room = Room::of(tables.snapshot());
         let foreseen: Vec<Result<String, String>> = cases.iter().map(|case| foresee(&tables, &room, case)).collect();
 
