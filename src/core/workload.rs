@@ -211,6 +211,8 @@ pub struct Pod {
     pub restarted_for: Option<String>,
     /// `status.nominatedNodeName`: the scheduler makes room for it there.
     pub nominated: Option<String>,
+    /// The scheduler has found no node for it.
+    pub unschedulable: bool,
     /// Nobody schedules it before its `schedulingGates` are taken away.
     pub gated: bool,
     /// Admission has injected something into it.

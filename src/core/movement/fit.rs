@@ -248,7 +248,16 @@ impl<'a> Room<'a> {
         let others = others.get_or_init(|| self.others(pod));
         pod.spread.iter().zip(&others.alike).try_for_each(|(spread, alike)| alike.allow(pod, spread, node))?;
         others.neighbours.allow(pod, node)?;
-        self.queue.allow(pod, &asks, used, node)
+        self.queue.allow(pod, &asks, used, node, |other| self.lets(other, used, node))
+    }
+
+    /// Whether what other pods are there lets a pod go to the node, that has resources for it and that it may choose.
+    fn lets(&self, pod: &Pod, used: Option<&Used<'_>>, node: &Node) -> bool {
+        let others = self.others(pod);
+        let mut spread = pod.spread.iter().zip(&others.alike);
+        ports::allow(pod, used).is_ok()
+            && spread.all(|(spread, alike)| alike.allow(pod, spread, node).is_ok())
+            && others.neighbours.allow(pod, node).is_ok()
     }
 
     fn others<'r>(&'r self, pod: &'r Pod) -> Others<'r> {

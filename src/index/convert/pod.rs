@@ -21,6 +21,11 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
     let spec = pod.spec.unwrap_or_default();
     let status = pod.status.unwrap_or_default();
     let ready = |condition: &kube::PodCondition| condition.type_ == "Ready" && condition.status == "True";
+    let unschedulable = |condition: &kube::PodCondition| {
+        condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable")
+    };
+    let conditions = status.conditions.as_deref().unwrap_or_default();
+    let (ready, unschedulable) = (conditions.iter().any(ready), conditions.iter().any(unschedulable));
     let affinity = spec.affinity.clone().unwrap_or_default();
     let anti_affinity = affinity.pod_anti_affinity.unwrap_or_default();
     let pod_affinity = affinity.pod_affinity.unwrap_or_default();
@@ -54,13 +59,14 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
             Some("Running") => Phase::Running,
             _ => Phase::Pending,
         },
-        ready: status.conditions.unwrap_or_default().iter().any(ready),
+        ready,
         requests: held,
         limits,
         host_ports: host_ports(&spec),
         priority: spec.priority.unwrap_or(0),
         priority_class: spec.priority_class_name,
         nominated: status.nominated_node_name.filter(|node| !node.is_empty()),
+        unschedulable,
         gated: spec.scheduling_gates.is_some_and(|gates| !gates.is_empty()),
         injected,
         node: spec.node_name,

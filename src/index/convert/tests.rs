@@ -196,7 +196,9 @@ fn what_the_scheduler_does_with_a_pod_that_waits_is_read() {
         "spec": {"schedulingGates": [{"name": "example.com/wait"}], "priorityClassName": "urgent"},
         "status": {"nominatedNodeName": "n1"},
     }));
-    assert!(pending.gated && pending.injected && !pending.waits());
+    assert!(pending.gated && pending.injected && !pending.waits() && !pending.unschedulable);
+    let refused = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]);
+    assert!(pod_of(&json!({"status": {"conditions": refused}})).unschedulable);
     assert_eq!((pending.nominated.as_deref(), pending.priority_class.as_deref()), (Some("n1"), Some("urgent")));
     let free = pod_of(&json!({"status": {"nominatedNodeName": ""}}));
     assert!(free.waits() && !free.injected);

@@ -30,6 +30,10 @@ fn whose(pod: &Pod) -> &str {
 
 impl<'a> Queue<'a> {
     pub(super) fn enter(&mut self, pod: &'a Pod) {
+        // Nobody here knows what it waits for, and the scheduler has nothing for it: it might do so for ever.
+        if pod.unschedulable && (pod.pinned_by.is_some() || pod.unforeseen.is_some()) {
+            return;
+        }
         let alike = self.waiting.entry(whose(pod)).or_insert(Alike { pod, count: 0 });
         alike.count += 1;
         // They may have been created under different rules: whoever asks for most stands for all.
@@ -50,35 +54,43 @@ impl<'a> Queue<'a> {
     }
 
     /// Whether the node has room for the pod beside everybody who waits, comes first and may go there. Where exactly they go nobody
-    /// knows, so that each counts wherever it would fit by itself; who fits nowhere takes nothing.
+    /// knows, so that each counts wherever it would fit by itself; who fits nowhere takes nothing. What `lets` says of others and the node
+    /// is costly, and is asked only where somebody is in the way.
     pub(super) fn allow(
         &self,
         pod: &Pod,
         asks: &Resources,
         used: Option<&Used<'_>>,
         node: &Node,
+        lets: impl Fn(&Pod) -> bool,
     ) -> Result<(), Misfit> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        let mut then = used.map(|used| used.resources.clone()).unwrap_or_default();
-        let mut pods = used.map_or(0, |used| used.pods);
-        for (owner, Alike { pod: other, count }) in &self.waiting {
+        let first = |(owner, Alike { pod: other, count }): (&&str, &Alike<'a>)| {
             let count = count.saturating_sub(self.reserved.get(owner).copied().unwrap_or(0));
-            let comes_first = other.priority >= pod.priority && count > 0;
-            if comes_first && may_go(other, used, node) {
-                pods += count;
-                add_times(&mut then, &other.requests, count);
-            }
+            (other.priority >= pod.priority && count > 0 && may_go(other, used, node)).then_some((*other, count))
+        };
+        let mut first: Vec<(&Pod, u64)> = self.waiting.iter().filter_map(first).collect();
+        if beside(&first, asks, used, node).is_err() {
+            first.retain(|(other, _)| lets(other));
         }
-        if pods >= node.pods {
-            return Err(Misfit::Queued("pods".into()));
-        }
-        match lacking(asks, Some(&then), &node.allocatable) {
-            Some(resource) => Err(Misfit::Queued(resource.to_owned())),
-            None => Ok(()),
-        }
+        beside(&first, asks, used, node)
     }
+}
+
+/// Whether there is room for one more beside all of these.
+fn beside(first: &[(&Pod, u64)], asks: &Resources, used: Option<&Used<'_>>, node: &Node) -> Result<(), Misfit> {
+    if first.is_empty() {
+        return Ok(());
+    }
+    let mut then = used.map(|used| used.resources.clone()).unwrap_or_default();
+    let mut pods = used.map_or(0, |used| used.pods);
+    for (other, count) in first {
+        pods += count;
+        add_times(&mut then, &other.requests, *count);
+    }
+    if pods >= node.pods {
+        return Err(Misfit::Queued("pods".into()));
+    }
+    lacking(asks, Some(&then), &node.allocatable).map_or(Ok(()), |resource| Err(Misfit::Queued(resource.to_owned())))
 }
 
 fn may_go(pod: &Pod, used: Option<&Used<'_>>, node: &Node) -> bool {

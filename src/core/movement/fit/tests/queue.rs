@@ -9,6 +9,11 @@ fn pods_that_come_first_may_take_the_room() {
     let nominated = |node: &str| Pod { nominated: Some(node.into()), ..waiting(0, 2_000) };
     let several =
         |pods: u64| (0..pods).fold(world(), |world, n| world.pod(pod(&format!("x{n}")).pending(0).owned_by("Job/x")));
+    let lonely = || world().pod(pod("y").on("a2")).pod(waiting(0, 950).not_beside("zone", "web"));
+    let spreading = || world().pod(pod("y").on("a2")).pod(waiting(0, 950).spread_over("zone"));
+    let stuck = |unschedulable| {
+        world().pod(Pod { pinned_by: Some("the volume claim data".into()), unschedulable, ..waiting(0, 950) })
+    };
     let one_place = || world().node(crate::core::workload::Node { pods: 1, ..node("a1") });
     let taken = "pods that wait for a node may take its cpu";
     check([
@@ -20,6 +25,10 @@ fn pods_that_come_first_may_take_the_room() {
         ("one that goes elsewhere", world().pod(waiting(0, 950).only_on("zone", "b")), web(), ""),
         ("one that nobody lets go", world().pod(gated()), web(), ""),
         ("one that is over", world().pod(finished()), web(), ""),
+        ("one that refuses who is there", lonely(), web(), ""),
+        ("one that spreads elsewhere", spreading(), web(), ""),
+        ("one whose volume isn't there", stuck(true), web(), ""),
+        ("one whose volume may be there", stuck(false), web(), taken),
         ("one that is on its way out", world().pod(waiting(0, 950).terminating()), web(), ""),
         ("nine of a kind", several(9), web(), ""),
         ("ten of a kind", several(10), web(), "pods that wait for a node may take its pods"),
