@@ -127,7 +127,7 @@ impl Stage {
         let mut controller = self.the_controller_keeps_certificates()?;
         let kept = self.certificates()?;
         self.a_database_marks_its_node()?;
-        self.helm(&["install", RELEASE, "--take-ownership"])?;
+        self.helm(&["install", RELEASE, "--take-ownership", "--force-conflicts"])?;
         ensure!(self.certificates()? == kept, "taking over touched what the controller keeps");
 
         let log = self.bed.directory().join("logs/uninstall.log");
