@@ -19,6 +19,7 @@ use switchover::{
         distance::tier::{NodeTier, Tier, TierMap},
         follow::{AffinityMode, DatabaseDefaults, MoveMode, Weight},
         label_key::LabelKey,
+        map::{Grouping, Map},
         moment::Moment,
         movement::{
             journal::Journal,
@@ -26,7 +27,7 @@ use switchover::{
             restart::MissedRestarts,
         },
         primary::{Answer, Belief, MemberBody, Observation, PrimaryTracker},
-        workload::{self, Owner, Phase, Pod, Resources, Snapshot, Workload},
+        workload::{self, Owner, Phase, Pod, PodGroups, Resources, SetGroups, Snapshot, Workload},
     },
 };
 
@@ -129,7 +130,7 @@ fn planning(criterion: &mut Criterion) {
         allocatable: Resources { cpu_m: 16_000, memory_bytes: 64 << 30, ..Resources::default() },
         ..workload::Node::default()
     };
-    let nodes: HashMap<_, _> = (0..100).map(|n| (format!("n{n}"), Arc::new(node(n)))).collect();
+    let nodes: Map<_, _> = (0..100).map(|n| (format!("n{n}"), Arc::new(node(n)))).collect();
     let tier = |n: usize| (format!("n{n}"), NodeTier::labelled(tiers[n % 3], Some([300, 8_000, 20_000][n % 3])));
     let tiers = TierMap { nodes: (0..100).map(tier).collect(), ..TierMap::default() };
     let workload = |n: usize| Workload {
@@ -140,7 +141,7 @@ fn planning(criterion: &mut Criterion) {
         desired: 10,
         ..Workload::default()
     };
-    let workloads: HashMap<_, _> = (0..100).map(|n| (format!("set-{n}"), Arc::new(workload(n)))).collect();
+    let workloads: Map<_, _> = (0..100).map(|n| (format!("set-{n}"), Arc::new(workload(n)))).collect();
     let pod = |n: usize| Pod {
         namespace: "shop".to_owned(),
         name: format!("web-{n}"),
@@ -158,8 +159,11 @@ fn planning(criterion: &mut Criterion) {
         requests: Resources { cpu_m: 250, memory_bytes: 512 << 20, ..Resources::default() },
         ..Pod::default()
     };
-    let pods: HashMap<_, _> = (0..1000).map(|n| (format!("uid-{n}"), Arc::new(pod(n)))).collect();
-    let (budgets, namespaces) = (HashMap::new(), HashMap::new());
+    let pods: Map<_, _> = (0..1000).map(|n| (format!("uid-{n}"), Arc::new(pod(n)))).collect();
+    let (budgets, namespaces) = (Map::default(), Map::default());
+    let (mut groups, mut sets) = (PodGroups::default(), SetGroups::default());
+    pods.values().for_each(|pod| groups.replace(None, Some(pod)));
+    workloads.values().for_each(|workload| sets.replace(None, Some(workload)));
     let followers: Vec<_> = pods
         .values()
         .map(|pod| Follower { pod, mode: MoveMode::Evict, left_alone: None, others: Vec::new() })
@@ -171,6 +175,8 @@ fn planning(criterion: &mut Criterion) {
             workloads: &workloads,
             budgets: &budgets,
             namespaces: &namespaces,
+            groups: &groups,
+            sets: &sets,
         },
         tiers: &tiers,
         node_label: "switchover",

@@ -1,7 +1,7 @@
 //! Builders for tests that read like sentences: `pod("web-1").on("n1").owned_by("ReplicaSet/web")`.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     distance::tier::{NodeTier, Tier, TierMap},
+    map::{Grouping, Map},
     moment::Moment,
     selector::{Expression, NodeTerm, Operator, Selector},
     workload::{
@@ -162,11 +163,11 @@ impl Node {
 /// A little cluster.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct World {
-    pub nodes: HashMap<String, Arc<Node>>,
-    pub pods: HashMap<String, Arc<Pod>>,
-    pub workloads: HashMap<String, Arc<Workload>>,
-    pub budgets: HashMap<String, Arc<DisruptionBudget>>,
-    pub namespaces: HashMap<String, Arc<Namespace>>,
+    pub nodes: Map<String, Arc<Node>>,
+    pub pods: Map<String, Arc<Pod>>,
+    pub workloads: Map<String, Arc<Workload>>,
+    pub budgets: Map<String, Arc<DisruptionBudget>>,
+    pub namespaces: Map<String, Arc<Namespace>>,
     pub tiers: TierMap,
 }
 
@@ -241,7 +242,10 @@ impl World {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot<'_> {
+        // Tests change what is in a world as they like, and end soon: nobody keeps the groups or gives them back.
         Snapshot {
+            groups: Box::leak(Box::new(grouped(self.pods.values()))),
+            sets: Box::leak(Box::new(grouped(self.workloads.values()))),
             nodes: &self.nodes,
             pods: &self.pods,
             workloads: &self.workloads,
@@ -254,4 +258,10 @@ impl World {
     pub(crate) fn places(&self) -> BTreeMap<&str, &str> {
         self.pods.values().map(|pod| (pod.name.as_str(), pod.node.as_deref().unwrap_or("-"))).collect()
     }
+}
+
+fn grouped<'v, Value: 'v, Groups: Grouping<Value>>(values: impl Iterator<Item = &'v Arc<Value>>) -> Groups {
+    let mut groups = Groups::default();
+    values.for_each(|value| groups.replace(None, Some(value)));
+    groups
 }

@@ -1,23 +1,24 @@
 //! Lean facts of namespaces, nodes, pods, workloads and disruption budgets: what the decisions need and nothing else.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+mod groups;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
 use super::{
     distance::tier::Tier,
     follow::Annotations,
+    map::Map,
     selector::{Labels, NodeTerm, Selector},
     taints::Tolerated,
 };
 
+pub use self::groups::{ANYWHERE, Occupancy, PodGroups, SetGroups};
 pub use super::taints::Taint;
 
 /// Amounts of what pods ask for and nodes offer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Resources {
     pub cpu_m: u64,
     pub memory_bytes: u64,
@@ -56,7 +57,7 @@ impl Resources {
 }
 
 /// A toleration of a pod.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Toleration {
     /// `None` with [`Toleration::exists`] tolerates every key.
     pub key: Option<String>,
@@ -133,7 +134,7 @@ pub struct Owner {
 }
 
 /// What switchover's annotations say, as text. Of a pod, or of a namespace as its pods' defaults.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Wishes {
     pub follow: Option<String>,
     pub affinity: Option<String>,
@@ -167,7 +168,7 @@ impl From<Annotations<'_>> for Wishes {
 }
 
 /// A topology spread constraint with `whenUnsatisfiable: DoNotSchedule`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Spread {
     pub key: String,
     pub max_skew: u64,
@@ -179,7 +180,7 @@ pub struct Spread {
 }
 
 /// A required term of affinity or anti-affinity between pods.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PodTerm {
     pub key: String,
     pub selector: Selector,
@@ -317,6 +318,16 @@ pub struct Workload {
     pub revision: Option<String>,
 }
 
+impl Workload {
+    /// The UID of what a set belongs to. A ReplicaSet is its Deployment's, or another owner's, because there may be several; each
+    /// StatefulSet is a workload of its own, whoever made it.
+    #[must_use]
+    pub fn top(&self) -> &str {
+        let owner = self.owner.as_ref().filter(|_| self.kind == "ReplicaSet");
+        owner.map_or(&self.uid, |owner| &owner.uid)
+    }
+}
+
 /// A PodDisruptionBudget.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DisruptionBudget {
@@ -342,15 +353,19 @@ pub struct Namespace {
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot<'a> {
     /// By name.
-    pub nodes: &'a HashMap<String, Arc<Node>>,
+    pub nodes: &'a Map<String, Arc<Node>>,
     /// By UID.
-    pub pods: &'a HashMap<String, Arc<Pod>>,
+    pub pods: &'a Map<String, Arc<Pod>>,
     /// By UID.
-    pub workloads: &'a HashMap<String, Arc<Workload>>,
+    pub workloads: &'a Map<String, Arc<Workload>>,
     /// By UID.
-    pub budgets: &'a HashMap<String, Arc<DisruptionBudget>>,
+    pub budgets: &'a Map<String, Arc<DisruptionBudget>>,
     /// By name.
-    pub namespaces: &'a HashMap<String, Arc<Namespace>>,
+    pub namespaces: &'a Map<String, Arc<Namespace>>,
+    /// The pods, grouped.
+    pub groups: &'a PodGroups,
+    /// The ReplicaSets and StatefulSets among the workloads, grouped.
+    pub sets: &'a SetGroups,
 }
 
 impl<'a> Snapshot<'a> {

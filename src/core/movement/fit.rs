@@ -3,17 +3,22 @@
 //! This foresees what kube-scheduler's filters will say. Where it can't foresee (a rule that it doesn't evaluate), it
 //! says no: a pod that isn't moved is safe, a pod that is evicted and stays Pending is not.
 
+mod occupants;
+mod shape;
+
 use std::{
     borrow::Cow,
     cell::OnceCell,
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
 };
 
 use crate::core::{
     taints::refusing,
-    workload::{Node, Pod, PodTerm, Resources, Snapshot, Spread, Toleration, Workload},
+    workload::{Node, Pod, PodTerm, Resources, Snapshot, Spread, Toleration},
 };
+
+use self::occupants::Occupants;
+pub use self::shape::Refusals;
 
 /// Why a pod doesn't fit a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,15 +61,19 @@ impl std::fmt::Display for Misfit {
     }
 }
 
-/// Who is where, with planned moves carried out in thought.
-#[derive(Debug)]
+/// Who is where, with planned moves carried out in thought. It looks at the picture, and keeps only what differs from that: one
+/// costs nothing to make, and little to clone.
+#[derive(Debug, Clone)]
 pub struct Room<'a> {
-    nodes: &'a HashMap<String, Arc<Node>>,
-    workloads: &'a HashMap<String, Arc<Workload>>,
-    occupants: HashMap<&'a str, Vec<&'a Pod>>,
-    used: HashMap<&'a str, Resources>,
-    /// The occupants that refuse others (required anti-affinity), and the nodes that they are on.
-    refusing: Vec<(&'a str, &'a Pod)>,
+    snapshot: Snapshot<'a>,
+    /// The nodes whose pods are others than in the picture.
+    changed: HashMap<&'a str, Occupants<'a>>,
+    /// The pods that were put somewhere in thought, and where.
+    placed: Vec<(&'a str, &'a Pod)>,
+    /// The UIDs of those that are not where they are in the picture.
+    gone: HashSet<&'a str>,
+    /// How often it was added to, and taken back from.
+    changes: (usize, usize),
 }
 
 /// How a pod's rules about other pods stand, by domain: the value that nodes have for a label's key. It is the same for every
@@ -81,62 +90,44 @@ struct Neighbours<'r> {
 impl<'a> Room<'a> {
     #[must_use]
     pub fn of(snapshot: Snapshot<'a>) -> Self {
-        let mut room = Self {
-            nodes: snapshot.nodes,
-            workloads: snapshot.workloads,
-            occupants: HashMap::new(),
-            used: HashMap::new(),
-            refusing: Vec::new(),
-        };
-        for pod in snapshot.pods().filter(|pod| pod.occupies()) {
-            if let Some(node) = pod.node.as_deref() {
-                room.occupy(pod, node, &pod.requests);
-            }
-        }
-        room
-    }
-
-    fn occupy(&mut self, pod: &'a Pod, node: &'a str, requests: &Resources) {
-        self.occupants.entry(node).or_default().push(pod);
-        self.used.entry(node).or_default().add(requests);
-        if !pod.anti_affinity.is_empty() {
-            self.refusing.push((node, pod));
-        }
+        Self { snapshot, changed: HashMap::new(), placed: Vec::new(), gone: HashSet::new(), changes: (0, 0) }
     }
 
     /// Carries a move out in thought. The place that the pod leaves is not given back as room: it is far anyway.
     pub fn place(&mut self, pod: &'a Pod, node: &'a str) {
-        if let Some(left) = pod.node.as_deref().and_then(|from| self.occupants.get_mut(from)) {
-            left.retain(|occupant| occupant.uid != pod.uid);
+        if let Some(from) = pod.node.as_deref() {
+            self.there_mut(from).pods.retain(|occupant| occupant.uid != pod.uid);
         }
-        self.refusing.retain(|(_, occupant)| occupant.uid != pod.uid);
+        self.gone.insert(&pod.uid);
+        self.placed.retain(|(_, placed)| placed.uid != pod.uid);
         self.add(pod, node);
     }
 
     /// Puts one more pod like this one onto a node in thought: the pod itself stays where it is meanwhile.
     pub fn add(&mut self, pod: &'a Pod, node: &'a str) {
-        let requests = self.asks(pod);
-        self.occupy(pod, node, &requests);
+        let requests = self.asks(pod).into_owned();
+        self.changes.0 += 1;
+        let there = self.there_mut(node);
+        there.pods.push(pod);
+        there.used.add(&requests);
+        self.placed.push((node, pod));
     }
 
     /// Takes back what was added last to a node.
     pub fn take_back(&mut self, pod: &'a Pod, node: &str) {
-        if let Some(there) = self.occupants.get_mut(node) {
-            there.pop();
+        let requests = self.asks(pod).into_owned();
+        self.changes.1 += 1;
+        if let Some(there) = self.changed.get_mut(node) {
+            there.pods.pop();
+            there.used.take(&requests);
         }
-        let requests = self.asks(pod);
-        if let Some(used) = self.used.get_mut(node) {
-            used.take(&requests);
-        }
-        if !pod.anti_affinity.is_empty() {
-            self.refusing.pop();
-        }
+        self.placed.pop();
     }
 
     /// What a replacement of the pod asks for: what its template says, at least. (The pod itself may have been resized, and what admission
     /// added to it, it adds again.)
     fn asks<'p>(&self, pod: &'p Pod) -> Cow<'p, Resources> {
-        let workload = pod.owner.as_ref().and_then(|owner| self.workloads.get(&owner.uid));
+        let workload = pod.owner.as_ref().and_then(|owner| self.snapshot.workloads.get(&owner.uid));
         match workload {
             Some(workload) if workload.requests != pod.requests => {
                 let mut most = pod.requests.clone();
@@ -150,7 +141,7 @@ impl<'a> Room<'a> {
     /// How many more pods the node takes.
     #[must_use]
     pub fn free_pods(&self, node: &Node) -> u64 {
-        node.pods.saturating_sub(self.occupants.get(node.name.as_str()).map_or(0, |o| o.len() as u64))
+        node.pods.saturating_sub(self.there(&node.name).count() as u64)
     }
 
     /// The node with room for most pods of those that take a replacement of `pod` and that `allowed` has nothing against.
@@ -163,18 +154,23 @@ impl<'a> Room<'a> {
         nodes: impl Iterator<Item = &'n Node>,
         allowed: impl Fn(&Node) -> Result<(), Misfit>,
     ) -> Result<&'n Node, String> {
-        let mut misfits: BTreeMap<String, usize> = BTreeMap::new();
+        let mut misfits: BTreeMap<Misfit, usize> = BTreeMap::new();
         let mut best: Option<&'n Node> = None;
         let neighbours = OnceCell::new();
         for node in nodes {
             match allowed(node).and_then(|()| self.fits_beside(pod, node, &neighbours)) {
                 Ok(()) if best.is_some_and(|best| self.free_pods(node) <= self.free_pods(best)) => {}
                 Ok(()) => best = Some(node),
-                Err(misfit) => *misfits.entry(misfit.to_string()).or_default() += 1,
+                Err(misfit) => *misfits.entry(misfit).or_default() += 1,
             }
         }
+        // Thousands of nodes give few reasons, which are worded once.
         best.ok_or_else(|| {
-            let parts: Vec<_> = misfits.iter().map(|(misfit, nodes)| format!("{nodes}: {misfit}")).collect();
+            let mut worded: BTreeMap<String, usize> = BTreeMap::new();
+            for (misfit, nodes) in misfits {
+                *worded.entry(misfit.to_string()).or_default() += nodes;
+            }
+            let parts: Vec<_> = worded.iter().map(|(misfit, nodes)| format!("{nodes}: {misfit}")).collect();
             parts.join("; ")
         })
     }
@@ -209,7 +205,8 @@ impl<'a> Room<'a> {
         wants(pod, node)?;
         self.has_resources(pod, node)?;
         let ports = |other: &Pod| other.host_ports.iter().find(|port| pod.host_ports.contains(port)).copied();
-        if let Some(port) = self.on(&node.name).find_map(ports) {
+        // Hardly any pod has one, and there are thousands of others to look at.
+        if let Some(port) = (!pod.host_ports.is_empty()).then(|| self.on(&node.name).find_map(ports)).flatten() {
             return Err(Misfit::HostPort(port));
         }
         let neighbours = neighbours.get_or_init(|| self.neighbours(pod));
@@ -218,15 +215,16 @@ impl<'a> Room<'a> {
     }
 
     fn on(&self, node: &str) -> impl Iterator<Item = &'a Pod> {
-        self.occupants.get(node).into_iter().flatten().copied()
+        self.there(node).pods()
     }
 
     fn has_resources(&self, pod: &Pod, node: &Node) -> Result<(), Misfit> {
-        if self.free_pods(node) == 0 {
+        let there = self.there(&node.name);
+        if node.pods <= there.count() as u64 {
             return Err(Misfit::Insufficient("pods".into()));
         }
         let none = Resources::default();
-        let used = self.used.get(node.name.as_str()).unwrap_or(&none);
+        let used = there.used().unwrap_or(&none);
         let wants = &*self.asks(pod);
         let lacks = |wanted: u64, used: u64, offered: u64| wanted > 0 && used.saturating_add(wanted) > offered;
         if lacks(wants.cpu_m, used.cpu_m, node.allocatable.cpu_m) {
@@ -250,7 +248,7 @@ impl<'a> Room<'a> {
             closed.entry(&term.key).or_default().extend(self.domains(pod, term));
         }
         // Symmetry: a pod that is there may refuse us.
-        for (node, other) in self.refusing.iter().filter(|(_, other)| other.uid != pod.uid) {
+        for (node, other) in self.refusing(&pod.namespace).filter(|(_, other)| other.uid != pod.uid) {
             for term in other.anti_affinity.iter().filter(|term| selects(term, &other.namespace, pod)) {
                 closed.entry(&term.key).or_default().extend(self.domain(node, &term.key));
             }
@@ -263,19 +261,32 @@ impl<'a> Room<'a> {
     }
 
     fn domain(&self, node: &str, key: &str) -> Option<&'a str> {
-        self.nodes.get(node)?.labels.get(key).map(String::as_str)
+        self.snapshot.nodes.get(node)?.labels.get(key).map(String::as_str)
+    }
+
+    /// Everybody whom the term may select: those of the namespaces that it looks at, with the nodes that they are on.
+    fn in_scope<'r>(
+        &'r self,
+        term: &'r PodTerm,
+        namespace: &'r str,
+    ) -> Box<dyn Iterator<Item = (&'a str, &'a Pod)> + 'r> {
+        if term.by_namespace_label {
+            return Box::new(self.occupied().flat_map(|(node, there)| there.pods().map(move |pod| (node, pod))));
+        }
+        if term.namespaces.is_empty() {
+            return Box::new(self.of_namespace(namespace));
+        }
+        Box::new(term.namespaces.iter().flat_map(|namespace| self.of_namespace(namespace)))
     }
 
     /// For each term of the pod's affinity: the domains with somebody whom all of its terms select. `None` for the first one of its
     /// kind, which the scheduler lets go anywhere: nobody is selected yet but the pod itself.
     fn wanted<'r>(&'r self, pod: &'r Pod) -> Option<Vec<HashSet<&'r str>>> {
-        if pod.affinity.is_empty() {
-            return Some(Vec::new());
-        }
+        let Some(first) = pod.affinity.first() else { return Some(Vec::new()) };
         let by_all = |other: &Pod| pod.affinity.iter().all(|term| selects(term, &pod.namespace, other));
-        let selected = |other: &&Pod| other.uid != pod.uid && !other.terminating && by_all(other);
-        let nodes: Vec<&str> =
-            self.occupants.iter().filter(|(_, there)| there.iter().any(selected)).map(|(node, _)| *node).collect();
+        let selected = |other: &Pod| other.uid != pod.uid && !other.terminating && by_all(other);
+        let selected = self.in_scope(first, &pod.namespace).filter(|(_, other)| selected(other));
+        let nodes: HashSet<&str> = selected.map(|(node, _)| node).collect();
         if nodes.is_empty() && by_all(pod) {
             return None;
         }
@@ -285,20 +296,23 @@ impl<'a> Room<'a> {
 
     /// The domains with somebody that a term of `pod` selects.
     fn domains<'r>(&'r self, pod: &'r Pod, term: &'r PodTerm) -> impl Iterator<Item = &'r str> {
-        let selected = move |other: &&Pod| other.uid != pod.uid && selects(term, &pod.namespace, other);
-        let occupied = self.occupants.iter().filter(move |(_, others)| others.iter().any(selected));
-        occupied.filter_map(|(node, _)| self.domain(node, &term.key))
+        let selected = move |other: &Pod| other.uid != pod.uid && selects(term, &pod.namespace, other);
+        let selected = self.in_scope(term, &pod.namespace).filter(move |(_, other)| selected(other));
+        selected.filter_map(|(node, _)| self.domain(node, &term.key))
     }
 
     /// How many pods alike each domain has. Nodes that the pod itself excludes don't count (the default node policies).
     fn alike<'r>(&'r self, pod: &Pod, spread: &Spread) -> BTreeMap<&'r str, u64> {
-        let mut domains: BTreeMap<&str, u64> = BTreeMap::new();
-        for other in self.nodes.values().filter(|other| spread.every_node || wants(pod, other).is_ok()) {
-            let Some(domain) = other.labels.get(&spread.key) else { continue };
-            let alike = |p: &&Pod| {
-                p.namespace == pod.namespace && !p.terminating && p.uid != pod.uid && spread.selector.matches(&p.labels)
-            };
-            *domains.entry(domain).or_default() += self.on(&other.name).filter(alike).count() as u64;
+        let counts = |node: &Node| spread.every_node || wants(pod, node).is_ok();
+        let counting = self.snapshot.nodes.values().filter(|node| counts(node));
+        let mut domains: BTreeMap<&str, u64> =
+            counting.filter_map(|node| Some((node.labels.get(&spread.key)?.as_str(), 0))).collect();
+        let alike = |other: &Pod| !other.terminating && other.uid != pod.uid && spread.selector.matches(&other.labels);
+        for (node, _) in self.of_namespace(&pod.namespace).filter(|(_, other)| alike(other)) {
+            let Some(node) = self.snapshot.nodes.get(node).filter(|node| counts(node)) else { continue };
+            if let Some(count) = node.labels.get(&spread.key).and_then(|domain| domains.get_mut(domain.as_str())) {
+                *count += 1;
+            }
         }
         domains
     }

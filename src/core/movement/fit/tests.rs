@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use lab::table::check_rows;
 use proptest::prelude::*;
 
@@ -237,7 +239,7 @@ fn one_by_one(world: &World, places: &[(&str, &Pod)], pod: &Pod, node: &Node) ->
 }
 
 /// A pod of one of two applications, with some rules about others, somewhere.
-fn any_pod() -> impl Strategy<Value = Pod> {
+pub(super) fn any_pod() -> impl Strategy<Value = Pod> {
     const NODES: [&str; 5] = ["a1", "a2", "b1", "b2", "c1"];
     let key = || prop::sample::select(vec!["zone", "host"]);
     let app = || prop::sample::select(vec!["web", "api"]);
