@@ -8,7 +8,7 @@ LAB := target/release/lab
 # The same, as it is built with the tests, so that they need no second one.
 TEST_LAB := target/debug/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
-.PHONY: help quick demo test test-build test-unit test-light test-tools test-lab test-images nightly bench bench-admission bench-agent bench-evaluate bench-fleet \
+.PHONY: help quick demo test test-build test-unit test-light test-tools test-lab test-images nightly bench bench-admission bench-agent bench-evaluate bench-fleet bench-scale \
 	bench-reactions bench-movement reviews fuzz fuzz-build lint docs deny advisories build tools images crds lab-up lab-down lab-shell clean
 
 help:
@@ -92,7 +92,7 @@ nightly: needs-lab
 	$(MAKE) advisories
 
 # Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
-bench: bench-admission bench-agent bench-evaluate bench-fleet bench-reactions bench-movement
+bench: bench-admission bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement
 
 # The webhook beside a floor and controller-runtime.
 bench-admission:
@@ -110,6 +110,10 @@ bench-evaluate:
 # The labels of 5,000 nodes after the primary has moved.
 bench-fleet: tools
 	cargo bench --locked --bench fleet
+
+# What the controller takes with 50,000 pods on 5,000 nodes, and with 200 databases.
+bench-scale: tools
+	ulimit -n 8192; cargo bench --locked --bench scale
 
 # Ten switchovers and ten kills in the lab: from Patroni's own word to the labels. Needs root.
 bench-reactions: images

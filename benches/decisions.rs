@@ -27,6 +27,7 @@ use switchover::{
             restart::MissedRestarts,
         },
         primary::{Answer, Belief, MemberBody, Observation, PrimaryTracker},
+        selector::Labels,
         workload::{self, Owner, Phase, Pod, PodGroups, Resources, SetGroups, Snapshot, Workload},
     },
 };
@@ -146,17 +147,16 @@ fn planning(criterion: &mut Criterion) {
         namespace: "shop".to_owned(),
         name: format!("web-{n}"),
         uid: format!("uid-{n}"),
-        labels: [("app".to_owned(), format!("web-{}", n / 10))].into(),
+        labels: Labels::from([("app".to_owned(), format!("web-{}", n / 10))]).into(),
         node: Some(format!("n{}", n % 100)),
         phase: Phase::Running,
         ready: true,
         created: at,
-        owner: Some(Owner {
-            kind: "ReplicaSet".to_owned(),
-            name: format!("web-{}", n / 10),
-            uid: format!("set-{}", n / 10),
-        }),
-        requests: Resources { cpu_m: 250, memory_bytes: 512 << 20, ..Resources::default() },
+        owner: Some(
+            Owner { kind: "ReplicaSet".to_owned(), name: format!("web-{}", n / 10), uid: format!("set-{}", n / 10) }
+                .into(),
+        ),
+        requests: Resources { cpu_m: 250, memory_bytes: 512 << 20, ..Resources::default() }.into(),
         ..Pod::default()
     };
     let pods: Map<_, _> = (0..1000).map(|n| (format!("uid-{n}"), Arc::new(pod(n)))).collect();

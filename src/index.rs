@@ -3,6 +3,7 @@
 mod convert;
 mod following;
 mod once;
+mod pools;
 mod quantity;
 mod seen;
 
@@ -20,7 +21,7 @@ use kube::{
     discovery::ApiResource,
     runtime::watcher::Event,
 };
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::{sync::watch as channel, task::JoinSet};
 
 use crate::{
@@ -36,6 +37,7 @@ use crate::{
     },
 };
 
+use self::pools::Pools;
 pub use self::{
     convert::{node, pod},
     following::{Followers, Following, How},
@@ -92,6 +94,8 @@ pub struct Tables {
     pub latencies: Table<String, Latency>,
     pub databases: Table<String, Database>,
     following: following::Memo,
+    /// Those of the clones are the same.
+    pools: Arc<Mutex<Pools>>,
 }
 
 impl Tables {

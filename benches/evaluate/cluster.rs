@@ -56,9 +56,13 @@ impl Plan {
 
     pub(crate) fn tables(&self, now: Moment) -> Tables {
         let mut tables = Tables::default();
-        (0..self.databases).for_each(|it| drop(tables.see_database(read(self.database(it)))));
-        (0..self.nodes).for_each(|it| drop(tables.see_node(read(self.node(it)))));
-        (0..self.nodes).for_each(|it| drop(tables.see_latency(read(self.latency(it, now.wall)), now)));
+        for it in 0..self.databases {
+            tables.see_database(read(self.database(it)));
+        }
+        for it in 0..self.nodes {
+            tables.see_node(read(self.node(it)));
+            tables.see_latency(read(self.latency(it, now.wall)), now);
+        }
         let workloads = self.pods.div_ceil(REPLICAS);
         for it in 0..workloads.div_ceil(WORKLOADS) {
             tables.see_namespace(read(self.namespace(it)));

@@ -12,7 +12,7 @@ use super::{
     distance::tier::{NodeTier, Tier, TierMap},
     map::{Grouping, Map},
     moment::Moment,
-    selector::{Expression, NodeTerm, Operator, Selector},
+    selector::{Expression, Labels, NodeTerm, Operator, Selector},
     workload::{
         DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Snapshot, Spread, Strategy, Taint,
         Workload,
@@ -52,11 +52,11 @@ pub(crate) fn pod(name: &str) -> Pod {
         namespace: "shop".into(),
         name: name.into(),
         uid: format!("uid-{name}"),
-        labels: [("app".to_owned(), "web".to_owned())].into(),
+        labels: Labels::from([("app".to_owned(), "web".to_owned())]).into(),
         phase: Phase::Running,
         ready: true,
         created: at(0),
-        requests: Resources { cpu_m: 100, ..Resources::default() },
+        requests: Resources { cpu_m: 100, ..Resources::default() }.into(),
         ..Pod::default()
     }
 }
@@ -70,7 +70,7 @@ impl Pod {
     /// `"ReplicaSet/web"`: the owner's UID is the same text.
     pub(crate) fn owned_by(mut self, owner: &str) -> Self {
         let (kind, name) = owner.split_once('/').unwrap();
-        self.owner = Some(Owner { kind: kind.into(), name: name.into(), uid: owner.into() });
+        self.owner = Some(Owner { kind: kind.into(), name: name.into(), uid: owner.into() }.into());
         self
     }
 
@@ -102,7 +102,7 @@ impl Pod {
 
     pub(crate) fn only_on(mut self, key: &str, value: &str) -> Self {
         let term = NodeTerm { expressions: vec![expression(key, Operator::In, &[value])], fields: Vec::new() };
-        self.node_terms = Some(vec![term]);
+        self.node_terms = Some(vec![term].into());
         self
     }
 

@@ -11,6 +11,7 @@ use super::{
     follow::Annotations,
     map::Map,
     selector::{Labels, NodeTerm, Selector},
+    shared::Shared,
     taints::Tolerated,
 };
 
@@ -190,32 +191,32 @@ pub struct PodTerm {
     pub by_namespace_label: bool,
 }
 
-/// A pod.
+/// A pod. What thousands have alike, because it comes from their template, is kept once ([`Shared`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pod {
     pub namespace: String,
     pub name: String,
     pub uid: String,
-    pub labels: Labels,
-    pub wishes: Wishes,
+    pub labels: Shared<Labels>,
+    pub wishes: Shared<Wishes>,
     pub node: Option<String>,
     pub phase: Phase,
     pub ready: bool,
     pub terminating: bool,
     pub created: Timestamp,
-    pub owner: Option<Owner>,
+    pub owner: Option<Shared<Owner>>,
     pub mirror: bool,
-    pub requests: Resources,
-    pub host_ports: Vec<i32>,
-    pub tolerations: Vec<Toleration>,
-    pub node_selector: Labels,
+    pub requests: Shared<Resources>,
+    pub host_ports: Shared<Vec<i32>>,
+    pub tolerations: Shared<Vec<Toleration>>,
+    pub node_selector: Shared<Labels>,
     /// Required node affinity: terms are ORed. `None`: no rule.
-    pub node_terms: Option<Vec<NodeTerm>>,
+    pub node_terms: Option<Shared<Vec<NodeTerm>>>,
     /// Keys of the node labels that its preferred node affinity names.
-    pub preferred_keys: Vec<String>,
-    pub spread: Vec<Spread>,
-    pub anti_affinity: Vec<PodTerm>,
-    pub affinity: Vec<PodTerm>,
+    pub preferred_keys: Shared<Vec<String>>,
+    pub spread: Shared<Vec<Spread>>,
+    pub anti_affinity: Shared<Vec<PodTerm>>,
+    pub affinity: Shared<Vec<PodTerm>>,
     /// Why admission leaves the pod alone, if it does: another scheduler, or Windows. Then nothing says where a
     /// replacement would go.
     pub not_injected: Option<String>,
@@ -262,8 +263,8 @@ impl Pod {
     /// Its node affinity says something about this node label.
     #[must_use]
     pub fn is_drawn_by(&self, node_label: &str) -> bool {
-        let required = self.node_terms.iter().flatten().flat_map(|term| &term.expressions);
-        required.map(|expression| &expression.key).chain(&self.preferred_keys).any(|key| key == node_label)
+        let required = self.node_terms.iter().flat_map(|terms| terms.iter()).flat_map(|term| &term.expressions);
+        required.map(|expression| &expression.key).chain(self.preferred_keys.iter()).any(|key| key == node_label)
     }
 
     /// `namespace/name`.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Facts,
-    labels::{Refusal, Refusals},
+    labels::{Compared, Looked, Refusal, Refusals},
 };
 use crate::{
     api::{
@@ -50,6 +50,10 @@ pub struct Memory {
     pub tiers: TierMap,
     /// When the readings last counted.
     pub(super) measured: Option<Instant>,
+    /// What that came from.
+    pub(super) looked: Option<Looked>,
+    /// That all labels were right.
+    pub(super) compared: Option<Compared>,
     /// Labels that were right.
     pub(super) overwrites: Overwrites,
     /// Nodes whose label could not be written, and why.

@@ -15,7 +15,10 @@ use crate::{
     core::{
         schedulers::Schedulers,
         selector::{Expression, NodeTerm, Operator, Selector},
-        workload::{DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Spread, Toleration},
+        shared::Shared,
+        workload::{
+            DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Spread, Toleration, Wishes,
+        },
     },
 };
 
@@ -88,26 +91,26 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
     let scratch = spec.volumes.as_deref().unwrap_or_default().iter().find_map(scratch);
     let restarted_for = meta.annotations.as_ref().and_then(|a| a.get(keys::RESTARTED_FOR).cloned());
     Pod {
-        wishes: read::annotations(&meta).into(),
+        wishes: Wishes::from(read::annotations(&meta)).into(),
         mirror: meta.annotations.as_ref().is_some_and(|a| a.contains_key("kubernetes.io/config.mirror")),
         terminating: meta.deletion_timestamp.is_some(),
         created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-        owner: controller(&meta),
+        owner: controller(&meta).map(Shared::from),
         namespace: meta.namespace.unwrap_or_default(),
         name: meta.name.unwrap_or_default(),
         uid: meta.uid.unwrap_or_default(),
-        labels: meta.labels.unwrap_or_default(),
+        labels: meta.labels.unwrap_or_default().into(),
         phase: match status.phase.as_deref() {
             Some("Succeeded" | "Failed") => Phase::Finished,
             Some("Running") => Phase::Running,
             _ => Phase::Pending,
         },
         ready: status.conditions.unwrap_or_default().iter().any(ready),
-        requests: held_or_asked(&spec, status.container_statuses.as_deref()),
-        host_ports: host_ports(&spec),
+        requests: held_or_asked(&spec, status.container_statuses.as_deref()).into(),
+        host_ports: host_ports(&spec).into(),
         node: spec.node_name,
         tolerations: spec.tolerations.unwrap_or_default().into_iter().filter_map(toleration).collect(),
-        node_selector: spec.node_selector.unwrap_or_default(),
+        node_selector: spec.node_selector.unwrap_or_default().into(),
         node_terms: node_affinity
             .required_during_scheduling_ignored_during_execution
             .map(|required| required.node_selector_terms.into_iter().map(node_term).collect()),
@@ -131,8 +134,8 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
                 every_node: constraint.node_affinity_policy.as_deref() == Some("Ignore"),
             })
             .collect(),
-        anti_affinity: terms(anti_affinity.required_during_scheduling_ignored_during_execution),
-        affinity: terms(pod_affinity.required_during_scheduling_ignored_during_execution),
+        anti_affinity: terms(anti_affinity.required_during_scheduling_ignored_during_execution).into(),
+        affinity: terms(pod_affinity.required_during_scheduling_ignored_during_execution).into(),
         not_injected,
         restarted_for,
         pinned_by,

@@ -49,7 +49,13 @@ impl Tables {
 
     /// Of a pod, where these schedulers go by node affinity.
     pub fn see_pod(&mut self, event: Event<KubePod>, schedulers: &Schedulers) -> bool {
-        is_news(self.pods.apply(event, keyed_by_uid(|object| convert::pod(object, schedulers))))
+        let mut pools = self.pools.lock();
+        let mut seen = |object| {
+            let mut pod = convert::pod(object, schedulers);
+            pools.share(&mut pod);
+            pod
+        };
+        is_news(self.pods.apply(event, |object: KubePod| (object.uid().unwrap_or_default(), Some(seen(object)))))
     }
 
     /// Of a ReplicaSet.

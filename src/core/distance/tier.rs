@@ -146,6 +146,15 @@ impl TierMap {
         self.nodes.get(node).and_then(|n| n.rtt_us)
     }
 
+    /// Whether every node has the same tier in both, whatever its readings are.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        fn tiers(map: &TierMap) -> impl Iterator<Item = (&String, Tier)> {
+            map.nodes.iter().map(|(node, it)| (node, it.tier))
+        }
+        self.bounds.is_some() == other.bounds.is_some() && tiers(self).eq(tiers(other))
+    }
+
     /// How many nodes are in `tier`.
     #[must_use]
     pub fn count(&self, tier: Tier) -> usize {

@@ -129,8 +129,8 @@ impl<'a> Room<'a> {
     fn asks<'p>(&self, pod: &'p Pod) -> Cow<'p, Resources> {
         let workload = pod.owner.as_ref().and_then(|owner| self.snapshot.workloads.get(&owner.uid));
         match workload {
-            Some(workload) if workload.requests != pod.requests => {
-                let mut most = pod.requests.clone();
+            Some(workload) if workload.requests != *pod.requests => {
+                let mut most = (*pod.requests).clone();
                 most.raise_to(&workload.requests);
                 Cow::Owned(most)
             }
@@ -244,7 +244,7 @@ impl<'a> Room<'a> {
 
     fn neighbours<'r>(&'r self, pod: &'r Pod) -> Neighbours<'r> {
         let mut closed: BTreeMap<&str, HashSet<&str>> = BTreeMap::new();
-        for term in &pod.anti_affinity {
+        for term in pod.anti_affinity.iter() {
             closed.entry(&term.key).or_default().extend(self.domains(pod, term));
         }
         // Symmetry: a pod that is there may refuse us.
@@ -340,7 +340,7 @@ fn spreads(node: &Node, spread: &Spread, alike: &BTreeMap<&str, u64>) -> Result<
 }
 
 fn pod_terms(pod: &Pod, node: &Node, neighbours: &Neighbours<'_>) -> Result<(), Misfit> {
-    if pod.anti_affinity.iter().chain(&pod.affinity).any(|term| term.by_namespace_label) {
+    if pod.anti_affinity.iter().chain(pod.affinity.iter()).any(|term| term.by_namespace_label) {
         return Err(Misfit::Unforeseeable("pod affinity with a namespaceSelector"));
     }
     let is_in = |key: &str, domains: &HashSet<&str>| {

@@ -133,7 +133,7 @@ impl<'a> WorkloadPods<'a> {
 }
 
 fn owner_of<'a>(snapshot: Snapshot<'a>, pod: &'a Pod) -> Option<&'a Owner> {
-    let owner = pod.owner.as_ref()?;
+    let owner = pod.owner.as_deref()?;
     let set = snapshot.workloads.get(&owner.uid).filter(|set| set.kind == "ReplicaSet");
     Some(set.and_then(|set| set.owner.as_ref()).unwrap_or(owner))
 }

@@ -66,7 +66,7 @@ fn a_pod_counts_with_all_that_it_holds() {
     assert_eq!(cpu_m(json!({})), 1_000);
     let given = json!({"name": "main", "image": "", "imageID": "", "ready": true, "restartCount": 0, "allocatedResources": {"cpu": "3"}});
     assert_eq!(cpu_m(json!({"status": {"containerStatuses": [given]}})), 3_000, "it is being made smaller");
-    let pages = pod_of(&json!({"spec": {"resources": {"requests": {"hugepages-2Mi": "4Mi"}}}})).requests.other;
+    let pages = pod_of(&json!({"spec": {"resources": {"requests": {"hugepages-2Mi": "4Mi"}}}})).requests.other.clone();
     assert_eq!(pages["hugepages-2Mi"], 4 << 20, "asked for by the pod as a whole");
 }
 
@@ -76,6 +76,7 @@ fn a_sidecars_host_port_is_the_pods() {
         let ports = json!([{"containerPort": 9090, "hostPort": 9090}]);
         pod_of(&json!({"spec": {"initContainers": [{"name": "proxy", "restartPolicy": policy, "ports": ports}]}}))
             .host_ports
+            .to_vec()
     };
     assert_eq!((init(Some("Always")), init(None)), (vec![9090], vec![]));
 }

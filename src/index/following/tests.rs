@@ -30,7 +30,8 @@ fn shown(tables: &Tables, database: &str) -> String {
 
 fn wishing(name: &str, follow: Option<&str>, movement: Option<&str>) -> Pod {
     let own = |text: Option<&str>| text.map(str::to_owned);
-    Pod { wishes: Wishes { follow: own(follow), movement: own(movement), ..Wishes::default() }, ..pod(name) }
+    let wishes = Wishes { follow: own(follow), movement: own(movement), ..Wishes::default() };
+    Pod { wishes: wishes.into(), ..pod(name) }
 }
 
 #[test]

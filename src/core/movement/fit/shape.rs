@@ -132,14 +132,14 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
         let domain = |key: &str| at?.labels.get(key).map(String::as_str);
         let shared = |key: &'a str| domain(key).filter(|domain| self.has(key, domain));
         let by_spread = spread.iter().map(|spread| domain(&spread.key));
-        let by_terms = anti_affinity.iter().chain(affinity).map(|term| shared(&term.key));
+        let by_terms = anti_affinity.iter().chain(affinity.iter()).map(|term| shared(&term.key));
         Shape {
             requests,
             template: owner.as_ref().and_then(|owner| Some(&room.snapshot.workloads.get(&owner.uid)?.requests)),
             host_ports,
             tolerations,
             node_selector,
-            node_terms: node_terms.as_deref(),
+            node_terms: node_terms.as_ref().map(|terms| terms.as_slice()),
             unforeseen: *unforeseen,
             rules: (own_rules || room.may_be_refused(pod)).then(|| Rules {
                 namespace,

@@ -31,7 +31,7 @@ fn a_pod_fits_where_the_scheduler_would_put_it() {
         node
     };
     let with_port = |mut pod: Pod| {
-        pod.host_ports = vec![80];
+        pod.host_ports = vec![80].into();
         pod
     };
     let asking_for_a_gpu = || {

@@ -57,7 +57,7 @@ proptest! {
             (pod.name, pod.uid, pod.requests.cpu_m) = (format!("{number}"), format!("{number}"), cpu_m);
             // Some look at another namespace, and some at all.
             pod.namespace = if elsewhere { "bank" } else { "shop" }.into();
-            for term in pod.anti_affinity.iter_mut().chain(&mut pod.affinity).filter(|_| elsewhere) {
+            for term in pod.anti_affinity.iter_mut().chain(pod.affinity.iter_mut()).filter(|_| elsewhere) {
                 if number % 2 == 0 { term.namespaces = vec!["shop".into()] } else { term.by_namespace_label = number % 3 == 0 }
             }
             world = world.pod(pod);
@@ -78,7 +78,11 @@ proptest! {
             let far = pod.node.as_deref().is_some_and(|node| !node.starts_with('a'));
             match step {
                 0 if added.is_empty() && far => room.place(pod, node),
-                3 => drop(added.pop().map(|(pod, node)| room.take_back(pod, node))),
+                3 => {
+                    if let Some((pod, node)) = added.pop() {
+                        room.take_back(pod, node);
+                    }
+                }
                 _ => {
                     room.add(pod, node);
                     added.push((pod, node));
