@@ -105,7 +105,7 @@ impl Plan {
             labels[format!("switchover.dev/{}", name_of(database))] = tier.into();
         }
         // As many as are there fill it.
-        let near = (self.pods - self.far).div_ceil(self.nodes / 3) * CPU_M;
+        let near = (self.pods - self.far) / (self.nodes / 3) * CPU_M;
         let cpu_m = match (self.full, center) {
             (true, 1) => near,
             (true, 2) => 0,

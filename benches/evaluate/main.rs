@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use jiff::Timestamp;
-use lab::measured::{load_average, machine, median, write_report, write_section};
+use lab::measured::{Usage, load_average, machine, median, write_report, write_section};
 use serde_json::{Map, json};
 use switchover::{
     api::{
@@ -74,11 +74,11 @@ fn main() -> Result<()> {
         ("evaluate.ms_50k_empty", "as many of others are on far nodes that are to be emptied, and nothing fits", empty),
     ] {
         let case = measure(key, what, &plan, args.rounds)?;
-        println!("{key}: {:.1} ms (at most {:.1}): {what}", case.median_ms(), case.most_ms());
+        println!("{case}");
         cases.push(case);
     }
     let many = measure("evaluate.ms_200_databases", "all databases once, nothing is to do", &many, args.rounds)?;
-    println!("{}: {:.1} ms (at most {:.1}): {}", many.key, many.median_ms(), many.most_ms(), many.what);
+    println!("{many}");
     report(&args, &cases, &many, &load)
 }
 
@@ -87,8 +87,18 @@ struct Case {
     key: &'static str,
     what: &'static str,
     took_ms: Vec<f64>,
+    /// CPU time of one round, on average: a witness that other work on the machine doesn't influence much.
+    cpu_ms: f64,
     /// Of the tables.
     bytes: usize,
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { key, what, cpu_ms, .. } = self;
+        let (middle, most, megabytes) = (self.median_ms(), self.most_ms(), self.megabytes());
+        write!(f, "{key}: {middle:.1} ms (at most {most:.1}; CPU {cpu_ms:.1}), tables {megabytes:.0} MB: {what}")
+    }
 }
 
 impl Case {
@@ -189,21 +199,23 @@ fn measure(key: &'static str, what: &'static str, plan: &Plan, rounds: u64) -> R
         let first = task.evaluate(&tables, began);
         ensure!(first.labelling.changes.is_empty(), "{key}: a label isn't right: {:?}", first.labelling);
     }
-    let mut took_ms = Vec::new();
+    let (mut took_ms, mut cpu) = (Vec::new(), Duration::ZERO);
     for round in 1..=rounds {
         change(plan, &mut tables, round);
         // As each task does.
         let picture = tables.clone();
         let later = Duration::from_secs(round);
         let now = Moment { instant: began.instant + later, wall: began.wall + jiff::SignedDuration::try_from(later)? };
-        let start = Instant::now();
+        let (start, before) = (Instant::now(), Usage::of(std::process::id())?.cpu);
         let decided: Vec<Decided> = tasks.iter_mut().map(|task| task.evaluate(&picture, now)).collect();
         took_ms.push(start.elapsed().as_secs_f64() * 1e3);
+        cpu += Usage::of(std::process::id())?.cpu - before;
         for decided in decided {
             check(key, plan, &decided)?;
         }
     }
-    Ok(Case { key, what, took_ms, bytes })
+    let cpu_ms = cpu.as_secs_f64() * 1e3 / rounds as f64;
+    Ok(Case { key, what, took_ms, cpu_ms, bytes })
 }
 
 /// Some pods that are near are written to by somebody.
@@ -236,6 +248,7 @@ fn report(args: &Args, cases: &[Case], many: &Case, load: &str) -> Result<()> {
     for case in cases.iter().chain([many]) {
         figures.insert(case.key.to_owned(), json!(case.median_ms()));
         figures.insert(format!("{}_max", case.key), json!(case.most_ms()));
+        figures.insert(format!("{}_cpu", case.key), json!(case.cpu_ms));
     }
     figures.insert("evaluate.tables_mb_50k".to_owned(), json!(cases[0].megabytes()));
     figures.insert("evaluate.tables_mb_200_databases".to_owned(), json!(many.megabytes()));
@@ -255,7 +268,8 @@ fn report(args: &Args, cases: &[Case], many: &Case, load: &str) -> Result<()> {
     let row = |case: &Case| {
         let (middle, most) = (case.median_ms(), case.most_ms());
         let met = if middle <= GOAL_MS { "yes" } else { "**no**" };
-        format!("| {} `{}` | {middle:.1} | {most:.1} | {GOAL_MS:.0} | {met} |\n", case.what, case.key)
+        let Case { what, key, cpu_ms, .. } = case;
+        format!("| {what} `{key}` | {middle:.1} | {most:.1} | {cpu_ms:.1} | {GOAL_MS:.0} | {met} |\n")
     };
     let text = include_str!("performance.md")
         .replace("{date}", &jiff::Zoned::now().date().to_string())

@@ -83,13 +83,17 @@ pub(super) fn followers<'a>(
 
 /// The median round-trip time from the followers' nodes to the primary, in microseconds.
 pub(super) fn median_rtt_us(followers: &[Follower<'_>], tiers: &TierMap) -> Option<u64> {
+    let tiers = tiers.by_node();
     let mut rtts: Vec<u64> = followers
         .iter()
         .filter(|follower| follower.pod.serves())
-        .filter_map(|follower| tiers.rtt_us(follower.pod.node.as_deref()?))
+        .filter_map(|follower| tiers.get(follower.pod.node.as_deref()?)?.rtt_us)
         .collect();
-    rtts.sort_unstable();
-    rtts.get(rtts.len() / 2).copied()
+    if rtts.is_empty() {
+        return None;
+    }
+    let middle = rtts.len() / 2;
+    Some(*rtts.select_nth_unstable(middle).1)
 }
 
 /// Ends the moves that are over, and remembers what they say of the next ones.

@@ -20,7 +20,7 @@ use super::{
     workloads::{WorkloadKey, WorkloadPods, Workloads},
 };
 use crate::core::{
-    distance::tier::{Tier, TierMap},
+    distance::tier::{NodeTier, Tier, TierMap},
     follow::MoveMode,
     moment::Moment,
     workload::{DisruptionBudget, Node, Phase, Pod, Snapshot},
@@ -119,10 +119,11 @@ impl Plan {
 /// Plans one wave. The result does not depend on the order of `followers`.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
+    let tiers = input.tiers.by_node();
     let mut candidates: Vec<(Option<WorkloadKey>, &Follower<'_>, &str)> = input
         .followers
         .iter()
-        .filter_map(|follower| misplaced(input, follower).map(|node| (follower, node)))
+        .filter_map(|follower| misplaced(input, &tiers, follower).map(|node| (follower, node)))
         .map(|(follower, node)| (super::workloads::workload_of(input.snapshot, follower.pod), follower, node))
         .collect();
     if candidates.is_empty() {
@@ -234,13 +235,13 @@ pub(super) fn certain(tiers: &TierMap, node: &str, rules: Rules, now: Moment) ->
 }
 
 /// The node of a follower that sits where it should not.
-fn misplaced<'a>(input: &Input<'_>, follower: &Follower<'a>) -> Option<&'a str> {
+fn misplaced<'a>(input: &Input<'_>, tiers: &HashMap<&str, &NodeTier>, follower: &Follower<'a>) -> Option<&'a str> {
     let pod = follower.pod;
     if pod.belongs_to_its_node() || pod.terminating || pod.phase != Phase::Running {
         return None;
     }
     let node = pod.node.as_deref()?;
-    match input.tiers.tier(node) {
+    match tiers.get(node)?.tier {
         Tier::Far => Some(node),
         Tier::Intermediate if input.rules.include_intermediate => Some(node),
         _ => None,
