@@ -9,17 +9,19 @@ LAB := target/release/lab
 TEST_LAB := target/debug/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 .PHONY: help quick demo test test-build test-unit test-light test-tools test-lab test-images nightly bench bench-admission bench-agent bench-evaluate bench-fleet bench-scale \
-	bench-reactions bench-movement reviews fuzz fuzz-build lint docs deny advisories build tools images crds lab-up lab-down lab-shell clean
+	bench-reactions bench-movement crosscheck reviews fuzz fuzz-build lint docs deny advisories build tools images crds lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
 	@echo "make test-light, test-lab          the scenes with fake nodes (no root), and those on real ones"
 	@echo "make lab-up, lab-shell, lab-down   a lab to look around in"
 	@echo "make bench                         speed: admission, agent, reactions, movement, 5,000 nodes"
+	@echo "make crosscheck                    what is foreseen of moves, against the real scheduler; CROSSCHECK_CASES=10000 for more"
 	@echo "make reviews                       records what a real API server asks webhooks about pods"
 	@echo "make fuzz                          every fuzz target for 20 s; FUZZ_SECONDS=600 for longer"
 	@echo "make properties                    every property on other cases, 20 times; PROPERTY_RUNS=100 for more"
-	@echo "make nightly                       what takes long: properties, long fuzz, advisories, every bench"
+	@echo "make failovers                     ten of them in a row on the lab, with services that are hard to move"
+	@echo "make nightly                       what takes long: failovers, properties, long fuzz, advisories, every bench"
 	@echo "make lint, docs, deny, crds        the parts of make quick, licenses of dependencies, generated files"
 
 # What a machine lacks is said before anything is built.
@@ -81,15 +83,31 @@ test-lab: needs-lab test-tools test-images
 	$(call begin,beds)
 	cargo test --workspace --locked --test beds --test full_lab -- --include-ignored --test-threads=1
 	$(call begin,scenes of the lab)
-	cargo test --workspace --locked --test it -- lab:: --include-ignored --test-threads=1
+	cargo test --workspace --locked --test it -- lab:: --skip lab::marathon:: --include-ignored --test-threads=1
+
+# Ten failovers in a row, with services of every kind that are hard to move. Needs root.
+.PHONY: failovers
+failovers: needs-lab test-tools test-images
+	cargo test --workspace --locked --test it -- lab::marathon:: --include-ignored --test-threads=1
 
 # What takes too long for every change: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
 # to do, and GitHub, from which the advisories come.
 nightly: needs-lab
+	$(MAKE) failovers
 	$(MAKE) properties
+	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	$(MAKE) bench
 	$(MAKE) advisories
+
+# What is foreseen of moves, against the real scheduler: thousands of random little clusters. The light bed throws a few of them each
+# time, these are more. Another CROSSCHECK_SEED throws others; what goes wrong is printed with its case.
+CROSSCHECK_SEED := 1
+CROSSCHECK_CASES := 2400
+crosscheck: needs-light test-tools
+	$(call begin,cross-check)
+	CROSSCHECK_SEED=$(CROSSCHECK_SEED) CROSSCHECK_CASES=$(CROSSCHECK_CASES) \
+		cargo test --workspace --locked --test it -- light::crosscheck --nocapture
 
 # Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
 bench: bench-admission bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement

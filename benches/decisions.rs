@@ -22,6 +22,7 @@ use switchover::{
         map::{Grouping, Map},
         moment::Moment,
         movement::{
+            control::Control,
             journal::Journal,
             plan::{Follower, Input, Rules, plan},
             restart::MissedRestarts,
@@ -160,13 +161,13 @@ fn planning(criterion: &mut Criterion) {
         ..Pod::default()
     };
     let pods: Map<_, _> = (0..1000).map(|n| (format!("uid-{n}"), Arc::new(pod(n)))).collect();
-    let (budgets, namespaces) = (Map::default(), Map::default());
+    let (budgets, namespaces, quotas) = (Map::default(), Map::default(), Map::default());
     let (mut groups, mut sets) = (PodGroups::default(), SetGroups::default());
     pods.values().for_each(|pod| groups.replace(None, Some(pod)));
     workloads.values().for_each(|workload| sets.replace(None, Some(workload)));
     let followers: Vec<_> = pods
         .values()
-        .map(|pod| Follower { pod, mode: MoveMode::Evict, left_alone: None, others: Vec::new() })
+        .map(|pod| Follower { pod, replacement: pod, mode: MoveMode::Evict, left_alone: None, others: Vec::new() })
         .collect();
     let input = Input {
         snapshot: Snapshot {
@@ -177,6 +178,7 @@ fn planning(criterion: &mut Criterion) {
             namespaces: &namespaces,
             groups: &groups,
             sets: &sets,
+            quotas: &quotas,
         },
         tiers: &tiers,
         node_label: "switchover",
@@ -190,6 +192,7 @@ fn planning(criterion: &mut Criterion) {
             max_useless_moves: 2,
         },
         gate: None,
+        control: Control::default(),
         journal: &Journal::default(),
         backoff: &BTreeMap::new(),
         restart_series: "default/2",

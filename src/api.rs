@@ -23,7 +23,7 @@ pub const GROUP: &str = "switchover.dev";
 pub const VERSION: &str = "v1alpha1";
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
 
@@ -48,6 +48,9 @@ fn drop_unknown_formats(schema: &mut JSONSchemaProps) {
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         drop_unknown_formats(items);
     }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        drop_unknown_formats(values);
+    }
 }
 
 /// The same as YAML documents.
@@ -65,6 +68,11 @@ pub fn definitions_as_yaml() -> Result<String, serde_saphyr::ser::Error> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn no_format_is_of_rust_alone() {
+        assert!(!super::definitions_as_yaml().unwrap().contains("format: uint"));
+    }
+
     #[test]
     fn the_definitions_that_are_shipped_are_those_of_these_types() {
         let shipped = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/base/crds.yaml"));

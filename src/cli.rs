@@ -16,7 +16,7 @@ pub use self::{
     agent::AgentArgs,
     controller::{Certificates, ControllerArgs},
     recordings::{RecordArgs, ReplayArgs},
-    tools::{CertsArgs, ExplainArgs, PauseArgs, ResumeArgs, StatusArgs, UninstallArgs},
+    tools::{CertsArgs, ExplainArgs, MoveArgs, PauseArgs, ResumeArgs, StatusArgs, UninstallArgs, WhatArgs},
     webhook::WebhookArgs,
     witness::WitnessArgs,
 };
@@ -53,8 +53,10 @@ pub enum Command {
     Crds(OutputArgs),
     /// Make the webhook's serving certificate, as files or straight into the cluster
     Certs(CertsArgs),
-    /// Stop the movement of one database (spec.paused); labels and admission go on
+    /// Stop the movement of one database, namespace or workload, or all of it; labels and admission go on
     Pause(PauseArgs),
+    /// Move the pods of a workload now, as far as that is safe, or say why each stays
+    Move(MoveArgs),
     /// Let the movement go on; or, with --primary, decide who is primary when nobody else can
     Resume(ResumeArgs),
     /// Take labels, taints and finalizers off again, also when no controller runs any more

@@ -17,7 +17,7 @@ pub use self::{
     calls::{EffectError, list},
     client::{ClusterError, attentive_client, client},
     databases::{DatabaseError, database, databases, missing, read_database, remove_annotation, typed, write_status},
-    events::{EventReason, Notice, Notices, database_reference, reference},
+    events::{EventReason, HeldName, Notice, Notices, database_reference, reference},
     moves::{Evicted, carry_out},
     nodes::{in_order, label_node, taint_node},
 };

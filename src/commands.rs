@@ -3,10 +3,13 @@
 pub mod certs;
 pub mod crds;
 pub mod explain;
+mod look;
+pub mod move_now;
 pub mod pause;
 pub mod record;
 pub mod replay;
 pub mod report;
 pub mod resume;
 pub mod status;
+mod target;
 pub mod uninstall;

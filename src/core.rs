@@ -2,7 +2,7 @@
 //! no logging; whoever calls them does the reading before and the acting after.
 //!
 //! In reading order: who is primary ([`primary`]), how far each node is from it ([`distance`]), what a pod asks for
-//! ([`follow`], [`schedulers`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), who leads
+//! ([`follow`], [`orders`], [`schedulers`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), who leads
 //! ([`lease`]), and when the webhook's certificates are renewed ([`rotation`]). [`moment`], [`words`], [`keys`], [`label_key`],
 //! [`selector`], [`taints`], [`map`], [`shared`] and [`backoff`] serve them all.
 
@@ -13,6 +13,7 @@ pub mod distance;
 
 pub mod affinity;
 pub mod follow;
+pub mod orders;
 pub mod schedulers;
 
 pub mod movement;
@@ -26,6 +27,8 @@ pub mod keys;
 pub mod label_key;
 pub mod map;
 pub mod moment;
+pub mod placement;
+pub mod quota;
 pub mod selector;
 pub mod shared;
 pub mod taints;

@@ -26,7 +26,7 @@ fn names(heading: &str) -> BTreeSet<&'static str> {
 
 #[test]
 fn every_event_is_documented() {
-    assert_eq!(names("Events"), BTreeSet::from_iter(EventReason::NAMES.iter().copied()));
+    assert_eq!(names("Events"), EventReason::names().collect::<BTreeSet<_>>());
 }
 
 #[test]
@@ -40,6 +40,58 @@ fn every_gate_and_held_reason_is_documented() {
     assert_eq!(names("Gates"), gates);
     let held = HeldReason::names().filter(|name| !gates.contains(name));
     assert_eq!(names("Held reasons"), held.collect());
+}
+
+/// The rows of docs/reasons.md: what each name means, whether that passes, and what to do.
+fn reasons() -> Vec<[&'static str; 4]> {
+    let rows = include_str!("../docs/reasons.md").lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>());
+    cells.map(|cells| cells.try_into().unwrap_or_else(|row| panic!("four cells: {row:?}"))).collect()
+}
+
+#[test]
+fn every_gate_and_held_reason_says_what_to_do() {
+    let named: Vec<&str> = reasons().iter().map(|row| row[0].trim_matches('`')).collect();
+    let there_are: Vec<&str> = HeldReason::names().collect();
+    let (named_once, all): (BTreeSet<_>, BTreeSet<_>) = (named.iter().collect(), there_are.iter().collect());
+    assert_eq!(named_once, all);
+    assert_eq!(named.len(), named_once.len(), "each once");
+    let short: Vec<_> = reasons().into_iter().filter(|row| row[1..].iter().any(|cell| cell.len() < 2)).collect();
+    assert_eq!(short, Vec::<[&str; 4]>::new(), "every cell says something");
+}
+
+#[test]
+fn what_passes_by_itself_is_what_the_movement_waits_for() {
+    // One of each whose name tells it all; what the rest carries changes nothing of that.
+    use HeldReason as Held;
+    let why = String::new;
+    let some = [
+        Held::Gate(Gate::Paused),
+        Held::Gate(Gate::Off),
+        Held::Gate(Gate::Halted { failed: 1 }),
+        Held::Gate(Gate::OutsideWindow { opens: None }),
+        Held::Never,
+        Held::BarePod,
+        Held::Job,
+        Held::Misread(why()),
+        Held::Rollout,
+        Held::OneAtATime,
+        Held::Concurrency { limit: 1 },
+        Held::PerNamespace { limit: 1 },
+        Held::PerMinute { limit: 1 },
+        Held::NoBudget(why()),
+        Held::SingleReplica(why()),
+        Held::NodeNotReady,
+        Held::NotReady,
+        Held::NoRoom(why()),
+        Held::Useless { moves: 1 },
+    ];
+    let passes = |name: &str| reasons().iter().find(|row| row[0].trim_matches('`') == name).map(|row| row[2] == "yes");
+    let gates: BTreeSet<&str> = Gate::NAMES.iter().copied().collect();
+    // A gate's row says whether it opens by itself, which the movement doesn't ask.
+    for reason in some.iter().filter(|reason| !gates.contains(reason.name())) {
+        assert_eq!(passes(reason.name()), Some(reason.waits()), "{}", reason.name());
+    }
 }
 
 #[test]

@@ -12,11 +12,14 @@
 //!        └→ emptying far nodes whose taint evicts
 //! ```
 
+mod course;
+mod dry_run;
 mod emptying;
 mod gate;
 mod labels;
 mod memory;
 mod movement;
+mod stays;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -25,18 +28,26 @@ mod tests;
 use std::time::Duration;
 
 pub use self::{
+    gate::stopped,
     labels::{Labelling, Refusal},
     memory::Memory,
+    stays::Stays,
 };
 use crate::{
     api::{
         DatabaseCluster, DatabaseClusterStatus,
-        database_cluster::{FailoverStatus, MemberStatus},
+        database_cluster::{FailoverStatus, MemberStatus, MovementMode},
     },
     core::{
         distance::overwrite::Overwritten,
         moment::Moment,
-        movement::{held::Gate, journal::Outcome, plan::Plan, restart, taint::Emptying},
+        movement::{
+            held::{Gate, HeldReason},
+            journal::Outcome,
+            plan::{Held, Plan},
+            restart,
+            taint::Emptying,
+        },
         primary::PrimaryView,
     },
     index::Tables,
@@ -87,6 +98,10 @@ pub struct Decided {
     pub outcomes: Vec<Outcome>,
     /// Its moves are noted in the [`Memory`] as under way.
     pub plan: Plan,
+    /// Why pods stay, by workload, what doesn't pass by itself first.
+    pub stays: Vec<Stays>,
+    /// Nothing is under way, but something was a moment ago, and others wait for their turn.
+    pub between_moves: bool,
     /// Of far nodes, for a taint that evicts.
     pub emptying: Option<Emptying>,
     /// The followers' median round-trip time to the primary, in microseconds.
@@ -95,6 +110,28 @@ pub struct Decided {
     pub labelled: bool,
     /// The movement is over: nothing is left to do, and that is news.
     pub over: bool,
+}
+
+impl Decided {
+    /// The database says that now is not the time, which whoever knows it from the status alone finds out last. What comes before that in
+    /// the list of gates goes on being told.
+    pub fn freeze(&mut self, why: &str) {
+        let frozen = || HeldReason::Gate(Gate::Frozen(why.to_owned()));
+        let before = |gate: &Gate| {
+            let stopped = matches!(gate, Gate::Paused | Gate::PausedBy(_) | Gate::Off);
+            stopped || matches!(gate, Gate::PrimaryNotConfirmed(_) | Gate::SplitBrain(_))
+        };
+        for held in &mut self.plan.held {
+            if matches!(&held.reason, HeldReason::Gate(gate) if !before(gate)) {
+                held.reason = frozen();
+            }
+        }
+        let moves = std::mem::take(&mut self.plan.moves);
+        self.plan.held.extend(moves.into_iter().map(|move_| Held::of(move_, frozen())));
+        if self.gate.as_ref().is_none_or(|gate| !before(gate)) {
+            self.gate = Some(Gate::Frozen(why.to_owned()));
+        }
+    }
 }
 
 /// Evaluates one database once. `memory` is what the last evaluation left, and what was then done.
@@ -113,8 +150,14 @@ pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided 
     let followers = movement::followers(facts, &followed, &others);
     let rtt_us = movement::median_rtt_us(&followers, &memory.tiers);
     let outcomes = movement::end_moves(facts, &followers, &series, memory, now);
-    let gate = gate::gate(facts, memory, &labelling, now);
-    let plan = movement::next_moves(facts, &followers, &series, gate.as_ref(), memory, now);
+    let gates = gate::gates(facts, memory, &labelling, now);
+    let mut plan = movement::next_moves(facts, &followers, &series, &gates, memory, now);
+    stays::steady(&mut plan, memory, facts.tables.snapshot(), now.instant);
+    let mut gate = gates.into_iter().next();
+    if facts.object.spec.movement.mode == MovementMode::DryRun {
+        let would = dry_run::withhold(&mut plan);
+        gate = gate.or(Some(Gate::DryRun(would)));
+    }
     let emptying = emptying::emptying(facts, gate.as_ref(), &plan, memory, &refused, now);
     if let Some(emptying) = emptying.as_ref().filter(|emptying| emptying.withdraw) {
         emptying::withdraw(emptying, &mut labelling.changes);
@@ -123,5 +166,23 @@ pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided 
     let labelled = !memory.relabelling && facts.failover().is_some_and(|failover| failover.labelled_at.is_none());
     let over = memory.is_over(facts, gate.as_ref(), &plan, &outcomes, now.instant);
     memory.journal.underway.extend(plan.moves.iter().map(|move_| movement::entry(move_, now)));
-    Decided { doubts, overwritten, labelling, gate, outcomes, plan, emptying, rtt_us, labelled, over }
+    memory.note_begun(&plan.moves, now.instant);
+    let between_moves = gate.is_none() && stays::between_moves(&plan, memory);
+    stays::note_lately(memory, &outcomes, now.instant);
+    memory.course.note(&plan, &outcomes, now);
+    let stays = stays::by_workload(&plan, facts.tables.snapshot());
+    Decided {
+        doubts,
+        overwritten,
+        labelling,
+        gate,
+        outcomes,
+        plan,
+        stays,
+        between_moves,
+        emptying,
+        rtt_us,
+        labelled,
+        over,
+    }
 }

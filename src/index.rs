@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet, StatefulSet},
-    core::v1::{Namespace as KubeNamespace, Node as KubeNode, Pod as KubePod},
+    core::v1::{Namespace as KubeNamespace, Node as KubeNode, Pod as KubePod, ResourceQuota},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
@@ -32,6 +32,7 @@ use crate::{
         label_key::LabelKey,
         map::Map,
         moment::Moment,
+        quota::Quota,
         schedulers::Schedulers,
         workload::{DisruptionBudget, Namespace, Node, Pod, PodGroups, SetGroups, Snapshot, Workload},
     },
@@ -41,6 +42,7 @@ use self::pools::Pools;
 pub use self::{
     convert::{node, pod},
     following::{Followers, Following, How},
+    once::LookError,
 };
 
 /// A DatabaseCluster as the API server holds it, or why it can't be read.
@@ -91,6 +93,7 @@ pub struct Tables {
     sets: SetGroups,
     pub budgets: Table<String, DisruptionBudget>,
     pub namespaces: Table<String, Namespace>,
+    pub quotas: Table<String, Quota>,
     pub latencies: Table<String, Latency>,
     pub databases: Table<String, Database>,
     following: following::Memo,
@@ -110,6 +113,7 @@ impl Tables {
             namespaces: self.namespaces.live(),
             groups: self.pods.groups(),
             sets: &self.sets,
+            quotas: self.quotas.live(),
         }
     }
 
@@ -134,7 +138,7 @@ pub struct Index {
     health: Arc<Vec<Health>>,
 }
 
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "DatabaseCluster",
     "NodeLatency",
     "Node",
@@ -144,6 +148,7 @@ const KINDS: [&str; 9] = [
     "StatefulSet",
     "Deployment",
     "PodDisruptionBudget",
+    "ResourceQuota",
 ];
 
 impl Index {
@@ -192,6 +197,10 @@ impl Index {
         let (config, health) = all("PodDisruptionBudget");
         let apply = index.applier(Tables::see_budget);
         tasks.spawn(watch::run(Objects::<PodDisruptionBudget>::all(client), config, health, apply));
+
+        let (config, health) = all("ResourceQuota");
+        let apply = index.applier(Tables::see_quota);
+        tasks.spawn(watch::run(Objects::<ResourceQuota>::all(client), config, health, apply));
         index
     }
 

@@ -8,7 +8,7 @@ use switchover::{
     agent,
     cli::{Args, Command},
     cluster,
-    commands::{certs, crds, explain, pause, record, replay, resume, status, uninstall},
+    commands::{certs, crds, explain, move_now, pause, record, replay, resume, status, uninstall},
     controller,
     process::{self, Failure, Threads, until_terminated},
     webhook, witness,
@@ -43,6 +43,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Crds(args) => crds::run(&args)?,
         Command::Certs(args) => certs::run(&args).await?,
         Command::Pause(args) => pause::run(&args).await?,
+        Command::Move(args) => move_now::run(&args).await?,
         Command::Resume(args) => resume::run(&args).await?,
         Command::Uninstall(args) => uninstall::run(&args).await?,
         Command::Controller(args) => {

@@ -56,8 +56,6 @@ pub struct WebhookConfig {
     pub facts_ttl: Duration,
     /// Larger requests are answered 413. The API server itself takes objects of up to 3 MiB.
     pub max_body_bytes: usize,
-    /// Requests that are decided at the same time; more are answered 503.
-    pub max_requests: usize,
     /// Bytes that have come of all requests that are read or decided at the same time, at least `max_body_bytes`. A request
     /// that would exceed it takes the room of one that is still waited for, or is answered 503. This is what bounds the
     /// memory of requests.
@@ -86,7 +84,6 @@ impl Default for WebhookConfig {
             drain: Duration::from_secs(5),
             facts_ttl: Duration::from_secs(30),
             max_body_bytes: 4 * 1024 * 1024,
-            max_requests: 256,
             max_bytes: 24 * 1024 * 1024,
             body_timeout: Duration::from_secs(1),
             certificate_poll: Duration::from_secs(1),

@@ -21,11 +21,11 @@ use crate::core::{
 };
 
 pub use self::{
-    movement::{AffinityDefaults, MovementRules},
+    movement::{AffinityDefaults, MovementMode, MovementRules, WindowRule},
     patroni::PatroniDiscovery,
     status::{
         ClaimantStatus, ConditionType, DatabaseClusterStatus, DecisionStatus, FailoverStatus, HeldStatus,
-        IgnoredStatus, MemberStatus, MovingStatus, TierCounts, UselessStatus, WorkloadStatus,
+        HeldWorkloadStatus, IgnoredStatus, MemberStatus, MovingStatus, TierCounts, UselessStatus, WorkloadStatus,
     },
     taint::{TaintEffect, TaintRule},
     tiers::TierRules,
@@ -146,7 +146,7 @@ impl DatabaseCluster {
             node_label: self.node_label(),
             mode: self.spec.affinity.mode,
             weight: Weight::new(self.spec.affinity.weight).unwrap_or_default(),
-            move_mode: self.spec.movement.mode,
+            move_mode: self.spec.movement.way(),
         }
     }
 }

@@ -7,7 +7,12 @@ use k8s_openapi::{
 use kube::core::{DynamicObject, dynamic::ParseDynamicObjectError};
 
 use super::{DatabaseCluster, keys};
-use crate::core::{follow::Annotations, label_key::NoLabelKey, taints::Taint};
+use crate::core::{
+    follow::Annotations,
+    label_key::NoLabelKey,
+    orders::{Orders, Place},
+    taints::Taint,
+};
 
 /// Why a DatabaseCluster can't be read: an object outlives the schema that took it.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,13 @@ pub fn opt_in(namespace: &ObjectMeta) -> Option<&str> {
 #[must_use]
 pub fn annotations(object: &ObjectMeta) -> Annotations<'_> {
     Annotations::pick(|key| object.annotations.as_ref()?.get(key).map(String::as_str))
+}
+
+/// What people ask of an object by annotations under our domain, besides that. Those of a workload's pod template are `template`.
+pub fn orders(place: Place<'_>, object: &ObjectMeta, template: Option<&ObjectMeta>) -> Option<Box<Orders>> {
+    let template = template.and_then(|template| template.annotations.as_ref());
+    let theirs = |key: &str| template?.get(key).map(String::as_str);
+    Orders::read(place, object.annotations.as_ref()?, theirs)
 }
 
 /// A node's taints.

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
+use jiff::Timestamp;
 
 use super::{ClusterArgs, Output, SchedulersArgs};
+use crate::api::Span;
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct StatusArgs {
@@ -87,10 +89,46 @@ pub struct CertsArgs {
     pub cluster: ClusterArgs,
 }
 
+/// What is paused or resumed: exactly one thing.
+#[derive(Debug, Clone, ClapArgs)]
+#[group(required = true, multiple = false, args = ["database", "namespace", "workload", "all"])]
+pub struct WhatArgs {
+    /// The DatabaseCluster
+    pub database: Option<String>,
+
+    /// All pods of this namespace
+    #[arg(long)]
+    pub namespace: Option<String>,
+
+    /// All pods of this workload: NAMESPACE/NAME or NAMESPACE/KIND/NAME
+    #[arg(long, value_name = "WORKLOAD")]
+    pub workload: Option<String>,
+
+    /// Everything: every database, by an annotation on the namespace that switchover runs in
+    #[arg(long)]
+    pub all: bool,
+}
+
 #[derive(Debug, Clone, ClapArgs)]
 pub struct PauseArgs {
-    /// The DatabaseCluster
-    pub database: String,
+    #[command(flatten)]
+    pub what: WhatArgs,
+
+    /// Why, for whoever wonders why nothing moves
+    #[arg(long)]
+    pub reason: Option<String>,
+
+    /// For so long, such as 2h
+    #[arg(long = "for", value_name = "TIME", conflicts_with = "until")]
+    pub for_: Option<Span>,
+
+    /// Until then, such as 2026-12-24T18:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<Timestamp>,
+
+    /// Namespace that switchover runs in
+    #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub own_namespace: String,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
@@ -102,14 +140,46 @@ pub struct PauseArgs {
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ResumeArgs {
-    /// The DatabaseCluster
-    pub database: String,
+    #[command(flatten)]
+    pub what: WhatArgs,
 
     /// In a split brain, or when a database was restored on an older timeline: this member is the primary, whatever was
     /// believed. Who says so, and when, goes on record. It holds from when the member says so itself, and doesn't pause or
     /// resume the movement
-    #[arg(long, value_name = "MEMBER")]
+    #[arg(long, value_name = "MEMBER", requires = "database")]
     pub primary: Option<String>,
+
+    /// Namespace that switchover runs in
+    #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub own_namespace: String,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct MoveArgs {
+    /// The workload: NAMESPACE/NAME or NAMESPACE/KIND/NAME
+    pub workload: String,
+
+    /// Only for this DatabaseCluster (default: for each that its pods follow)
+    #[arg(long)]
+    pub database: Option<String>,
+
+    /// Only say what would be moved, and what would stay and why
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Namespace that switchover runs in
+    #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub own_namespace: String,
+
+    #[command(flatten)]
+    pub schedulers: SchedulersArgs,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]

@@ -85,11 +85,32 @@ pub enum EventReason {
     CertificateIssued,
     /// The webhook's certificates can't be kept.
     CertificateFailed,
+    /// Pods of a workload stay: the held reason's own name.
+    #[strum(transparent)]
+    Held(HeldName),
+}
+
+/// The name of a held reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldName(pub &'static str);
+
+impl From<HeldName> for &'static str {
+    fn from(name: HeldName) -> Self {
+        name.0
+    }
+}
+
+impl From<&HeldName> for &'static str {
+    fn from(name: &HeldName) -> Self {
+        name.0
+    }
 }
 
 impl EventReason {
-    /// Every [`EventReason::name`].
-    pub const NAMES: &'static [&'static str] = Self::VARIANTS;
+    /// Every [`EventReason::name`], but for those of held reasons.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::VARIANTS.iter().copied().filter(|name| *name != "Held")
+    }
 
     /// As people see it.
     #[must_use]

@@ -16,6 +16,7 @@ use kube::{
 use serde::Serialize;
 use serde_json::Value;
 
+use super::look::Look;
 use crate::{
     admission::View,
     api::DatabaseClusterStatus,
@@ -114,7 +115,13 @@ pub async fn run(args: &ExplainArgs) -> Result<(), ExplainError> {
     let view = Cache::look_once(&client, databases.clone(), &args.own_namespace).await.map_err(lists)?;
     let view = View { schedulers: args.schedulers.clone().schedulers(), ..view };
     let explanations = match &args.pod {
-        Some(name) => vec![explain_running(&client, &view, &databases, &args.namespace, name).await?],
+        Some(name) => {
+            let look = Look::at(&client, &view.schedulers, &args.own_namespace).await;
+            if let Err(error) = &look {
+                eprintln!("What moves or holds it is told by the status alone: {error}");
+            }
+            vec![explain_running(&client, &view, (&databases, look.ok()), &args.namespace, name).await?]
+        }
         None => templates.iter().map(|template| explain(template, &view)).collect::<Result<_, _>>()?,
     };
     match args.output {
@@ -177,7 +184,7 @@ fn described(database: &FollowedDatabase, injected: &Value) -> Followed {
 async fn explain_running(
     client: &Client,
     view: &View,
-    databases: &[DynamicObject],
+    (databases, look): (&[DynamicObject], Option<Look>),
     namespace: &str,
     name: &str,
 ) -> Result<Explanation, ExplainError> {
@@ -211,7 +218,10 @@ async fn explain_running(
         let label =
             |labels: &BTreeMap<String, String>| Tier::from_label(labels.get(&*followed.node_label).map(String::as_str));
         let tier = labels.as_ref().map(label);
-        words::movement(&followed.database, &status, &format!("{namespace}/{name}"), tier, Timestamp::now())
+        let decided = look.as_ref().and_then(|look| look.decide(&followed.database));
+        let anew = decided.and_then(|decided| words::decided(&decided, found.metadata.uid.as_deref()?));
+        let pod = format!("{namespace}/{name}");
+        words::movement(&followed.database, &status, &pod, tier, anew.as_deref(), Timestamp::now())
     });
     explanation.running = Some(Running {
         movement: movement.collect(),

@@ -3,15 +3,16 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::{Api, Client, ResourceExt, api::PostParams};
-use serde_json::json;
+use kube::{Client, ResourceExt};
 
-use super::pause::{Done, PauseError, patch, set_paused, show};
+use super::{
+    pause::{Done, resume, show, who},
+    target::{Target, TargetError},
+};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, decision::Decision, keys},
     cli::ResumeArgs,
-    cluster::{self, ClusterError, DatabaseError, bounded},
+    cluster::{self, ClusterError, DatabaseError},
 };
 
 /// The controller takes a decision up within this time, if one runs and the member answers.
@@ -26,7 +27,7 @@ pub enum ResumeError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     #[error(transparent)]
-    Change(#[from] PauseError),
+    Change(#[from] TargetError),
     #[error("{member} is no member of {name}; there are: {members}")]
     NoSuchMember { member: String, name: String, members: String },
     #[error(
@@ -44,20 +45,20 @@ pub enum ResumeError {
 /// No cluster, missing rights, no such database, no such member, or nothing to decide.
 pub async fn run(args: &ResumeArgs) -> Result<(), ResumeError> {
     let client = cluster::client(args.cluster.context.as_deref()).await?;
-    let name = &args.database;
-    let Some(member) = &args.primary else {
-        set_paused(&client, name, false).await?;
-        let message = format!("{name} is not paused any more");
-        let done = Done { database: name.clone(), paused: false, decision: None, taken: None, message };
-        return Ok(show(args.output, &done)?);
+    let (Some(member), Some(name)) = (&args.primary, &args.what.database) else {
+        return Ok(show(args.output, &resume(&client, &args.what, &args.own_namespace).await?)?);
     };
     let object = read(&client, name).await?;
     let status = object.status.clone().unwrap_or_default();
     check(name, member, &status)?;
-    let decision =
-        Decision { member: member.clone(), by: who(&client).await, at: Timestamp::now(), epoch: status.epoch };
+    let decision = Decision {
+        member: member.clone(),
+        by: who(&client).await.unwrap_or_else(nobody),
+        at: Timestamp::now(),
+        epoch: status.epoch,
+    };
     let text = serde_json::to_string(&decision)?;
-    patch(&client, name, json!({ "metadata": { "annotations": { keys::DECISION: text } } })).await?;
+    Target::database(&client, name).await?.annotate(&[(keys::DECISION, Some(text))]).await?;
     let taken = wait(&client, &decision, name).await?;
     let message = match &taken {
         Ok(epoch) => format!("{member} is the primary of {name} (epoch {epoch}), by decision of {}", decision.by),
@@ -67,7 +68,7 @@ pub async fn run(args: &ResumeArgs) -> Result<(), ResumeError> {
             decision.by
         ),
     };
-    let (database, paused, taken) = (name.clone(), object.spec.paused, Some(taken.is_ok()));
+    let (database, paused, taken) = (Some(name.clone()), object.spec.paused, Some(taken.is_ok()));
     show(args.output, &Done { database, paused, decision: Some(decision), taken, message })?;
     Ok(())
 }
@@ -105,12 +106,8 @@ async fn wait(client: &Client, decision: &Decision, name: &str) -> Result<Result
     }
 }
 
-/// Who is asking, as the API server knows them.
-async fn who(client: &Client) -> String {
-    let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
-    let review = bounded(reviews.create(&PostParams::default(), &SelfSubjectReview::default())).await;
-    let user = review.ok().and_then(|review| review.status?.user_info?.username);
-    user.unwrap_or_else(|| "somebody whom the API server doesn't name".into())
+fn nobody() -> String {
+    "somebody whom the API server doesn't name".to_owned()
 }
 
 async fn read(client: &Client, name: &str) -> Result<DatabaseCluster, ResumeError> {
@@ -120,6 +117,7 @@ async fn read(client: &Client, name: &str) -> Result<DatabaseCluster, ResumeErro
 #[cfg(test)]
 mod tests {
     use lab::table::check_rows;
+    use serde_json::json;
 
     use super::*;
 

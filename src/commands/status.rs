@@ -170,7 +170,7 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
         writeln!(out, "\n  last changes of primary")?;
         table(
             out,
-            &["EPOCH", "CHANGE", "AGO", "LABELS", "PODS", "MOVED", "HELD", "RTT"],
+            &["EPOCH", "CHANGE", "WHY", "AGO", "LABELS", "PODS", "MOVED", "HELD", "FAR FOR", "RTT"],
             status.failovers.iter().map(|f| failover(f, now)),
         )?;
     }
@@ -209,7 +209,15 @@ fn movement(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::R
     if !status.moving.is_empty() {
         table(out, &["MOVING", "FROM", "BY", "SINCE"], moving)?;
     }
-    if status.held_total > 0 {
+    if !status.held_workloads.is_empty() {
+        let held = status.held_workloads.iter().map(|held| {
+            let workload = format!("{}/{}/{}", held.namespace, held.kind.to_lowercase(), held.name);
+            vec![workload, held.pods.to_string(), held.reason.clone(), held.message.clone()]
+        });
+        table(out, &["HELD", "PODS", "REASON", "WHY"], held)?;
+        unlisted(out, status.held_workloads_total, status.held_workloads.len())?;
+    } else if status.held_total > 0 {
+        // As an older controller wrote it.
         let held = status
             .held
             .iter()
@@ -228,11 +236,13 @@ fn failover(failover: &FailoverStatus, now: Timestamp) -> Vec<String> {
     vec![
         failover.epoch.to_string(),
         format!("{} → {}", failover.from.as_deref().unwrap_or("nobody"), failover.to),
+        failover.why.clone().unwrap_or_else(|| "-".into()),
         failover.confirmed_at.map_or_else(|| "?".into(), |at| age(now.duration_since(at))),
         after(failover.labelled_at),
         after(failover.moved_at),
         failover.moved.to_string(),
         failover.held.to_string(),
+        format!("{} pod s", failover.far_pod_seconds),
         format!("{} → {}", milliseconds(failover.rtt_before_us), milliseconds(failover.rtt_after_us)),
     ]
 }

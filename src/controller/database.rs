@@ -6,6 +6,7 @@ mod hosts;
 mod ownership;
 mod remember;
 mod tell;
+mod tell_stays;
 mod write;
 
 use std::{
@@ -103,6 +104,8 @@ struct Task {
     last_state: Option<(&'static str, String)>,
     /// People were told that replacements failed, and nothing moves.
     told_halted: bool,
+    /// What the owners of workloads were told of pods that stay.
+    told_stays: tell_stays::ToldStays,
     /// How the credentials stood when people were last told.
     last_secret_state: Option<SecretState>,
 }
@@ -124,6 +127,7 @@ impl Task {
             busy: true,
             last_state: None,
             told_halted: false,
+            told_stays: tell_stays::ToldStays::default(),
             last_secret_state: None,
             shared,
             name,
@@ -166,6 +170,7 @@ impl Task {
         self.status.primary_host.clone_from(&self.memory.primary_host);
         self.tell(&object.node_label(), &decided);
         self.tell_halted(decided.gate.as_ref());
+        self.tell_stays(&decided.stays, now.instant);
         let heeded = self.heed_decision(&object, &found, now.wall);
 
         self.label(&object, &decided, &found.view, now.instant).await;

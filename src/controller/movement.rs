@@ -47,6 +47,9 @@ pub(super) async fn carry_out(
             }
         };
         let outcome = answer.name();
+        if matches!(answer, Evicted::NoBudget(_)) {
+            memory.course.refused_by_budgets += 1;
+        }
         let why = match answer {
             Evicted::Accepted => {
                 tell_moved(shared, database, &move_);

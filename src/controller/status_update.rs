@@ -9,8 +9,8 @@ use crate::{
     api::{
         DatabaseCluster, DatabaseClusterStatus,
         database_cluster::{
-            ClaimantStatus, ConditionType, HeldStatus, IgnoredStatus, MemberStatus, MovingStatus, TierCounts,
-            UselessStatus, WorkloadStatus,
+            ClaimantStatus, ConditionType, HeldStatus, HeldWorkloadStatus, IgnoredStatus, MemberStatus, MovingStatus,
+            TierCounts, UselessStatus, WorkloadStatus,
         },
     },
     cluster,
@@ -22,12 +22,16 @@ use crate::{
     },
     credentials::SecretState,
     discover::{Member, Restored, witness::WitnessStanding},
-    evaluate::{Decided, Memory},
+    evaluate::{Decided, Memory, Stays},
     process::Failure,
 };
 
 /// Pods that status lists by name; the total counts them all.
 const MOST_HELD: usize = 20;
+/// Workloads and reasons that status lists.
+const MOST_HELD_WORKLOADS: usize = 50;
+/// Characters of a sentence of a list.
+const LONGEST_SENTENCE: usize = 400;
 /// Nodes that status lists as not believed; the total counts them all.
 const MOST_IGNORED: usize = 20;
 /// Claims that status remembers as not settled, and as decided against.
@@ -78,8 +82,13 @@ pub(super) fn believe(status: &mut DatabaseClusterStatus, view: &PrimaryView) {
 
 /// Brings `status` up to date.
 pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall: Timestamp) {
-    let Facts { object, view, memory: Memory { tiers, journal, .. }, decided: Decided { plan, emptying, .. }, .. } =
-        facts;
+    let Facts {
+        object,
+        view,
+        memory: Memory { tiers, journal, .. },
+        decided: Decided { plan, stays, emptying, .. },
+        ..
+    } = facts;
     status.observed_generation = object.metadata.generation;
     believe(status, view);
     status.message = Some(line(&view.why));
@@ -95,6 +104,8 @@ pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     status.ignored_total = u32::try_from(tiers.doubts.len()).unwrap_or(u32::MAX);
     status.held = plan.held.iter().take(MOST_HELD).map(held).collect();
     status.held_total = u32::try_from(plan.held.len()).unwrap_or(u32::MAX);
+    status.held_workloads = stays.iter().take(MOST_HELD_WORKLOADS).map(held_workload).collect();
+    status.held_workloads_total = u32::try_from(stays.len()).unwrap_or(u32::MAX);
     status.moving = journal.underway.iter().map(|underway| moving(underway, &status.moving)).collect();
     let useless = journal.useless.iter().take(MOST_USELESS);
     status.useless = useless.map(|(key, moves)| UselessStatus { workload: workload(key), moves: *moves }).collect();
@@ -132,6 +143,19 @@ fn held(held: &crate::core::movement::plan::Held) -> HeldStatus {
         node: held.node.clone(),
         reason: held.reason.name().into(),
         message: held.reason.to_string(),
+    }
+}
+
+fn held_workload(stays: &Stays) -> HeldWorkloadStatus {
+    let WorkloadKey { kind, namespace, name, .. } = stays.workload.clone();
+    HeldWorkloadStatus {
+        kind,
+        namespace,
+        name,
+        reason: stays.reason.name().into(),
+        message: stays.reason.to_string().chars().take(LONGEST_SENTENCE).collect(),
+        pods: stays.pods,
+        passes: stays.reason.waits(),
     }
 }
 
@@ -193,9 +217,11 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
     let split = matches!(view.state, PrimaryState::SplitBrain(_));
     let frozen = view.why_frozen();
     let halted = matches!(gate, Some(Gate::Halted { .. }));
-    let moving = !journal.underway.is_empty() && !halted;
+    let between = journal.underway.is_empty() && facts.decided.between_moves;
+    let moving = (!journal.underway.is_empty() || between) && !halted;
     let (moving_reason, moving_message) = match gate {
         Some(gate) if halted => (gate.name(), gate.to_string()),
+        _ if between => ("Moving", "the next move is about to begin".to_owned()),
         _ if journal.underway.len() == 1 => ("Moving", "one move is under way".to_owned()),
         _ if moving => ("Moving", format!("{} moves are under way", journal.underway.len())),
         Some(gate) => (gate.name(), gate.to_string()),

@@ -253,6 +253,16 @@ pub fn decide<'v>(
     Decision { verdict: Verdict::Inject(Injection { operations, summary }), warnings }
 }
 
+/// What a hard mode requires of a node, where nothing speaks against it.
+#[must_use]
+pub fn requirement(followed: &FollowedDatabase) -> Option<Expression> {
+    match followed.mode {
+        AffinityMode::Preferred => None,
+        AffinityMode::AvoidFar => Some(Expression::not_far(&followed.node_label)),
+        AffinityMode::Required => Some(Expression::closely(&followed.node_label)),
+    }
+}
+
 /// Pods that are bound to a node, or that nobody could bring nearer.
 fn never_follows(pod: &Pod<'_>, spec: &Spec<'_>, schedulers: &Schedulers) -> Option<SkipReason> {
     let set = |text: &Option<pod::Text<'_>>| text.as_ref().is_some_and(|text| !text.is_empty());
@@ -332,24 +342,20 @@ impl<'f, 's, 'p> Wishes<'f, 's, 'p> {
 
     /// Adds the requirement of a hard mode, unless it could leave the pod without a node.
     fn harden(&mut self, followed: &FollowedDatabase, known: &Database, now: Instant) -> Result<(), Softened> {
-        let requirement = match followed.mode {
-            AffinityMode::Preferred => return Ok(()),
-            // Labels of far nodes outlast their primary, and keeping away from them leaves the rest: no need to ask
-            // whether the primary is known.
-            AffinityMode::AvoidFar => Expression::not_far(&followed.node_label),
-            AffinityMode::Required => {
-                match known.primary {
-                    PrimaryBelief::Known => {}
-                    PrimaryBelief::Unknown | PrimaryBelief::Refused => return Err(Softened::PrimaryUnknown),
-                    PrimaryBelief::Split => return Err(Softened::SplitBrain),
-                    PrimaryBelief::Frozen => return Err(Softened::Frozen),
-                }
-                if known.fresh_until <= now {
-                    return Err(Softened::Stale);
-                }
-                Expression::closely(&followed.node_label)
+        let Some(requirement) = requirement(followed) else { return Ok(()) };
+        // Labels of far nodes outlast their primary, and keeping away from them leaves the rest: no need to ask whether the
+        // primary is known.
+        if followed.mode == AffinityMode::Required {
+            match known.primary {
+                PrimaryBelief::Known => {}
+                PrimaryBelief::Unknown | PrimaryBelief::Refused => return Err(Softened::PrimaryUnknown),
+                PrimaryBelief::Split => return Err(Softened::SplitBrain),
+                PrimaryBelief::Frozen => return Err(Softened::Frozen),
             }
-        };
+            if known.fresh_until <= now {
+                return Err(Softened::Stale);
+            }
+        }
         let bytes = self.bytes + requirement.bytes_in(self.spec);
         if bytes > patch::MOST_REQUIRED {
             return Err(Softened::TooManyRules);

@@ -11,6 +11,16 @@ pub const AFFINITY: &str = "switchover.dev/affinity";
 pub const WEIGHT: &str = "switchover.dev/weight";
 /// Annotation: `auto`, `evict`, `restart` or `never`.
 pub const MOVE: &str = "switchover.dev/move";
+/// Annotation of a namespace, workload, pod or DatabaseCluster: nothing of it is moved. A reason, or `true`.
+pub const PAUSED: &str = "switchover.dev/paused";
+/// Annotation beside [`PAUSED`]: who paused it.
+pub const PAUSED_BY: &str = "switchover.dev/paused-by";
+/// Annotation beside [`PAUSED`] or in its place: when that ends (RFC 3339).
+pub const PAUSED_UNTIL: &str = "switchover.dev/paused-until";
+/// Annotation of a workload: when somebody asked that it be moved now (RFC 3339).
+pub const MOVE_NOW: &str = "switchover.dev/move-now";
+/// What every key of ours begins with that people write on objects of theirs.
+pub const DOMAIN: &str = "switchover.dev/";
 /// Annotation that admission writes: what was injected, and for which database epoch.
 pub const INJECTED: &str = "switchover.dev/injected";
 /// Annotation of a workload's pod template, and so of its pods: the database and epoch that it was restarted for, and which

@@ -12,10 +12,11 @@ use super::{
     distance::tier::{NodeTier, Tier, TierMap},
     map::{Grouping, Map},
     moment::Moment,
+    quota::Quota,
     selector::{Expression, Labels, NodeTerm, Operator, Selector},
     workload::{
         DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Snapshot, Spread, Strategy, Taint,
-        Workload,
+        Toleration, Workload,
     },
 };
 
@@ -118,18 +119,51 @@ impl Pod {
             selector: selector("app", "web"),
             min_domains: 1,
             every_node: false,
+            heeds_taints: false,
         });
         self
     }
 
-    pub(crate) fn not_beside(mut self, key: &str, app: &str) -> Self {
-        self.anti_affinity.push(PodTerm {
-            key: key.into(),
-            selector: selector("app", app),
-            namespaces: Vec::new(),
-            by_namespace_label: false,
-        });
+    /// In this namespace.
+    pub(crate) fn within(mut self, namespace: &str) -> Self {
+        self.namespace = namespace.into();
         self
+    }
+
+    pub(crate) fn labelled(mut self, key: &str, value: &str) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    pub(crate) fn tolerating(mut self, key: &str) -> Self {
+        self.tolerations.push(Toleration { key: Some(key.into()), exists: true, ..Toleration::default() });
+        self
+    }
+
+    /// It waits for the scheduler.
+    pub(crate) fn pending(mut self, priority: i32) -> Self {
+        (self.phase, self.ready, self.priority) = (Phase::Pending, false, priority);
+        self
+    }
+
+    pub(crate) fn not_beside(mut self, key: &str, app: &str) -> Self {
+        self.anti_affinity.push(beside(key, "app", app));
+        self
+    }
+
+    /// Beside a pod whose label `key_of_pods` has this value.
+    pub(crate) fn beside(mut self, key: &str, key_of_pods: &str, value: &str) -> Self {
+        self.affinity.push(beside(key, key_of_pods, value));
+        self
+    }
+}
+
+fn beside(key: &str, key_of_pods: &str, value: &str) -> PodTerm {
+    PodTerm {
+        key: key.into(),
+        selector: selector(key_of_pods, value),
+        namespaces: Vec::new(),
+        namespace_selector: None,
     }
 }
 
@@ -168,6 +202,7 @@ pub(crate) struct World {
     pub workloads: Map<String, Arc<Workload>>,
     pub budgets: Map<String, Arc<DisruptionBudget>>,
     pub namespaces: Map<String, Arc<Namespace>>,
+    pub quotas: Map<String, Arc<Quota>>,
     pub tiers: TierMap,
 }
 
@@ -241,6 +276,22 @@ impl World {
         self
     }
 
+    /// A namespace with the label `team`.
+    pub(crate) fn namespace(mut self, name: &str, team: &str) -> Self {
+        let labels = [("team".to_owned(), team.to_owned())].into();
+        let namespace = Namespace { name: name.into(), labels, ..Namespace::default() };
+        self.namespaces.insert(name.into(), namespace.into());
+        self
+    }
+
+    /// So much is left of a quota of the namespace `shop`.
+    pub(crate) fn quota(mut self, name: &str, left: &[(&str, u64)]) -> Self {
+        let left = left.iter().map(|(resource, left)| ((*resource).to_owned(), *left)).collect();
+        let quota = Quota { namespace: "shop".into(), name: name.into(), left, ..Quota::default() };
+        self.quotas.insert(name.into(), quota.into());
+        self
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot<'_> {
         // Tests change what is in a world as they like, and end soon: nobody keeps the groups or gives them back.
         Snapshot {
@@ -251,6 +302,7 @@ impl World {
             workloads: &self.workloads,
             budgets: &self.budgets,
             namespaces: &self.namespaces,
+            quotas: &self.quotas,
         }
     }
 

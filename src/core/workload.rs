@@ -10,13 +10,18 @@ use super::{
     distance::tier::Tier,
     follow::Annotations,
     map::Map,
+    orders::Orders,
+    quota::Quota,
     selector::{Labels, NodeTerm, Selector},
     shared::Shared,
     taints::Tolerated,
 };
 
-pub use self::groups::{ANYWHERE, Occupancy, PodGroups, SetGroups};
-pub use super::taints::Taint;
+pub use self::groups::{Occupancy, PodGroups, SetGroups};
+pub use super::{
+    placement::{HostPort, PodTerm, Protocol, Spread},
+    taints::Taint,
+};
 
 /// Amounts of what pods ask for and nodes offer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -168,29 +173,6 @@ impl From<Annotations<'_>> for Wishes {
     }
 }
 
-/// A topology spread constraint with `whenUnsatisfiable: DoNotSchedule`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Spread {
-    pub key: String,
-    pub max_skew: u64,
-    pub selector: Selector,
-    /// With fewer domains than this the emptiest one counts as empty.
-    pub min_domains: usize,
-    /// Nodes count, too, that the pod's own choice excludes (`nodeAffinityPolicy: Ignore`).
-    pub every_node: bool,
-}
-
-/// A required term of affinity or anti-affinity between pods.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct PodTerm {
-    pub key: String,
-    pub selector: Selector,
-    /// Namespaces it looks at; empty means the pod's own.
-    pub namespaces: Vec<String>,
-    /// It also selects namespaces by label, which we don't evaluate: it may select any.
-    pub by_namespace_label: bool,
-}
-
 /// A pod. What thousands have alike, because it comes from their template, is kept once ([`Shared`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pod {
@@ -206,8 +188,15 @@ pub struct Pod {
     pub created: Timestamp,
     pub owner: Option<Shared<Owner>>,
     pub mirror: bool,
+    /// `spec.priority`: the scheduler takes those that have more first, and drives out those that have less.
+    pub priority: i32,
+    /// `spec.priorityClassName`.
+    pub priority_class: Option<String>,
+    /// What it holds of its node: what it asks for, or what it was given while that is being changed.
     pub requests: Shared<Resources>,
-    pub host_ports: Shared<Vec<i32>>,
+    /// What it may use at most.
+    pub limits: Shared<Resources>,
+    pub host_ports: Shared<Vec<HostPort>>,
     pub tolerations: Shared<Vec<Toleration>>,
     pub node_selector: Shared<Labels>,
     /// Required node affinity: terms are ORed. `None`: no rule.
@@ -222,6 +211,12 @@ pub struct Pod {
     pub not_injected: Option<String>,
     /// Its annotation, from the template that it was made of, that says for which epoch its workload was restarted.
     pub restarted_for: Option<String>,
+    /// `status.nominatedNodeName`: the scheduler makes room for it there.
+    pub nominated: Option<String>,
+    /// Nobody schedules it before its `schedulingGates` are taken away.
+    pub gated: bool,
+    /// Admission has injected something into it.
+    pub injected: bool,
     /// A volume that ties the pod to its node or may do so: a claim or a host path, named for people.
     pub pinned_by: Option<String>,
     /// An annotation of somebody else's by which nobody is to evict it, as it is written: `KEY: VALUE`.
@@ -230,6 +225,8 @@ pub struct Pod {
     pub scratch: Option<String>,
     /// What decides where its replacement goes, and isn't evaluated here.
     pub unforeseen: Option<&'static str>,
+    /// What people ask of it besides its wishes. Of most pods nothing.
+    pub orders: Option<Box<Orders>>,
 }
 
 impl Pod {
@@ -246,6 +243,18 @@ impl Pod {
         let mut tolerating =
             self.tolerations.iter().filter(|toleration| toleration.tolerated().tolerates(taint)).peekable();
         tolerating.peek().is_none() || tolerating.any(|toleration| toleration.limit_s.is_some())
+    }
+
+    /// Waits for the scheduler.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.node.is_none() && self.phase == Phase::Pending && !self.terminating && !self.gated
+    }
+
+    /// Its controller makes a replacement before it has gone. (A StatefulSet waits, because both have the same name.)
+    #[must_use]
+    pub fn is_replaced_before_it_is_gone(&self) -> bool {
+        self.owner.as_ref().is_none_or(|owner| owner.kind != "StatefulSet")
     }
 
     /// Takes room on its node.
@@ -307,6 +316,8 @@ pub struct Workload {
     pub restarted_for: Option<String>,
     /// What a pod of its template asks for, which one that was resized in place may not.
     pub requests: Resources,
+    /// What its template says that decides where its pods go, that pods don't show any more, and that isn't evaluated here.
+    pub unforeseen: Option<&'static str>,
     pub strategy: Strategy,
     /// Of a Deployment: `spec.paused`.
     pub paused: bool,
@@ -317,6 +328,8 @@ pub struct Workload {
     pub available: Option<u32>,
     /// Of a StatefulSet: the revision of its template, which its pods bear as their label `controller-revision-hash`.
     pub revision: Option<String>,
+    /// What people ask of all its pods, by its own annotations.
+    pub orders: Option<Box<Orders>>,
 }
 
 impl Workload {
@@ -347,6 +360,9 @@ pub struct Namespace {
     pub opt_in: Option<String>,
     /// Its annotations: defaults for its pods.
     pub wishes: Wishes,
+    pub labels: Labels,
+    /// What people ask of all its pods besides that.
+    pub orders: Option<Box<Orders>>,
     pub terminating: bool,
 }
 
@@ -363,6 +379,8 @@ pub struct Snapshot<'a> {
     pub budgets: &'a Map<String, Arc<DisruptionBudget>>,
     /// By name.
     pub namespaces: &'a Map<String, Arc<Namespace>>,
+    /// By UID.
+    pub quotas: &'a Map<String, Arc<Quota>>,
     /// The pods, grouped.
     pub groups: &'a PodGroups,
     /// The ReplicaSets and StatefulSets among the workloads, grouped.

@@ -5,29 +5,60 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Facts, Labelling, Memory};
-use crate::core::{moment::Moment, movement::held::Gate, primary::PrimaryState, words::listed};
+use crate::{
+    api::{DatabaseCluster, database_cluster::MovementMode, read},
+    core::{
+        moment::Moment,
+        movement::{
+            held::{Gate, Paused, Scope},
+            window::closed,
+        },
+        orders::{Orders, Place},
+        primary::PrimaryState,
+        words::listed,
+    },
+    index::Tables,
+};
 
-/// The first reason for moving nothing, if there is one.
-pub(super) fn gate(facts: &Facts<'_>, memory: &Memory, labelling: &Labelling, now: Moment) -> Option<Gate> {
+/// Every gate that is closed, in the order in which they are told: the first one is the reason for moving nothing. Whoever may pass
+/// that one still meets the next. (That nothing but a dry run is asked for is found out when everything else was decided.)
+pub(super) fn gates(facts: &Facts<'_>, memory: &Memory, labelling: &Labelling, now: Moment) -> Vec<Gate> {
     let Facts { object, view, .. } = facts;
-    if object.spec.paused {
-        return Some(Gate::Paused);
-    }
-    match &view.state {
-        PrimaryState::Known(_) => {}
-        PrimaryState::SplitBrain(_) => return Some(Gate::SplitBrain(view.why.clone())),
-        _ => return Some(Gate::PrimaryNotConfirmed(view.why.clone())),
-    }
-    if !view.frozen.is_empty() {
-        return Some(Gate::Frozen(view.why_frozen()));
-    }
-    if let Some(kind) = facts.stale {
-        return Some(Gate::Stale(kind));
-    }
-    if memory.tiers.bounds.is_none() {
-        return Some(Gate::TooFewReadings);
-    }
-    settling(facts, memory, now).or_else(|| labels_pending(memory, labelling)).or_else(|| halted(facts, memory, now))
+    let primary = match &view.state {
+        PrimaryState::Known(_) => None,
+        PrimaryState::SplitBrain(_) => Some(Gate::SplitBrain(view.why.clone())),
+        _ => Some(Gate::PrimaryNotConfirmed(view.why.clone())),
+    };
+    let all = [
+        stopped(object, facts.tables, facts.own_namespace, now.wall),
+        primary,
+        (!view.frozen.is_empty()).then(|| Gate::Frozen(view.why_frozen())),
+        facts.stale.map(Gate::Stale),
+        memory.tiers.bounds.is_none().then_some(Gate::TooFewReadings),
+        settling(facts, memory, now),
+        labels_pending(memory, labelling),
+        halted(facts, memory, now),
+        closed(object.spec.movement.windows(), now.wall).map(|closed| Gate::OutsideWindow { opens: closed.opens }),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// Whether people have stopped all movement of the database: by an annotation, which says who and why, or by its spec. Asked again
+/// right before anything is moved.
+#[must_use]
+pub fn stopped(object: &DatabaseCluster, tables: &Tables, own_namespace: &str, wall: Timestamp) -> Option<Gate> {
+    let everything = tables.namespaces.get(own_namespace).and_then(|namespace| namespace.orders.as_ref());
+    let this = read::orders(Place::Database, &object.metadata, None);
+    let paused = |orders: &Orders, scope, name: &str| {
+        let pause = orders.pause.clone().filter(|pause| pause.holds(wall))?;
+        Some(Gate::PausedBy(Box::new(Paused { scope, name: name.to_owned(), pause })))
+    };
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    everything
+        .and_then(|orders| paused(orders, Scope::Everything, own_namespace))
+        .or_else(|| paused(this.as_ref()?, Scope::Database, name))
+        .or_else(|| object.spec.paused.then_some(Gate::Paused))
+        .or_else(|| (object.spec.movement.mode == MovementMode::Off).then_some(Gate::Off))
 }
 
 /// The primary has not held for long enough.

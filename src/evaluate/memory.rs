@@ -1,18 +1,23 @@
 //! What must be remembered from one evaluation to the next. Everything that a change of leader must not lose is in the status,
 //! and is read from there again.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
 use super::{
     Facts,
+    course::Course,
     labels::{Compared, Looked, Refusal, Refusals},
+    stays::Lately,
 };
 use crate::{
     api::{
         DatabaseClusterStatus,
-        database_cluster::{MemberStatus, MovingStatus, WorkloadStatus},
+        database_cluster::{FailoverStatus, MemberStatus, MovingStatus, WorkloadStatus},
     },
     core::{
         backoff::{Backoffs, Pause},
@@ -24,7 +29,8 @@ use crate::{
         movement::{
             held::{Gate, HeldReason},
             journal::{Journal, Outcome, Underway},
-            plan::Plan,
+            limits::MINUTE,
+            plan::{Move, Plan},
             restart::MissedRestarts,
             workloads::WorkloadKey,
         },
@@ -66,6 +72,12 @@ pub struct Memory {
     /// Pods that the API server refused to evict and workloads whose replacement admission missed, by UID.
     pub(super) backoffs: Backoffs<HeldReason>,
     pub(super) missed: MissedRestarts,
+    /// When the latest moves began, by UID of the pod, the latest last.
+    begun: VecDeque<(Instant, String)>,
+    /// Workloads that had a pod on the move a moment ago.
+    pub(super) lately: Lately,
+    /// How the movement for the present primary goes.
+    pub course: Course,
     /// Since when there has been nothing to move.
     quiet_since: Option<Instant>,
     /// Moves have ended since the movement was last called over.
@@ -79,6 +91,9 @@ impl Memory {
     #[must_use]
     pub fn restored(status: &DatabaseClusterStatus, now: Moment) -> Self {
         let held = calm_since(status).and_then(|since| Duration::try_from(now.wall.duration_since(since)).ok());
+        let journal = journal(status, now.instant);
+        let young = journal.underway.iter().filter(|underway| underway.age(now.wall) < MINUTE);
+        let begun = young.map(|underway| (now.instant, underway.uid.clone())).collect();
         let unlabelled = status.failovers.first().filter(|failover| failover.labelled_at.is_none());
         Self {
             primary: status.primary.clone(),
@@ -86,7 +101,9 @@ impl Memory {
             epoch: status.epoch,
             relabelling: unlabelled.is_some(),
             at_once: unlabelled.is_some_and(|failover| failover.from.is_some()),
-            journal: journal(status, now.instant),
+            journal,
+            begun,
+            course: present(status).map(Course::restored).unwrap_or_default(),
             credit: held,
             ..Self::default()
         }
@@ -117,6 +134,21 @@ impl Memory {
     /// A planned move is not under way after all.
     pub fn forget_move(&mut self, uid: &str) {
         self.journal.underway.retain(|underway| underway.uid != uid);
+        self.begun.retain(|(_, begun)| begun != uid);
+    }
+
+    /// Moves begin.
+    pub(super) fn note_begun(&mut self, moves: &[Move], now: Instant) {
+        self.begun.extend(moves.iter().map(|move_| (now, move_.uid.clone())));
+    }
+
+    /// How many moves began within the last minute. (Of those that another leader began, the ones that are still under way were noted when
+    /// this one took over.)
+    pub(super) fn begun_lately(&mut self, now: Instant) -> u32 {
+        while self.begun.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= MINUTE) {
+            self.begun.pop_front();
+        }
+        u32::try_from(self.begun.len()).unwrap_or(u32::MAX)
     }
 
     /// The API server refused a move, which may be tried again later.
@@ -143,6 +175,8 @@ impl Memory {
         self.refused = Refusals::default();
         self.credit = None;
         self.journal.begin_anew();
+        self.course = Course::default();
+        self.lately = Lately::default();
         self.backoffs = Backoffs::default();
     }
 
@@ -207,10 +241,15 @@ fn journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
     };
     Journal {
         underway: status.moving.iter().map(underway).collect(),
-        moved: status.failovers.first().filter(|f| f.epoch == status.epoch).map_or(0, |failover| failover.moved),
+        moved: present(status).map_or(0, |failover| failover.moved),
         useless: status.useless.iter().map(|useless| (workload_key(&useless.workload), useless.moves)).collect(),
         ..Journal::default()
     }
+}
+
+/// The row of the present primary.
+fn present(status: &DatabaseClusterStatus) -> Option<&FailoverStatus> {
+    status.failovers.first().filter(|failover| failover.epoch == status.epoch)
 }
 
 fn workload_key(status: &WorkloadStatus) -> WorkloadKey {

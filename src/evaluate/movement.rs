@@ -8,7 +8,7 @@ use std::{
 
 use super::{Facts, Memory};
 use crate::{
-    api::DatabaseCluster,
+    api::{DatabaseCluster, Span},
     core::{
         affinity::SkipReason,
         backoff::Pause,
@@ -16,8 +16,10 @@ use crate::{
         follow::is_left_alone,
         moment::Moment,
         movement::{
+            control::{Control, wanted_now},
             held::{Gate, HeldReason},
             journal::{End, Outcome, Underway},
+            limits::Limits,
             plan::{Follower, Input, Move, Plan, Rules, plan},
             restart::MISSED,
         },
@@ -74,6 +76,7 @@ pub(super) fn followers<'a>(
         |pod: &Pod| is_left_alone(&pod.namespace, facts.own_namespace).then(|| SkipReason::SystemNamespace.to_string());
     let follower = |it: &'a Following| Follower {
         pod: &it.pod,
+        replacement: &it.replacement,
         mode: it.how.mode,
         left_alone: left_alone(&it.pod),
         others: it.how.others.iter().filter_map(|other| others.get(&**other)).collect(),
@@ -132,18 +135,30 @@ pub(super) fn next_moves(
     facts: &Facts<'_>,
     followers: &[Follower<'_>],
     series: &str,
-    gate: Option<&Gate>,
+    gates: &[Gate],
     memory: &mut Memory,
     now: Moment,
 ) -> Plan {
-    let backoff = memory.backoffs.current(now.instant);
+    let mut backoff = memory.backoffs.current(now.instant);
+    // Who asks for a move now doesn't wait for its turn.
+    backoff.retain(|uid, why| {
+        let asked = || wanted_now(facts.tables.all_workloads.get(uid).map(AsRef::as_ref), now);
+        !(matches!(why, HeldReason::MovedBack { .. }) && asked())
+    });
+    let movement = &facts.object.spec.movement;
+    let begun = memory.begun_lately(now.instant);
     plan(&Input {
         snapshot: facts.tables.snapshot(),
         tiers: &memory.tiers,
         node_label: &facts.object.node_label(),
         followers,
         rules: rules(facts.object),
-        gate,
+        gate: gates.first(),
+        control: Control {
+            behind: gates.get(1..).unwrap_or_default(),
+            farther_than_us: movement.farther_than.map(Span::as_us),
+            limits: Limits { per_namespace: movement.per_namespace, per_minute: movement.per_minute, begun },
+        },
         journal: &memory.journal,
         backoff: &backoff,
         restart_series: series,

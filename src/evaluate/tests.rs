@@ -58,6 +58,27 @@ fn a_failover_is_labelled_settled_moved_and_called_over() {
 }
 
 #[test]
+fn a_replacement_is_foreseen_with_what_admission_injects_now() {
+    let planned = |mode: &str| {
+        let web = |name: &str, node: &str| {
+            let mut pod = pod(name).on(node).owned_by("ReplicaSet/web").spread_over("zone");
+            pod.wishes.affinity = Some(mode.to_owned());
+            pod
+        };
+        let world = World::with_nodes("a1=far a2=far b1=closely b2=closely").workload("ReplicaSet/web", 2);
+        let mut stage = Stage::new(&world.pod(web("web-1", "b1")).pod(web("web-2", "a1"))).primary("pg2", 0);
+        stage.at(0);
+        stage.fail_over("pg1", 100);
+        let relabelled = stage.at(100);
+        stage.label(&relabelled);
+        stage.at(101);
+        told(&stage.at(130))
+    };
+    assert_eq!(planned("preferred"), "held: web-1 NoRoom", "two in one zone, and none in the other");
+    assert_eq!(planned("required"), "moves: web-1 b1→a2", "there is one zone");
+}
+
+#[test]
 fn nothing_changes_while_nobody_is_known_to_be_primary() {
     let mut stage = Stage::new(&world()).primary("pg2", 0);
     stage.at(0);

@@ -4,6 +4,7 @@
 //! again.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
@@ -14,6 +15,7 @@ use super::Tables;
 use crate::core::{
     follow::{DatabaseDefaults, Follow, FollowedDatabase, MoveMode},
     map::{Groups, Map},
+    movement::replacement::replacement,
     workload::{Namespace, Pod, Wishes},
 };
 
@@ -21,6 +23,8 @@ use crate::core::{
 #[derive(Debug, Clone)]
 pub struct Following {
     pub pod: Arc<Pod>,
+    /// What would replace it: itself, if that would be as it is.
+    pub replacement: Arc<Pod>,
     pub how: Arc<How>,
 }
 
@@ -125,11 +129,16 @@ impl OfNamespace {
     ) -> Self {
         let mut by_database: BTreeMap<Arc<str>, Vec<Following>> = BTreeMap::new();
         // Most pods say nothing themselves.
-        let mut known: HashMap<&Wishes, Vec<(Arc<str>, Arc<How>)>> = HashMap::new();
+        let mut known: HashMap<&Wishes, Resolved> = HashMap::new();
         for pod in pods.iter() {
-            let follows = known.entry(&pod.wishes).or_insert_with(|| resolve(namespace, &pod.wishes, defaults));
-            for (database, how) in follows {
-                let following = Following { pod: Arc::clone(pod), how: Arc::clone(how) };
+            let resolved = known.entry(&pod.wishes).or_insert_with(|| resolve(namespace, &pod.wishes, defaults));
+            let replacement = match replacement(pod, &resolved.databases) {
+                Cow::Borrowed(_) => Arc::clone(pod),
+                Cow::Owned(other) => Arc::new(other),
+            };
+            for (database, how) in &resolved.how {
+                let following =
+                    Following { pod: Arc::clone(pod), replacement: Arc::clone(&replacement), how: Arc::clone(how) };
                 by_database.entry(Arc::clone(database)).or_default().push(following);
             }
         }
@@ -138,12 +147,15 @@ impl OfNamespace {
     }
 }
 
-/// Which databases a pod with these wishes follows, and how.
-fn resolve(
-    namespace: &Namespace,
-    wishes: &Wishes,
-    defaults: &BTreeMap<String, DatabaseDefaults>,
-) -> Vec<(Arc<str>, Arc<How>)> {
+/// Which databases a pod follows, and how.
+struct Resolved {
+    databases: Vec<FollowedDatabase>,
+    /// Of each.
+    how: Vec<(Arc<str>, Arc<How>)>,
+}
+
+/// Of a pod with these wishes.
+fn resolve(namespace: &Namespace, wishes: &Wishes, defaults: &BTreeMap<String, DatabaseDefaults>) -> Resolved {
     let lookup = |name: &str| defaults.get(name);
     let follow = Follow::resolve(namespace.opt_in.as_deref(), &namespace.wishes.says(), &wishes.says(), lookup);
     let databases = follow.databases.unwrap_or_default();
@@ -152,7 +164,8 @@ fn resolve(
         let mode = if namespace.terminating { MoveMode::Never } else { one.move_mode };
         Arc::new(How { mode, others: others.map(|other| Arc::clone(&other.name)).collect() })
     };
-    databases.iter().map(|one| (Arc::clone(&one.name), how(one))).collect()
+    let how = databases.iter().map(|one| (Arc::clone(&one.name), how(one))).collect();
+    Resolved { databases, how }
 }
 
 #[cfg(test)]

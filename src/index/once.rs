@@ -4,7 +4,7 @@ use std::{fmt::Debug, hash::Hash};
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet, StatefulSet},
-    core::v1::{Namespace as KubeNamespace, Node as KubeNode, Pod as KubePod},
+    core::v1::{Namespace as KubeNamespace, Node as KubeNode, Pod as KubePod, ResourceQuota},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
@@ -46,20 +46,22 @@ impl Index {
             let received = reckoned(object.spec.heartbeat, now.wall, now.instant);
             (object.name_any(), Some(Latency { spec: object.spec, received }))
         };
-        let (databases, latencies, nodes, namespaces, pods, replica_sets, stateful_sets, deployments, budgets) = tokio::try_join!(
-            table("DatabaseCluster", Api::<DynamicObject>::all_with(all(), &resource), database),
-            table("NodeLatency", Api::all(all()), received),
-            table("Node", Api::<KubeNode>::all(all()), keyed_by_name(convert::node)),
-            table("Namespace", Api::<PartialObjectMeta<KubeNamespace>>::all(all()), namespace),
-            table("Pod", Api::<KubePod>::all(all()), keyed_by_uid(|object| convert::pod(object, schedulers))),
-            table("ReplicaSet", Api::<ReplicaSet>::all(all()), keyed_by_uid(convert::replica_set)),
-            table("StatefulSet", Api::<StatefulSet>::all(all()), keyed_by_uid(convert::stateful_set)),
-            table("Deployment", Api::<Deployment>::all(all()), keyed_by_uid(convert::deployment)),
-            table("PodDisruptionBudget", Api::<PodDisruptionBudget>::all(all()), keyed_by_uid(convert::budget)),
-        )?;
+        let (databases, latencies, nodes, namespaces, pods, replica_sets, stateful_sets, deployments, budgets, quotas) =
+            tokio::try_join!(
+                table("DatabaseCluster", Api::<DynamicObject>::all_with(all(), &resource), database),
+                table("NodeLatency", Api::all(all()), received),
+                table("Node", Api::<KubeNode>::all(all()), keyed_by_name(convert::node)),
+                table("Namespace", Api::<PartialObjectMeta<KubeNamespace>>::all(all()), namespace),
+                table("Pod", Api::<KubePod>::all(all()), keyed_by_uid(|object| convert::pod(object, schedulers))),
+                table("ReplicaSet", Api::<ReplicaSet>::all(all()), keyed_by_uid(convert::replica_set)),
+                table("StatefulSet", Api::<StatefulSet>::all(all()), keyed_by_uid(convert::stateful_set)),
+                table("Deployment", Api::<Deployment>::all(all()), keyed_by_uid(convert::deployment)),
+                table("PodDisruptionBudget", Api::<PodDisruptionBudget>::all(all()), keyed_by_uid(convert::budget)),
+                table("ResourceQuota", Api::<ResourceQuota>::all(all()), keyed_by_uid(convert::quota)),
+            )?;
         let workloads = [replica_sets, stateful_sets, deployments];
         let mut tables =
-            Tables { nodes, pods, workloads, budgets, namespaces, latencies, databases, ..Tables::default() };
+            Tables { nodes, pods, workloads, budgets, namespaces, quotas, latencies, databases, ..Tables::default() };
         tables.gather_workloads();
         Ok(tables)
     }

@@ -3,7 +3,7 @@
 use crate::core::{
     selector::{Labels, NodeTerm},
     shared::Pool,
-    workload::{Owner, Pod, PodTerm, Resources, Spread, Toleration, Wishes},
+    workload::{HostPort, Owner, Pod, PodTerm, Resources, Spread, Toleration, Wishes},
 };
 
 /// Everything that any pod in the tables says.
@@ -13,7 +13,7 @@ pub(super) struct Pools {
     wishes: Pool<Wishes>,
     owners: Pool<Owner>,
     requests: Pool<Resources>,
-    host_ports: Pool<Vec<i32>>,
+    host_ports: Pool<Vec<HostPort>>,
     tolerations: Pool<Vec<Toleration>>,
     node_terms: Pool<Vec<NodeTerm>>,
     preferred_keys: Pool<Vec<String>>,
@@ -28,6 +28,7 @@ impl Pools {
         self.labels.share(&mut pod.node_selector);
         self.wishes.share(&mut pod.wishes);
         self.requests.share(&mut pod.requests);
+        self.requests.share(&mut pod.limits);
         self.host_ports.share(&mut pod.host_ports);
         self.tolerations.share(&mut pod.tolerations);
         self.preferred_keys.share(&mut pod.preferred_keys);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet, StatefulSet},
-    core::v1::{Namespace as KubeNamespace, Node as KubeNode, Pod as KubePod},
+    core::v1::{Namespace as KubeNamespace, Node as KubeNode, Pod as KubePod, ResourceQuota},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
@@ -76,6 +76,11 @@ impl Tables {
     /// Of a PodDisruptionBudget.
     pub fn see_budget(&mut self, event: Event<PodDisruptionBudget>) -> bool {
         is_news(self.budgets.apply(event, keyed_by_uid(convert::budget)))
+    }
+
+    /// Of a ResourceQuota.
+    pub fn see_quota(&mut self, event: Event<ResourceQuota>) -> bool {
+        is_news(self.quotas.apply(event, keyed_by_uid(convert::quota)))
     }
 
     pub(super) fn see_workload<K>(

@@ -23,6 +23,9 @@ impl From<&World> for Tables {
         for (uid, budget) in &world.budgets {
             tables.budgets.apply(Event::Apply(budget), |budget| (uid.clone(), Some((**budget).clone())));
         }
+        for (uid, quota) in &world.quotas {
+            tables.quotas.apply(Event::Apply(quota), |quota| (uid.clone(), Some((**quota).clone())));
+        }
         tables
     }
 }

@@ -49,7 +49,6 @@ pub struct Handler {
     /// Tells of wrong values, if anybody publishes events.
     events: Option<Events>,
     metrics: WebhookMetrics,
-    requests: Semaphore,
     waiting: Semaphore,
     room: Room,
     max_body_bytes: usize,
@@ -85,7 +84,6 @@ impl Handler {
             news,
             events,
             metrics,
-            requests: Semaphore::new(config.max_requests),
             waiting: Semaphore::new(MOST_WAITING),
             room: Room::new(config.max_bytes, config.max_body_bytes),
             max_body_bytes: config.max_body_bytes,
@@ -110,9 +108,7 @@ impl Handler {
 
     /// `held`: the room that the bytes take.
     async fn decide(&self, bytes: &[u8], now: Instant, held: &mut Held<'_>) -> Answer {
-        let Ok(request) = self.requests.try_acquire() else { return admission::failed(bytes, Failure::Overloaded) };
         let answer = admission::review(bytes, &self.view.load(), now);
-        drop(request);
         match &self.news {
             // Boxed, because it is rare, and what every request awaits is to stay small.
             Some(news) if of_unknown_namespace(&answer) => {

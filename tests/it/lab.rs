@@ -5,6 +5,7 @@
 
 mod distance;
 mod faults;
+mod marathon;
 mod movement;
 mod names;
 mod outages;

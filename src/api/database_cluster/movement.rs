@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{Span, rule::rule},
-    core::follow::{AffinityMode, MoveMode},
+    core::{
+        follow::{AffinityMode, MoveMode},
+        movement::window::{Schedule, Window, Zone},
+    },
 };
 
 /// What is injected into pods that don't say otherwise.
@@ -27,18 +30,67 @@ impl Default for AffinityDefaults {
     }
 }
 
+/// Whether pods are moved.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MovementMode {
+    /// Nodes are labelled, nothing is planned.
+    Off,
+    /// Everything is decided and told, nothing is done.
+    DryRun,
+    #[default]
+    Auto,
+    /// As earlier versions wrote [`MovementRules::way`] here.
+    #[serde(untagged)]
+    Earlier(MoveMode),
+}
+
+impl MovementMode {
+    /// Whether anything may be touched.
+    #[must_use]
+    pub const fn moves(self) -> bool {
+        matches!(self, Self::Auto | Self::Earlier(_))
+    }
+}
+
+/// When pods may be moved: for so long from each time of a schedule on.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WindowRule {
+    /// When it opens, as cron writes it: minute, hour, day of month, month, day of week, such as `0 22 * * MON-FRI`.
+    #[schemars(with = "String", length(min = 1, max = 100))]
+    pub schedule: Schedule,
+
+    /// For how long it is open.
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("duration(self) >= duration('1m') && duration(self) <= duration('168h')", "spec.movement.windows.duration: write a time between 1m and 168h, such as 4h")
+    ]))]
+    pub duration: Span,
+
+    /// The time zone of `schedule`, by its name in the IANA's list, such as `Europe/Berlin`.
+    #[serde(default)]
+    #[schemars(with = "String", length(min = 1, max = 64))]
+    pub time_zone: Zone,
+}
+
 /// How pods are moved after the primary has moved.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
+    rule("!has(self.fartherThan) || has(self.windows)", "spec.movement.fartherThan: it says who may be moved outside of windows: write windows beside it, such as windows: [{schedule: \"0 22 * * *\", duration: 4h, timeZone: Europe/Berlin}]"),
     rule("!has(self.settleMax) || duration(self.settle) <= duration(self.settleMax)", "spec.movement: settle must not be greater than settleMax: write for example settle: 30s, settleMax: 5m")
 ]))]
 pub struct MovementRules {
-    /// For pods that don't say otherwise: `auto` (`evict` where others of the workload go on serving; `restart` for the single
+    /// Whether pods are moved: `Auto`; `DryRun`, which plans, reports and counts what would be moved, and touches nothing; or `"Off"`,
+    /// which labels nodes and plans nothing (in quotes, because YAML takes a bare Off for false). `auto`, `evict`, `restart` and
+    /// `never` are what `way` is called now; they are read as `Auto` with that way.
+    #[schemars(with = "String", extend("enum" = ["Off", "DryRun", "Auto", "auto", "evict", "restart", "never"]))]
+    pub mode: MovementMode,
+
+    /// How pods are moved that don't say otherwise: `auto` (`evict` where others of the workload go on serving; `restart` for the single
     /// replica of a Deployment that starts the new pod before it ends the old one; other single replicas stay), `evict` (the Eviction
     /// API, budgets respected; a single replica is away for a while), `restart` (a rolling restart of the workload, where that
     /// ends nobody too early) or `never`.
-    pub mode: MoveMode,
+    pub way: MoveMode,
 
     /// How long a new primary must have held, with nothing frozen, before the first pod is moved.
     #[schemars(extend("x-kubernetes-validations" = [
@@ -64,6 +116,28 @@ pub struct MovementRules {
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent: u32,
 
+    /// Of these, the number that may be of one namespace. Without it a namespace may have all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub per_namespace: Option<u32>,
+
+    /// Number of moves that may begin within a minute. Without it there is no such limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub per_minute: Option<u32>,
+
+    /// When pods may be moved. Without any window: at any time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub windows: Vec<WindowRule>,
+
+    /// Pods whose node is farther than this from the primary may be moved outside of windows, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        rule("duration(self) <= duration('10s')", "spec.movement.fartherThan: write a time of at most 10s, such as 5ms")
+    ]))]
+    pub farther_than: Option<Span>,
+
     /// Also move pods off intermediate nodes.
     pub include_intermediate: bool,
 
@@ -86,11 +160,16 @@ pub struct MovementRules {
 impl Default for MovementRules {
     fn default() -> Self {
         Self {
-            mode: MoveMode::Auto,
+            mode: MovementMode::Auto,
+            way: MoveMode::Auto,
             settle: Span::from_secs(30),
             settle_window: Span::from_secs(600),
             settle_max: None,
             max_concurrent: 5,
+            per_namespace: None,
+            per_minute: None,
+            windows: Vec::new(),
+            farther_than: None,
             include_intermediate: false,
             replacement_timeout: Span::from_secs(300),
             halt_after_failures: 3,
@@ -100,10 +179,62 @@ impl Default for MovementRules {
 }
 
 impl MovementRules {
+    /// How pods are moved that don't say otherwise.
+    #[must_use]
+    pub const fn way(&self) -> MoveMode {
+        match self.mode {
+            MovementMode::Earlier(way) => way,
+            _ => self.way,
+        }
+    }
+
+    /// The windows, as they are asked.
+    pub fn windows(&self) -> impl Iterator<Item = Window<'_>> + Clone {
+        self.windows.iter().map(|it| Window { schedule: &it.schedule, zone: &it.time_zone, duration: it.duration.0 })
+    }
+
     /// How settle grows.
     #[must_use]
     pub fn settle_rules(&self) -> crate::core::movement::settle::Rules {
         let max = self.settle_max.map(|max| max.0);
         crate::core::movement::settle::Rules { settle: self.settle.0, window: self.settle_window.0, max }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lab::table::check_rows;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_earlier_versions_wrote_as_mode_is_read_as_the_way() {
+        use MovementMode::{Auto, DryRun, Earlier, Off};
+        let rows = [
+            (json!({}), Auto, MoveMode::Auto, true),
+            (json!({"mode": "Off"}), Off, MoveMode::Auto, false),
+            (json!({"mode": "DryRun", "way": "restart"}), DryRun, MoveMode::Restart, false),
+            (json!({"mode": "Auto", "way": "evict"}), Auto, MoveMode::Evict, true),
+            (json!({"mode": "evict"}), Earlier(MoveMode::Evict), MoveMode::Evict, true),
+            (json!({"mode": "auto"}), Earlier(MoveMode::Auto), MoveMode::Auto, true),
+            (json!({"mode": "never"}), Earlier(MoveMode::Never), MoveMode::Never, true),
+        ];
+        check_rows(rows, |(written, mode, way, moves)| {
+            let rules: MovementRules = serde_json::from_value(written.clone()).unwrap();
+            assert_eq!((rules.mode, rules.way(), rules.mode.moves()), (mode, way, moves), "{written}");
+        });
+        assert!(serde_json::from_value::<MovementRules>(json!({"mode": "off"})).is_err());
+    }
+
+    #[test]
+    fn a_window_that_can_not_be_read_says_what_to_write() {
+        let read = |window| serde_json::from_value::<MovementRules>(json!({ "windows": [window] }));
+        let good = json!({"schedule": "0 22 * * *", "duration": "4h", "timeZone": "Europe/Berlin"});
+        assert_eq!(serde_json::to_value(&read(good.clone()).unwrap().windows).unwrap(), json!([good]));
+        let error = read(json!({"schedule": "at night", "duration": "4h"})).unwrap_err().to_string();
+        assert!(error.contains("write five fields as cron does"), "{error}");
+        let error = read(json!({"schedule": "0 22 * * *", "duration": "4h", "timeZone": "Mars"})).unwrap_err();
+        assert!(error.to_string().contains("write a name of the IANA's list"), "{error}");
     }
 }

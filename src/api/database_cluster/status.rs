@@ -1,5 +1,7 @@
 //! `status`: what switchover knows, and does.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
@@ -92,6 +94,15 @@ pub struct DatabaseClusterStatus {
 
     /// Number of pods that are held, listed or not.
     pub held_total: u32,
+
+    /// The same by workload: how many of its pods stay, and why. What doesn't pass by itself comes first, then whom it concerns most. The
+    /// first 50.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub held_workloads: Vec<HeldWorkloadStatus>,
+
+    /// Number of workloads and reasons that there are, listed or not.
+    pub held_workloads_total: u32,
 
     /// Pods that are on the move now. Written before a pod is touched, so that the next leader knows of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -190,6 +201,24 @@ pub struct HeldStatus {
     pub message: String,
 }
 
+/// Pods of one workload that stay for one reason.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldWorkloadStatus {
+    /// `Pod` if it has none.
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    /// In one CamelCase word.
+    pub reason: String,
+    /// In one sentence.
+    pub message: String,
+    /// Number of these pods.
+    pub pods: u32,
+    /// It passes by itself as the movement goes on.
+    pub passes: bool,
+}
+
 /// One pod on the move.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -237,6 +266,10 @@ pub struct FailoverStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     pub to: String,
+    /// `Planned`: the former primary went on as a follower. `Crash`: it didn't answer any more, or wasn't in order. `Unknown`: it isn't
+    /// listed any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     pub timeline: u64,
     /// When switchover confirmed the new primary.
     #[schemars(schema_with = "optional_date_time")]
@@ -246,7 +279,15 @@ pub struct FailoverStatus {
     #[schemars(schema_with = "optional_date_time")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labelled_at: Option<Timestamp>,
-    /// When the last replacement was Ready and nothing was left to move.
+    /// When the first move began.
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_move_at: Option<Timestamp>,
+    /// When the last one began.
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_move_at: Option<Timestamp>,
+    /// When the last replacement was Ready and nothing was left to move. From then on the entry stays as it is.
     #[schemars(schema_with = "optional_date_time")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub moved_at: Option<Timestamp>,
@@ -254,6 +295,16 @@ pub struct FailoverStatus {
     pub moved: u32,
     /// Number of pods that were held when the movement ended.
     pub held: u32,
+    /// The same by reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 100))]
+    pub held_by_reason: BTreeMap<String, u32>,
+    /// Number of evictions that a disruption budget refused.
+    pub refused_by_budgets: u32,
+    /// Number of moves that brought a pod no nearer.
+    pub useless: u32,
+    /// Seconds that followers spent on far nodes until then, all of them together.
+    pub far_pod_seconds: u64,
     /// Median over the followers' nodes of the round-trip time to the new primary, before the first move.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt_before_us: Option<u64>,

@@ -171,13 +171,30 @@ fn a_running_pod_is_told_what_moves_or_holds_it() {
     let status = DatabaseClusterStatus { moving: vec![moving], held: vec![held], ..DatabaseClusterStatus::default() };
     let more = DatabaseClusterStatus { held_total: 44, ..status.clone() };
     assert_eq!(
-        words::movement("default", &more, "orders/x", Some(Tier::Far), now),
+        words::movement("default", &more, "orders/x", Some(Tier::Far), None, now),
         "default: it is far; it may be held: status.held names the first 1 of 44 pods that stay; switchover_held_pods counts all \
          of them by reason"
     );
     assert_eq!(
-        words::movement("default", &more, "orders/c", Some(Tier::Closely), now),
+        words::movement("default", &more, "orders/c", Some(Tier::Closely), None, now),
         "default: it is closely; nothing moves it"
+    );
+    assert_eq!(
+        words::movement("default", &more, "orders/x", Some(Tier::Far), Some("it is held: NoRoom: none"), now),
+        "default: it is far; it is held: NoRoom: none",
+        "what is decided anew is told, also of whom the status doesn't list"
+    );
+    let known = HeldStatus {
+        pod: "orders/e".into(),
+        reason: "MovedBack".into(),
+        message: "3 times".into(),
+        ..Default::default()
+    };
+    let remembering = DatabaseClusterStatus { held: vec![known], ..DatabaseClusterStatus::default() };
+    assert_eq!(
+        words::movement("default", &remembering, "orders/e", Some(Tier::Far), Some("it is to be moved now"), now),
+        "default: it is far; it is held: MovedBack: 3 times",
+        "what only the leader remembers is told by the status"
     );
     for (pod, tier, expected) in [
         ("orders/a", Some(Tier::Far), "default: it is far; it is being moved from n2 (Evict, since 4 s)"),
@@ -185,6 +202,6 @@ fn a_running_pod_is_told_what_moves_or_holds_it() {
         ("orders/c", Some(Tier::Closely), "default: it is closely; nothing moves it"),
         ("orders/d", None, "default: it is on no node yet; nothing moves it"),
     ] {
-        assert_eq!(words::movement("default", &status, pod, tier, now), expected);
+        assert_eq!(words::movement("default", &status, pod, tier, None, now), expected);
     }
 }

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use super::Explanation;
 use crate::{
-    api::DatabaseClusterStatus,
+    api::{DatabaseClusterStatus, database_cluster::HeldStatus},
     core::{distance::tier::Tier, follow::FollowedDatabase},
+    evaluate::Decided,
 };
 
 /// What a mode means for the choice of a node.
@@ -23,12 +24,26 @@ pub(super) fn meaning(mode: &str, database: &FollowedDatabase) -> String {
     }
 }
 
-/// How far a running pod is from a database, and what moves or holds it, in one sentence. Without a tier it has no node.
+/// What is decided of a pod by one look at the cluster, in one sentence; `None` if nothing is.
+pub(super) fn decided(decided: &Decided, uid: &str) -> Option<String> {
+    if let Some(move_) = decided.plan.moves.iter().find(|move_| move_.uid == uid) {
+        return Some(format!("it is to be moved now: there is room on {} or a node as near", move_.to));
+    }
+    let held = decided.plan.held.iter().find(|held| held.uid == uid)?;
+    Some(format!("it is held: {}: {}", held.reason.name(), held.reason))
+}
+
+/// Reasons that only the leader remembers: one look at the cluster can't find them.
+const REMEMBERED: [&str; 4] = ["Backoff", "AdmissionMissed", "NeverInjected", "MovedBack"];
+
+/// How far a running pod is from a database, and what moves or holds it, in one sentence. Without a tier it has no node. `anew` is what
+/// was decided of it by one look at the cluster.
 pub(super) fn movement(
     database: &str,
     status: &DatabaseClusterStatus,
     pod: &str,
     tier: Option<Tier>,
+    anew: Option<&str>,
     now: Timestamp,
 ) -> String {
     let near = match tier {
@@ -38,9 +53,14 @@ pub(super) fn movement(
         Some(Tier::Unknown) => "on a node that was never measured",
         None => "on no node yet",
     };
+    let remembered = |held: &HeldStatus| REMEMBERED.contains(&&*held.reason);
     let what = if let Some(moving) = status.moving.iter().find(|moving| moving.pod == pod) {
         let since = moving.started_at.map_or(0, |at| now.duration_since(at).as_secs());
         format!("it is being moved from {} ({}, since {since} s)", moving.from, moving.action)
+    } else if let Some(held) = status.held.iter().find(|held| held.pod == pod && remembered(held)) {
+        format!("it is held: {}: {}", held.reason, held.message)
+    } else if let Some(anew) = anew {
+        anew.to_owned()
     } else if let Some(held) = status.held.iter().find(|held| held.pod == pod) {
         format!("it is held: {}: {}", held.reason, held.message)
     } else if tier.is_some_and(|tier| tier != Tier::Closely) && status.held_total as usize > status.held.len() {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    api::database_cluster::{DecisionStatus, HeldStatus, IgnoredStatus},
+    api::database_cluster::{DecisionStatus, HeldStatus, HeldWorkloadStatus, IgnoredStatus},
     commands::report::NodeReport,
     core::distance::tier::Tier,
 };
@@ -54,11 +54,23 @@ fn a_status_reads_well() {
                 message: "it belongs to a Job, whose work would be lost".into(),
             }],
             held_total: 2,
+            held_workloads: vec![HeldWorkloadStatus {
+                kind: "Job".into(),
+                namespace: "orders".into(),
+                name: "job".into(),
+                reason: "Job".into(),
+                message: "it belongs to a Job, whose work would be lost".into(),
+                pods: 2,
+                passes: false,
+            }],
+            held_workloads_total: 2,
             failovers: vec![FailoverStatus {
                 epoch: 2,
                 from: Some("pg1".into()),
                 to: "pg2".into(),
+                why: Some("Planned".into()),
                 timeline: 3,
+                far_pod_seconds: 1234,
                 confirmed_at: at("2026-01-01T00:07:30Z"),
                 labelled_at: at("2026-01-01T00:07:30.4Z"),
                 moved_at: None,
@@ -91,13 +103,13 @@ default: primary pg2 (last known; not confirmed now), timeline 3, for 2m30s
   n3     closely   0.31 ms   0 %    4s ago
   IGNORED   FOR   REASON       WHY
   n7        60s   Impossible   it says 0 µs
-  HELD           ON   REASON   WHY
-  orders/job-x   n1   Job      it belongs to a Job, whose work would be lost
+  HELD             PODS   REASON   WHY
+  orders/job/job   2      Job      it belongs to a Job, whose work would be lost
   … and 1 more
 
   last changes of primary
-  EPOCH   CHANGE      AGO     LABELS   PODS   MOVED   HELD   RTT
-  2       pg1 → pg2   2m30s   +0.4 s   -      6       0      20.10 ms → -
+  EPOCH   CHANGE      WHY       AGO     LABELS   PODS   MOVED   HELD   FAR FOR      RTT
+  2       pg1 → pg2   Planned   2m30s   +0.4 s   -      6       0      1234 pod s   20.10 ms → -
 ";
     assert_eq!(text(&report, now), expected);
 

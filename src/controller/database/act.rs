@@ -3,6 +3,8 @@
 
 use std::{sync::Arc, time::Instant};
 
+use jiff::Timestamp;
+
 use super::Task;
 use crate::{
     api::DatabaseCluster,
@@ -12,13 +14,15 @@ use crate::{
     core::{
         distance::overwrite::{NodeChange, TaintEffect},
         movement::{
+            control::still_allowed,
             plan::{Move, still_safe},
             restart,
         },
         primary::PrimaryView,
     },
     discover,
-    evaluate::{Decided, Refusal},
+    evaluate::{Decided, Refusal, stopped},
+    process,
 };
 
 impl Task {
@@ -43,9 +47,15 @@ impl Task {
         let (shared, stop, state) = (Arc::clone(&self.shared), self.stop.clone(), self.discovery.state.clone());
         let (name, epoch) = (self.name.clone(), view.epoch);
         move || {
-            let wanted = shared.index.read().databases.get(&name).is_some_and(|database| {
-                !database.deleted && database.object.as_ref().is_ok_and(|object| !object.spec.paused)
+            let tables = shared.index.read();
+            let wanted = tables.databases.get(&name).is_some_and(|database| {
+                let free = |object: &DatabaseCluster| {
+                    let stopped = stopped(object, &tables, &shared.namespace, Timestamp::now());
+                    stopped.is_none() && object.spec.movement.mode.moves()
+                };
+                !database.deleted && database.object.as_ref().is_ok_and(|object| free(object))
             });
+            drop(tables);
             wanted
                 && !stop.is_cancelled()
                 && shared.leadership.borrow().leads(Instant::now())
@@ -93,7 +103,11 @@ impl Task {
             if !still_right() {
                 return Err("leadership, primary or spec changed meanwhile".to_owned());
             }
-            still_safe(index.picture().snapshot(), move_)
+            let tables = index.picture();
+            let snapshot = tables.snapshot();
+            still_safe(snapshot, move_)?;
+            let Some(pod) = snapshot.pods.get(&move_.uid) else { return Ok(()) };
+            still_allowed(snapshot, &move_.workload, pod, process::now()).map_err(|reason| reason.to_string())
         };
         let series = restart::series(&self.name, view.epoch);
         movement::carry_out(&self.shared, &self.name, moves, &mut self.memory, &series, still_right).await;

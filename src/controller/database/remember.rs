@@ -7,12 +7,14 @@ use crate::{
     api::database_cluster::{FailoverStatus, MemberStatus},
     cluster::EventReason,
     controller::status_update,
-    discover::{DiscoveryState, Member},
-    evaluate::Decided,
+    discover::{DiscoveryState, Member, MemberAnswer},
+    evaluate::{Decided, Memory},
 };
 
 /// Changes of primary that status remembers.
 const MOST_FAILOVERS: usize = 10;
+/// A minute, in seconds.
+const MINUTE_S: u64 = 60;
 
 impl Task {
     /// Takes note of who is primary: a new epoch begins a new entry of the history.
@@ -33,9 +35,11 @@ impl Task {
             format!("{} → {} ({timeline}epoch {})", from.as_deref().unwrap_or("nobody"), primary.name, view.epoch),
         );
         self.status.since = Some(wall);
+        let why = from.as_deref().map(|from| why(from, &found.answers).to_owned());
         let failover = FailoverStatus {
             epoch: view.epoch,
             from,
+            why,
             to: primary.name.clone(),
             timeline: primary.timeline,
             confirmed_at: Some(wall),
@@ -57,18 +61,61 @@ impl Task {
             let refusing = decided.labelling.lost.len();
             tracing::info!(database = self.name, took_ms, refusing, "every node has its label that takes one");
         }
-        if failover.rtt_before_us.is_none() && failover.labelled_at.is_some() {
+        // Once it is over, the row stays as it is, whatever moves later.
+        let open = failover.moved_at.is_none();
+        if failover.rtt_before_us.is_none() && failover.labelled_at.is_some() && open {
             failover.rtt_before_us = decided.rtt_us;
         }
-        failover.moved = self.memory.journal.moved;
+        if open {
+            let moves = !decided.plan.moves.is_empty() || !decided.outcomes.is_empty();
+            go_on(failover, &self.memory, moves || decided.over);
+        }
         if decided.over {
-            failover.moved_at = Some(wall);
-            failover.held = u32::try_from(decided.plan.held.len()).unwrap_or(u32::MAX);
-            failover.rtt_after_us = decided.rtt_us;
-            let (moved, held) = (failover.moved, failover.held);
+            if open {
+                end(failover, decided, wall);
+            }
+            let (moved, held) = (self.memory.journal.moved, decided.plan.held.len());
             tracing::info!(database = self.name, moved, held, rtt_us = decided.rtt_us, "the movement is over");
             self.notice(false, EventReason::MovementOver, format!("pods moved: {moved}, held: {held}"));
         }
+    }
+}
+
+/// What the movement came to so far. What grows all the time is written when something else has happened, too, or a minute's worth of a
+/// pod has come together: each change is a write.
+fn go_on(failover: &mut FailoverStatus, memory: &Memory, happened: bool) {
+    let Memory { course, journal, .. } = memory;
+    failover.first_move_at = course.first_move;
+    failover.last_move_at = course.last_move;
+    failover.moved = journal.moved;
+    failover.useless = course.useless;
+    failover.refused_by_budgets = course.refused_by_budgets;
+    let far = course.far_pod_seconds();
+    if happened || far >= failover.far_pod_seconds + MINUTE_S.max(failover.far_pod_seconds / 10) {
+        failover.far_pod_seconds = far;
+    }
+}
+
+/// The movement is over.
+fn end(failover: &mut FailoverStatus, decided: &Decided, wall: Timestamp) {
+    failover.moved_at = Some(wall);
+    failover.held = u32::try_from(decided.plan.held.len()).unwrap_or(u32::MAX);
+    failover.held_by_reason.clear();
+    for held in &decided.plan.held {
+        *failover.held_by_reason.entry(held.reason.name().to_owned()).or_default() += 1;
+    }
+    failover.rtt_after_us = decided.rtt_us;
+}
+
+/// Why the primary changed, by what the former one says now.
+fn why(former: &str, answers: &[MemberAnswer]) -> &'static str {
+    // What Patroni says of a PostgreSQL that doesn't run and isn't about to.
+    let out_of_order = |state: &str| ["crashed", "start failed", "stop failed", "restart failed"].contains(&state);
+    match answers.iter().find(|answer| answer.name == former) {
+        None => "Unknown",
+        Some(answer) if answer.error.is_some() => "Crash",
+        Some(answer) if answer.state.as_deref().is_some_and(out_of_order) => "Crash",
+        Some(_) => "Planned",
     }
 }
 
@@ -80,3 +127,6 @@ fn member(member: &Member) -> MemberStatus {
         api_url: member.api_url.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

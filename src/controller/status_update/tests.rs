@@ -167,3 +167,46 @@ fn a_halt_is_told_although_failed_moves_are_still_under_way() {
     assert_eq!(told(None), ("True".to_owned(), "Moving".to_owned()));
     assert_eq!(told(Some(Gate::Halted { failed: 1 })), ("False".to_owned(), "Halted".to_owned()));
 }
+
+#[test]
+fn between_two_moves_the_movement_goes_on_and_workloads_are_listed_up_to_a_number() {
+    use crate::core::movement::held::HeldReason;
+    let object: DatabaseCluster = serde_json::from_value(serde_json::json!({
+        "apiVersion": "switchover.dev/v1alpha1",
+        "kind": "DatabaseCluster",
+        "metadata": {"name": "orders"},
+        "spec": {"discovery": {"patroni": {"urls": ["http://10.0.0.1:8008"]}}},
+    }))
+    .unwrap();
+    let mut tracker = PrimaryTracker::new(Belief::default(), std::time::Duration::from_secs(5));
+    let view = tracker.observe(&std::collections::BTreeMap::new(), std::time::Instant::now());
+    let stays = |n: usize| Stays {
+        workload: WorkloadKey {
+            kind: "Deployment".into(),
+            namespace: "shop".into(),
+            name: format!("w{n}"),
+            uid: n.to_string(),
+        },
+        reason: HeldReason::Misread("x".repeat(1000)),
+        pods: 2,
+    };
+    let decided = Decided { stays: (0..60).map(stays).collect(), between_moves: true, ..Decided::default() };
+    let memory = Memory::default();
+    let (view, memory, decided) = (&view, &memory, &decided);
+    let facts = Facts { object: &object, view, credentials: None, witness: None, hosts: &[], memory, decided };
+    let mut status = DatabaseClusterStatus::default();
+    update(&mut status, &facts, crate::core::testing::at(0));
+    let moving = status.conditions.iter().find(|condition| condition.type_ == "Moving").unwrap();
+    assert_eq!((&*moving.status, &*moving.message), ("True", "the next move is about to begin"));
+    assert_eq!((status.held_workloads.len(), status.held_workloads_total), (50, 60));
+    let expected = HeldWorkloadStatus {
+        kind: "Deployment".into(),
+        namespace: "shop".into(),
+        name: "w0".into(),
+        reason: "Misread".into(),
+        message: "x".repeat(400),
+        pods: 2,
+        passes: false,
+    };
+    assert_eq!(status.held_workloads[0], expected);
+}

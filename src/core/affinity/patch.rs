@@ -11,7 +11,7 @@ use super::{
     pod::{Metadata, NodeAffinity, PreferredTerm, Requirement, Spec, Term},
     rules,
 };
-use crate::core::{distance::tier::Tier, follow::FollowedDatabase, keys, label_key::LabelKey};
+use crate::core::{distance::tier::Tier, follow::FollowedDatabase, keys, label_key::LabelKey, selector};
 
 /// No patch has more bytes.
 pub const MOST: usize = 64 * 1024;
@@ -120,6 +120,14 @@ impl Expression {
     #[must_use]
     pub fn not_far(node_label: &LabelKey) -> Self {
         Self { key: node_label.clone(), operator: "NotIn", values: [FAR] }
+    }
+
+    /// The same, for whoever compares it with a pod's own rules.
+    #[must_use]
+    pub fn plain(&self) -> selector::Expression {
+        let operator = if self.operator == "In" { selector::Operator::In } else { selector::Operator::NotIn };
+        let values = self.values.iter().map(ToString::to_string).collect();
+        selector::Expression { key: self.key.to_string(), operator, values }
     }
 
     /// Whether a node satisfies it.

@@ -1,10 +1,13 @@
 //! Why something is not moved. One enum, one wording: events, metrics, status, `plan` and logs all show these.
 
+mod said;
+
 use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 use strum::{IntoStaticStr, VariantNames};
 
+pub use self::said::{Paused, Scope, Would};
 use super::{settle::Growth, ways::UnknownWay};
 
 /// Why nothing at all is moved for a database.
@@ -12,6 +15,11 @@ use super::{settle::Growth, ways::UnknownWay};
 pub enum Gate {
     /// `spec.paused`.
     Paused,
+    /// Somebody's annotation, with who and why: for everything, for the database, or for some pods only.
+    #[strum(serialize = "PausedByAnnotation")]
+    PausedBy(Box<Paused>),
+    /// `spec.movement.mode: Off`.
+    Off,
     /// The primary is not confirmed; the sentence says what is believed.
     PrimaryNotConfirmed(String),
     /// Two primaries.
@@ -29,6 +37,10 @@ pub enum Gate {
     TooFewReadings,
     /// So many replacements failed that something else is wrong.
     Halted { failed: usize },
+    /// None of `spec.movement.windows` is open.
+    OutsideWindow { opens: Option<Timestamp> },
+    /// `spec.movement.mode: DryRun`: everything is decided, and nothing is done.
+    DryRun(Would),
 }
 
 impl Gate {
@@ -46,6 +58,8 @@ impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Paused => f.write_str("movement is paused by spec.paused"),
+            Self::PausedBy(paused) => paused.fmt(f),
+            Self::Off => f.write_str("spec.movement.mode is Off: nodes are labelled, and nothing is moved"),
             Self::PrimaryNotConfirmed(why) | Self::SplitBrain(why) | Self::Frozen(why) => f.write_str(why),
             Self::Settling { until, grown: None } => {
                 write!(f, "the primary must hold until {until:.0} (spec.movement.settle)")
@@ -70,6 +84,11 @@ impl fmt::Display for Gate {
                 f,
                 "halted: {failed} replacements did not become Ready in time (spec.movement.replacementTimeout)"
             ),
+            Self::OutsideWindow { opens: Some(opens) } => {
+                write!(f, "no window is open until {opens:.0} (spec.movement.windows)")
+            }
+            Self::OutsideWindow { opens: None } => f.write_str("no window is open (spec.movement.windows)"),
+            Self::DryRun(would) => write!(f, "{would}, but spec.movement.mode is DryRun"),
         }
     }
 }
@@ -121,6 +140,9 @@ pub enum HeldReason {
     #[strum(serialize = "SeveralDisruptionBudgets")]
     SeveralBudgets(String),
     NoRoom(String),
+    /// A quota of its namespace has nothing left for a replacement while the pod itself still counts.
+    #[strum(serialize = "QuotaExhausted")]
+    Quota(String),
     #[strum(serialize = "UselessMoves")]
     Useless {
         moves: u32,
@@ -153,6 +175,16 @@ pub enum HeldReason {
     DoNotEvict(String),
     /// It has data in an emptyDir that nobody else has.
     LocalData(String),
+    /// Somebody wrote something under our domain that nobody understands: what was meant may be that it stays.
+    Misread(String),
+    /// As many moves of its namespace are under way as there may be.
+    PerNamespace {
+        limit: u32,
+    },
+    /// As many moves began within a minute as may.
+    PerMinute {
+        limit: u32,
+    },
 }
 
 impl HeldReason {
@@ -173,7 +205,12 @@ impl HeldReason {
     pub const fn waits(&self) -> bool {
         matches!(
             self,
-            Self::Gate(_)
+            // A pause has no end that is known, or a late one.
+            Self::Gate(gate) if !matches!(gate, Gate::PausedBy(_))
+        ) || matches!(
+            self,
+            Self::PerNamespace { .. }
+                | Self::PerMinute { .. }
                 | Self::Rollout
                 | Self::NotWhole { .. }
                 | Self::OneAtATime
@@ -226,6 +263,11 @@ impl fmt::Display for HeldReason {
                 write!(f, "more than one disruption budget covers it ({budgets}), so Kubernetes refuses to evict it")
             }
             Self::NoRoom(summary) => write!(f, "no closely node takes it: {summary}"),
+            Self::Quota(quota) => write!(
+                f,
+                "the ResourceQuota {quota} leaves no room for its replacement while the pod itself still counts: leave room for one \
+                 more pod"
+            ),
             Self::Useless { moves } => {
                 write!(f, "its workload was moved {} without reaching a better tier", often(*moves))
             }
@@ -266,6 +308,13 @@ impl fmt::Display for HeldReason {
                 "its emptyDir {volume} may hold data that nobody else has: to move it all the same, annotate the pod with \
                  switchover.dev/move"
             ),
+            Self::Misread(sentence) => f.write_str(sentence),
+            Self::PerNamespace { limit } => {
+                write!(f, "moves under way in its namespace: {limit}, as many as may be (spec.movement.perNamespace)")
+            }
+            Self::PerMinute { limit } => {
+                write!(f, "moves that began within a minute: {limit}, as many as may (spec.movement.perMinute)")
+            }
         }
     }
 }
@@ -308,12 +357,13 @@ mod tests {
 
     #[test]
     fn metrics_and_status_know_these_reasons() {
-        let gates = "Paused PrimaryNotConfirmed SplitBrain Frozen Settling LabelsPending Stale TooFewReadings Halted";
+        let gates = "Paused PausedByAnnotation Off PrimaryNotConfirmed SplitBrain Frozen Settling LabelsPending Stale TooFewReadings \
+                     Halted OutsideWindow DryRun";
         let of_one_pod = "Never BarePod Job NotInjected PinnedByVolume NotReady UnknownWorkload CannotRestart \
                           SingleReplica NotRolledOut Rollout \
                           WorkloadNotWhole OneAtATime UnknownWay Concurrency NoDisruptionBudget SeveralDisruptionBudgets \
-                          NoRoom UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed \
-                          NeverInjected MovedBack NodeNotReady DoNotEvict LocalData";
+                          NoRoom QuotaExhausted UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed \
+                          NeverInjected MovedBack NodeNotReady DoNotEvict LocalData Misread PerNamespace PerMinute";
         assert_eq!(Gate::NAMES.join(" "), gates);
         assert_eq!(HeldReason::names().collect::<Vec<_>>().join(" "), format!("{gates} {of_one_pod}"));
         for (reason, name) in [

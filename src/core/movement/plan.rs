@@ -12,9 +12,11 @@ use jiff::Timestamp;
 use self::room::{Wanted, offer};
 use super::{
     choice::choose,
+    control::Control,
     fit::{Misfit, Refusals, Room},
     held::{Gate, HeldReason},
     journal::{Journal, Underway},
+    limits::Taken,
     restart::{self, MissedRestarts},
     ways::Way,
     workloads::{WorkloadKey, WorkloadPods, Workloads},
@@ -30,6 +32,8 @@ use crate::core::{
 #[derive(Debug, Clone)]
 pub struct Follower<'a> {
     pub pod: &'a Pod,
+    /// What would replace it ([`replacement`](super::replacement::replacement)); its UID is the pod's.
+    pub replacement: &'a Pod,
     pub mode: MoveMode,
     /// Why admission leaves every pod of its namespace alone, if it does.
     pub left_alone: Option<String>,
@@ -60,6 +64,7 @@ pub struct Input<'a> {
     pub rules: Rules,
     /// Why nothing may move, if so.
     pub gate: Option<&'a Gate>,
+    pub control: Control<'a>,
     pub journal: &'a Journal,
     /// Pods and workloads (by UID) that must wait for a while, and why.
     pub backoff: &'a BTreeMap<String, HeldReason>,
@@ -99,6 +104,15 @@ pub struct Held {
     pub uid: String,
     pub node: String,
     pub reason: HeldReason,
+}
+
+impl Held {
+    /// Whoever would be moved stays.
+    #[must_use]
+    pub fn of(move_: Move, reason: HeldReason) -> Self {
+        let Move { namespace, pod, uid, from: node, .. } = move_;
+        Self { namespace, pod, uid, node, reason }
+    }
 }
 
 /// What to do now.
@@ -153,6 +167,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         targets,
         busy: input.journal.underway.iter().map(|move_| (move_.workload.clone(), busy_with(move_))).collect(),
         free_slots: (input.rules.max_concurrent as usize).saturating_sub(in_time(input)),
+        taken: Taken::by(&input.journal.underway, input.control.limits),
         spent: HashMap::new(),
     };
     let mut plan = Plan::default();
@@ -293,6 +308,7 @@ struct Planner<'a> {
     /// Workloads with a pod on the move, and why their others wait for it.
     busy: BTreeMap<WorkloadKey, HeldReason>,
     free_slots: usize,
+    taken: Taken,
     /// Evictions planned per disruption budget (by UID).
     spent: HashMap<&'a str, u32>,
 }
@@ -307,9 +323,8 @@ impl<'a> Planner<'a> {
     ) -> Result<Move, HeldReason> {
         let pod = follower.pod;
         let (key, way) = self.movable(key, follower)?;
-        if let Some(gate) = self.input.gate {
-            return Err(HeldReason::Gate(gate.clone()));
-        }
+        let far = (self.input.gate, self.input.tiers.rtt_us(node));
+        self.input.control.allow(self.input.snapshot, (key, pod), far, self.input.now)?;
         if !self.input.snapshot.on_a_live_node(pod) {
             return Err(HeldReason::NodeNotReady);
         }
@@ -323,19 +338,22 @@ impl<'a> Planner<'a> {
             return Err(why.clone());
         }
         let spends = self.budgets(way, key, pod)?;
+        self.quota(way, key, pod)?;
         // Before its target, which is costly to find: thousands may be waiting.
         if self.free_slots == 0 {
             return Err(HeldReason::Concurrency { limit: self.input.rules.max_concurrent });
         }
+        self.taken.allow(&pod.namespace)?;
         let target = match way {
             Way::Evict => {
                 let target = self.target(follower, node)?;
-                self.room.place(pod, &target.name);
+                self.room.place(follower.replacement, &target.name);
                 target
             }
             Way::Restart => self.add_all(&self.restarted(key, follower), node)?,
         };
         self.free_slots -= 1;
+        self.taken.take(&pod.namespace);
         self.busy.insert(key.clone(), HeldReason::OneAtATime);
         for (uid, pods) in spends {
             *self.spent.entry(uid).or_default() += pods;

@@ -245,9 +245,11 @@ impl<'a> Look<'a> {
         let in_the_way = |held: &&&Held| match &held.reason {
             HeldReason::NoRoom(_) => true,
             // It may tolerate the taint, and stay.
-            HeldReason::Never | HeldReason::SingleReplica(_) | HeldReason::NotRolledOut => {
-                pods.iter().any(|pod| pod.uid == held.uid)
-            }
+            HeldReason::Never
+            | HeldReason::SingleReplica(_)
+            | HeldReason::NotRolledOut
+            | HeldReason::Misread(_)
+            | HeldReason::Gate(Gate::PausedBy(_)) => pods.iter().any(|pod| pod.uid == held.uid),
             reason => reason.waits(),
         };
         if let Some(held) = self.held.get(&*node.name).into_iter().flatten().find(in_the_way) {

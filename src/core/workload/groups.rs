@@ -21,19 +21,6 @@ pub struct PodGroups {
     pub by_owner: Groups<Pod>,
     /// By the name of the node that they take room on.
     pub by_node: Map<String, Arc<Occupancy>>,
-    /// Those among the latter that refuse others (required anti-affinity): by their namespace if they look at no other one, else
-    /// under [`ANYWHERE`].
-    pub refusing: Groups<Pod>,
-}
-
-/// No namespace is called so.
-pub const ANYWHERE: &str = "";
-
-/// Where its refusal counts.
-fn refuses_in(pod: &Pod) -> Option<&str> {
-    let elsewhere = pod.anti_affinity.iter().any(|term| term.by_namespace_label || !term.namespaces.is_empty());
-    let within = if elsewhere { ANYWHERE } else { pod.namespace.as_str() };
-    (!pod.anti_affinity.is_empty()).then_some(within)
 }
 
 impl Grouping<Pod> for PodGroups {
@@ -61,9 +48,6 @@ impl PodGroups {
             there.pods.push(Arc::clone(pod));
             there.used.add(&pod.requests);
         }
-        if let Some(within) = refuses_in(pod) {
-            put(&mut self.refusing, within, pod);
-        }
     }
 
     fn remove(&mut self, pod: &Arc<Pod>) {
@@ -72,9 +56,6 @@ impl PodGroups {
             take(&mut self.by_owner, &owner.uid, pod);
         }
         let Some(node) = pod.node.as_deref().filter(|_| pod.occupies()) else { return };
-        if let Some(within) = refuses_in(pod) {
-            take(&mut self.refusing, within, pod);
-        }
         let Some(there) = self.by_node.get_mut(node).map(Arc::make_mut) else { return };
         there.pods.retain(|occupant| !Arc::ptr_eq(occupant, pod));
         // Added up anew: what was once more than can be counted can't be subtracted from.
@@ -122,7 +103,6 @@ mod tests {
         groups.by_namespace.iter().for_each(|(it, pods)| show(format!("in {it}"), pods));
         groups.by_owner.iter().for_each(|(it, pods)| show(format!("of {it}"), pods));
         groups.by_node.iter().for_each(|(it, there)| show(format!("on {it}: {}m", there.used.cpu_m), &there.pods));
-        groups.refusing.iter().for_each(|(it, pods)| show(format!("refusing in {it}"), pods));
         shown.values_mut().for_each(|pods| pods.sort());
         shown
     }

@@ -1,4 +1,5 @@
 use crate::{
+    api::database_cluster::MovementMode,
     core::{
         distance::{
             overwrite::{NodeChange, TaintEffect},
@@ -49,11 +50,21 @@ fn told(stage: &mut Stage) -> String {
 #[test]
 fn only_a_taint_that_evicts_empties_nodes_and_only_when_nothing_is_in_the_way() {
     type Spoil = fn(&mut Stage);
-    let rows: [(&str, &str, Spoil, &str); 8] = [
+    let rows: [(&str, &str, Spoil, &str); 10] = [
         ("no eviction asked for", "NoSchedule", |_| (), "no such taint"),
         ("all is calm", "NoExecute", |_| (), "b1 next"),
         ("one after the other", "NoExecute", |stage| bear(stage, "b1", TaintEffect::NoExecute), "OneNodeAtATime"),
         ("paused", "NoExecute", |stage| stage.object.spec.paused = true, "Paused"),
+        ("a dry run", "NoExecute", |stage| stage.object.spec.movement.mode = MovementMode::DryRun, "DryRun"),
+        (
+            "a dry run while a node bears it",
+            "NoExecute",
+            |stage| {
+                bear(stage, "b1", TaintEffect::NoExecute);
+                stage.object.spec.movement.mode = MovementMode::DryRun;
+            },
+            "b1 withdrawn; DryRun",
+        ),
         (
             "paused while a node bears it",
             "NoExecute",

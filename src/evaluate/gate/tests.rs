@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::{
-    api::{Span, database_cluster::FailoverStatus},
+    api::{Span, database_cluster::FailoverStatus, keys},
     core::{
         movement::{journal::Underway, ways::Way, workloads::WorkloadKey},
         primary::Primary,
@@ -17,6 +17,10 @@ fn stage() -> Stage {
     stage.at(0);
     stage.at(1);
     stage
+}
+
+fn gate(facts: &Facts<'_>, memory: &Memory, labelling: &Labelling, now: Moment) -> Option<Gate> {
+    gates(facts, memory, labelling, now).into_iter().next()
 }
 
 /// The gate at second 100, with what is given to it of the labels.
@@ -41,19 +45,28 @@ fn the_first_reason_is_the_one_that_is_told() {
         confirmed_at: Some(at(second)),
         ..FailoverStatus::default()
     };
-    let failed = || Underway {
-        way: Ok(Way::Evict),
-        workload: WorkloadKey::default(),
-        pod: "web-1".into(),
-        uid: "1".into(),
-        from: "b1".into(),
-        from_tier: crate::core::distance::tier::Tier::Far,
-        started: at(-300),
-        since: instant(-300),
-        pods: 1,
-    };
+    fn failed() -> Underway {
+        Underway {
+            way: Ok(Way::Evict),
+            workload: WorkloadKey::default(),
+            pod: "web-1".into(),
+            uid: "1".into(),
+            from: "b1".into(),
+            from_tier: crate::core::distance::tier::Tier::Far,
+            started: at(-300),
+            since: instant(-300),
+            pods: 1,
+        }
+    }
     type Spoil = fn(&mut Stage, &mut Labelling);
     let paused: Spoil = |stage, _| stage.object.spec.paused = true;
+    let off: Spoil = |stage, _| stage.object.spec.movement.mode = MovementMode::Off;
+    let annotated: Spoil = |stage, _| annotate(stage, &[(keys::PAUSED, "true")]);
+    let outside: Spoil = |stage, _| {
+        // Second 100 is 13:48:20 on a Monday.
+        let windows = serde_json::json!([{"schedule": "0 22 * * *", "duration": "4h"}]);
+        stage.object.spec.movement.windows = serde_json::from_value(windows).unwrap();
+    };
     let unknown: Spoil = |stage, _| stage.view = view(&[], false, 1, 0);
     let split: Spoil = |stage, _| stage.view = view(&["pg1", "pg2"], false, 1, 0);
     let frozen: Spoil = |stage, _| stage.view = view(&["pg1"], true, 1, 0);
@@ -61,13 +74,13 @@ fn the_first_reason_is_the_one_that_is_told() {
     let unmeasured: Spoil = |stage, _| stage.memory.tiers.bounds = None;
     let young: Spoil = |stage, _| stage.view = view(&["pg1"], false, 1, 90);
     let pending: Spoil = |_, labelling| labelling.pending = 1;
-    let halted: Spoil = |_, _| {};
+    let halted: Spoil = |stage, _| stage.memory.journal.underway = vec![failed(), failed(), failed()];
     // Each row spoils one thing more; what comes first in the list is told whatever follows.
     let (mut stage, mut labelling) = (stage(), Labelling::default());
     assert_eq!(gate_of(&stage, &labelling), None);
-    stage.memory.journal.underway = vec![failed(), failed(), failed()];
     let mut wrong = Vec::new();
     for (what, spoil) in [
+        ("OutsideWindow", outside),
         ("Halted", halted),
         ("LabelsPending", pending),
         ("Settling", young),
@@ -76,7 +89,9 @@ fn the_first_reason_is_the_one_that_is_told() {
         ("Frozen", frozen),
         ("SplitBrain", split),
         ("PrimaryNotConfirmed", unknown),
+        ("Off", off),
         ("Paused", paused),
+        ("PausedByAnnotation", annotated),
     ] {
         spoil(&mut stage, &mut labelling);
         let told = gate_of(&stage, &labelling).map(|gate| gate.name());
@@ -143,4 +158,35 @@ fn a_split_brain_is_told_with_its_sentence() {
     let claimants: BTreeSet<Primary> = stage.view.contested.clone();
     assert_eq!(claimants.len(), 2);
     assert_eq!(gate_of(&stage, &Labelling::default()), Some(Gate::SplitBrain(stage.view.why.clone())));
+}
+
+/// Writes annotations on the database.
+fn annotate(stage: &mut Stage, annotations: &[(&str, &str)]) {
+    let pairs = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    stage.object.metadata.annotations = Some(pairs.collect());
+}
+
+#[test]
+fn a_pause_says_who_and_why_and_ends_by_itself() {
+    let mut stage = stage();
+    let who = [(keys::PAUSED, "a load test"), (keys::PAUSED_BY, "alice")];
+    annotate(&mut stage, &[who[0], who[1], (keys::PAUSED_UNTIL, "1970-01-12T13:48:21Z")]);
+    let told = |stage: &Stage| gate_of(stage, &Labelling::default()).map(|gate| gate.to_string());
+    assert_eq!(
+        told(&stage).as_deref(),
+        Some(
+            "movement is paused on the DatabaseCluster default (switchover.dev/paused) by alice until 1970-01-12T13:48:21Z: a \
+             load test"
+        )
+    );
+    annotate(&mut stage, &[who[0], (keys::PAUSED_UNTIL, "1970-01-12T13:48:20Z")]);
+    assert_eq!(told(&stage), None, "second 100 is that time");
+    let pause = crate::core::orders::Pause { by: Some("bob".into()), ..Default::default() };
+    let orders = Some(Box::new(Orders { pause: Some(pause), ..Orders::default() }));
+    let own = crate::core::workload::Namespace { name: "switchover-system".into(), orders, ..Default::default() };
+    stage.tables.namespaces.apply(kube::runtime::watcher::Event::Apply(own), |it| (it.name.clone(), Some(it)));
+    assert_eq!(
+        told(&stage).as_deref(),
+        Some("all movement is paused on switchover's own namespace switchover-system (switchover.dev/paused) by bob")
+    );
 }

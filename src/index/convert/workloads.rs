@@ -8,26 +8,34 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 
-use super::{controller, requests};
+use super::{controller, pod::unforeseen_of_template, requests};
 use crate::{
-    api::keys,
+    api::{keys, read},
     core::{
+        orders::Place,
         words::plain,
         workload::{Strategy, Workload},
     },
 };
 
 fn workload(kind: &str, meta: ObjectMeta, desired: Option<i32>, template: Option<&PodTemplateSpec>) -> Workload {
-    let annotations = template.and_then(|it| it.metadata.as_ref()?.annotations.as_ref());
+    let template_meta = template.and_then(|it| it.metadata.as_ref());
+    let annotations = template_meta.and_then(|it| it.annotations.as_ref());
+    let owner = controller(&meta);
+    // A Deployment's annotations are copied to its ReplicaSets, and may stay there longer.
+    let copies = kind == "ReplicaSet" && owner.is_some();
+    let orders = if copies { None } else { read::orders(Place::Workload(kind), &meta, template_meta) };
     Workload {
         kind: kind.into(),
-        owner: controller(&meta),
+        owner,
+        orders,
         namespace: meta.namespace.unwrap_or_default(),
         name: meta.name.unwrap_or_default(),
         uid: meta.uid.unwrap_or_default(),
         desired: desired.and_then(|replicas| u32::try_from(replicas).ok()).unwrap_or(1),
         restarted_for: annotations.and_then(|annotations| annotations.get(keys::RESTARTED_FOR).cloned()),
-        requests: template.and_then(|it| it.spec.as_ref()).map(requests).unwrap_or_default(),
+        requests: template.and_then(|it| it.spec.as_ref()).map(requests::asked).unwrap_or_default(),
+        unforeseen: template.and_then(|it| it.spec.as_ref()).and_then(unforeseen_of_template),
         ..Workload::default()
     }
 }

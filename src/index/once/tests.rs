@@ -68,6 +68,7 @@ fn lists(heartbeat: Timestamp) -> Lists {
         ("/apis/apps/v1/statefulsets", vec![vec![named("queue")]]),
         ("/apis/apps/v1/deployments", vec![vec![named("web")]]),
         ("/apis/policy/v1/poddisruptionbudgets", vec![vec![named("web")]]),
+        ("/api/v1/resourcequotas", vec![vec![named("small")]]),
     ])
 }
 
@@ -90,6 +91,7 @@ async fn one_list_of_each_kind_fills_every_table() {
     assert_eq!(keys(&tables.all_workloads), ["uid-queue", "uid-web", "uid-web-abc"]);
     assert_eq!(keys(tables.snapshot().workloads), keys(&tables.all_workloads));
     assert_eq!(keys(tables.budgets.live()), ["uid-web"]);
+    assert_eq!(keys(tables.quotas.live()), ["uid-small"]);
     let age = now.instant - tables.latencies.get("n1").unwrap().received;
     assert_eq!(age.as_secs(), 7, "by the heartbeat");
 }

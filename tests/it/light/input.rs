@@ -201,10 +201,17 @@ fn wrong_databases_are_refused_with_a_sentence_that_says_what_to_write() {
                 json!({"affinity": {"mode": "soft"}}),
                 "supported values: \"preferred\", \"avoid-far\", \"required\"",
             ),
+            (name, movement(json!({"mode": "delete"})), "supported values: \"Off\", \"DryRun\", \"Auto\""),
+            (name, movement(json!({"way": "delete"})), "supported values: \"auto\", \"evict\", \"restart\", \"never\""),
             (
                 name,
-                movement(json!({"mode": "delete"})),
-                "supported values: \"auto\", \"evict\", \"restart\", \"never\"",
+                movement(json!({"fartherThan": "5ms"})),
+                "spec.movement.fartherThan: it says who may be moved outside of windows: write windows beside it",
+            ),
+            (
+                name,
+                movement(json!({"windows": [{"schedule": "0 22 * * *", "duration": "10s"}]})),
+                "spec.movement.windows.duration: write a time between 1m and 168h, such as 4h",
             ),
             (
                 name,

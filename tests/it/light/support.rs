@@ -8,6 +8,7 @@ pub(crate) mod objects;
 pub(crate) mod places;
 pub(crate) mod postgres;
 pub(crate) mod scene;
+pub(crate) mod stage;
 pub(crate) mod witness;
 pub(crate) mod workloads;
 pub(crate) mod world;
@@ -18,6 +19,7 @@ pub(crate) use lab::wait::{SEVERAL_TICKS, eventually, stays, until};
 pub(crate) use self::{
     databases::Database,
     scene::{Scene, alone, scene, upheaval},
+    stage::Stage,
     witness::Witness,
     workloads::Workload,
     world::{World, world},

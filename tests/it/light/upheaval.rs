@@ -10,58 +10,16 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use lab::{control_plane::Component, light::READY_DELAY};
-use serde_json::{Value, json};
+use serde_json::json;
 use switchover::api::{database_cluster::MovingStatus, keys};
 use tokio::task::block_in_place;
 
 use super::support::{
-    Patroni, Scene, Witness, eventually,
+    Patroni, Scene, Stage, eventually,
     objects::NEAR_PG1,
     stays, until, upheaval,
     world::{CONTROLLERS, NAMESPACE, WEBHOOK},
 };
-
-/// Four pods with a budget near pg1, in a namespace that follows it, and somebody who watches them.
-struct Stage {
-    patroni: Patroni,
-    namespace: String,
-    witness: Witness,
-}
-
-impl Stage {
-    async fn set(scene: &Scene, spec: Value) -> Result<Stage> {
-        scene.nodes(&[1, 3], 2).await?;
-        let patroni = Patroni::start(scene.name).await?;
-        scene.database(&patroni, spec).await?;
-        scene.labelled(NEAR_PG1).await?;
-        let namespace = scene.namespace("shop", Some(scene.name), json!({})).await?;
-        let web = scene.workload(&namespace, "web").says(READY_DELAY, "1s");
-        web.deployment(4).await?;
-        web.budget().await?;
-        assert_eq!(scene.zones(&namespace).await?, "4 in dc1", "born near the primary");
-        let witness = Witness::of(scene, &namespace).await?;
-        Ok(Stage { patroni, namespace, witness })
-    }
-
-    /// Switches over, and waits until the first pod has moved and there are more to come.
-    async fn begin_to_move(&self) -> Result<()> {
-        self.patroni.switchover("pg3", 2);
-        let moved = async || Ok((self.witness.seen().ever.len() > 4).then_some(()));
-        until("the first replacement", moved).await?;
-        assert!(self.witness.seen().ever.len() < 8, "too late to disturb anything");
-        Ok(())
-    }
-
-    /// Waits for the end of the movement: every pod moved, none twice, the budget kept.
-    async fn ends_well(&self, scene: &Scene) -> Result<()> {
-        eventually("every pod near pg3", "4 in dc3".to_owned(), async || scene.zones(&self.namespace).await).await?;
-        let (moved, held) = scene.its_database().movement_over(2).await?;
-        let seen = self.witness.seen();
-        assert_eq!((moved, held, seen.ever.len()), (4, 0, 8), "moved, held, and one replacement for each");
-        assert_eq!(seen.fewest_serving, Some(3), "the budget");
-        Ok(())
-    }
-}
 
 /// Who leads, by the Lease.
 async fn leader(scene: &Scene) -> Result<&'static str> {

@@ -9,7 +9,7 @@ use std::{
 use super::Room;
 use crate::core::{
     selector::{Labels, NodeTerm},
-    workload::{Node, Pod, PodTerm, Resources, Spread, Toleration},
+    workload::{HostPort, Node, Pod, PodTerm, Resources, Spread, Toleration},
 };
 
 /// Everything of a pod that decides which of some nodes take its replacement.
@@ -18,11 +18,12 @@ struct Shape<'a> {
     requests: &'a Resources,
     /// What its template asks for.
     template: Option<&'a Resources>,
-    host_ports: &'a [i32],
+    host_ports: &'a [HostPort],
+    priority: i32,
     tolerations: &'a [Toleration],
     node_selector: &'a Labels,
     node_terms: Option<&'a [NodeTerm]>,
-    unforeseen: Option<&'static str>,
+    unforeseen: [Option<&'static str>; 2],
     rules: Option<Rules<'a>>,
 }
 
@@ -34,8 +35,10 @@ struct Rules<'a> {
     spread: &'a [Spread],
     anti_affinity: &'a [PodTerm],
     affinity: &'a [PodTerm],
-    /// Where it is itself, which doesn't count: by the keys of its spreads, and, where any of the nodes is in the same domain, by
-    /// those of its terms.
+    /// It counts itself until it is gone.
+    replaced_first: bool,
+    /// Where it is itself, which may not count: by the keys of its spreads and its affinity, and, where any of the nodes is in the
+    /// same domain, by those of its anti-affinity.
     own: Vec<Option<&'a str>>,
 }
 
@@ -110,6 +113,7 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             spread,
             anti_affinity,
             affinity,
+            priority,
             unforeseen,
             // Who it is, and how it does; and what says whether it may be moved, not where to.
             name: _,
@@ -126,28 +130,39 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             pinned_by: _,
             not_to_evict: _,
             scratch: _,
+            // What its namespace's quotas say of it is asked apart.
+            limits: _,
+            priority_class: _,
+            nominated: _,
+            gated: _,
+            injected: _,
+            orders: _,
         } = pod;
         let own_rules = !(spread.is_empty() && anti_affinity.is_empty() && affinity.is_empty());
         let at = node.as_deref().and_then(|node| room.snapshot.nodes.get(node));
         let domain = |key: &str| at?.labels.get(key).map(String::as_str);
         let shared = |key: &'a str| domain(key).filter(|domain| self.has(key, domain));
         let by_spread = spread.iter().map(|spread| domain(&spread.key));
-        let by_terms = anti_affinity.iter().chain(affinity.iter()).map(|term| shared(&term.key));
+        let by_affinity = affinity.iter().map(|term| domain(&term.key));
+        let by_anti_affinity = anti_affinity.iter().map(|term| shared(&term.key));
+        let template = owner.as_ref().and_then(|owner| room.snapshot.workloads.get(&owner.uid));
         Shape {
             requests,
-            template: owner.as_ref().and_then(|owner| Some(&room.snapshot.workloads.get(&owner.uid)?.requests)),
+            template: template.map(|template| &template.requests),
             host_ports,
+            priority: *priority,
             tolerations,
             node_selector,
             node_terms: node_terms.as_ref().map(|terms| terms.as_slice()),
-            unforeseen: *unforeseen,
-            rules: (own_rules || room.may_be_refused(pod)).then(|| Rules {
+            unforeseen: [*unforeseen, template.and_then(|template| template.unforeseen)],
+            rules: (own_rules || room.may_be_refused(namespace)).then(|| Rules {
                 namespace,
                 labels,
                 spread,
                 anti_affinity,
                 affinity,
-                own: by_spread.chain(by_terms).collect(),
+                replaced_first: pod.is_replaced_before_it_is_gone(),
+                own: by_spread.chain(by_affinity).chain(by_anti_affinity).collect(),
             }),
         }
     }
@@ -167,7 +182,7 @@ impl Refused {
     /// be more room.
     fn holds(&self, shape: &Shape<'_>, room: &Room<'_>) -> bool {
         let (added, taken_back) = room.changes();
-        self.room.1 == taken_back && (self.room.0 == added || shape.rules.is_none())
+        self.room.1 == taken_back && (self.room.0 == added || shape.rules.is_none() && room.only_fills())
     }
 }
 

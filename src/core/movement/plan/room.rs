@@ -83,11 +83,24 @@ impl<'a> Planner<'a> {
         (by_namespace.values().max().copied(), by_namespace)
     }
 
+    /// That the namespace's quotas have something left for the pods that there are more of meanwhile.
+    pub(super) fn quota(&self, way: Way, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
+        let pods = match way {
+            Way::Evict => 1,
+            Way::Restart => self.workloads.get(key).map_or(0, more),
+        };
+        self.room.within_quota(pod, pods).map_err(HeldReason::Quota)
+    }
+
     /// The pods of which each needs a place near the primary when their workload is restarted, the first one first: those that are
     /// not there, and as many of the others as it has more meanwhile. (In the worst case those that are near go last.)
     pub(super) fn restarted(&self, key: &WorkloadKey, first: &Follower<'a>) -> Vec<Follower<'a>> {
         let Some(workload_pods) = self.workloads.get(key) else { return Vec::new() };
-        let alike = |pod: &&'a Pod| Follower { pod, ..first.clone() };
+        let following = |pod: &Pod| self.input.followers.iter().find(|follower| follower.pod.uid == pod.uid);
+        let alike = |pod: &&'a Pod| {
+            let replacement = following(pod).map_or(*pod, |follower| follower.replacement);
+            Follower { pod, replacement, ..first.clone() }
+        };
         let stays = |pod: &&&Pod| pod.uid != first.pod.uid && !pod.terminating && pod.phase != Phase::Finished;
         let mut others: Vec<&'a Pod> = workload_pods.pods.iter().filter(stays).copied().collect();
         let near = |pod: &Pod| pod.node.as_deref().is_some_and(|node| self.input.tiers.tier(node) == Tier::Closely);
@@ -103,8 +116,8 @@ impl<'a> Planner<'a> {
         for follower in followers {
             match self.target(follower, from) {
                 Ok(target) => {
-                    self.room.add(follower.pod, &target.name);
-                    added.push((follower.pod, target));
+                    self.room.add(follower.replacement, &target.name);
+                    added.push((follower.replacement, target));
                 }
                 Err(reason) => {
                     added.iter().rev().for_each(|(pod, target)| self.room.take_back(pod, &target.name));
@@ -137,7 +150,7 @@ impl<'a> Planner<'a> {
             nearer: self.distances.partition_point(|rtt_us| *rtt_us < from_rtt_us),
             others: follower.others.iter().map(|tiers| (&raw const **tiers, tiers.tier(from))).collect(),
         };
-        let look = || self.room.emptiest(follower.pod, self.targets.iter().copied(), nearer);
-        self.refusals.ask(&self.room, follower.pod, wanted, look).map_err(HeldReason::NoRoom)
+        let look = || self.room.emptiest(follower.replacement, self.targets.iter().copied(), nearer);
+        self.refusals.ask(&self.room, follower.replacement, wanted, look).map_err(HeldReason::NoRoom)
     }
 }

@@ -53,7 +53,7 @@ impl Case {
         self.world
             .pods
             .values()
-            .map(|pod| Follower { pod, mode: self.mode, left_alone: None, others: Vec::new() })
+            .map(|pod| Follower { pod, replacement: pod, mode: self.mode, left_alone: None, others: Vec::new() })
             .collect()
     }
 
@@ -72,6 +72,7 @@ impl Case {
             followers,
             rules: self.rules,
             gate: gate.as_ref(),
+            control: Control::default(),
             journal: &self.journal,
             backoff: &self.backoff,
             restart_series: "default/2",
@@ -359,6 +360,7 @@ fn another_database_is_not_left_farther_behind() {
     let case = Case::from(world);
     let followers = [Follower {
         pod: &case.world.pods["uid-web-1"],
+        replacement: &case.world.pods["uid-web-1"],
         mode: MoveMode::Evict,
         left_alone: None,
         others: vec![&other],
@@ -370,6 +372,7 @@ fn another_database_is_not_left_farther_behind() {
         followers: &followers,
         rules: RULES,
         gate: None,
+        control: Control::default(),
         journal: &Journal::default(),
         backoff: &BTreeMap::new(),
         restart_series: "default/2",

@@ -2,6 +2,7 @@ use super::*;
 use crate::core::{
     follow::MoveMode,
     movement::{
+        control::Control,
         journal::Underway,
         plan::{self, plan},
         restart::MissedRestarts,
@@ -56,7 +57,7 @@ impl Case {
             .pods
             .values()
             .filter(|pod| pod.labels.get("app").is_some_and(|app| app == "web"))
-            .map(|pod| plan::Follower { pod, mode: self.mode, left_alone: None, others: Vec::new() })
+            .map(|pod| plan::Follower { pod, replacement: pod, mode: self.mode, left_alone: None, others: Vec::new() })
             .collect();
         let plan = plan(&plan::Input {
             snapshot,
@@ -65,6 +66,7 @@ impl Case {
             followers: &followers,
             rules: RULES,
             gate,
+            control: Control::default(),
             journal,
             backoff: &BTreeMap::new(),
             restart_series: "default/2",

@@ -76,3 +76,28 @@ fn pods_that_must_be_ready_for_a_while_count_as_the_controller_counts_them() {
     assert_eq!(set(10, json!({"replicas": 2, "availableReplicas": 1})), Some(1));
     assert_eq!(set(10, json!({"replicas": 2})), Some(0));
 }
+
+#[test]
+fn what_people_ask_of_a_workload_stands_on_it_and_not_on_its_replica_sets() {
+    let annotations = json!({"switchover.dev/paused": "a load test", "switchover.dev/move": "never"});
+    let object = |owner: Value, template: Value| {
+        json!({
+            "metadata": {"name": "web", "annotations": annotations, "ownerReferences": owner},
+            "spec": {"replicas": 1, "selector": {}, "template": {"metadata": {"annotations": template}}},
+        })
+    };
+    let own = json!({"switchover.dev/move": "never"});
+    let owned = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "1", "controller": true}]);
+    let read = |workload: Workload| {
+        let orders = workload.orders?;
+        let pause = orders.pause.map(|pause| pause.to_string());
+        Some((pause.unwrap_or_default(), orders.misread.is_some()))
+    };
+    let paused = |misread| Some(("by somebody: a load test".to_owned(), misread));
+    let deployed = |template| deployment(serde_json::from_value(object(json!([]), template)).unwrap());
+    let set = |owner| replica_set(serde_json::from_value(object(owner, json!({}))).unwrap());
+    assert_eq!(read(deployed(json!({}))), paused(true));
+    assert_eq!(read(deployed(own)), paused(false), "its template says the same");
+    assert_eq!(read(set(json!([]))), paused(true));
+    assert_eq!(read(set(owned)), None, "a Deployment's annotations are copied to its ReplicaSets");
+}

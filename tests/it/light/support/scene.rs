@@ -130,6 +130,11 @@ impl Scene {
                 self.measure(&format!("dc{zone}-{number}"), [1, 2, 3].map(|member| rtt_us(*zone, member))).await?;
             }
         }
+        self.nodes_take_pods().await
+    }
+
+    /// Waits until all its nodes do.
+    pub(crate) async fn nodes_take_pods(&self) -> Result<()> {
         until("the nodes to take pods", async || {
             let takes_pods = |node: &Node| node.spec.as_ref().is_none_or(|spec| spec.taints.is_none());
             Ok(self.own_nodes().await?.iter().all(takes_pods).then_some(()))

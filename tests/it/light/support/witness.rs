@@ -55,8 +55,17 @@ impl Witness {
 
     /// The same for any pods.
     pub(crate) async fn watching(pods: Api<Pod>) -> Result<Witness> {
+        Witness::selecting(pods, watcher::Config::default()).await
+    }
+
+    /// The same for those with this label `app`.
+    pub(crate) async fn of_app(pods: Api<Pod>, app: &str) -> Result<Witness> {
+        Witness::selecting(pods, watcher::Config::default().labels(&format!("app={app}"))).await
+    }
+
+    async fn selecting(pods: Api<Pod>, config: watcher::Config) -> Result<Witness> {
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let pods = watcher::watcher(pods, watcher::Config::default()).default_backoff();
+        let pods = watcher::watcher(pods, config).default_backoff();
         let mut watching = JoinSet::new();
         let shared = Arc::clone(&seen);
         watching.spawn(async move {

@@ -2,7 +2,7 @@ use std::{cell::Cell, sync::Arc};
 
 use proptest::prelude::*;
 
-use super::{super::tests::any_pod, *};
+use super::{super::tests::properties::any_pod, *};
 use crate::core::testing::{World, pod};
 
 /// How many of these pods were really looked for a place, when one after the other was asked for.
@@ -58,7 +58,11 @@ proptest! {
             // Some look at another namespace, and some at all.
             pod.namespace = if elsewhere { "bank" } else { "shop" }.into();
             for term in pod.anti_affinity.iter_mut().chain(pod.affinity.iter_mut()).filter(|_| elsewhere) {
-                if number % 2 == 0 { term.namespaces = vec!["shop".into()] } else { term.by_namespace_label = number % 3 == 0 }
+                if number % 2 == 0 {
+                    term.namespaces = vec!["shop".into()];
+                } else {
+                    term.namespace_selector = (number % 3 == 0).then(Default::default);
+                }
             }
             world = world.pod(pod);
         }

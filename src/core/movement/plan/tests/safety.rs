@@ -39,6 +39,7 @@ fn a_restart_needs_room_near_the_primary_for_all_that_it_starts() {
         .values()
         .map(|pod| Follower {
             pod,
+            replacement: pod,
             mode: if pod.name == "x" { MoveMode::Evict } else { MoveMode::Restart },
             left_alone: None,
             others: Vec::new(),
@@ -81,6 +82,7 @@ fn pods_that_admission_leaves_alone_by_their_namespace_stay() {
     let case = Case::from(two_far());
     let left_alone = |pod| Follower {
         pod,
+        replacement: pod,
         mode: MoveMode::Auto,
         left_alone: Some("pods of kube-system are left alone".into()),
         others: Vec::new(),

@@ -1,0 +1,135 @@
+//! As the plugin InterPodAffinity: required affinity and anti-affinity between pods, of both sides.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{Misfit, Resident, Room};
+use crate::core::workload::{Node, Pod, PodTerm};
+
+/// Residents that refuse others by required anti-affinity.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Refusing<'a> {
+    /// Those that look at their own namespace alone, by namespace.
+    at_home: HashMap<&'a str, Vec<(&'a str, &'a Pod)>>,
+    /// All others.
+    anywhere: Vec<(&'a str, &'a Pod)>,
+}
+
+impl<'a> Refusing<'a> {
+    pub(super) fn add(&mut self, resident: Resident<'a>) {
+        if let Some(list) = self.list(resident.pod) {
+            list.push((resident.node, resident.pod));
+        }
+    }
+
+    /// Takes back what was added last.
+    pub(super) fn take_back(&mut self, pod: &'a Pod, node: &str) {
+        if let Some(list) = self.list(pod)
+            && let Some(last) = list.iter().rposition(|(there, other)| *there == node && other.uid == pod.uid)
+        {
+            list.remove(last);
+        }
+    }
+
+    fn list(&mut self, pod: &'a Pod) -> Option<&mut Vec<(&'a str, &'a Pod)>> {
+        if pod.anti_affinity.is_empty() {
+            return None;
+        }
+        let at_home = pod.anti_affinity.iter().all(PodTerm::stays_at_home);
+        Some(if at_home { self.at_home.entry(&pod.namespace).or_default() } else { &mut self.anywhere })
+    }
+
+    fn of(&self, namespace: &str) -> impl Iterator<Item = (&'a str, &'a Pod)> {
+        self.at_home.get(namespace).into_iter().flatten().chain(&self.anywhere).copied()
+    }
+}
+
+/// How a pod's rules about others stand, by domain: the value that nodes have for a label's key.
+pub(super) struct Neighbours<'r> {
+    /// Domains, by key, that refuse the pod or that it refuses.
+    closed: BTreeMap<&'r str, HashSet<&'r str>>,
+    /// For each term of its affinity: the domains with somebody that all of them select. `None`: any will do that has its key.
+    wanted: Option<Vec<HashSet<&'r str>>>,
+}
+
+impl Neighbours<'_> {
+    pub(super) fn allow(&self, pod: &Pod, node: &Node) -> Result<(), Misfit> {
+        let is_in = |key: &str, domains: &HashSet<&str>| {
+            node.labels.get(key).is_some_and(|domain| domains.contains(domain.as_str()))
+        };
+        if self.closed.iter().any(|(key, domains)| is_in(key, domains)) {
+            return Err(Misfit::AntiAffinity);
+        }
+        let drawn = match &self.wanted {
+            Some(wanted) => pod.affinity.iter().zip(wanted).all(|(term, domains)| is_in(&term.key, domains)),
+            None => pod.affinity.iter().all(|term| node.labels.contains_key(&term.key)),
+        };
+        if drawn { Ok(()) } else { Err(Misfit::PodAffinity) }
+    }
+}
+
+impl<'a> Room<'a> {
+    /// Whether the rules of any pod that is somewhere could be about pods of this namespace.
+    pub(super) fn may_be_refused(&self, namespace: &str) -> bool {
+        self.refusing.of(namespace).next().is_some()
+    }
+
+    pub(super) fn neighbours<'r>(&'r self, pod: &'r Pod) -> Neighbours<'r> {
+        let mut closed: BTreeMap<&str, HashSet<&str>> = BTreeMap::new();
+        for term in &pod.anti_affinity {
+            let domains = closed.entry(&term.key).or_default();
+            for resident in self.beside(pod, self.seen_by(pod, term)) {
+                if self.may_select(term, pod, resident.pod) {
+                    domains.extend(self.domain(resident.node, &term.key));
+                }
+            }
+        }
+        // Symmetry: whoever is there may refuse the pod.
+        for (node, other) in self.refusing.of(&pod.namespace) {
+            if other.uid == pod.uid && !pod.is_replaced_before_it_is_gone() {
+                continue;
+            }
+            for term in other.anti_affinity.iter().filter(|term| self.may_select(term, other, pod)) {
+                closed.entry(&term.key).or_default().extend(self.domain(node, &term.key));
+            }
+        }
+        Neighbours { closed, wanted: self.wanted(pod) }
+    }
+
+    /// For each term of the pod's affinity: the domains with somebody whom all of its terms select and who stays. `None` for the
+    /// first one of its kind, which the scheduler lets go anywhere: nobody is selected yet but the pod itself.
+    fn wanted<'r>(&'r self, pod: &'r Pod) -> Option<Vec<HashSet<&'r str>>> {
+        let Some(first) = pod.affinity.first() else { return Some(Vec::new()) };
+        let by_all = |other: &Pod| pod.affinity.iter().all(|term| self.selects(term, pod, other) == Some(true));
+        let selected = self.beside(pod, self.seen_by(pod, first)).filter(|it| by_all(it.pod));
+        let (leaving, staying): (Vec<Resident<'_>>, Vec<Resident<'_>>) =
+            selected.filter(|it| it.pod.node.is_some()).partition(|it| it.leaving);
+        let domains = |of: &[Resident<'_>], term: &PodTerm| -> HashSet<&'r str> {
+            of.iter().filter_map(|it| self.domain(it.node, &term.key)).collect()
+        };
+        let any = |of: &[Resident<'_>]| pod.affinity.iter().any(|term| !domains(of, term).is_empty());
+        if !any(&leaving) && !any(&staying) && by_all(pod) {
+            return None;
+        }
+        Some(pod.affinity.iter().map(|term| domains(&staying, term)).collect())
+    }
+
+    /// The residents that a term of `pod` may look at.
+    fn seen_by<'r>(&'r self, pod: &'r Pod, term: &PodTerm) -> impl Iterator<Item = &'r Resident<'a>> {
+        let at_home = term.stays_at_home();
+        let namespaces = self.residents.iter().filter(move |(name, _)| !at_home || **name == pod.namespace);
+        namespaces.flat_map(|(_, residents)| residents)
+    }
+
+    /// Whether a term of `pod` selects `other`. `None`: nobody knows the labels of the other's namespace, and they decide it.
+    fn selects(&self, term: &PodTerm, pod: &Pod, other: &Pod) -> Option<bool> {
+        if !term.selector.matches(&other.labels) {
+            return Some(false);
+        }
+        let labels = self.snapshot.namespaces.get(&other.namespace).map(|namespace| &namespace.labels);
+        term.looks_at(&pod.namespace, &other.namespace, labels)
+    }
+
+    fn may_select(&self, term: &PodTerm, pod: &Pod, other: &Pod) -> bool {
+        self.selects(term, pod, other) != Some(false)
+    }
+}

@@ -1,0 +1,252 @@
+//! What happens around the movement while it is under way: others evict, budgets and namespaces change, parts of Kubernetes are
+//! away or refuse. Nobody goes below a budget, and what can go on goes on.
+
+use std::{collections::BTreeSet, net::TcpListener, time::Duration};
+
+use anyhow::Result;
+use k8s_openapi::api::{
+    admissionregistration::v1::{
+        ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
+    },
+    core::v1::{Namespace, Pod},
+    policy::v1::PodDisruptionBudget,
+};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+};
+use lab::{control_plane::Component, light::READY_DELAY};
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+
+use super::support::{SEVERAL_TICKS, Scene, Stage, Witness, eventually, scene, stays, until, upheaval};
+
+/// How many pods of a namespace nobody has placed yet.
+async fn pending(scene: &Scene, namespace: &str) -> Result<usize> {
+    let pods: Vec<Pod> = scene.pods(namespace).list(&ListParams::default()).await?.items;
+    Ok(pods.iter().filter(|pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_none())).count())
+}
+
+/// Changes how many pods the workload's budget lets be away.
+async fn budget_allows(scene: &Scene, stage: &Stage, unavailable: i32) -> Result<()> {
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(scene.client.clone(), &stage.namespace);
+    let patch = Patch::Merge(json!({"spec": {"maxUnavailable": unavailable}}));
+    budgets.patch("web", &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+#[test]
+fn without_a_scheduler_nobody_follows_the_pod_whose_replacement_waits() {
+    upheaval("no-scheduler", async |scene| {
+        let stage = Stage::set(scene, json!({})).await?;
+        stage.begin_to_move().await?;
+        block_in_place(|| scene.world.bed.kill(Component::KubeScheduler))?;
+        until("a replacement that nobody places", async || {
+            Ok((pending(scene, &stage.namespace).await? > 0).then_some(()))
+        })
+        .await?;
+        let evicted = stage.witness.seen().evicted;
+        stays("who was evicted", SEVERAL_TICKS, evicted, async || Ok(stage.witness.seen().evicted)).await?;
+
+        block_in_place(|| scene.world.bed.start_component(Component::KubeScheduler))?;
+        stage.ends_well(scene).await
+    });
+}
+
+#[test]
+fn an_api_server_that_is_away_for_half_a_minute_in_the_middle_of_a_movement_ends_nobody() {
+    upheaval("api-server-away", async |scene| {
+        let stage = Stage::set(scene, json!({})).await?;
+        stage.begin_to_move().await?;
+        block_in_place(|| scene.world.bed.kill(Component::KubeApiserver))?;
+        // Longer than the Lease lasts, and than a watch may be silent before its facts count as old.
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        block_in_place(|| scene.world.bed.restart(Component::KubeApiserver))?;
+        stage.ends_well(scene).await
+    });
+}
+
+#[test]
+fn a_budget_that_is_tightened_in_the_middle_of_a_movement_is_kept() {
+    scene("tightened", async |scene| {
+        let stage = Stage::set(scene, json!({})).await?;
+        stage.begin_to_move().await?;
+        budget_allows(scene, &stage, 0).await?;
+        until("what is under way to end", async || {
+            let held = scene.held(&stage.namespace).await?;
+            let all = !held.is_empty() && held.iter().all(|held| held.starts_with("web: NoDisruptionBudget: "));
+            Ok((all && scene.status().await?.moving.is_empty()).then_some(()))
+        })
+        .await?;
+        let evicted = stage.witness.seen().evicted;
+        stays("who was evicted", SEVERAL_TICKS, evicted, async || Ok(stage.witness.seen().evicted)).await?;
+
+        budget_allows(scene, &stage, 1).await?;
+        stage.ends_well(scene).await
+    });
+}
+
+#[test]
+fn a_namespace_that_goes_in_the_middle_of_a_movement_stops_nobody_else() {
+    scene("namespace-goes", async |scene| {
+        let stage = Stage::set(scene, json!({"movement": {"haltAfterFailures": 1}})).await?;
+        let other = scene.namespace("other", Some(scene.name), json!({})).await?;
+        scene.workload(&other, "api").says(READY_DELAY, "3s").deployment(3).await?;
+        let others = Witness::of(scene, &other).await?;
+        stage.begin_to_move().await?;
+        Api::<Namespace>::all(scene.client.clone()).delete(&stage.namespace, &DeleteParams::background()).await?;
+
+        eventually("the others near pg3", "3 in dc3".to_owned(), async || scene.zones(&other).await).await?;
+        let seen = others.seen();
+        assert_eq!((seen.evicted.len(), seen.ever.len(), seen.fewest_serving), (3, 6, Some(2)));
+        until("nothing to be under way", async || {
+            let status = scene.status().await?;
+            Ok((status.moving.is_empty() && status.held_total == 0).then_some(()))
+        })
+        .await
+    });
+}
+
+#[test]
+fn two_drains_and_the_controller_share_one_budget() {
+    scene("drains", async |scene| {
+        let stage = Stage::set(scene, json!({})).await?;
+        stage.begin_to_move().await?;
+        let drain = |short: &str| {
+            let node = scene.node(short);
+            std::thread::spawn(move || {
+                let arguments = ["drain", &node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s"];
+                super::support::world().kubectl(&arguments, "")
+            })
+        };
+        for drain in [drain("dc1-1"), drain("dc1-2")] {
+            block_in_place(|| drain.join()).expect("kubectl drain ends")?;
+        }
+        stage.ends_well_whoever_moved(scene).await
+    });
+}
+
+/// What refuses evictions in one namespace, and what takes it away.
+enum Obstacle {
+    /// 403.
+    Policy,
+    /// 500: what should be asked isn't there.
+    NobodyAnswers,
+    /// 500 or 504, after a second: what should be asked is silent.
+    Silence(TcpListener),
+}
+
+impl Obstacle {
+    fn name(&self, scene: &Scene) -> String {
+        let short = match self {
+            Self::Policy => "policy",
+            Self::NobodyAnswers => "nobody",
+            Self::Silence(_) => "silence",
+        };
+        format!("{}-{short}", scene.name)
+    }
+
+    async fn put(&self, scene: &Scene, namespace: &str) -> Result<()> {
+        let name = self.name(scene);
+        let rules: Value = json!([{
+            "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods/eviction"],
+        }]);
+        let here = json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}});
+        let url = match self {
+            Self::Policy => {
+                let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
+                    "metadata": {"name": name, "labels": scene.mark()},
+                    "spec": {
+                        "matchConstraints": {"resourceRules": rules, "namespaceSelector": here},
+                        "validations": [{"expression": "false", "reason": "Forbidden", "message": "not today"}],
+                    },
+                }))?;
+                Api::all(scene.client.clone()).create(&PostParams::default(), &policy).await?;
+                let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({
+                    "metadata": {"name": name, "labels": scene.mark()},
+                    "spec": {"policyName": name, "validationActions": ["Deny"]},
+                }))?;
+                Api::all(scene.client.clone()).create(&PostParams::default(), &binding).await?;
+                return Ok(());
+            }
+            Self::NobodyAnswers => "https://127.0.0.1:1/".to_owned(),
+            Self::Silence(listener) => format!("https://{}/", listener.local_addr()?),
+        };
+        let hook: ValidatingWebhookConfiguration = serde_json::from_value(json!({
+            "metadata": {"name": name, "labels": scene.mark()},
+            "webhooks": [{
+                "name": "evictions.example.com",
+                "admissionReviewVersions": ["v1"],
+                "clientConfig": {"url": url},
+                "failurePolicy": "Fail",
+                "namespaceSelector": here,
+                "rules": rules,
+                "sideEffects": "None",
+                "timeoutSeconds": 1,
+            }],
+        }))?;
+        Api::all(scene.client.clone()).create(&PostParams::default(), &hook).await?;
+        Ok(())
+    }
+
+    async fn take_away(&self, scene: &Scene) -> Result<()> {
+        let (name, delete) = (self.name(scene), DeleteParams::default());
+        let client = || scene.client.clone();
+        if matches!(self, Self::Policy) {
+            Api::<ValidatingAdmissionPolicyBinding>::all(client()).delete(&name, &delete).await?;
+            Api::<ValidatingAdmissionPolicy>::all(client()).delete(&name, &delete).await?;
+        } else {
+            Api::<ValidatingWebhookConfiguration>::all(client()).delete(&name, &delete).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether evictions are refused already: a policy needs a moment until it holds.
+    async fn holds(&self, scene: &Scene, namespace: &str) -> Result<bool> {
+        let pods = scene.pods(namespace).list(&ListParams::default()).await?.items;
+        let Some(pod) = pods.first().and_then(|pod| pod.metadata.name.clone()) else { return Ok(false) };
+        let dry = PostParams { dry_run: true, ..PostParams::default() };
+        let eviction = k8s_openapi::api::policy::v1::Eviction::default();
+        let answer = scene.pods(namespace).create_subresource::<_, Value>("eviction", &pod, &dry, &eviction).await;
+        Ok(match answer {
+            Ok(_) => false,
+            Err(kube::Error::Api(status)) => status.code == 403 || status.code >= 500,
+            Err(error) => return Err(error.into()),
+        })
+    }
+}
+
+#[test]
+fn evictions_that_the_api_server_refuses_end_nobody_and_are_tried_again() {
+    scene("refused-evictions", async |scene| {
+        let stage = Stage::set(scene, json!({"movement": {"settle": "1s"}})).await?;
+        let silence = TcpListener::bind(("127.0.0.1", 0))?;
+        let obstacles = [Obstacle::Policy, Obstacle::NobodyAnswers, Obstacle::Silence(silence)];
+        let mut before: Option<&Obstacle> = None;
+        for obstacle in &obstacles {
+            obstacle.put(scene, &stage.namespace).await?;
+            let (name, namespace) = (obstacle.name(scene), &stage.namespace);
+            if let Some(before) = before.replace(obstacle) {
+                before.take_away(scene).await?;
+            } else {
+                until("evictions to be refused", async || Ok(obstacle.holds(scene, namespace).await?.then_some(())))
+                    .await?;
+                stage.patroni.switchover("pg3", 2);
+            }
+            let word = match obstacle {
+                Obstacle::Policy => "not today",
+                _ => "evictions.example.com",
+            };
+            until(&format!("{name} to be told"), async || {
+                let held = scene.held(namespace).await?;
+                Ok(held.iter().any(|held| held.starts_with("web: Backoff: ") && held.contains(word)).then_some(()))
+            })
+            .await?;
+        }
+        assert_eq!(stage.witness.seen().evicted, BTreeSet::new());
+        if let Some(last) = before {
+            last.take_away(scene).await?;
+        }
+        stage.ends_well(scene).await
+    });
+}
