@@ -8,8 +8,9 @@ LAB := target/release/lab
 # The same, as it is built with the tests, so that they need no second one.
 TEST_LAB := target/debug/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
-.PHONY: help quick demo test test-build test-unit test-light test-tools test-lab test-images nightly bench bench-admission bench-agent bench-evaluate bench-fleet bench-scale \
-	bench-reactions bench-movement crosscheck reviews fuzz fuzz-build lint docs deny advisories build tools images crds lab-up lab-down lab-shell clean
+.PHONY: help quick demo test test-build test-unit test-light test-tools test-chart test-lab test-images failovers crosscheck nightly
+.PHONY: bench bench-admission bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement reviews fuzz fuzz-build
+.PHONY: lint docs deny advisories build tools images crds chart lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
@@ -20,9 +21,11 @@ help:
 	@echo "make reviews                       records what a real API server asks webhooks about pods"
 	@echo "make fuzz                          every fuzz target for 20 s; FUZZ_SECONDS=600 for longer"
 	@echo "make properties                    every property on other cases, 20 times; PROPERTY_RUNS=100 for more"
+	@echo "make simulate                      invented months, in which every law must hold; SIMULATE_SEEDS=100 for more"
 	@echo "make failovers                     ten of them in a row on the lab, with services that are hard to move"
-	@echo "make nightly                       what takes long: failovers, properties, long fuzz, advisories, every bench"
-	@echo "make lint, docs, deny, crds        the parts of make quick, licenses of dependencies, generated files"
+	@echo "make test-chart                    deploy/chart under Helm 3, too, and after kustomize"
+	@echo "make nightly                       what takes long: failovers, properties, cross-check, months, long fuzz, advisories, every bench"
+	@echo "make lint, docs, deny, crds, chart the parts of make quick, licenses of dependencies, generated files"
 
 # What a machine lacks is said before anything is built.
 needs-%:
@@ -70,12 +73,25 @@ properties:
 		PROPTEST_RNG_SEED=$$seed cargo test --quiet --workspace --locked --lib || exit 1; \
 	done
 
+# Months in seconds. A seed that fails is played again by SIMULATE_SEED=7 SIMULATE_SEEDS=1, and what it came to is printed as a script.
+SIMULATE_SEED ?= 1
+SIMULATE_SEEDS ?= 20
+SIMULATE_DAYS ?= 30
+.PHONY: simulate
+simulate:
+	cargo build --release --locked -p switchover
+	target/release/switchover simulate --seed $(SIMULATE_SEED) --seeds $(SIMULATE_SEEDS) --days $(SIMULATE_DAYS)
+
 # What Kubernetes alone decides: a real control plane with fake nodes. The scenes wait for a place to play by themselves: there
 # must be no fewer threads than scenes.
 test-light: needs-light test-tools
 	$(call begin,light bed)
 	cargo test --workspace --locked --test light_bed
 	cargo test --workspace --locked --test it -- light:: --test-threads=200
+
+# The chart's scenes, also those that take long or need a Helm of their own.
+test-chart: needs-light test-tools
+	cargo test --workspace --locked --test it -- light::chart:: --include-ignored --test-threads=200
 
 # Real nodes, real Patroni, an emulated WAN. Needs root.
 test-lab: needs-lab test-tools test-images
@@ -86,16 +102,17 @@ test-lab: needs-lab test-tools test-images
 	cargo test --workspace --locked --test it -- lab:: --skip lab::marathon:: --include-ignored --test-threads=1
 
 # Ten failovers in a row, with services of every kind that are hard to move. Needs root.
-.PHONY: failovers
 failovers: needs-lab test-tools test-images
 	cargo test --workspace --locked --test it -- lab::marathon:: --include-ignored --test-threads=1
 
-# What takes too long for every change: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
+# What takes too long for every change, Helm 3 among it: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
 # to do, and GitHub, from which the advisories come.
 nightly: needs-lab
 	$(MAKE) failovers
 	$(MAKE) properties
 	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM
+	$(MAKE) test-chart
+	$(MAKE) simulate SIMULATE_SEED=$$RANDOM SIMULATE_SEEDS=100
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	$(MAKE) bench
 	$(MAKE) advisories
@@ -199,6 +216,10 @@ endef
 crds:
 	cargo build --locked -p switchover
 	target/debug/switchover crds > deploy/base/crds.yaml
+
+# The table of values in the chart's README.
+chart:
+	cd deploy/chart && { sed '/^| value |/,$$d' README.md; awk -f table.awk values.yaml; } > README.new && mv README.new README.md
 
 lab-up: needs-demo images
 	$(LAB) up $(addprefix --image ,$(IMAGES))

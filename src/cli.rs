@@ -16,7 +16,9 @@ pub use self::{
     agent::AgentArgs,
     controller::{Certificates, ControllerArgs},
     recordings::{RecordArgs, ReplayArgs},
-    tools::{CertsArgs, ExplainArgs, MoveArgs, PauseArgs, ResumeArgs, StatusArgs, UninstallArgs, WhatArgs},
+    tools::{
+        CertsArgs, ExplainArgs, MoveArgs, PauseArgs, ResumeArgs, SimulateArgs, StatusArgs, UninstallArgs, WhatArgs,
+    },
     webhook::WebhookArgs,
     witness::WitnessArgs,
 };
@@ -47,6 +49,8 @@ pub enum Command {
     Record(RecordArgs),
     /// Run the decision over recorded answers of a Patroni cluster, offline: one line for each change of view
     Replay(ReplayArgs),
+    /// Play a script of what happens to a cluster, or an invented month, with the real decisions and without a cluster
+    Simulate(SimulateArgs),
     /// Say what admission decides on a pod or a manifest, and why; and what moves or holds a running pod
     Explain(ExplainArgs),
     /// Print the CustomResourceDefinitions

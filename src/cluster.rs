@@ -2,6 +2,7 @@
 
 mod calls;
 mod client;
+pub mod controllers;
 mod databases;
 mod events;
 pub mod lease;

@@ -10,6 +10,7 @@ pub mod record;
 pub mod replay;
 pub mod report;
 pub mod resume;
+pub mod simulate;
 pub mod status;
 mod target;
 pub mod uninstall;

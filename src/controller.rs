@@ -9,7 +9,7 @@ mod metrics;
 mod movement;
 mod opt_in;
 mod removal;
-mod status_update;
+pub(crate) mod status_update;
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -1,5 +1,6 @@
 //! The controller's picture of the cluster, kept current by watches.
 
+mod by_hand;
 mod convert;
 mod following;
 mod once;

@@ -26,6 +26,7 @@ pub mod tls;
 pub mod webhook;
 
 pub mod controller;
+pub mod simulate;
 
 pub mod agent;
 

@@ -55,6 +55,33 @@ pub struct ExplainArgs {
 }
 
 #[derive(Debug, Clone, ClapArgs)]
+pub struct SimulateArgs {
+    /// A script as in docs/simulations (- is standard input); without one, months are invented
+    #[arg(conflicts_with_all = ["seed", "seeds", "print", "grid"])]
+    pub file: Option<PathBuf>,
+
+    /// Seed of the first invented month (default: 1); the same seed always comes to the same
+    #[arg(long)]
+    pub seed: Option<u64>,
+
+    /// How many seeds, from the first on
+    #[arg(long, default_value_t = 1)]
+    pub seeds: u32,
+
+    /// Days that are invented for each seed
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=366))]
+    pub days: u32,
+
+    /// Print each invented script, too
+    #[arg(long)]
+    pub print: bool,
+
+    /// Play the same failovers and flaps by each of many settings, and print what each costs
+    #[arg(long)]
+    pub grid: bool,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
 pub struct CertsArgs {
     /// Namespace of the webhook's Service
     #[arg(long, short, default_value = "switchover-system")]
@@ -194,6 +221,10 @@ pub struct UninstallArgs {
     /// Only say what would be removed
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Stop the controllers first: their Deployment wants no replicas any more
+    #[arg(long)]
+    pub stop: bool,
 
     /// Namespace that switchover runs in
     #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]

@@ -1,6 +1,9 @@
 //! `switchover uninstall`: takes labels, taints and finalizers off again, also when no controller runs any more.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use kube::{Client, ResourceExt, core::DynamicObject};
 use serde::Serialize;
@@ -9,12 +12,18 @@ use crate::{
     api::keys,
     cli::{Output, UninstallArgs},
     cluster::{
-        self, ClusterError, EffectError, lease,
+        self, ClusterError, EffectError, controllers, lease,
         leftovers::{self, Leftover},
     },
     core::label_key::LabelKey,
     index::labelled_with,
 };
+
+/// A pod is given 30 s to end; one of a node that is lost stays longer, and then the Lease alone tells.
+const PODS_END: Duration = Duration::from_secs(45);
+/// A leader that could not give its Lease back loses it in this time.
+const LEASE_ENDS: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Why nothing, or not everything, was removed.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +36,9 @@ pub enum UninstallError {
     Write { what: String, source: EffectError },
     #[error(
         "the controller {holder} runs and would put everything back. Either let it do the work: kubectl delete \
-         databaseclusters --all; or stop it and repeat this command: kubectl -n {namespace} scale deployment \
-         switchover-controller --replicas=0"
+         databaseclusters --all; or stop it by repeating this command with --stop"
     )]
-    StillRuns { holder: String, namespace: String },
+    StillRuns { holder: String },
     #[error(transparent)]
     Json(#[from] serde_json::Error),
 }
@@ -43,6 +51,9 @@ pub struct Removal {
     /// Who leads now, and would put everything back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub controller: Option<String>,
+    /// Deployments of controllers that want no replicas any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stopped: Vec<String>,
     /// DatabaseClusters whose finalizer is removed.
     pub databases: Vec<String>,
     pub nodes: Vec<Leftover>,
@@ -58,7 +69,7 @@ pub struct Removal {
 /// No cluster, missing rights, or a controller that runs.
 pub async fn run(args: &UninstallArgs) -> Result<(), UninstallError> {
     let client = cluster::client(args.cluster.context.as_deref()).await?;
-    let removal = uninstall(&client, &args.namespace, args.dry_run).await?;
+    let removal = uninstall(&client, args).await?;
     match args.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&removal)?),
         Output::Text => print!("{}", text(&removal)),
@@ -66,11 +77,14 @@ pub async fn run(args: &UninstallArgs) -> Result<(), UninstallError> {
     Ok(())
 }
 
-async fn uninstall(client: &Client, namespace: &str, dry_run: bool) -> Result<Removal, UninstallError> {
+async fn uninstall(client: &Client, args: &UninstallArgs) -> Result<Removal, UninstallError> {
+    let (namespace, dry_run) = (&*args.namespace, args.dry_run);
     let read = |what| move |source| UninstallError::Read { what, source };
-    let controller = lease::holder(client, namespace).await.map_err(read("the controller's Lease"))?;
+    let stopped = if args.stop { stop(client, namespace, dry_run).await? } else { Vec::new() };
+    let patience = if stopped.is_empty() { Duration::ZERO } else { LEASE_ENDS };
+    let controller = holder(client, namespace, patience).await.map_err(read("the controller's Lease"))?;
     if let (Some(holder), false) = (&controller, dry_run) {
-        return Err(UninstallError::StillRuns { holder: holder.clone(), namespace: namespace.to_owned() });
+        return Err(UninstallError::StillRuns { holder: holder.clone() });
     }
     let databases = databases(client).await.map_err(read("DatabaseClusters"))?;
     let keys: BTreeSet<LabelKey> = databases.iter().flat_map(labelled_with).collect();
@@ -95,11 +109,41 @@ async fn uninstall(client: &Client, namespace: &str, dry_run: bool) -> Result<Re
     Ok(Removal {
         dry_run,
         controller,
+        stopped,
         databases: held.iter().map(|database| database.name_any()).collect(),
         nodes,
         left_alone: left_alone.into_iter().map(|node| node.node).collect(),
         rest: rest(namespace),
     })
+}
+
+/// Stops the controllers and waits for their end: one that ends later would take the Lease of the one that ended first.
+async fn stop(client: &Client, namespace: &str, dry_run: bool) -> Result<Vec<String>, UninstallError> {
+    let read = |what| move |source| UninstallError::Read { what, source };
+    let found = controllers::find(client, namespace).await.map_err(read("Deployments"))?;
+    if dry_run {
+        return Ok(found);
+    }
+    for name in &found {
+        let write = |source| UninstallError::Write { what: format!("the Deployment {name}"), source };
+        controllers::stop(client, namespace, name).await.map_err(write)?;
+    }
+    let began = Instant::now();
+    while began.elapsed() < PODS_END && controllers::any_pod(client, namespace).await.map_err(read("Pods"))? {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(found)
+}
+
+/// Who leads, after those that end have had time for it.
+async fn holder(client: &Client, namespace: &str, patience: Duration) -> Result<Option<String>, EffectError> {
+    let began = Instant::now();
+    loop {
+        let holder = lease::holder(client, namespace).await?;
+        if holder.is_none() || began.elapsed() >= patience {
+            return Ok(holder);
+        }
+    }
 }
 
 /// All of them; none if their definition is gone.
@@ -124,12 +168,15 @@ fn rest(namespace: &str) -> Vec<String> {
 
 /// As people read it.
 fn text(removal: &Removal) -> String {
-    let Removal { dry_run, controller, databases, nodes, left_alone, rest } = removal;
+    let Removal { dry_run, controller, stopped, databases, nodes, left_alone, rest } = removal;
     let mut out = String::new();
     if let Some(controller) = controller {
-        out += &format!("The controller {controller} runs: stop it before you do this.\n");
+        out += &format!("The controller {controller} runs: stop it before you do this, or say --stop.\n");
     }
-    let did = if *dry_run { "would remove" } else { "removed" };
+    let (did, stops) = if *dry_run { ("would remove", "would stop") } else { ("removed", "stopped") };
+    for deployment in stopped {
+        out += &format!("{stops} the Deployment {deployment}\n");
+    }
     for Leftover { node, labels, taints, .. } in nodes {
         let things = labels.iter().map(|key| format!("label {key}"));
         let things: Vec<String> = things.chain(taints.iter().map(|key| format!("taint {key}"))).collect();

@@ -51,7 +51,7 @@ struct Now {
 }
 
 /// Everything that a status is made from, besides what the task keeps in the status itself.
-pub(super) struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     pub object: &'a DatabaseCluster,
     pub view: &'a PrimaryView,
     pub credentials: Option<&'a SecretState>,
@@ -70,7 +70,7 @@ impl Facts<'_> {
 }
 
 /// What [`restored`] goes on from. It is written as a whole or not at all: an epoch without its primary would be counted twice.
-pub(super) fn believe(status: &mut DatabaseClusterStatus, view: &PrimaryView) {
+pub(crate) fn believe(status: &mut DatabaseClusterStatus, view: &PrimaryView) {
     status.primary = view.last.as_ref().map(|primary| primary.name.clone());
     status.timeline = view.last.as_ref().and_then(Primary::timeline_if_any);
     status.highest_timeline = view.highest_timeline.filter(|timeline| *timeline > 0);
@@ -81,7 +81,7 @@ pub(super) fn believe(status: &mut DatabaseClusterStatus, view: &PrimaryView) {
 }
 
 /// Brings `status` up to date.
-pub(super) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall: Timestamp) {
+pub(crate) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall: Timestamp) {
     let Facts {
         object,
         view,
@@ -190,7 +190,7 @@ fn moving(underway: &Underway, before: &[MovingStatus]) -> MovingStatus {
 }
 
 /// What was known of the primary when the last leader wrote the status.
-pub(super) fn restored(status: &DatabaseClusterStatus) -> Restored {
+pub(crate) fn restored(status: &DatabaseClusterStatus) -> Restored {
     let claimant = |c: &ClaimantStatus| Primary { name: c.name.clone(), timeline: c.timeline };
     let member = |member: &MemberStatus| {
         let (name, host) = (member.name.clone(), member.host.clone());

@@ -2,11 +2,8 @@
 
 use kube::runtime::watcher::Event;
 
-use super::{Latency, Tables, database};
-use crate::{
-    api::DatabaseCluster,
-    core::{testing::World, workload::Namespace},
-};
+use super::Tables;
+use crate::core::{testing::World, workload::Namespace};
 
 impl From<&World> for Tables {
     fn from(world: &World) -> Self {
@@ -33,16 +30,6 @@ impl From<&World> for Tables {
 impl Tables {
     /// A namespace that follows `database`.
     pub(crate) fn follow(&mut self, namespace: &str, database: &str) {
-        let namespace = Namespace { name: namespace.into(), opt_in: Some(database.into()), ..Namespace::default() };
-        self.namespaces.apply(Event::Apply(namespace), |it| (it.name.clone(), Some(it)));
-    }
-
-    pub(crate) fn put_latency(&mut self, node: &str, latency: Latency) {
-        self.latencies.apply(Event::Apply(latency), |it| (node.to_owned(), Some(it)));
-    }
-
-    pub(crate) fn put_database(&mut self, object: &DatabaseCluster) {
-        let object = serde_json::from_value(serde_json::to_value(object).unwrap()).unwrap();
-        self.databases.apply(Event::Apply(object), database);
+        self.put_namespace(Namespace { name: namespace.into(), opt_in: Some(database.into()), ..Namespace::default() });
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod support;
 
 mod admission;
 mod certificates;
+mod chart;
 mod clashes;
 mod control;
 mod corners;

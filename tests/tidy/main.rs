@@ -1,6 +1,7 @@
 //! Rules of this house that neither the compiler nor clippy keeps. Each is a function from files to what is wrong with them,
 //! and is itself tested with files that break it.
 
+mod chart;
 mod files;
 mod links;
 mod manifests;
@@ -54,6 +55,11 @@ fn every_link_leads_somewhere() {
 #[test]
 fn every_metric_is_documented() {
     nothing_in(&reference::metrics(&FILES));
+}
+
+#[test]
+fn the_chart_s_values_are_what_its_readme_and_its_schema_say() {
+    nothing_in(&chart::findings(&FILES));
 }
 
 #[test]

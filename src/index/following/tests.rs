@@ -11,7 +11,7 @@ fn put_pod(tables: &mut Tables, pod: Pod) {
 fn put_database(tables: &mut Tables, name: &str, movement: &str) {
     let object = serde_json::json!({
         "apiVersion": "switchover.dev/v1alpha1", "kind": "DatabaseCluster", "metadata": {"name": name, "resourceVersion": movement},
-        "spec": {"discovery": {"patroni": {"urls": ["http://10.0.0.1:8008"]}}, "movement": {"mode": movement}},
+        "spec": {"discovery": {"patroni": {"urls": ["http://10.0.0.1:8008"]}}, "movement": {"way": movement}},
     });
     tables.put_database(&serde_json::from_value(object).unwrap());
 }

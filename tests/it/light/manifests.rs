@@ -10,24 +10,30 @@ use std::{
 
 use serde_json::{Value, json};
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn built(folder: &Path) -> Vec<Value> {
+/// The objects of a text with manifests.
+pub(crate) fn parsed(text: &str) -> Vec<Value> {
+    let texts = text.trim_start_matches("---\n").split("\n---\n");
+    let objects = texts.map(|object| serde_saphyr::from_str::<Value>(object).expect("a manifest"));
+    objects.filter(|object| !object.is_null()).collect()
+}
+
+pub(crate) fn built(folder: &Path) -> Vec<Value> {
     let kubectl = lab::tools::kubectl().expect("kubectl");
     let output = Command::new(kubectl).arg("kustomize").arg(folder).output().expect("kustomize runs");
     assert!(output.status.success(), "{}: {}", folder.display(), String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("manifests are text");
-    text.split("\n---\n").map(|object| serde_saphyr::from_str(object).expect("a manifest")).collect()
+    parsed(&String::from_utf8(output.stdout).expect("manifests are text"))
 }
 
-fn base() -> Vec<Value> {
+pub(crate) fn base() -> Vec<Value> {
     built(&root().join("deploy/base"))
 }
 
-/// deploy/base with one component, in a namespace of another name, as people write it.
-fn with(component: &str) -> Vec<Value> {
+/// By a kustomization that says where this repository lies.
+pub(crate) fn built_by(kustomization: impl Fn(&str) -> String) -> Vec<Value> {
     // Tests that build the same one at the same time don't write the same file.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -36,13 +42,19 @@ fn with(component: &str) -> Vec<Value> {
     // kustomize takes no absolute paths.
     let up = "../".repeat(directory.canonicalize().expect("a path").components().count() - 1);
     let here = format!("{up}{}", root().canonicalize().expect("a path").display().to_string().trim_start_matches('/'));
-    let text = format!(
-        "namespace: db-follow\nresources: [\"{here}/deploy/base\"]\ncomponents: [\"{here}/deploy/components/{component}\"]\n"
-    );
-    fs::write(directory.join("kustomization.yaml"), text).expect("an overlay");
+    fs::write(directory.join("kustomization.yaml"), kustomization(&here)).expect("an overlay");
     let objects = built(&directory);
     let _ = fs::remove_dir_all(&directory);
     objects
+}
+
+/// deploy/base with one component, in a namespace of another name, as people write it.
+fn with(component: &str) -> Vec<Value> {
+    built_by(|root| {
+        format!(
+            "namespace: db-follow\nresources: [\"{root}/deploy/base\"]\ncomponents: [\"{root}/deploy/components/{component}\"]\n"
+        )
+    })
 }
 
 fn components() -> BTreeSet<String> {
@@ -54,7 +66,7 @@ fn of_kind<'o>(objects: &'o [Value], kind: &str) -> Vec<&'o Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
-fn named<'o>(objects: &'o [Value], kind: &str, name: &str) -> Option<&'o Value> {
+pub(crate) fn named<'o>(objects: &'o [Value], kind: &str, name: &str) -> Option<&'o Value> {
     of_kind(objects, kind).into_iter().find(|object| object["metadata"]["name"] == name)
 }
 

@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::{
     image::{self, Image},
     patroni::Patroni,
-    tools::{self, BASE_PACKAGES, Cache, ETCD, GoModule, KUBE, KWOK, NODE_PACKAGES, PAUSE, Packages},
+    tools::{self, BASE_PACKAGES, Cache, ETCD, GoModule, HELM, KUBE, KWOK, NODE_PACKAGES, PAUSE, Packages},
 };
 
 /// Lines for the person who waits.
@@ -28,14 +28,15 @@ const REPORT_EVERY: Duration = Duration::from_secs(15);
 pub enum Scope {
     /// Everything.
     Lab,
-    /// Control plane and kwok only.
+    /// Control plane, kwok and Helm only.
     Light,
 }
 
 /// Builds and fetches everything that is missing.
 pub fn prepare(cache: &Cache, scope: Scope, progress: Progress<'_>) -> Result<()> {
     let _lock = lock(cache)?;
-    let modules = [&ETCD, &KWOK, &PAUSE, &KUBE];
+    // Helm is made of parts of Kubernetes, which Go keeps: last.
+    let modules = [&ETCD, &KWOK, &PAUSE, &KUBE, &HELM];
     if modules.iter().any(|module| !cache.go(module).exists()) {
         require_go()?;
         progress("building Kubernetes and its companions with Go: about 10 minutes the first time on two processors");
@@ -115,7 +116,7 @@ fn step(progress: Progress<'_>, label: &str, target: &Path, make: impl FnOnce(&P
 
 fn require_go() -> Result<()> {
     tools::require_programs(&[("go", "golang-go")]).context(
-        "Go is needed once, to build Kubernetes, etcd and kwok from their published modules; \
+        "Go is needed once, to build Kubernetes, etcd, kwok and Helm from their published modules; \
          install Go 1.24 or newer (https://go.dev/dl), which fetches the exact version that the modules ask for",
     )
 }

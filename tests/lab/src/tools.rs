@@ -46,6 +46,22 @@ pub const KWOK: GoModule = GoModule {
     programs: &["kwok"],
 };
 
+/// What installs deploy/chart.
+pub const HELM: GoModule = GoModule {
+    name: "helm",
+    files: &[("go.mod", include_str!("../go/helm/go.mod")), ("go.sum", include_str!("../go/helm/go.sum"))],
+    package: "helm.sh/helm/v4/cmd/helm",
+    programs: &["helm"],
+};
+
+/// The Helm that many still have. One scene alone uses it.
+pub const HELM_3: GoModule = GoModule {
+    name: "helm-3",
+    files: &[("go.mod", include_str!("../go/helm-3/go.mod")), ("go.sum", include_str!("../go/helm-3/go.sum"))],
+    package: "helm.sh/helm/v3/cmd/helm",
+    programs: &["helm"],
+};
+
 /// What the movement is compared with. Benches alone use it.
 pub const DESCHEDULER: GoModule = GoModule {
     name: "descheduler",
@@ -190,6 +206,13 @@ impl Cache {
 /// The kubectl that was built with the cluster.
 pub fn kubectl() -> Result<PathBuf> {
     let path = Cache::from_environment()?.go(&KUBE).join("kubectl");
+    Cache::from_environment()?.require(std::slice::from_ref(&path))?;
+    Ok(path)
+}
+
+/// The Helm that installs charts here.
+pub fn helm() -> Result<PathBuf> {
+    let path = Cache::from_environment()?.go(&HELM).join("helm");
     Cache::from_environment()?.require(std::slice::from_ref(&path))?;
     Ok(path)
 }
