@@ -164,6 +164,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         refusals: Refusals::of(targets.clone()),
         injected: OnceCell::new(),
         budgets: OnceCell::new(),
+        replacements: OnceCell::new(),
         targets,
         busy: input.journal.underway.iter().map(|move_| (move_.workload.clone(), busy_with(move_))).collect(),
         free_slots: (input.rules.max_concurrent as usize).saturating_sub(in_time(input)),
@@ -305,6 +306,8 @@ struct Planner<'a> {
     injected: OnceCell<(Option<Timestamp>, HashMap<&'a str, Timestamp>)>,
     /// Disruption budgets by namespace, with their UIDs, in the order of their names.
     budgets: OnceCell<HashMap<&'a str, Vec<(&'a str, &'a DisruptionBudget)>>>,
+    /// Of the followers, by the UID of the pod that is replaced.
+    replacements: OnceCell<HashMap<&'a str, &'a Pod>>,
     /// Workloads with a pod on the move, and why their others wait for it.
     busy: BTreeMap<WorkloadKey, HeldReason>,
     free_slots: usize,

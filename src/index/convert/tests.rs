@@ -131,7 +131,7 @@ fn a_host_port_has_a_protocol_and_perhaps_an_address() {
         port["containerPort"] = 80.into();
         let pod = pod_of(&json!({"spec": {"containers": [{"name": "main", "ports": [port]}]}}));
         let expected = expected.map(|(port, protocol, ip)| HostPort { port, protocol, ip: ip.map(str::to_owned) });
-        assert_eq!(pod.host_ports, expected.into_iter().collect::<Vec<_>>(), "{port}");
+        assert_eq!(pod.host_ports.to_vec(), expected.into_iter().collect::<Vec<_>>(), "{port}");
     });
 }
 

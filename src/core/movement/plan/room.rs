@@ -96,9 +96,11 @@ impl<'a> Planner<'a> {
     /// not there, and as many of the others as it has more meanwhile. (In the worst case those that are near go last.)
     pub(super) fn restarted(&self, key: &WorkloadKey, first: &Follower<'a>) -> Vec<Follower<'a>> {
         let Some(workload_pods) = self.workloads.get(key) else { return Vec::new() };
-        let following = |pod: &Pod| self.input.followers.iter().find(|follower| follower.pod.uid == pod.uid);
+        let following =
+            || self.input.followers.iter().map(|follower| (&*follower.pod.uid, follower.replacement)).collect();
+        let replacements: &HashMap<&str, &'a Pod> = self.replacements.get_or_init(following);
         let alike = |pod: &&'a Pod| {
-            let replacement = following(pod).map_or(*pod, |follower| follower.replacement);
+            let replacement = replacements.get(&*pod.uid).copied().unwrap_or(*pod);
             Follower { pod, replacement, ..first.clone() }
         };
         let stays = |pod: &&&Pod| pod.uid != first.pod.uid && !pod.terminating && pod.phase != Phase::Finished;
