@@ -17,7 +17,7 @@ use super::{
     taints::Tolerated,
 };
 
-pub use self::groups::{Occupancy, PodGroups, SetGroups};
+pub use self::groups::{PodGroups, SetGroups};
 pub use super::{
     placement::{HostPort, PodTerm, Protocol, Spread},
     taints::Taint,

@@ -81,7 +81,7 @@ struct Resident<'a> {
 }
 
 /// Who is where, with planned moves carried out in thought.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Room<'a> {
     snapshot: Snapshot<'a>,
     /// By namespace.
@@ -171,6 +171,20 @@ impl<'a> Room<'a> {
             used.take(pod, &requests);
         }
         self.refusing.take_back(pod, node);
+    }
+
+    /// Takes back the last move that was carried out in thought: the room is what it was before.
+    pub fn put_back(&mut self, pod: &'a Pod, node: &str) {
+        let (added, taken_back) = self.changes;
+        self.take_back(pod, node);
+        let residents = self.residents.get_mut(&*pod.namespace).into_iter().flatten();
+        for resident in residents.filter(|resident| resident.pod.uid == pod.uid) {
+            resident.leaving = resident.pod.terminating;
+            if let Some(used) = self.used.get_mut(resident.node) {
+                used.pods += 1;
+            }
+        }
+        self.changes = (added - 1, taken_back);
     }
 
     /// What a replacement of the pod asks for: what its template says, at least. (The pod itself may have been resized, and what admission

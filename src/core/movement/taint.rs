@@ -165,7 +165,7 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
         emptying.waits = Some(Waits::Leaving { node: node.name.clone() });
         return emptying;
     }
-    let look = Look::of(input, bare.iter().flat_map(|node| ended(node)));
+    let mut look = Look::of(input, bare.iter().flat_map(|node| ended(node)));
     for node in bare {
         if let Some(why) = input.refused.get(&node.name) {
             let waits = || Waits::Refused { node: node.name.clone(), why: why.clone() };
@@ -188,7 +188,7 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
 /// The pods of a node that the taint ends.
 fn ended<'a>(snapshot: Snapshot<'a>, node: &Node, taint: &Taint) -> impl Iterator<Item = &'a Pod> + use<'a> {
     let (there, taint) = (snapshot.groups.by_node.get(&node.name), taint.clone());
-    let pods = there.into_iter().flat_map(|there| &there.pods).map(AsRef::as_ref);
+    let pods = there.into_iter().flat_map(|there| there.iter()).map(AsRef::as_ref);
     pods.filter(move |pod: &&Pod| pod.is_ended_by(&taint))
 }
 
@@ -235,8 +235,8 @@ impl<'a> Look<'a> {
 
     /// Whether all of `pods` can be ended at once: the movement has nothing left to do on their node, each has a workload that
     /// replaces it and lacks nobody, and there is room for all of them together.
-    fn may_be_emptied(&self, node: &Node, pods: &[&'a Pod]) -> Result<(), Waits> {
-        let Input { snapshot, tiers, rules, now, .. } = *self.input;
+    fn may_be_emptied(&mut self, node: &Node, pods: &[&'a Pod]) -> Result<(), Waits> {
+        let Input { tiers, rules, now, .. } = *self.input;
         certain(tiers, &node.name, rules, now).map_err(|reason| Waits::Tier { node: node.name.clone(), reason })?;
         let waits = |pod: String, reason: HeldReason| Waits::Pod { node: node.name.clone(), pod, reason };
         if self.moving.contains(&*node.name) {
@@ -255,28 +255,36 @@ impl<'a> Look<'a> {
         if let Some(held) = self.held.get(&*node.name).into_iter().flatten().find(in_the_way) {
             return Err(waits(format!("{}/{}", held.namespace, held.pod), held.reason.clone()));
         }
-        let mut room = None;
+        let mut placed = Vec::new();
+        let all = self.place_all(node, pods, &mut placed);
+        placed.iter().rev().for_each(|(pod, target)| self.room.put_back(pod, target));
+        all
+    }
+
+    /// Places one after the other in thought, as long as it may be ended and there is room.
+    fn place_all(&mut self, node: &Node, pods: &[&'a Pod], placed: &mut Vec<(&'a Pod, &'a str)>) -> Result<(), Waits> {
         for pod in pods.iter().copied().filter(|pod| !pod.belongs_to_its_node() && !pod.terminating) {
-            let key = workload_of(snapshot, pod);
+            let key = workload_of(self.input.snapshot, pod);
             let safe = replaceable(key.as_ref(), pod).and_then(|key| complete(at_rest(&self.workloads, key)?));
-            safe.map_err(|reason| waits(pod.full_name(), reason))?;
-            let target = self.target(room.as_ref(), pod).map_err(|why| Waits::NoRoom {
+            safe.map_err(|reason| Waits::Pod { node: node.name.clone(), pod: pod.full_name(), reason })?;
+            let target = self.target(pod, placed.is_empty()).map_err(|why| Waits::NoRoom {
                 node: node.name.clone(),
                 pod: pod.full_name(),
                 why,
             })?;
-            room.get_or_insert_with(|| self.room.clone()).place(pod, &target.name);
+            self.room.place(pod, &target.name);
+            placed.push((pod, &target.name));
         }
         Ok(())
     }
 
-    /// Where the pod would go, once others of its node have gone to where they are in this room.
-    fn target(&self, others_gone: Option<&Room<'a>>, pod: &'a Pod) -> Result<&'a Node, String> {
-        let look = |room: &Room<'a>| room.emptiest(pod, self.near.iter().copied(), |_| Ok(()));
-        match others_gone {
-            None => self.refusals.ask(&self.room, pod, (), || look(&self.room)),
-            Some(room) => self.refusals.recall(room, pod, ()).map_or_else(|| look(room), Err),
+    /// Where the pod would go. What is said of a room in which others of its node have been placed is not remembered.
+    fn target(&self, pod: &'a Pod, nobody_placed: bool) -> Result<&'a Node, String> {
+        let look = || self.room.emptiest(pod, self.near.iter().copied(), |_| Ok(()));
+        if nobody_placed {
+            return self.refusals.ask(&self.room, pod, (), look);
         }
+        self.refusals.recall(&self.room, pod, ()).map_or_else(look, Err)
     }
 }
 

@@ -3,15 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{Pod, Resources, Workload};
-use crate::core::map::{Grouping, Groups, Map, put, take};
-
-/// The pods of one node, and what they hold together.
-#[derive(Debug, Clone, Default)]
-pub struct Occupancy {
-    pub pods: Vec<Arc<Pod>>,
-    pub used: Resources,
-}
+use super::{Pod, Workload};
+use crate::core::map::{Grouping, Groups, put, take};
 
 /// Pods by where they are and whom they belong to.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +13,7 @@ pub struct PodGroups {
     /// By the UID of the object that made them.
     pub by_owner: Groups<Pod>,
     /// By the name of the node that they take room on.
-    pub by_node: Map<String, Arc<Occupancy>>,
+    pub by_node: Groups<Pod>,
 }
 
 impl Grouping<Pod> for PodGroups {
@@ -40,13 +33,8 @@ impl PodGroups {
         if let Some(owner) = &pod.owner {
             put(&mut self.by_owner, &owner.uid, pod);
         }
-        let Some(node) = pod.node.as_deref().filter(|_| pod.occupies()) else { return };
-        if !self.by_node.contains_key(node) {
-            self.by_node.insert(node.to_owned(), Arc::default());
-        }
-        if let Some(there) = self.by_node.get_mut(node).map(Arc::make_mut) {
-            there.pods.push(Arc::clone(pod));
-            there.used.add(&pod.requests);
+        if let Some(node) = pod.node.as_deref().filter(|_| pod.occupies()) {
+            put(&mut self.by_node, node, pod);
         }
     }
 
@@ -55,16 +43,8 @@ impl PodGroups {
         if let Some(owner) = &pod.owner {
             take(&mut self.by_owner, &owner.uid, pod);
         }
-        let Some(node) = pod.node.as_deref().filter(|_| pod.occupies()) else { return };
-        let Some(there) = self.by_node.get_mut(node).map(Arc::make_mut) else { return };
-        there.pods.retain(|occupant| !Arc::ptr_eq(occupant, pod));
-        // Added up anew: what was once more than can be counted can't be subtracted from.
-        there.used = Resources::default();
-        for occupant in &there.pods {
-            there.used.add(&occupant.requests);
-        }
-        if there.pods.is_empty() {
-            self.by_node.remove(node);
+        if let Some(node) = pod.node.as_deref().filter(|_| pod.occupies()) {
+            take(&mut self.by_node, node, pod);
         }
     }
 }
@@ -94,7 +74,7 @@ mod tests {
     use super::*;
     use crate::core::testing::pod;
 
-    /// Who is in which group, and how much room each node's pods take.
+    /// Who is in which group.
     fn shown(groups: &PodGroups) -> BTreeMap<String, Vec<String>> {
         let mut shown: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut show = |group: String, pods: &[Arc<Pod>]| {
@@ -102,7 +82,7 @@ mod tests {
         };
         groups.by_namespace.iter().for_each(|(it, pods)| show(format!("in {it}"), pods));
         groups.by_owner.iter().for_each(|(it, pods)| show(format!("of {it}"), pods));
-        groups.by_node.iter().for_each(|(it, there)| show(format!("on {it}: {}m", there.used.cpu_m), &there.pods));
+        groups.by_node.iter().for_each(|(it, pods)| show(format!("on {it}"), pods));
         shown.values_mut().for_each(|pods| pods.sort());
         shown
     }

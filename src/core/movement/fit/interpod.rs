@@ -6,7 +6,7 @@ use super::{Misfit, Resident, Room};
 use crate::core::workload::{Node, Pod, PodTerm};
 
 /// Residents that refuse others by required anti-affinity.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Refusing<'a> {
     /// Those that look at their own namespace alone, by namespace.
     at_home: HashMap<&'a str, Vec<(&'a str, &'a Pod)>>,

@@ -10,14 +10,14 @@ use super::{
 use crate::core::workload::{Node, Pod, Resources};
 
 /// Pods that wait, by whose they are: those of one owner are alike.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Queue<'a> {
     waiting: HashMap<&'a str, Alike<'a>>,
     /// How many of them a place is reserved for.
     reserved: HashMap<&'a str, u64>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Alike<'a> {
     /// One of them.
     pod: &'a Pod,

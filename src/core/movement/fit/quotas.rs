@@ -9,12 +9,12 @@ use crate::core::{
 };
 
 /// The quotas of all namespaces, and what pods that are there in thought take of them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Quotas<'a> {
     by_namespace: HashMap<&'a str, Vec<Left<'a>>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Left<'a> {
     quota: &'a Quota,
     /// By the quota's own names, in its units.

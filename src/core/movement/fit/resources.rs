@@ -4,7 +4,7 @@ use super::Misfit;
 use crate::core::workload::{HostPort, Node, Pod, Resources};
 
 /// What the pods of one node hold together.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Used<'a> {
     pub resources: Resources,
     pub pods: u64,
