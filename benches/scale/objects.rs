@@ -69,16 +69,15 @@ impl Fleet {
     async fn create_pods(&self, client: &Client, workload: usize, owner: &str) -> Result<()> {
         let pods: Api<Pod> = Api::namespaced(client.clone(), &self.namespace_of(workload));
         for number in workload * REPLICAS..self.pods.min((workload + 1) * REPLICAS) {
-            let mut pod: Pod = serde_json::from_value(self.pod(number, owner))?;
-            pod = pods.create(&PostParams::default(), &pod).await?;
+            let pod: Pod = serde_json::from_value(self.pod(number, owner))?;
+            pods.create(&PostParams::default(), &pod).await?;
             // What a kubelet would say.
-            let ready = json!({
+            let ready = json!({"status": {
                 "phase": "Running",
                 "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": Timestamp::now()}],
-            });
-            pod.status = Some(serde_json::from_value(ready)?);
-            let name = pod.metadata.name.clone().unwrap_or_default();
-            pods.replace_status(&name, &PostParams::default(), &pod).await?;
+            }});
+            let name = self.pod_name(number);
+            pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(ready)).await?;
         }
         Ok(())
     }
