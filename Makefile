@@ -9,7 +9,7 @@ LAB := target/release/lab
 TEST_LAB := target/debug/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 .PHONY: help quick demo test test-build test-unit test-light test-tools test-chart test-lab test-images failovers crosscheck nightly
-.PHONY: bench bench-admission bench-agent bench-fleet bench-reactions bench-movement reviews fuzz fuzz-build
+.PHONY: bench bench-admission bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement reviews fuzz fuzz-build
 .PHONY: lint docs deny advisories build tools images crds chart lab-up lab-down lab-shell clean
 
 help:
@@ -127,7 +127,7 @@ crosscheck: needs-light test-tools
 		cargo test --workspace --locked --test it -- light::crosscheck --nocapture
 
 # Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
-bench: bench-admission bench-agent bench-fleet bench-reactions bench-movement
+bench: bench-admission bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement
 
 # The webhook beside a floor and controller-runtime.
 bench-admission:
@@ -138,9 +138,17 @@ bench-admission:
 bench-agent: tools
 	cargo bench --locked --bench agent
 
+# One evaluation of 5,000 nodes and 50,000 pods, in memory.
+bench-evaluate:
+	cargo bench --locked --bench evaluate
+
 # The labels of 5,000 nodes after the primary has moved.
 bench-fleet: tools
 	cargo bench --locked --bench fleet
+
+# What the controller takes with 50,000 pods on 5,000 nodes, and with 200 databases.
+bench-scale: tools
+	ulimit -n 8192; cargo bench --locked --bench scale
 
 # Ten switchovers and ten kills in the lab: from Patroni's own word to the labels. Needs root.
 bench-reactions: images

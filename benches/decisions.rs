@@ -19,6 +19,7 @@ use switchover::{
         distance::tier::{NodeTier, Tier, TierMap},
         follow::{AffinityMode, DatabaseDefaults, MoveMode, Weight},
         label_key::LabelKey,
+        map::{Grouping, Map},
         moment::Moment,
         movement::{
             control::Control,
@@ -27,7 +28,8 @@ use switchover::{
             restart::MissedRestarts,
         },
         primary::{Answer, Belief, MemberBody, Observation, PrimaryTracker},
-        workload::{self, Owner, Phase, Pod, Resources, Snapshot, Workload},
+        selector::Labels,
+        workload::{self, Owner, Phase, Pod, PodGroups, Resources, SetGroups, Snapshot, Workload},
     },
 };
 
@@ -130,7 +132,7 @@ fn planning(criterion: &mut Criterion) {
         allocatable: Resources { cpu_m: 16_000, memory_bytes: 64 << 30, ..Resources::default() },
         ..workload::Node::default()
     };
-    let nodes: HashMap<_, _> = (0..100).map(|n| (format!("n{n}"), Arc::new(node(n)))).collect();
+    let nodes: Map<_, _> = (0..100).map(|n| (format!("n{n}"), Arc::new(node(n)))).collect();
     let tier = |n: usize| (format!("n{n}"), NodeTier::labelled(tiers[n % 3], Some([300, 8_000, 20_000][n % 3])));
     let tiers = TierMap { nodes: (0..100).map(tier).collect(), ..TierMap::default() };
     let workload = |n: usize| Workload {
@@ -141,26 +143,28 @@ fn planning(criterion: &mut Criterion) {
         desired: 10,
         ..Workload::default()
     };
-    let workloads: HashMap<_, _> = (0..100).map(|n| (format!("set-{n}"), Arc::new(workload(n)))).collect();
+    let workloads: Map<_, _> = (0..100).map(|n| (format!("set-{n}"), Arc::new(workload(n)))).collect();
     let pod = |n: usize| Pod {
         namespace: "shop".to_owned(),
         name: format!("web-{n}"),
         uid: format!("uid-{n}"),
-        labels: [("app".to_owned(), format!("web-{}", n / 10))].into(),
+        labels: Labels::from([("app".to_owned(), format!("web-{}", n / 10))]).into(),
         node: Some(format!("n{}", n % 100)),
         phase: Phase::Running,
         ready: true,
         created: at,
-        owner: Some(Owner {
-            kind: "ReplicaSet".to_owned(),
-            name: format!("web-{}", n / 10),
-            uid: format!("set-{}", n / 10),
-        }),
-        requests: Resources { cpu_m: 250, memory_bytes: 512 << 20, ..Resources::default() },
+        owner: Some(
+            Owner { kind: "ReplicaSet".to_owned(), name: format!("web-{}", n / 10), uid: format!("set-{}", n / 10) }
+                .into(),
+        ),
+        requests: Resources { cpu_m: 250, memory_bytes: 512 << 20, ..Resources::default() }.into(),
         ..Pod::default()
     };
-    let pods: HashMap<_, _> = (0..1000).map(|n| (format!("uid-{n}"), Arc::new(pod(n)))).collect();
-    let (budgets, namespaces, quotas) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let pods: Map<_, _> = (0..1000).map(|n| (format!("uid-{n}"), Arc::new(pod(n)))).collect();
+    let (budgets, namespaces, quotas) = (Map::default(), Map::default(), Map::default());
+    let (mut groups, mut sets) = (PodGroups::default(), SetGroups::default());
+    pods.values().for_each(|pod| groups.replace(None, Some(pod)));
+    workloads.values().for_each(|workload| sets.replace(None, Some(workload)));
     let followers: Vec<_> = pods
         .values()
         .map(|pod| Follower { pod, replacement: pod, mode: MoveMode::Evict, left_alone: None, others: Vec::new() })
@@ -172,6 +176,8 @@ fn planning(criterion: &mut Criterion) {
             workloads: &workloads,
             budgets: &budgets,
             namespaces: &namespaces,
+            groups: &groups,
+            sets: &sets,
             quotas: &quotas,
         },
         tiers: &tiers,

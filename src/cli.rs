@@ -16,7 +16,9 @@ pub use self::{
     agent::AgentArgs,
     controller::{Certificates, ControllerArgs},
     recordings::{RecordArgs, ReplayArgs},
-    tools::{CertsArgs, ExplainArgs, MoveArgs, PauseArgs, ResumeArgs, SimulateArgs, StatusArgs, UninstallArgs, WhatArgs},
+    tools::{
+        CertsArgs, ExplainArgs, MoveArgs, PauseArgs, ResumeArgs, SimulateArgs, StatusArgs, UninstallArgs, WhatArgs,
+    },
     webhook::WebhookArgs,
     witness::WitnessArgs,
 };

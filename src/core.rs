@@ -4,7 +4,7 @@
 //! In reading order: who is primary ([`primary`]), how far each node is from it ([`distance`]), what a pod asks for
 //! ([`follow`], [`orders`], [`schedulers`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), who leads
 //! ([`lease`]), and when the webhook's certificates are renewed ([`rotation`]). [`moment`], [`words`], [`keys`], [`label_key`],
-//! [`selector`], [`taints`] and [`backoff`] serve them all.
+//! [`selector`], [`taints`], [`map`], [`shared`] and [`backoff`] serve them all.
 
 pub mod hosts;
 pub mod primary;
@@ -25,10 +25,12 @@ pub mod rotation;
 pub mod backoff;
 pub mod keys;
 pub mod label_key;
+pub mod map;
 pub mod moment;
 pub mod placement;
 pub mod quota;
 pub mod selector;
+pub mod shared;
 pub mod taints;
 #[cfg(test)]
 pub(crate) mod testing;

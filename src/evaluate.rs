@@ -145,9 +145,9 @@ pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided 
         None => Default::default(),
     };
     let series = restart::series(facts.database(), facts.view.epoch);
-    let followed = movement::followed(facts);
+    let followed = facts.tables.followers(facts.database());
     let others = movement::other_tiers(facts.tables, &followed);
-    let followers = movement::followers(&followed, &others);
+    let followers = movement::followers(facts, &followed, &others);
     let rtt_us = movement::median_rtt_us(&followers, &memory.tiers);
     let outcomes = movement::end_moves(facts, &followers, &series, memory, now);
     let gates = gate::gates(facts, memory, &labelling, now);

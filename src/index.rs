@@ -2,14 +2,13 @@
 
 mod by_hand;
 mod convert;
+mod following;
 mod once;
+mod pools;
 mod quantity;
+mod seen;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -18,28 +17,34 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, ResourceExt,
     core::{DynamicObject, PartialObjectMeta},
     discovery::ApiResource,
     runtime::watcher::Event,
 };
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::{sync::watch as channel, task::JoinSet};
 
 use crate::{
     api::{DatabaseCluster, NodeLatency, NodeLatencySpec, keys, read},
-    cluster::watch::{self, Changed, Health, Objects, Table},
+    cluster::watch::{self, Health, Objects, Table},
     core::{
         follow::DatabaseDefaults,
         label_key::LabelKey,
+        map::Map,
+        moment::Moment,
         quota::Quota,
         schedulers::Schedulers,
-        workload::{DisruptionBudget, Namespace, Node, Pod, Snapshot, Workload},
+        workload::{DisruptionBudget, Namespace, Node, Pod, PodGroups, SetGroups, Snapshot, Workload},
     },
 };
 
-pub use convert::{node, pod};
-pub use once::LookError;
+use self::pools::Pools;
+pub use self::{
+    convert::{node, pod},
+    following::{Followers, Following, How},
+    once::LookError,
+};
 
 /// A DatabaseCluster as the API server holds it, or why it can't be read.
 #[derive(Debug, Clone)]
@@ -83,14 +88,18 @@ impl PartialEq for Latency {
 #[derive(Debug, Clone, Default)]
 pub struct Tables {
     pub nodes: Table<String, Node>,
-    pub pods: Table<String, Pod>,
+    pub pods: Table<String, Pod, PodGroups>,
     pub workloads: [Table<String, Workload>; 3],
-    pub all_workloads: Arc<HashMap<String, Arc<Workload>>>,
+    pub all_workloads: Map<String, Arc<Workload>>,
+    sets: SetGroups,
     pub budgets: Table<String, DisruptionBudget>,
     pub namespaces: Table<String, Namespace>,
     pub quotas: Table<String, Quota>,
     pub latencies: Table<String, Latency>,
     pub databases: Table<String, Database>,
+    following: following::Memo,
+    /// Those of the clones are the same.
+    pools: Arc<Mutex<Pools>>,
 }
 
 impl Tables {
@@ -103,8 +112,16 @@ impl Tables {
             workloads: &self.all_workloads,
             budgets: self.budgets.live(),
             namespaces: self.namespaces.live(),
+            groups: self.pods.groups(),
+            sets: &self.sets,
             quotas: self.quotas.live(),
         }
+    }
+
+    /// The pods that follow this database. Who follows whom is found out once for each state of the tables, whoever asks.
+    #[must_use]
+    pub fn followers(&self, database: &str) -> Arc<Followers> {
+        self.following.of(self, database)
     }
 
     /// What this database says for pods that say nothing themselves, if there is one of this name that can be read.
@@ -145,47 +162,45 @@ impl Index {
         };
         let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
         let health = index.health_of("DatabaseCluster");
-        let apply = index.applier(|tables, event| tables.databases.apply(event, database).into());
+        let apply = index.applier(Tables::see_database);
         tasks.spawn(watch::follow_dynamic(databases, watch::attentive(), health, apply));
 
         let all = |kind| (watch::attentive(), index.health_of(kind));
         let (config, health) = all("NodeLatency");
-        let apply = index
-            .applier(|tables, event| received(&mut tables.latencies, event, Instant::now(), Timestamp::now()).into());
+        let apply = index.applier(|tables, event| {
+            tables.see_latency(event, Moment { instant: Instant::now(), wall: Timestamp::now() })
+        });
         tasks.spawn(watch::run(Objects::<NodeLatency>::all(client), config, health, apply));
 
         let (config, health) = all("Node");
-        let apply = index.applier(|tables, event| tables.nodes.apply(event, keyed_by_name(convert::node)).into());
-        tasks.spawn(watch::run(Objects::<KubeNode>::all(client), config, health, apply));
+        tasks.spawn(watch::run(Objects::<KubeNode>::all(client), config, health, index.applier(Tables::see_node)));
 
         let (config, health) = all("Namespace");
-        let apply = index.applier(|tables, event| tables.namespaces.apply(event, namespace).into());
+        let apply = index.applier(Tables::see_namespace);
         tasks.spawn(watch::run(Objects::<PartialObjectMeta<KubeNamespace>>::all(client), config, health, apply));
 
         let (config, health) = all("Pod");
-        let apply = index.applier(move |tables, event| {
-            tables.pods.apply(event, keyed_by_uid(|object| convert::pod(object, &schedulers))).into()
-        });
+        let apply = index.applier(move |tables, event| tables.see_pod(event, &schedulers));
         tasks.spawn(watch::run(Objects::<KubePod>::all(client), config, health, apply));
 
         let (config, health) = all("ReplicaSet");
-        let apply = index.applier(|tables, event| tables.workload(0, event, keyed_by_uid(convert::replica_set)));
+        let apply = index.applier(Tables::see_replica_set);
         tasks.spawn(watch::run(Objects::<ReplicaSet>::all(client), config, health, apply));
 
         let (config, health) = all("StatefulSet");
-        let apply = index.applier(|tables, event| tables.workload(1, event, keyed_by_uid(convert::stateful_set)));
+        let apply = index.applier(Tables::see_stateful_set);
         tasks.spawn(watch::run(Objects::<StatefulSet>::all(client), config, health, apply));
 
         let (config, health) = all("Deployment");
-        let apply = index.applier(|tables, event| tables.workload(2, event, keyed_by_uid(convert::deployment)));
+        let apply = index.applier(Tables::see_deployment);
         tasks.spawn(watch::run(Objects::<Deployment>::all(client), config, health, apply));
 
         let (config, health) = all("PodDisruptionBudget");
-        let apply = index.applier(|tables, event| tables.budgets.apply(event, keyed_by_uid(convert::budget)).into());
+        let apply = index.applier(Tables::see_budget);
         tasks.spawn(watch::run(Objects::<PodDisruptionBudget>::all(client), config, health, apply));
 
         let (config, health) = all("ResourceQuota");
-        let apply = index.applier(|tables, event| tables.quotas.apply(event, keyed_by_uid(convert::quota)).into());
+        let apply = index.applier(Tables::see_quota);
         tasks.spawn(watch::run(Objects::<ResourceQuota>::all(client), config, health, apply));
         index
     }
@@ -193,12 +208,12 @@ impl Index {
     /// A closure that applies one watch event under the lock and wakes the controller if it changed anything.
     fn applier<K>(
         &self,
-        apply: impl Fn(&mut Tables, Event<K>) -> AnyChange + Send + 'static,
+        apply: impl Fn(&mut Tables, Event<K>) -> bool + Send + 'static,
     ) -> impl FnMut(Event<K>) + Send + 'static {
         let index = self.clone();
         move |event| {
             let mut tables = index.tables.write();
-            let AnyChange(changed) = apply(&mut tables, event);
+            let changed = apply(&mut tables, event);
             drop(tables);
             if changed {
                 index.changed.send_modify(|version| *version += 1);
@@ -246,57 +261,6 @@ impl Index {
     }
 }
 
-/// Whether a watch event changed anything.
-struct AnyChange(bool);
-
-impl<Key> From<Changed<Key>> for AnyChange {
-    fn from(changed: Changed<Key>) -> Self {
-        Self(!matches!(changed, Changed::Nothing))
-    }
-}
-
-impl Tables {
-    fn workload<K>(
-        &mut self,
-        table: usize,
-        event: Event<K>,
-        convert: impl Fn(K) -> (String, Option<Workload>),
-    ) -> AnyChange {
-        match self.workloads[table].apply(event, convert) {
-            Changed::Nothing => AnyChange(false),
-            Changed::One(uid) => {
-                let all = Arc::make_mut(&mut self.all_workloads);
-                match self.workloads[table].live().get(&uid) {
-                    Some(workload) => all.insert(uid, Arc::clone(workload)),
-                    None => all.remove(&uid),
-                };
-                AnyChange(true)
-            }
-            Changed::All => {
-                self.gather_workloads();
-                AnyChange(true)
-            }
-        }
-    }
-
-    fn gather_workloads(&mut self) {
-        let all = self.workloads.iter().flat_map(Table::live);
-        self.all_workloads = Arc::new(all.map(|(uid, workload)| (uid.clone(), Arc::clone(workload))).collect());
-    }
-}
-
-fn keyed_by_uid<K: Resource, V>(convert: impl Fn(K) -> V) -> impl Fn(K) -> (String, Option<V>) {
-    move |object| (object.uid().unwrap_or_default(), Some(convert(object)))
-}
-
-fn keyed_by_name<K: ResourceExt, V>(convert: impl Fn(K) -> V) -> impl Fn(K) -> (String, Option<V>) {
-    move |object| (object.name_any(), Some(convert(object)))
-}
-
-fn namespace(object: PartialObjectMeta<KubeNamespace>) -> (String, Option<Namespace>) {
-    (object.name_any(), Some(convert::namespace(&object.metadata)))
-}
-
 fn database(object: DynamicObject) -> (String, Option<Database>) {
     let name = object.name_any();
     let (uid, version) = (object.uid().unwrap_or_default(), object.resource_version());
@@ -318,39 +282,6 @@ pub fn labelled_with(object: &DynamicObject) -> BTreeSet<LabelKey> {
     };
     let earlier = object.data["status"]["nodeLabels"].as_array();
     earlier.into_iter().flatten().filter_map(key).chain(current).collect()
-}
-
-/// Takes over an event of a NodeLatency. Its heartbeat is compared with the last one and nothing else, so that the node's
-/// clock may say what it likes.
-fn received(
-    table: &mut Table<String, Latency>,
-    event: Event<NodeLatency>,
-    now: Instant,
-    wall: Timestamp,
-) -> Changed<String> {
-    let before = match &event {
-        Event::Apply(object) | Event::InitApply(object) => table.get(&object.name_any()),
-        _ => None,
-    };
-    let before = before.map(|latency| (latency.spec.heartbeat, latency.received));
-    let listed = matches!(event, Event::InitApply(_));
-    table.apply(event, |object| {
-        let heartbeat = object.spec.heartbeat;
-        let received = match before {
-            // Somebody else has written, such as a label.
-            Some((same, received)) if same == heartbeat => received,
-            None if listed => reckoned(heartbeat, wall, now),
-            _ => now,
-        };
-        (object.name_any(), Some(Latency { spec: object.spec, received }))
-    })
-}
-
-/// What was there before this process looked is as old as its heartbeat says, if the clocks agree: a node whose clock is
-/// ahead counts as fresh until it falls silent, one whose clock is behind may count as stale until its next heartbeat.
-fn reckoned(heartbeat: Timestamp, wall: Timestamp, now: Instant) -> Instant {
-    let age = Duration::try_from(wall.duration_since(heartbeat)).unwrap_or_default();
-    now.checked_sub(age).unwrap_or(now)
 }
 
 #[cfg(test)]

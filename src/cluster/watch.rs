@@ -1,11 +1,10 @@
 //! Watches of Kubernetes objects that heal by themselves, and the tables that they keep current.
 
 mod singly;
+mod table;
 
 use std::{
-    collections::HashMap,
     fmt::Debug,
-    hash::Hash,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -25,7 +24,10 @@ use kube::{
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
-pub use self::singly::Objects;
+pub use self::{
+    singly::Objects,
+    table::{Changed, Table},
+};
 use crate::core::backoff::Pause;
 
 /// How one watch is doing. Written by [`run`], read by readiness, metrics and whoever must not act on an old picture.
@@ -201,163 +203,11 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
-/// What [`Table::apply`] changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Changed<Key> {
-    Nothing,
-    One(Key),
-    /// A new list replaced the whole table.
-    All,
-}
-
-/// Lean copies of the watched objects by key. A re-list fills a second table and swaps it in when it is complete, so
-/// that readers never see a half-filled one.
-///
-/// A clone costs nothing and stays as it is: whoever writes while there is one copies the table's pointers first, once.
-#[derive(Debug)]
-pub struct Table<Key, Value> {
-    live: Arc<HashMap<Key, Arc<Value>>>,
-    listing: Option<HashMap<Key, Arc<Value>>>,
-}
-
-impl<Key, Value> Default for Table<Key, Value> {
-    fn default() -> Self {
-        Self { live: Arc::default(), listing: None }
-    }
-}
-
-impl<Key, Value> Clone for Table<Key, Value> {
-    fn clone(&self) -> Self {
-        Self { live: Arc::clone(&self.live), listing: None }
-    }
-}
-
-impl<Key: Eq + Hash + Clone, Value: PartialEq> Table<Key, Value> {
-    /// Applies one watch event. `convert` turns an object into its key and what is kept of it; `None` in place of the
-    /// value means that the object is of no interest (any more).
-    pub fn apply<K>(&mut self, event: Event<K>, mut convert: impl FnMut(K) -> (Key, Option<Value>)) -> Changed<Key> {
-        match event {
-            Event::Init => {
-                self.listing = Some(HashMap::new());
-                Changed::Nothing
-            }
-            Event::InitApply(object) => {
-                if let ((key, Some(value)), Some(listing)) = (convert(object), self.listing.as_mut()) {
-                    listing.insert(key, Arc::new(value));
-                }
-                Changed::Nothing
-            }
-            Event::InitDone => {
-                let Some(listed) = self.listing.take() else { return Changed::Nothing };
-                self.live = Arc::new(listed);
-                Changed::All
-            }
-            Event::Apply(object) => match convert(object) {
-                (key, Some(value)) => {
-                    if self.get(&key) == Some(&value) {
-                        return Changed::Nothing;
-                    }
-                    Arc::make_mut(&mut self.live).insert(key.clone(), Arc::new(value));
-                    Changed::One(key)
-                }
-                (key, None) => self.remove(key),
-            },
-            Event::Delete(object) => {
-                let (key, _) = convert(object);
-                self.remove(key)
-            }
-        }
-    }
-
-    fn remove(&mut self, key: Key) -> Changed<Key> {
-        if !self.live.contains_key(&key) {
-            return Changed::Nothing;
-        }
-        Arc::make_mut(&mut self.live).remove(&key);
-        Changed::One(key)
-    }
-
-    #[must_use]
-    pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&Value>
-    where
-        Key: std::borrow::Borrow<Q>,
-    {
-        self.live.get(key).map(Arc::as_ref)
-    }
-
-    /// The whole table.
-    #[must_use]
-    pub fn live(&self) -> &HashMap<Key, Arc<Value>> {
-        &self.live
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Value)> {
-        self.live.iter().map(|(key, value)| (key, value.as_ref()))
-    }
-
-    pub fn values(&self) -> impl Iterator<Item = &Value> {
-        self.live.values().map(Arc::as_ref)
-    }
-
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.live.len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.live.is_empty()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures::StreamExt;
 
     use super::*;
-
-    fn pair(object: (&'static str, u8)) -> (&'static str, Option<u8>) {
-        (object.0, (object.1 != 0).then_some(object.1))
-    }
-
-    #[test]
-    fn a_new_list_replaces_the_table_only_when_it_is_complete() {
-        let mut table = Table::default();
-        for event in [Event::Init, Event::InitApply(("a", 1)), Event::InitApply(("b", 2))] {
-            assert_eq!(table.apply(event, pair), Changed::Nothing);
-        }
-        assert!(table.is_empty());
-        assert_eq!(table.apply(Event::InitDone, pair), Changed::All);
-        assert_eq!(table.len(), 2);
-
-        table.apply(Event::Init, pair);
-        table.apply(Event::InitApply(("b", 3)), pair);
-        assert_eq!(table.get("a"), Some(&1));
-        table.apply(Event::InitDone, pair);
-        assert_eq!((table.get("a"), table.get("b")), (None, Some(&3)));
-    }
-
-    #[test]
-    fn a_clone_stays_as_it_is() {
-        let mut table = Table::default();
-        table.apply(Event::Apply(("a", 1)), pair);
-        table.apply(Event::Init, pair);
-        table.apply(Event::InitApply(("b", 2)), pair);
-        let before = table.clone();
-        table.apply(Event::Apply(("a", 3)), pair);
-        table.apply(Event::InitDone, pair);
-        assert_eq!((before.get("a"), before.get("b")), (Some(&1), None));
-        assert_eq!((table.get("a"), table.get("b")), (None, Some(&2)));
-    }
-
-    #[test]
-    fn only_real_changes_are_changes() {
-        let mut table = Table::default();
-        assert_eq!(table.apply(Event::Apply(("a", 1)), pair), Changed::One("a"));
-        assert_eq!(table.apply(Event::Apply(("a", 1)), pair), Changed::Nothing);
-        assert_eq!(table.apply(Event::Apply(("a", 0)), pair), Changed::One("a"));
-        assert_eq!(table.apply(Event::Delete(("a", 1)), pair), Changed::Nothing);
-    }
 
     #[tokio::test]
     async fn a_watch_that_failed_and_is_silent_is_begun_anew_until_a_list_says_that_it_works() {

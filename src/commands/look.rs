@@ -47,7 +47,7 @@ impl Look {
 
     /// As if somebody had just asked that this workload be moved now.
     pub(super) fn ask_for(&mut self, workload: &str) {
-        if let Some(workload) = Arc::make_mut(&mut self.tables.all_workloads).get_mut(workload) {
+        if let Some(workload) = self.tables.all_workloads.get_mut(workload) {
             Arc::make_mut(workload).orders.get_or_insert_default().move_now = Some(self.now.wall);
         }
     }

@@ -3,7 +3,7 @@
 use super::selector::{Labels, Selector};
 
 /// A transport protocol.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     #[default]
     Tcp,
@@ -12,7 +12,7 @@ pub enum Protocol {
 }
 
 /// A port of its node that a pod asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct HostPort {
     pub port: i32,
     pub protocol: Protocol,
@@ -30,7 +30,7 @@ impl HostPort {
 }
 
 /// A topology spread constraint with `whenUnsatisfiable: DoNotSchedule`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Spread {
     pub key: String,
     pub max_skew: u64,
@@ -45,7 +45,7 @@ pub struct Spread {
 }
 
 /// A required term of affinity or anti-affinity between pods.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PodTerm {
     pub key: String,
     /// With what its `matchLabelKeys` and `mismatchLabelKeys` ask for: the API server writes that into the pod.

@@ -1,7 +1,7 @@
 //! Builders for tests that read like sentences: `pod("web-1").on("n1").owned_by("ReplicaSet/web")`.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
@@ -10,9 +10,10 @@ use jiff::Timestamp;
 
 use super::{
     distance::tier::{NodeTier, Tier, TierMap},
+    map::{Grouping, Map},
     moment::Moment,
     quota::Quota,
-    selector::{Expression, NodeTerm, Operator, Selector},
+    selector::{Expression, Labels, NodeTerm, Operator, Selector},
     workload::{
         DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Snapshot, Spread, Strategy, Taint,
         Toleration, Workload,
@@ -52,11 +53,11 @@ pub(crate) fn pod(name: &str) -> Pod {
         namespace: "shop".into(),
         name: name.into(),
         uid: format!("uid-{name}"),
-        labels: [("app".to_owned(), "web".to_owned())].into(),
+        labels: Labels::from([("app".to_owned(), "web".to_owned())]).into(),
         phase: Phase::Running,
         ready: true,
         created: at(0),
-        requests: Resources { cpu_m: 100, ..Resources::default() },
+        requests: Resources { cpu_m: 100, ..Resources::default() }.into(),
         ..Pod::default()
     }
 }
@@ -70,7 +71,7 @@ impl Pod {
     /// `"ReplicaSet/web"`: the owner's UID is the same text.
     pub(crate) fn owned_by(mut self, owner: &str) -> Self {
         let (kind, name) = owner.split_once('/').unwrap();
-        self.owner = Some(Owner { kind: kind.into(), name: name.into(), uid: owner.into() });
+        self.owner = Some(Owner { kind: kind.into(), name: name.into(), uid: owner.into() }.into());
         self
     }
 
@@ -102,7 +103,7 @@ impl Pod {
 
     pub(crate) fn only_on(mut self, key: &str, value: &str) -> Self {
         let term = NodeTerm { expressions: vec![expression(key, Operator::In, &[value])], fields: Vec::new() };
-        self.node_terms = Some(vec![term]);
+        self.node_terms = Some(vec![term].into());
         self
     }
 
@@ -196,12 +197,12 @@ impl Node {
 /// A little cluster.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct World {
-    pub nodes: HashMap<String, Arc<Node>>,
-    pub pods: HashMap<String, Arc<Pod>>,
-    pub workloads: HashMap<String, Arc<Workload>>,
-    pub budgets: HashMap<String, Arc<DisruptionBudget>>,
-    pub namespaces: HashMap<String, Arc<Namespace>>,
-    pub quotas: HashMap<String, Arc<Quota>>,
+    pub nodes: Map<String, Arc<Node>>,
+    pub pods: Map<String, Arc<Pod>>,
+    pub workloads: Map<String, Arc<Workload>>,
+    pub budgets: Map<String, Arc<DisruptionBudget>>,
+    pub namespaces: Map<String, Arc<Namespace>>,
+    pub quotas: Map<String, Arc<Quota>>,
     pub tiers: TierMap,
 }
 
@@ -292,7 +293,10 @@ impl World {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot<'_> {
+        // Tests change what is in a world as they like, and end soon: nobody keeps the groups or gives them back.
         Snapshot {
+            groups: Box::leak(Box::new(grouped(self.pods.values()))),
+            sets: Box::leak(Box::new(grouped(self.workloads.values()))),
             nodes: &self.nodes,
             pods: &self.pods,
             workloads: &self.workloads,
@@ -306,4 +310,10 @@ impl World {
     pub(crate) fn places(&self) -> BTreeMap<&str, &str> {
         self.pods.values().map(|pod| (pod.name.as_str(), pod.node.as_deref().unwrap_or("-"))).collect()
     }
+}
+
+fn grouped<'v, Value: 'v, Groups: Grouping<Value>>(values: impl Iterator<Item = &'v Arc<Value>>) -> Groups {
+    let mut groups = Groups::default();
+    values.for_each(|value| groups.replace(None, Some(value)));
+    groups
 }

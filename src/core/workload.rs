@@ -1,28 +1,30 @@
 //! Lean facts of namespaces, nodes, pods, workloads and disruption budgets: what the decisions need and nothing else.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+mod groups;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
 use super::{
     distance::tier::Tier,
     follow::Annotations,
+    map::Map,
     orders::Orders,
     quota::Quota,
     selector::{Labels, NodeTerm, Selector},
+    shared::Shared,
     taints::Tolerated,
 };
 
+pub use self::groups::{PodGroups, SetGroups};
 pub use super::{
     placement::{HostPort, PodTerm, Protocol, Spread},
     taints::Taint,
 };
 
 /// Amounts of what pods ask for and nodes offer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Resources {
     pub cpu_m: u64,
     pub memory_bytes: u64,
@@ -61,7 +63,7 @@ impl Resources {
 }
 
 /// A toleration of a pod.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Toleration {
     /// `None` with [`Toleration::exists`] tolerates every key.
     pub key: Option<String>,
@@ -138,7 +140,7 @@ pub struct Owner {
 }
 
 /// What switchover's annotations say, as text. Of a pod, or of a namespace as its pods' defaults.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Wishes {
     pub follow: Option<String>,
     pub affinity: Option<String>,
@@ -171,39 +173,39 @@ impl From<Annotations<'_>> for Wishes {
     }
 }
 
-/// A pod.
+/// A pod. What thousands have alike, because it comes from their template, is kept once ([`Shared`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pod {
     pub namespace: String,
     pub name: String,
     pub uid: String,
-    pub labels: Labels,
-    pub wishes: Wishes,
+    pub labels: Shared<Labels>,
+    pub wishes: Shared<Wishes>,
     pub node: Option<String>,
     pub phase: Phase,
     pub ready: bool,
     pub terminating: bool,
     pub created: Timestamp,
-    pub owner: Option<Owner>,
+    pub owner: Option<Shared<Owner>>,
     pub mirror: bool,
     /// `spec.priority`: the scheduler takes those that have more first, and drives out those that have less.
     pub priority: i32,
     /// `spec.priorityClassName`.
     pub priority_class: Option<String>,
     /// What it holds of its node: what it asks for, or what it was given while that is being changed.
-    pub requests: Resources,
+    pub requests: Shared<Resources>,
     /// What it may use at most.
-    pub limits: Resources,
-    pub host_ports: Vec<HostPort>,
-    pub tolerations: Vec<Toleration>,
-    pub node_selector: Labels,
+    pub limits: Shared<Resources>,
+    pub host_ports: Shared<Vec<HostPort>>,
+    pub tolerations: Shared<Vec<Toleration>>,
+    pub node_selector: Shared<Labels>,
     /// Required node affinity: terms are ORed. `None`: no rule.
-    pub node_terms: Option<Vec<NodeTerm>>,
+    pub node_terms: Option<Shared<Vec<NodeTerm>>>,
     /// Keys of the node labels that its preferred node affinity names.
-    pub preferred_keys: Vec<String>,
-    pub spread: Vec<Spread>,
-    pub anti_affinity: Vec<PodTerm>,
-    pub affinity: Vec<PodTerm>,
+    pub preferred_keys: Shared<Vec<String>>,
+    pub spread: Shared<Vec<Spread>>,
+    pub anti_affinity: Shared<Vec<PodTerm>>,
+    pub affinity: Shared<Vec<PodTerm>>,
     /// Why admission leaves the pod alone, if it does: another scheduler, or Windows. Then nothing says where a
     /// replacement would go.
     pub not_injected: Option<String>,
@@ -272,8 +274,8 @@ impl Pod {
     /// Its node affinity says something about this node label.
     #[must_use]
     pub fn is_drawn_by(&self, node_label: &str) -> bool {
-        let required = self.node_terms.iter().flatten().flat_map(|term| &term.expressions);
-        required.map(|expression| &expression.key).chain(&self.preferred_keys).any(|key| key == node_label)
+        let required = self.node_terms.iter().flat_map(|terms| terms.iter()).flat_map(|term| &term.expressions);
+        required.map(|expression| &expression.key).chain(self.preferred_keys.iter()).any(|key| key == node_label)
     }
 
     /// `namespace/name`.
@@ -332,6 +334,16 @@ pub struct Workload {
     pub orders: Option<Box<Orders>>,
 }
 
+impl Workload {
+    /// The UID of what a set belongs to. A ReplicaSet is its Deployment's, or another owner's, because there may be several; each
+    /// StatefulSet is a workload of its own, whoever made it.
+    #[must_use]
+    pub fn top(&self) -> &str {
+        let owner = self.owner.as_ref().filter(|_| self.kind == "ReplicaSet");
+        owner.map_or(&self.uid, |owner| &owner.uid)
+    }
+}
+
 /// A PodDisruptionBudget.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DisruptionBudget {
@@ -360,17 +372,21 @@ pub struct Namespace {
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot<'a> {
     /// By name.
-    pub nodes: &'a HashMap<String, Arc<Node>>,
+    pub nodes: &'a Map<String, Arc<Node>>,
     /// By UID.
-    pub pods: &'a HashMap<String, Arc<Pod>>,
+    pub pods: &'a Map<String, Arc<Pod>>,
     /// By UID.
-    pub workloads: &'a HashMap<String, Arc<Workload>>,
+    pub workloads: &'a Map<String, Arc<Workload>>,
     /// By UID.
-    pub budgets: &'a HashMap<String, Arc<DisruptionBudget>>,
+    pub budgets: &'a Map<String, Arc<DisruptionBudget>>,
     /// By name.
-    pub namespaces: &'a HashMap<String, Arc<Namespace>>,
+    pub namespaces: &'a Map<String, Arc<Namespace>>,
     /// By UID.
-    pub quotas: &'a HashMap<String, Arc<Quota>>,
+    pub quotas: &'a Map<String, Arc<Quota>>,
+    /// The pods, grouped.
+    pub groups: &'a PodGroups,
+    /// The ReplicaSets and StatefulSets among the workloads, grouped.
+    pub sets: &'a SetGroups,
 }
 
 impl<'a> Snapshot<'a> {

@@ -2,19 +2,25 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{Facts, Memory};
 use crate::{
-    api::{DatabaseCluster, DatabaseClusterStatus, Span, database_cluster::TaintRule},
+    api::{
+        DatabaseCluster, DatabaseClusterStatus, Span,
+        database_cluster::{TaintRule, TierRules},
+    },
     core::{
         backoff::{Backoffs, Pause},
         distance::{
             doubt::Doubt,
-            overwrite::{NodeChange, Overwrites, Overwritten, Seen, Wanted},
+            overwrite::{NodeChange, Overwrites, Overwritten, Seen, TaintEffect, Wanted},
             tier::{Measured, NodeTier, Thresholds, Tier, TierMap, tiers},
         },
+        label_key::LabelKey,
+        map::Map,
         words::listed,
         workload::{Node, Taint},
     },
@@ -130,11 +136,22 @@ pub(super) fn measure(facts: &Facts<'_>, memory: &mut Memory, now: Instant) -> V
     if !due && !memory.at_once {
         return Vec::new();
     }
+    memory.measured = Some(now);
     let primary_host = facts.view.known().and(memory.primary_host.as_deref());
+    let looked = Looked::at(facts, primary_host, now);
+    // Of the same readings again nothing comes, but where they count up to a change.
+    let undecided = memory.at_once || memory.tiers.nodes.values().any(|node| node.candidate.is_some());
+    if !undecided && memory.looked.as_ref().is_some_and(|before| before.is_like(&looked)) {
+        memory.looked = Some(looked);
+        return Vec::new();
+    }
     let measured = measured(facts.tables, facts.object, primary_host, &memory.tiers, memory.at_once, now);
     let doubts = new_doubts(&memory.tiers, &measured, facts.status);
+    if !memory.tiers.says_the_same(&measured) {
+        memory.compared = None;
+    }
     memory.tiers = measured;
-    memory.measured = Some(now);
+    memory.looked = Some(looked);
     doubts
 }
 
@@ -145,6 +162,10 @@ pub(super) fn compare(
     waiting: &BTreeMap<String, Refusal>,
     now: Instant,
 ) -> (Labelling, Vec<Overwritten>) {
+    let may_hold = !memory.at_once && !memory.relabelling;
+    if let Some(compared) = memory.compared.as_ref().filter(|compared| may_hold && compared.holds(facts)) {
+        return (compared.labelling.clone(), Vec::new());
+    }
     let seen = seen(facts.tables, facts.object, &memory.tiers);
     let overwritten = memory.overwrites.look(&facts.object.node_label(), &seen, now);
     let mut labelling = Labelling::of(&seen, &memory.overwrites, &memory.refused, waiting, now);
@@ -157,7 +178,102 @@ pub(super) fn compare(
         // What the labels are now says nothing of what they should be.
         labelling.right = false;
     }
+    let settled = labelling.right && !memory.at_once && !memory.relabelling && memory.overwrites.nothing_waits();
+    memory.compared = settled.then(|| Compared::of(facts, &labelling));
     (labelling, overwritten)
+}
+
+/// What the last measurement was made from: from the same comes the same.
+#[derive(Debug, Clone)]
+pub(super) struct Looked {
+    nodes: Map<String, Arc<Node>>,
+    /// In the order of the nodes: the fresh round trip, and whether the agent has gone.
+    readings: Vec<(Option<u32>, bool)>,
+    primary_host: Option<String>,
+    rules: TierRules,
+    key: LabelKey,
+}
+
+impl Looked {
+    fn at(facts: &Facts<'_>, primary_host: Option<&str>, now: Instant) -> Self {
+        let Facts { tables, object, .. } = facts;
+        let stale_after = object.spec.tiers.stale_after.0;
+        let mut readings = Readings::of(tables, primary_host, stale_after, now);
+        let of_node = |node: &Arc<Node>| (readings.rtt_us(&node.name), readings.is_abandoned(&node.name));
+        Self {
+            nodes: tables.nodes.live().clone(),
+            readings: tables.nodes.live().values().map(of_node).collect(),
+            primary_host: primary_host.map(str::to_owned),
+            rules: object.spec.tiers.clone(),
+            key: object.node_label(),
+        }
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.nodes.is_same(&other.nodes)
+            && self.readings == other.readings
+            && (&self.primary_host, &self.rules, &self.key) == (&other.primary_host, &other.rules, &other.key)
+    }
+}
+
+/// Every node was as it should be, and nobody waited for anything. Until a node or a tier changes it stays so.
+#[derive(Debug, Clone)]
+pub(super) struct Compared {
+    nodes: Map<String, Arc<Node>>,
+    key: LabelKey,
+    taint: Option<TaintEffect>,
+    labelling: Labelling,
+}
+
+impl Compared {
+    fn of(facts: &Facts<'_>, labelling: &Labelling) -> Self {
+        Self {
+            nodes: facts.tables.nodes.live().clone(),
+            key: facts.object.node_label(),
+            taint: facts.object.spec.taint.map(TaintRule::effect),
+            labelling: labelling.clone(),
+        }
+    }
+
+    fn holds(&self, facts: &Facts<'_>) -> bool {
+        let wanted = (facts.object.node_label(), facts.object.spec.taint.map(TaintRule::effect));
+        self.nodes.is_same(facts.tables.nodes.live()) && (&self.key, &self.taint) == (&wanted.0, &wanted.1)
+    }
+}
+
+/// The readings of all nodes towards one host.
+struct Readings<'a> {
+    tables: &'a Tables,
+    host: Option<&'a str>,
+    stale_after: Duration,
+    now: Instant,
+    /// Where the last node had its reading of the host: others measure the same hosts in the same order.
+    place: usize,
+}
+
+impl<'a> Readings<'a> {
+    const fn of(tables: &'a Tables, host: Option<&'a str>, stale_after: Duration, now: Instant) -> Self {
+        Self { tables, host, stale_after, now, place: 0 }
+    }
+
+    /// The fresh median, in microseconds.
+    fn rtt_us(&mut self, node: &str) -> Option<u32> {
+        let (host, latency) = (self.host?, self.tables.latencies.get(node)?);
+        if self.now.saturating_duration_since(latency.received) > self.stale_after {
+            return None;
+        }
+        let readings = &latency.spec.readings;
+        if readings.get(self.place).is_none_or(|reading| reading.host != host) {
+            self.place = readings.iter().position(|reading| reading.host == host)?;
+        }
+        readings[self.place].rtt_us
+    }
+
+    /// No agent has been heard of for so long that it is gone.
+    fn is_abandoned(&self, node: &str) -> bool {
+        let heard = self.tables.latencies.get(node).map(|latency| latency.received);
+        heard.is_none_or(|at| self.now.saturating_duration_since(at) > GONE.max(self.stale_after))
+    }
 }
 
 fn thresholds(object: &DatabaseCluster) -> Thresholds {
@@ -182,22 +298,20 @@ fn measured(
 ) -> TierMap {
     let key = object.node_label();
     let stale_after = object.spec.tiers.stale_after.0;
-    let rtt = |node: &str| primary.and_then(|host| fresh_rtt_us(tables, node, host, stale_after, now));
+    let mut readings = Readings::of(tables, primary, stale_after, now);
     let label = |node: &Node| node.labelled(&key);
     let (managed, left_alone): (Vec<&Node>, Vec<&Node>) = tables.nodes.values().partition(|node| is_ours(node, &key));
-    let heard = |node: &Node| tables.latencies.get(&node.name).map(|latency| latency.received);
-    let abandoned =
-        |node: &Node| heard(node).is_none_or(|at| now.saturating_duration_since(at) > GONE.max(stale_after));
-    let look = |node: &Node| Measured {
+    let mut look = |node: &Node| Measured {
         label: label(node),
-        rtt_us: rtt(&node.name),
+        rtt_us: readings.rtt_us(&node.name).map(u64::from),
         ready: node.ready,
-        abandoned: abandoned(node),
+        abandoned: readings.is_abandoned(&node.name),
     };
     let measured = managed.into_iter().map(|node| (node.name.clone(), look(node))).collect();
     let mut map = tiers(&measured, previous, &thresholds(object), at_once, now);
     for node in left_alone {
-        map.nodes.insert(node.name.clone(), NodeTier::labelled(label(node), rtt(&node.name)));
+        let rtt_us = readings.rtt_us(&node.name).map(u64::from);
+        map.nodes.insert(node.name.clone(), NodeTier::labelled(label(node), rtt_us));
     }
     if primary.is_none() {
         // Nothing was looked at, so that nothing has ended either.
@@ -216,15 +330,6 @@ fn used_by_others(tables: &Tables, key: &str) -> Vec<String> {
     let mut names: Vec<String> = used.map(|node| node.name.clone()).collect();
     names.sort();
     names
-}
-
-/// The fresh median from a node to a member's host, in microseconds.
-fn fresh_rtt_us(tables: &Tables, node: &str, host: &str, stale_after: Duration, now: Instant) -> Option<u64> {
-    let latency = tables.latencies.get(node)?;
-    if now.saturating_duration_since(latency.received) > stale_after {
-        return None;
-    }
-    latency.spec.readings.iter().find(|reading| reading.host == host)?.rtt_us.map(u64::from)
 }
 
 /// What begins to be ignored now, `NODE: WHY`. What the status says already was told by an earlier leader.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{
     Facts,
     course::Course,
-    labels::{Refusal, Refusals},
+    labels::{Compared, Looked, Refusal, Refusals},
     stays::Lately,
 };
 use crate::{
@@ -56,6 +56,10 @@ pub struct Memory {
     pub tiers: TierMap,
     /// When the readings last counted.
     pub(super) measured: Option<Instant>,
+    /// What that came from.
+    pub(super) looked: Option<Looked>,
+    /// That all labels were right.
+    pub(super) compared: Option<Compared>,
     /// Labels that were right.
     pub(super) overwrites: Overwrites,
     /// Nodes whose label could not be written, and why.

@@ -1,8 +1,8 @@
 //! Which moves are over, which come next, and why the other pods stay.
 
 use std::{
-    borrow::Cow,
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use crate::{
         affinity::SkipReason,
         backoff::Pause,
         distance::tier::{NodeTier, TierMap},
-        follow::{Follow, MoveMode, is_left_alone},
+        follow::is_left_alone,
         moment::Moment,
         movement::{
             control::{Control, wanted_now},
@@ -21,12 +21,11 @@ use crate::{
             journal::{End, Outcome, Underway},
             limits::Limits,
             plan::{Follower, Input, Move, Plan, Rules, plan},
-            replacement::replacement,
             restart::MISSED,
         },
         workload::{Node, Pod},
     },
-    index::Tables,
+    index::{Followers, Following, How, Tables},
 };
 
 /// A workload that something moves back is moved again after this long, then after twice as long.
@@ -44,77 +43,60 @@ pub(super) fn rules(object: &DatabaseCluster) -> Rules {
     }
 }
 
-/// A pod that follows the database.
-pub(super) struct Followed<'a> {
-    pod: &'a Pod,
-    /// What would replace it, if that isn't as it is.
-    replacement: Cow<'a, Pod>,
-    mode: MoveMode,
-    left_alone: Option<String>,
-    /// The other databases that it follows.
-    others: Vec<&'a str>,
-}
-
-/// The pods that follow the database, with how each may be moved.
-pub(super) fn followed<'a>(facts: &Facts<'a>) -> Vec<Followed<'a>> {
-    let (tables, name) = (facts.tables, facts.database());
-    let followed = |pod: &'a Pod| {
-        let namespace = tables.namespaces.get(&pod.namespace)?;
-        namespace.opt_in.as_ref()?;
-        let (namespace_says, pod_says) = (namespace.wishes.says(), pod.wishes.says());
-        let lookup = |database: &str| tables.defaults(database);
-        let follow = Follow::resolve(namespace.opt_in.as_deref(), &namespace_says, &pod_says, lookup);
-        let databases = follow.databases.ok()?;
-        let mine = databases.iter().find(|followed| &*followed.name == name)?;
-        // Following a namespace that is going away is nothing to move for.
-        let mode = if namespace.terminating { MoveMode::Never } else { mine.move_mode };
-        let others = databases.iter().filter(|followed| &*followed.name != name);
-        let others = others.filter_map(|followed| Some(tables.databases.get(&*followed.name)?.name.as_str()));
-        let left_alone = is_left_alone(&pod.namespace, facts.own_namespace);
-        let left_alone = left_alone.then(|| SkipReason::SystemNamespace.to_string());
-        let replacement = replacement(pod, &databases);
-        Some(Followed { pod, replacement, mode, left_alone, others: others.collect() })
-    };
-    tables.pods.values().filter_map(followed).collect()
-}
-
 /// How far the labels of the other databases that they follow say each node is, by database.
-pub(super) fn other_tiers<'a>(tables: &'a Tables, followed: &[Followed<'a>]) -> HashMap<&'a str, TierMap> {
+pub(super) fn other_tiers(tables: &Tables, followers: &Followers) -> HashMap<String, TierMap> {
     let mut maps = HashMap::new();
-    for other in followed.iter().flat_map(|followed| &followed.others) {
-        let Some(object) = tables.databases.get(*other).and_then(|database| database.object.as_ref().ok()) else {
+    let (mut last, others) = (None, followers.iter().map(|following| &following.how));
+    // Most of them follow the same ones, and then by the same value.
+    for how in others.filter(|how| !how.others.is_empty()) {
+        if last.replace(how).is_some_and(|last: &Arc<How>| Arc::ptr_eq(last, how)) {
             continue;
-        };
-        maps.entry(*other).or_insert_with(|| {
-            let key = object.node_label();
-            let tier = |node: &Node| (node.name.clone(), NodeTier::labelled(node.labelled(&key), None));
-            TierMap { nodes: tables.nodes.values().map(tier).collect(), ..TierMap::default() }
-        });
+        }
+        for other in &how.others {
+            let Some(object) = tables.databases.get(&**other).and_then(|database| database.object.as_ref().ok()) else {
+                continue;
+            };
+            maps.entry(other.to_string()).or_insert_with(|| {
+                let key = object.node_label();
+                let tier = |node: &Node| (node.name.clone(), NodeTier::labelled(node.labelled(&key), None));
+                TierMap { nodes: tables.nodes.values().map(tier).collect(), ..TierMap::default() }
+            });
+        }
     }
     maps
 }
 
-/// The same pods, as plans are made of them.
-pub(super) fn followers<'a>(followed: &'a [Followed<'a>], others: &'a HashMap<&'a str, TierMap>) -> Vec<Follower<'a>> {
-    let follower = |it: &'a Followed<'a>| Follower {
-        pod: it.pod,
+/// The pods that follow the database, as plans are made of them.
+pub(super) fn followers<'a>(
+    facts: &Facts<'_>,
+    followers: &'a Followers,
+    others: &'a HashMap<String, TierMap>,
+) -> Vec<Follower<'a>> {
+    let left_alone =
+        |pod: &Pod| is_left_alone(&pod.namespace, facts.own_namespace).then(|| SkipReason::SystemNamespace.to_string());
+    let follower = |it: &'a Following| Follower {
+        pod: &it.pod,
         replacement: &it.replacement,
-        mode: it.mode,
-        left_alone: it.left_alone.clone(),
-        others: it.others.iter().filter_map(|other| others.get(other)).collect(),
+        mode: it.how.mode,
+        left_alone: left_alone(&it.pod),
+        others: it.how.others.iter().filter_map(|other| others.get(&**other)).collect(),
     };
-    followed.iter().map(follower).collect()
+    followers.iter().map(follower).collect()
 }
 
 /// The median round-trip time from the followers' nodes to the primary, in microseconds.
 pub(super) fn median_rtt_us(followers: &[Follower<'_>], tiers: &TierMap) -> Option<u64> {
+    let tiers = tiers.by_node();
     let mut rtts: Vec<u64> = followers
         .iter()
         .filter(|follower| follower.pod.serves())
-        .filter_map(|follower| tiers.rtt_us(follower.pod.node.as_deref()?))
+        .filter_map(|follower| tiers.get(follower.pod.node.as_deref()?)?.rtt_us)
         .collect();
-    rtts.sort_unstable();
-    rtts.get(rtts.len() / 2).copied()
+    if rtts.is_empty() {
+        return None;
+    }
+    let middle = rtts.len() / 2;
+    Some(*rtts.select_nth_unstable(middle).1)
 }
 
 /// Ends the moves that are over, and remembers what they say of the next ones.

@@ -216,3 +216,29 @@ fn a_workload_that_something_moves_back_is_moved_ever_more_rarely() {
     assert_eq!(pauses, [5, 5, 5, 5, 605, 1205], "{moved:?}");
     assert_eq!(told(&stage.at(4_000)), "held: back-1960 MovedBack");
 }
+
+#[test]
+fn what_nothing_speaks_against_is_not_looked_at_again_and_what_does_is() {
+    let mut stage = Stage::new(&world()).primary("pg2", 0);
+    let _ = stage.at(0);
+    let looked = |stage: &Stage| (stage.memory.looked.is_some(), stage.memory.compared.is_some());
+    assert_eq!((told(&stage.at(40)).as_str(), looked(&stage)), ("over", (true, true)));
+    // Readings that say the same are none that change anything, a node that somebody writes to is looked at.
+    stage.read(50);
+    assert_eq!((told(&stage.at(50)).as_str(), looked(&stage)), ("", (true, true)));
+    let strange = stage.tables.nodes.get("a1").unwrap().clone().bearing(Some("closely"));
+    stage.tables.nodes.apply(kube::runtime::watcher::Event::Apply(strange), |it| (it.name.clone(), Some(it)));
+    let seen = stage.at(51);
+    assert_eq!(told(&seen), "labels: a1 far; gate: LabelsPending");
+    assert_eq!(seen.overwritten.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a1: far became closely"]);
+    stage.label(&seen);
+    assert_eq!(told(&stage.at(52)), "");
+    // A reading counts when it has been the same often enough, also if nothing else is news meanwhile.
+    stage.read_node("a1", [20_000, 300], 53);
+    let then: Vec<String> = (53..60).map(|second| told(&stage.at(second))).collect();
+    assert_eq!(then.iter().position(|told| told.contains("labels: a1 closely")), Some(2), "{then:?}");
+    // And when it is too old, it counts no more.
+    let mut silent = Stage::new(&world()).primary("pg2", 0);
+    let gates: Vec<_> = [0, 40, 180, 181].map(|second| silent.at(second).gate.is_some()).into();
+    assert_eq!(gates, [true, false, false, true]);
+}

@@ -26,7 +26,7 @@ impl Tables {
             "StatefulSet" => 1,
             _ => 2,
         };
-        let _ = self.workload(table, Event::Apply(workload), |workload| (uid.to_owned(), workload));
+        self.see_workload(table, Event::Apply(workload), |workload| (uid.to_owned(), workload));
     }
 
     /// A PodDisruptionBudget, by its UID.

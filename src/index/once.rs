@@ -15,11 +15,14 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Index, Latency, Tables, convert, database, keyed_by_name, keyed_by_uid, namespace, reckoned};
+use super::{
+    Index, Latency, Tables, convert, database,
+    seen::{keyed_by_name, keyed_by_uid, namespace, reckoned},
+};
 use crate::{
     api::{DatabaseCluster, NodeLatency},
     cluster::{EffectError, list, watch::Table},
-    core::{moment::Moment, schedulers::Schedulers},
+    core::{map::Grouping, moment::Moment, schedulers::Schedulers},
 };
 
 /// Why there is no picture.
@@ -65,15 +68,16 @@ impl Index {
 }
 
 /// The table of one kind, from a list.
-async fn table<K, Key, Value>(
+async fn table<K, Key, Value, Groups>(
     kind: &'static str,
     api: Api<K>,
     convert: impl Fn(K) -> (Key, Option<Value>),
-) -> Result<Table<Key, Value>, LookError>
+) -> Result<Table<Key, Value, Groups>, LookError>
 where
     K: Clone + DeserializeOwned + Debug,
     Key: Eq + Hash + Clone,
     Value: PartialEq,
+    Groups: Grouping<Value>,
 {
     let mut table = Table::default();
     table.apply(Event::Init, &convert);

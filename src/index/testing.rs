@@ -15,7 +15,7 @@ impl From<&World> for Tables {
             tables.pods.apply(Event::Apply(pod), |pod| (pod.uid.clone(), Some((**pod).clone())));
         }
         for workload in world.workloads.values() {
-            let _ = tables.workload(0, Event::Apply(workload), |it| (it.uid.clone(), Some((**it).clone())));
+            tables.see_workload(0, Event::Apply(workload), |it| (it.uid.clone(), Some((**it).clone())));
         }
         for (uid, budget) in &world.budgets {
             tables.budgets.apply(Event::Apply(budget), |budget| (uid.clone(), Some((**budget).clone())));

@@ -1,8 +1,10 @@
 //! When a node's readings count as received.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
-use super::*;
+use super::{seen::received, *};
 
 #[test]
 fn readings_are_as_old_as_the_last_change_of_their_heartbeat_whatever_the_nodes_clock_says() {

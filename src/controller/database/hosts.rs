@@ -6,14 +6,24 @@ use crate::{discover::DiscoveryState, index::Tables};
 
 /// One sentence for each member that answers the controller while no node reaches its database.
 pub(super) fn unreached(tables: &Tables, found: &DiscoveryState, stale_after: Duration, now: Instant) -> Vec<String> {
-    let fresh = tables.latencies.values().filter(|it| now.saturating_duration_since(it.received) <= stale_after);
-    let readings: Vec<_> = fresh.flat_map(|latency| &latency.spec.readings).collect();
     let answers = |name: &str| found.answers.iter().any(|answer| answer.name == name && answer.status.is_some());
     let asked = found.members.iter().filter(|member| !member.host.is_empty() && answers(&member.name));
     asked
         .filter(|member| {
-            let mut its = readings.iter().filter(|reading| reading.host == member.host).peekable();
-            its.peek().is_some() && its.all(|reading| reading.rtt_us.is_none())
+            // Others measure the same hosts in the same order.
+            let (mut place, mut measured) = (0, false);
+            for latency in tables.latencies.values().filter(|it| now.saturating_duration_since(it.received) <= stale_after) {
+                let readings = &latency.spec.readings;
+                if readings.get(place).is_none_or(|reading| reading.host != member.host) {
+                    let Some(at) = readings.iter().position(|reading| reading.host == member.host) else { continue };
+                    place = at;
+                }
+                measured = true;
+                if readings[place].rtt_us.is_some() {
+                    return false;
+                }
+            }
+            measured
         })
         .map(|member| {
             format!(

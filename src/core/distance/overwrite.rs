@@ -241,6 +241,12 @@ impl Overwrites {
         news
     }
 
+    /// Whether no node was put right lately: nothing is to be forgiven.
+    #[must_use]
+    pub fn nothing_waits(&self) -> bool {
+        self.nodes.values().all(|known| known.put_back_at.is_none())
+    }
+
     /// Whether this node may be written to now.
     #[must_use]
     pub fn may_write(&self, node: &str, now: Instant) -> bool {

@@ -10,6 +10,7 @@ mod ports;
 mod queue;
 mod quotas;
 mod resources;
+mod shape;
 mod spread;
 mod taints;
 
@@ -19,6 +20,7 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
+pub use self::shape::Refusals;
 use self::{interpod::Neighbours, queue::Queue, quotas::Quotas, resources::Used, spread::Alike};
 use crate::core::workload::{Node, Pod, Resources, Snapshot};
 
@@ -89,6 +91,8 @@ pub struct Room<'a> {
     refusing: interpod::Refusing<'a>,
     queue: Queue<'a>,
     quotas: Quotas<'a>,
+    /// How often it was added to, and taken back from.
+    changes: (usize, usize),
 }
 
 /// How a pod's rules about other pods stand. It is the same for every node, so that the pods of thousands of nodes are looked at once
@@ -109,6 +113,7 @@ impl<'a> Room<'a> {
             refusing: interpod::Refusing::default(),
             queue: Queue::default(),
             quotas: Quotas::of(snapshot),
+            changes: (0, 0),
         };
         for pod in snapshot.pods() {
             // Room is made for it where it is nominated, and the scheduler lets nobody who comes later have that.
@@ -144,6 +149,7 @@ impl<'a> Room<'a> {
     /// such a pod already, and it waits for the scheduler, it is that one.
     pub fn add(&mut self, pod: &'a Pod, node: &'a str) {
         let requests = self.asks(pod);
+        self.changes.0 += 1;
         self.queue.reserve(pod);
         self.quotas.take(pod, &requests);
         self.occupy(Resident { node, pod, leaving: false }, &requests);
@@ -152,6 +158,7 @@ impl<'a> Room<'a> {
     /// Takes back what was added last to a node.
     pub fn take_back(&mut self, pod: &'a Pod, node: &str) {
         let requests = self.asks(pod);
+        self.changes.1 += 1;
         self.queue.take_back(pod);
         self.quotas.take_back(pod, &requests);
         let added = |resident: &Resident<'_>| resident.node == node && resident.pod.uid == pod.uid && !resident.leaving;
@@ -166,18 +173,43 @@ impl<'a> Room<'a> {
         self.refusing.take_back(pod, node);
     }
 
+    /// Takes back the last move that was carried out in thought: the room is what it was before.
+    pub fn put_back(&mut self, pod: &'a Pod, node: &str) {
+        let (added, taken_back) = self.changes;
+        self.take_back(pod, node);
+        let residents = self.residents.get_mut(&*pod.namespace).into_iter().flatten();
+        for resident in residents.filter(|resident| resident.pod.uid == pod.uid) {
+            resident.leaving = resident.pod.terminating;
+            if let Some(used) = self.used.get_mut(resident.node) {
+                used.pods += 1;
+            }
+        }
+        self.changes = (added - 1, taken_back);
+    }
+
     /// What a replacement of the pod asks for: what its template says, at least. (The pod itself may have been resized, and what admission
     /// added to it, it adds again.)
     fn asks<'p>(&self, pod: &'p Pod) -> Cow<'p, Resources> {
         let workload = pod.owner.as_ref().and_then(|owner| self.snapshot.workloads.get(&owner.uid));
         match workload {
-            Some(workload) if workload.requests != pod.requests => {
-                let mut most = pod.requests.clone();
+            Some(workload) if workload.requests != *pod.requests => {
+                let mut most = (*pod.requests).clone();
                 most.raise_to(&workload.requests);
                 Cow::Owned(most)
             }
             _ => Cow::Borrowed(&pod.requests),
         }
+    }
+
+    /// How often it was added to, and taken back from.
+    const fn changes(&self) -> (usize, usize) {
+        self.changes
+    }
+
+    /// Whether more pods can only be less room for one that has no rules about others, and that nobody has rules about: none waits for
+    /// the scheduler whom a planned one could be.
+    fn only_fills(&self) -> bool {
+        self.queue.is_empty()
     }
 
     /// How many more pods the node takes.
@@ -204,7 +236,7 @@ impl<'a> Room<'a> {
         nodes: impl Iterator<Item = &'n Node>,
         allowed: impl Fn(&Node) -> Result<(), Misfit>,
     ) -> Result<&'n Node, String> {
-        let mut misfits: BTreeMap<String, usize> = BTreeMap::new();
+        let mut misfits: BTreeMap<Misfit, usize> = BTreeMap::new();
         let mut best: Option<&'n Node> = None;
         let others = OnceCell::new();
         for node in nodes {
@@ -213,11 +245,16 @@ impl<'a> Room<'a> {
             }
             match allowed(node).and_then(|()| self.fits_beside(pod, node, &others)) {
                 Ok(()) => best = Some(node),
-                Err(misfit) => *misfits.entry(misfit.to_string()).or_default() += 1,
+                Err(misfit) => *misfits.entry(misfit).or_default() += 1,
             }
         }
+        // Thousands of nodes give few reasons, which are worded once.
         best.ok_or_else(|| {
-            let parts: Vec<_> = misfits.iter().map(|(misfit, nodes)| format!("{nodes}: {misfit}")).collect();
+            let mut worded: BTreeMap<String, usize> = BTreeMap::new();
+            for (misfit, nodes) in misfits {
+                *worded.entry(misfit.to_string()).or_default() += nodes;
+            }
+            let parts: Vec<_> = worded.iter().map(|(misfit, nodes)| format!("{nodes}: {misfit}")).collect();
             parts.join("; ")
         })
     }

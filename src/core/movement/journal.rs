@@ -148,7 +148,8 @@ impl Journal {
         if self.underway.is_empty() {
             return Vec::new();
         }
-        let workloads = Workloads::of(snapshot, |uid| self.underway.iter().any(|move_| move_.workload.uid == uid));
+        let moved: Vec<String> = self.underway.iter().map(|move_| move_.workload.uid.clone()).collect();
+        let workloads = Workloads::named(snapshot, moved.iter().map(String::as_str));
         let mut outcomes = Vec::new();
         self.underway.retain(|move_| {
             let workload_pods = workloads.get(&move_.workload);

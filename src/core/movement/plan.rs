@@ -2,12 +2,18 @@
 
 mod room;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
+use jiff::Timestamp;
+
+use self::room::{Wanted, offer};
 use super::{
     choice::choose,
     control::Control,
-    fit::Room,
+    fit::{Misfit, Refusals, Room},
     held::{Gate, HeldReason},
     journal::{Journal, Underway},
     limits::Taken,
@@ -16,10 +22,10 @@ use super::{
     workloads::{WorkloadKey, WorkloadPods, Workloads},
 };
 use crate::core::{
-    distance::tier::{Tier, TierMap},
+    distance::tier::{NodeTier, Tier, TierMap},
     follow::MoveMode,
     moment::Moment,
-    workload::{Node, Phase, Pod, Snapshot},
+    workload::{DisruptionBudget, Node, Phase, Pod, Snapshot},
 };
 
 /// A pod that follows the database.
@@ -127,26 +133,39 @@ impl Plan {
 /// Plans one wave. The result does not depend on the order of `followers`.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
+    let tiers = input.tiers.by_node();
     let mut candidates: Vec<(Option<WorkloadKey>, &Follower<'_>, &str)> = input
         .followers
         .iter()
-        .filter_map(|follower| misplaced(input, follower).map(|node| (follower, node)))
+        .filter_map(|follower| misplaced(input, &tiers, follower).map(|node| (follower, node)))
         .map(|(follower, node)| (super::workloads::workload_of(input.snapshot, follower.pod), follower, node))
         .collect();
     if candidates.is_empty() {
         return Plan::default();
     }
     // By workload, the farthest pod first, then by name: the same facts always give the same plan.
+    let farthest: HashMap<&str, _> =
+        candidates.iter().map(|(.., node)| (*node, std::cmp::Reverse(input.tiers.rtt_us(node)))).collect();
     candidates.sort_by(|(a_key, a, a_node), (b_key, b, b_node)| {
-        let farthest = |node: &str| std::cmp::Reverse(input.tiers.rtt_us(node));
-        (a_key, farthest(a_node), &a.pod.name).cmp(&(b_key, farthest(b_node), &b.pod.name))
+        let by_distance = || farthest[a_node].cmp(&farthest[b_node]);
+        a_key.cmp(b_key).then_with(by_distance).then_with(|| a.pod.name.cmp(&b.pod.name))
     });
     let uids: BTreeSet<&str> = candidates.iter().filter_map(|(key, ..)| Some(&*key.as_ref()?.uid)).collect();
+    let targets = targets(input);
+    let offers: HashMap<_, _> = targets.iter().map(|node| (&raw const **node, offer(input, node))).collect();
+    let mut distances: Vec<u64> = offers.values().filter_map(|offer| offer.as_ref().ok().copied()).collect();
+    distances.sort_unstable();
     let mut planner = Planner {
         input,
-        workloads: Workloads::of(input.snapshot, |uid| uids.contains(uid)),
+        workloads: Workloads::named(input.snapshot, uids),
         room: Room::of(input.snapshot),
-        targets: targets(input),
+        offers,
+        distances,
+        refusals: Refusals::of(targets.clone()),
+        injected: OnceCell::new(),
+        budgets: OnceCell::new(),
+        replacements: OnceCell::new(),
+        targets,
         busy: input.journal.underway.iter().map(|move_| (move_.workload.clone(), busy_with(move_))).collect(),
         free_slots: (input.rules.max_concurrent as usize).saturating_sub(in_time(input)),
         taken: Taken::by(&input.journal.underway, input.control.limits),
@@ -178,7 +197,7 @@ pub fn still_safe(snapshot: Snapshot<'_>, move_: &Move) -> Result<(), String> {
     if pod.and_then(|pod| pod.node.as_deref()) != Some(&*move_.from) {
         return Err("it is gone, or not where it was".to_owned());
     }
-    let workloads = Workloads::of(snapshot, |uid| uid == move_.workload.uid);
+    let workloads = Workloads::named(snapshot, [&*move_.workload.uid]);
     at_rest(&workloads, &move_.workload).and_then(complete).map_err(|reason| reason.to_string())
 }
 
@@ -232,13 +251,13 @@ pub(super) fn certain(tiers: &TierMap, node: &str, rules: Rules, now: Moment) ->
 }
 
 /// The node of a follower that sits where it should not.
-fn misplaced<'a>(input: &Input<'_>, follower: &Follower<'a>) -> Option<&'a str> {
+fn misplaced<'a>(input: &Input<'_>, tiers: &HashMap<&str, &NodeTier>, follower: &Follower<'a>) -> Option<&'a str> {
     let pod = follower.pod;
     if pod.belongs_to_its_node() || pod.terminating || pod.phase != Phase::Running {
         return None;
     }
     let node = pod.node.as_deref()?;
-    match input.tiers.tier(node) {
+    match tiers.get(node)?.tier {
         Tier::Far => Some(node),
         Tier::Intermediate if input.rules.include_intermediate => Some(node),
         _ => None,
@@ -278,6 +297,17 @@ struct Planner<'a> {
     workloads: Workloads<'a>,
     room: Room<'a>,
     targets: Vec<&'a Node>,
+    /// What each of them is to anybody.
+    offers: HashMap<*const Node, Result<u64, Misfit>>,
+    /// Of those that are something to anybody, sorted.
+    distances: Vec<u64>,
+    refusals: Refusals<'a, Wanted>,
+    /// When the youngest follower was made that admission injected, anywhere and by namespace.
+    injected: OnceCell<(Option<Timestamp>, HashMap<&'a str, Timestamp>)>,
+    /// Disruption budgets by namespace, with their UIDs, in the order of their names.
+    budgets: OnceCell<HashMap<&'a str, Vec<(&'a str, &'a DisruptionBudget)>>>,
+    /// Of the followers, by the UID of the pod that is replaced.
+    replacements: OnceCell<HashMap<&'a str, &'a Pod>>,
     /// Workloads with a pod on the move, and why their others wait for it.
     busy: BTreeMap<WorkloadKey, HeldReason>,
     free_slots: usize,
@@ -397,12 +427,9 @@ impl<'a> Planner<'a> {
             return Ok(());
         };
         let anywhere = missed.times < most.saturating_mul(2);
-        let injected = |other: &Pod| {
-            other.created > missed.last
-                && other.is_drawn_by(self.input.node_label)
-                && (anywhere || other.namespace == pod.namespace)
-        };
-        if self.input.followers.iter().any(|follower| injected(follower.pod)) {
+        let (youngest, by_namespace) = self.injected.get_or_init(|| self.injected());
+        let youngest = if anywhere { youngest.as_ref() } else { by_namespace.get(pod.namespace.as_str()) };
+        if youngest.is_some_and(|created| *created > missed.last) {
             return Ok(());
         }
         Err(HeldReason::NeverInjected { times: missed.times })

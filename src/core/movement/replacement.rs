@@ -10,6 +10,7 @@ use crate::core::{
     distance::tier::Tier,
     follow::FollowedDatabase,
     selector::{Expression, NodeTerm, Operator},
+    shared::Shared,
     workload::Pod,
 };
 
@@ -33,7 +34,7 @@ pub fn replacement<'p>(pod: &'p Pod, databases: &[FollowedDatabase]) -> Cow<'p, 
 }
 
 /// Puts each requirement into every term that lacks it. An empty list and an empty term match no node, and stay as they are.
-fn narrow(terms: &mut Cow<'_, Option<Vec<NodeTerm>>>, pod: &Pod, required: &[Expression]) {
+fn narrow(terms: &mut Cow<'_, Option<Shared<Vec<NodeTerm>>>>, pod: &Pod, required: &[Expression]) {
     for expression in required {
         let selected = pod.node_selector.get(&expression.key);
         if selected.is_some_and(|value| expression.matches(Some(value))) {
@@ -43,12 +44,12 @@ fn narrow(terms: &mut Cow<'_, Option<Vec<NodeTerm>>>, pod: &Pod, required: &[Exp
         match terms.as_ref() {
             Some(own) if !own.iter().any(lacks) => {}
             Some(_) => {
-                let own = terms.to_mut().iter_mut().flatten().filter(|term| lacks(term));
+                let own = terms.to_mut().iter_mut().flat_map(|own| own.iter_mut()).filter(|term| lacks(term));
                 own.for_each(|term| term.expressions.push(expression.clone()));
             }
             None => {
                 let term = NodeTerm { expressions: vec![expression.clone()], ..NodeTerm::default() };
-                *terms = Cow::Owned(Some(vec![term]));
+                *terms = Cow::Owned(Some(vec![term].into()));
             }
         }
     }
@@ -71,7 +72,8 @@ fn is_narrower(pod: &Pod, databases: &[FollowedDatabase], required: &[Expression
         };
         of_ours && said && !required.contains(expression)
     };
-    pod.injected && pod.node_terms.iter().flatten().flat_map(|term| &term.expressions).any(injected_before)
+    pod.injected
+        && pod.node_terms.iter().flat_map(|terms| terms.iter()).flat_map(|term| &term.expressions).any(injected_before)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::workloads::{WorkloadPods, Workloads, workload_of};
+use super::workloads::{WorkloadPods, Workloads, uid_of, workload_of};
 use crate::core::{
     backoff::Pause,
     workload::{Phase, Pod, Snapshot},
@@ -75,13 +75,13 @@ impl MissedRestarts {
         let candidates: Vec<_> = followers
             .into_iter()
             .filter(|pod| !pod.is_drawn_by(node_label))
-            .filter_map(|pod| Some((pod, workload_of(snapshot, pod)?)))
-            .filter_map(|(pod, key)| restarted(&key.uid).map(|(mark, times)| (pod, key, mark, times)))
+            .filter_map(|pod| uid_of(snapshot, pod).and_then(restarted).map(|mark| (pod, mark)))
+            .filter_map(|(pod, (mark, times))| Some((pod, workload_of(snapshot, pod)?, mark, times)))
             .collect();
         let mut since = BTreeMap::new();
         if !candidates.is_empty() {
             let uids: BTreeSet<&str> = candidates.iter().map(|(_, key, ..)| &*key.uid).collect();
-            let workloads = Workloads::of(snapshot, |uid| uids.contains(uid));
+            let workloads = Workloads::named(snapshot, uids.iter().copied());
             for (pod, key, mark, times) in candidates {
                 if workloads.get(&key).is_some_and(|workload_pods| missed(workload_pods, mark, pod, node_label)) {
                     let known = self.since.get(&key.uid).filter(|(known, _)| *known == times);

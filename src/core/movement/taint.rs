@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::{
-    fit::Room,
+    fit::{Refusals, Room},
     held::{Gate, HeldReason},
     journal::Journal,
     plan::{Held, Plan, Rules, at_rest, certain, complete, replaceable},
-    workloads::{Workloads, workload_of},
+    workloads::{Workloads, uid_of, workload_of},
 };
 use crate::core::{
     distance::{
@@ -160,24 +160,21 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
     if bare.is_empty() {
         return emptying;
     }
-    let mut ended: HashMap<&str, Vec<&Pod>> = HashMap::new();
-    for pod in input.snapshot.pods().filter(|pod| pod.occupies() && pod.is_ended_by(&taint)) {
-        ended.entry(pod.node.as_deref().unwrap_or_default()).or_default().push(pod);
-    }
-    if let Some(node) = bearing.iter().find(|node| ended.contains_key(node.name.as_str())) {
+    let ended = |node: &Node| ended(input.snapshot, node, &taint);
+    if let Some(node) = bearing.iter().find(|node| ended(node).next().is_some()) {
         emptying.waits = Some(Waits::Leaving { node: node.name.clone() });
         return emptying;
     }
-    let workloads = Workloads::of(input.snapshot, |_| true);
+    let mut look = Look::of(input, bare.iter().flat_map(|node| ended(node)));
     for node in bare {
         if let Some(why) = input.refused.get(&node.name) {
             let waits = || Waits::Refused { node: node.name.clone(), why: why.clone() };
             emptying.waits = emptying.waits.or_else(|| Some(waits()));
             continue;
         }
-        let mut pods = ended.remove(node.name.as_str()).unwrap_or_default();
+        let mut pods: Vec<&Pod> = ended(node).collect();
         pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-        match may_be_emptied(input, &workloads, node, &pods) {
+        match look.may_be_emptied(node, &pods) {
             Ok(()) => {
                 emptying.next = Some(node.name.clone());
                 break;
@@ -188,53 +185,107 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
     emptying
 }
 
-/// Whether all of `pods` can be ended at once: the movement has nothing left to do on their node, each has a workload that
-/// replaces it and lacks nobody, and there is room for all of them together.
-fn may_be_emptied<'a>(
-    input: &Input<'a>,
-    workloads: &Workloads<'a>,
-    node: &Node,
-    pods: &[&'a Pod],
-) -> Result<(), Waits> {
-    certain(input.tiers, &node.name, input.rules, input.now)
-        .map_err(|reason| Waits::Tier { node: node.name.clone(), reason })?;
-    let of_node = |from: &String| *from == node.name;
-    let waits = |pod: String, reason: HeldReason| Waits::Pod { node: node.name.clone(), pod, reason };
-    if input.plan.moves.iter().map(|m| &m.from).chain(input.journal.underway.iter().map(|m| &m.from)).any(of_node) {
-        return Err(Waits::Moving { node: node.name.clone() });
-    }
-    let in_the_way = |held: &&Held| match &held.reason {
-        HeldReason::NoRoom(_) => true,
-        // It may tolerate the taint, and stay.
-        HeldReason::Never
-        | HeldReason::SingleReplica(_)
-        | HeldReason::NotRolledOut
-        | HeldReason::Misread(_)
-        | HeldReason::Gate(Gate::PausedBy(_)) => pods.iter().any(|pod| pod.uid == held.uid),
-        reason => reason.waits(),
-    };
-    if let Some(held) = input.plan.held.iter().filter(|held| of_node(&held.node)).find(in_the_way) {
-        return Err(waits(format!("{}/{}", held.namespace, held.pod), held.reason.clone()));
-    }
-    let mut room = Room::of(input.snapshot);
-    for move_ in &input.plan.moves {
-        if let Some(pod) = input.snapshot.pods.get(&move_.uid) {
-            room.place(pod, &move_.to);
+/// The pods of a node that the taint ends.
+fn ended<'a>(snapshot: Snapshot<'a>, node: &Node, taint: &Taint) -> impl Iterator<Item = &'a Pod> + use<'a> {
+    let (there, taint) = (snapshot.groups.by_node.get(&node.name), taint.clone());
+    let pods = there.into_iter().flat_map(|there| there.iter()).map(AsRef::as_ref);
+    pods.filter(move |pod: &&Pod| pod.is_ended_by(&taint))
+}
+
+/// What is the same for all nodes that are looked at in one evaluation.
+struct Look<'a> {
+    input: &'a Input<'a>,
+    workloads: Workloads<'a>,
+    /// Nodes that pods are moved off within their budgets.
+    moving: BTreeSet<&'a str>,
+    /// What the movement leaves where it is, by node.
+    held: HashMap<&'a str, Vec<&'a Held>>,
+    /// With the planned moves carried out.
+    room: Room<'a>,
+    /// The nodes that aren't far.
+    near: Vec<&'a Node>,
+    refusals: Refusals<'a, ()>,
+}
+
+impl<'a> Look<'a> {
+    fn of(input: &'a Input<'a>, ended: impl Iterator<Item = &'a Pod>) -> Self {
+        let Input { snapshot, tiers, plan, journal, .. } = input;
+        let underway = journal.underway.iter().map(|move_| &*move_.from);
+        let mut held: HashMap<&str, Vec<&Held>> = HashMap::new();
+        for it in &plan.held {
+            held.entry(&it.node).or_default().push(it);
+        }
+        let mut room = Room::of(*snapshot);
+        for move_ in &plan.moves {
+            if let Some(pod) = snapshot.pods.get(&move_.uid) {
+                room.place(pod, &move_.to);
+            }
+        }
+        let near: Vec<&Node> = snapshot.nodes().filter(|node| tiers.tier(&node.name) != Tier::Far).collect();
+        Self {
+            workloads: Workloads::named(*snapshot, ended.filter_map(|pod| uid_of(*snapshot, pod))),
+            moving: plan.moves.iter().map(|move_| &*move_.from).chain(underway).collect(),
+            refusals: Refusals::of(near.clone()),
+            input,
+            held,
+            room,
+            near,
         }
     }
-    for pod in pods.iter().copied().filter(|pod| !pod.belongs_to_its_node() && !pod.terminating) {
-        let key = workload_of(input.snapshot, pod);
-        let safe = replaceable(key.as_ref(), pod).and_then(|key| complete(at_rest(workloads, key)?));
-        safe.map_err(|reason| waits(pod.full_name(), reason))?;
-        let near = input.snapshot.nodes().filter(|node| input.tiers.tier(&node.name) != Tier::Far);
-        let target = room.emptiest(pod, near, |_| Ok(())).map_err(|why| Waits::NoRoom {
-            node: node.name.clone(),
-            pod: pod.full_name(),
-            why,
-        })?;
-        room.place(pod, &target.name);
+
+    /// Whether all of `pods` can be ended at once: the movement has nothing left to do on their node, each has a workload that
+    /// replaces it and lacks nobody, and there is room for all of them together.
+    fn may_be_emptied(&mut self, node: &Node, pods: &[&'a Pod]) -> Result<(), Waits> {
+        let Input { tiers, rules, now, .. } = *self.input;
+        certain(tiers, &node.name, rules, now).map_err(|reason| Waits::Tier { node: node.name.clone(), reason })?;
+        let waits = |pod: String, reason: HeldReason| Waits::Pod { node: node.name.clone(), pod, reason };
+        if self.moving.contains(&*node.name) {
+            return Err(Waits::Moving { node: node.name.clone() });
+        }
+        let in_the_way = |held: &&&Held| match &held.reason {
+            HeldReason::NoRoom(_) => true,
+            // It may tolerate the taint, and stay.
+            HeldReason::Never
+            | HeldReason::SingleReplica(_)
+            | HeldReason::NotRolledOut
+            | HeldReason::Misread(_)
+            | HeldReason::Gate(Gate::PausedBy(_)) => pods.iter().any(|pod| pod.uid == held.uid),
+            reason => reason.waits(),
+        };
+        if let Some(held) = self.held.get(&*node.name).into_iter().flatten().find(in_the_way) {
+            return Err(waits(format!("{}/{}", held.namespace, held.pod), held.reason.clone()));
+        }
+        let mut placed = Vec::new();
+        let all = self.place_all(node, pods, &mut placed);
+        placed.iter().rev().for_each(|(pod, target)| self.room.put_back(pod, target));
+        all
     }
-    Ok(())
+
+    /// Places one after the other in thought, as long as it may be ended and there is room.
+    fn place_all(&mut self, node: &Node, pods: &[&'a Pod], placed: &mut Vec<(&'a Pod, &'a str)>) -> Result<(), Waits> {
+        for pod in pods.iter().copied().filter(|pod| !pod.belongs_to_its_node() && !pod.terminating) {
+            let key = workload_of(self.input.snapshot, pod);
+            let safe = replaceable(key.as_ref(), pod).and_then(|key| complete(at_rest(&self.workloads, key)?));
+            safe.map_err(|reason| Waits::Pod { node: node.name.clone(), pod: pod.full_name(), reason })?;
+            let target = self.target(pod, placed.is_empty()).map_err(|why| Waits::NoRoom {
+                node: node.name.clone(),
+                pod: pod.full_name(),
+                why,
+            })?;
+            self.room.place(pod, &target.name);
+            placed.push((pod, &target.name));
+        }
+        Ok(())
+    }
+
+    /// Where the pod would go. What is said of a room in which others of its node have been placed is not remembered.
+    fn target(&self, pod: &'a Pod, nobody_placed: bool) -> Result<&'a Node, String> {
+        let look = || self.room.emptiest(pod, self.near.iter().copied(), |_| Ok(()));
+        if nobody_placed {
+            return self.refusals.ask(&self.room, pod, (), look);
+        }
+        self.refusals.recall(&self.room, pod, ()).map_or_else(look, Err)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Which pods belong to which workload, and whether a workload is whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use crate::core::workload::{Owner, Pod, Snapshot, Workload};
 
@@ -67,20 +70,39 @@ pub struct Workloads<'a> {
 }
 
 impl<'a> Workloads<'a> {
-    /// Counts the pods of the workloads that `wanted` accepts, by their UID.
+    /// Counts the pods of the workloads that `wanted` accepts, by their UID. It looks at every pod: of few workloads that are
+    /// known by name, ask [`Workloads::named`].
     #[must_use]
     pub fn of(snapshot: Snapshot<'a>, wanted: impl Fn(&str) -> bool) -> Self {
+        let owners = snapshot.pods().filter_map(|pod| owner_of(snapshot, pod));
+        Self::named(snapshot, owners.map(|owner| &*owner.uid).filter(|uid| wanted(uid)))
+    }
+
+    /// Counts the pods of the workloads of these UIDs, however often each is named.
+    #[must_use]
+    pub fn named<'n>(snapshot: Snapshot<'a>, uids: impl IntoIterator<Item = &'n str>) -> Self {
         let mut workloads: BTreeMap<WorkloadKey, WorkloadPods<'a>> = BTreeMap::new();
-        for pod in snapshot.pods() {
-            let Some(owner) = owner_of(snapshot, pod).filter(|owner| wanted(&owner.uid)) else { continue };
-            workloads.entry(key_of(owner, pod)).or_default().pods.push(pod);
-        }
-        let mut wants: HashMap<&str, Wants> = HashMap::new();
-        for workload in snapshot.workloads.values().filter(|workload| workload.kind != "Deployment") {
-            wants.entry(top(workload)).or_default().add(workload);
-        }
-        for (key, workload_pods) in &mut workloads {
-            workload_pods.count(snapshot, snapshot.workloads.get(&key.uid).map(AsRef::as_ref), wants.get(&*key.uid));
+        for uid in uids.into_iter().collect::<HashSet<_>>() {
+            let sets: &[Arc<Workload>] = snapshot.sets.0.get(uid).map_or(&[], |sets| sets);
+            let parts = sets.iter().map(|set| &*set.uid).filter(|set| *set != uid);
+            let mut wants = None::<Wants>;
+            sets.iter().for_each(|set| wants.get_or_insert_default().add(set));
+            let itself = snapshot.workloads.get(uid).map(AsRef::as_ref);
+            let mut of_uid: BTreeMap<WorkloadKey, WorkloadPods<'a>> = BTreeMap::new();
+            for pod in std::iter::once(uid)
+                .chain(parts)
+                .filter_map(|part| snapshot.groups.by_owner.get(part))
+                .flat_map(|it| &**it)
+            {
+                let Some(owner) = owner_of(snapshot, pod).filter(|owner| owner.uid == uid) else { continue };
+                // A key is made once, not for each pod.
+                match of_uid.iter_mut().find(|(key, _)| is_key_of(key, owner, pod)) {
+                    Some((_, workload_pods)) => workload_pods.pods.push(pod),
+                    None => of_uid.entry(key_of(owner, pod)).or_default().pods.push(pod),
+                }
+            }
+            of_uid.values_mut().for_each(|workload_pods| workload_pods.count(snapshot, itself, wants.as_ref()));
+            workloads.append(&mut of_uid);
         }
         Self { workloads }
     }
@@ -110,15 +132,8 @@ impl<'a> WorkloadPods<'a> {
     }
 }
 
-/// The UID of what a set belongs to. A ReplicaSet is its Deployment's, or another owner's, because there may be several; each
-/// StatefulSet is a workload of its own, whoever made it.
-fn top(set: &Workload) -> &str {
-    let owner = set.owner.as_ref().filter(|_| set.kind == "ReplicaSet");
-    owner.map_or(&set.uid, |owner| &owner.uid)
-}
-
 fn owner_of<'a>(snapshot: Snapshot<'a>, pod: &'a Pod) -> Option<&'a Owner> {
-    let owner = pod.owner.as_ref()?;
+    let owner = pod.owner.as_deref()?;
     let set = snapshot.workloads.get(&owner.uid).filter(|set| set.kind == "ReplicaSet");
     Some(set.and_then(|set| set.owner.as_ref()).unwrap_or(owner))
 }
@@ -130,6 +145,15 @@ fn key_of(owner: &Owner, pod: &Pod) -> WorkloadKey {
         name: owner.name.clone(),
         uid: owner.uid.clone(),
     }
+}
+
+fn is_key_of(key: &WorkloadKey, owner: &Owner, pod: &Pod) -> bool {
+    (&key.uid, &key.name, &key.kind, &key.namespace) == (&owner.uid, &owner.name, &owner.kind, &pod.namespace)
+}
+
+/// The UID of the workload that owns a pod ([`workload_of`]).
+pub(super) fn uid_of<'a>(snapshot: Snapshot<'a>, pod: &'a Pod) -> Option<&'a str> {
+    owner_of(snapshot, pod).map(|owner| &*owner.uid)
 }
 
 /// The workload that owns a pod: the owner of its ReplicaSet if that has one, else its owner.

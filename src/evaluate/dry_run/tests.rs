@@ -99,7 +99,7 @@ fn outside_of_windows_only_those_move_that_are_very_far_or_asked_for() {
         it
     };
     let web = asked((*stage.tables.all_workloads["ReplicaSet/web"]).clone());
-    std::sync::Arc::make_mut(&mut stage.tables.all_workloads).insert("ReplicaSet/web".into(), web.into());
+    stage.tables.all_workloads.insert("ReplicaSet/web".into(), web.into());
     assert_eq!(
         told(&stage.at(130)),
         "gate: Settling; moves: web-1 b1→a1; held: api-1 Settling, api-2 Settling, web-2 OneAtATime"

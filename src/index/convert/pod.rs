@@ -10,7 +10,8 @@ use crate::{
         orders::Place,
         schedulers::Schedulers,
         selector::{Labels, NodeTerm},
-        workload::{HostPort, Phase, Pod, PodTerm, Protocol, Spread, Toleration},
+        shared::Shared,
+        workload::{HostPort, Phase, Pod, PodTerm, Protocol, Spread, Toleration, Wishes},
     },
 };
 
@@ -45,12 +46,12 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
     let limits = requests::limits(&spec);
     let labels = meta.labels.take().unwrap_or_default();
     Pod {
-        wishes: read::annotations(&meta).into(),
+        wishes: Wishes::from(read::annotations(&meta)).into(),
         orders: read::orders(Place::Pod, &meta, None),
         mirror: meta.annotations.as_ref().is_some_and(|a| a.contains_key("kubernetes.io/config.mirror")),
         terminating: meta.deletion_timestamp.is_some(),
         created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-        owner: controller(&meta),
+        owner: controller(&meta).map(Shared::from),
         namespace: meta.namespace.unwrap_or_default(),
         name: meta.name.unwrap_or_default(),
         uid: meta.uid.unwrap_or_default(),
@@ -59,10 +60,10 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
             Some("Running") => Phase::Running,
             _ => Phase::Pending,
         },
-        ready,
-        requests: held,
-        limits,
-        host_ports: host_ports(&spec),
+        ready: ready,
+        requests: held.into(),
+        limits: limits.into(),
+        host_ports: host_ports(&spec).into(),
         priority: spec.priority.unwrap_or(0),
         priority_class: spec.priority_class_name,
         nominated: status.nominated_node_name.filter(|node| !node.is_empty()),
@@ -71,7 +72,7 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
         injected,
         node: spec.node_name,
         tolerations: spec.tolerations.unwrap_or_default().into_iter().filter_map(toleration).collect(),
-        node_selector: spec.node_selector.unwrap_or_default(),
+        node_selector: spec.node_selector.unwrap_or_default().into(),
         node_terms: node_affinity
             .required_during_scheduling_ignored_during_execution
             .map(|required| required.node_selector_terms.into_iter().map(node_term).collect()),
@@ -89,9 +90,9 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
             .filter(|constraint| constraint.when_unsatisfiable == "DoNotSchedule")
             .map(|constraint| spread(constraint, &labels))
             .collect(),
-        anti_affinity: terms(anti_affinity.required_during_scheduling_ignored_during_execution),
-        affinity: terms(pod_affinity.required_during_scheduling_ignored_during_execution),
-        labels,
+        anti_affinity: terms(anti_affinity.required_during_scheduling_ignored_during_execution).into(),
+        affinity: terms(pod_affinity.required_during_scheduling_ignored_during_execution).into(),
+        labels: labels.into(),
         not_injected,
         restarted_for,
         pinned_by,

@@ -102,7 +102,7 @@ fn a_pod_counts_with_all_that_it_holds() {
     assert_eq!(cpu_m(resized), 1_000 + 2_000, "a sidecar, too");
     let over = json!({"spec": {"overhead": {"cpu": "250m"}, "resources": {"requests": {"cpu": "4"}}}});
     assert_eq!(cpu_m(over), 4_000 + 250, "what it asks for as a whole, and overhead");
-    let pages = pod_of(&json!({"spec": {"resources": {"requests": {"hugepages-2Mi": "4Mi"}}}})).requests.other;
+    let pages = pod_of(&json!({"spec": {"resources": {"requests": {"hugepages-2Mi": "4Mi"}}}})).requests.other.clone();
     assert_eq!(pages["hugepages-2Mi"], 4 << 20, "asked for by the pod as a whole");
 }
 
@@ -112,6 +112,7 @@ fn a_sidecars_host_port_is_the_pods() {
         let ports = json!([{"containerPort": 9090, "hostPort": 9090}]);
         pod_of(&json!({"spec": {"initContainers": [{"name": "proxy", "restartPolicy": policy, "ports": ports}]}}))
             .host_ports
+            .to_vec()
     };
     let port = HostPort { port: 9090, ..HostPort::default() };
     assert_eq!((init(Some("Always")), init(None)), (vec![port], vec![]));
@@ -130,7 +131,7 @@ fn a_host_port_has_a_protocol_and_perhaps_an_address() {
         port["containerPort"] = 80.into();
         let pod = pod_of(&json!({"spec": {"containers": [{"name": "main", "ports": [port]}]}}));
         let expected = expected.map(|(port, protocol, ip)| HostPort { port, protocol, ip: ip.map(str::to_owned) });
-        assert_eq!(pod.host_ports, expected.into_iter().collect::<Vec<_>>(), "{port}");
+        assert_eq!(pod.host_ports.to_vec(), expected.into_iter().collect::<Vec<_>>(), "{port}");
     });
 }
 

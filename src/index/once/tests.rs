@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::core::map::Map;
 
 /// What is listed at each path, page by page.
 type Lists = HashMap<&'static str, Vec<Vec<Value>>>;
@@ -71,7 +72,7 @@ fn lists(heartbeat: Timestamp) -> Lists {
     ])
 }
 
-fn keys<K: Ord + Clone, V>(table: &HashMap<K, V>) -> Vec<K> {
+fn keys<K: Ord + Clone, V>(table: &Map<K, V>) -> Vec<K> {
     let mut keys: Vec<K> = table.keys().cloned().collect();
     keys.sort();
     keys

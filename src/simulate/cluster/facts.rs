@@ -116,21 +116,22 @@ impl Cluster {
             namespace: NAMESPACE.to_owned(),
             name: pod.name.clone(),
             uid: format!("pod-{id}"),
-            labels,
+            labels: labels.into(),
             wishes: Wishes {
                 follow,
                 movement: workload.spec.moved_by.map(|mode: MoveMode| mode.as_str().to_owned()),
                 ..Wishes::default()
-            },
+            }
+            .into(),
             node: pod.node.map(|node| self.nodes[node].name.clone()),
             phase: if pod.running { Phase::Running } else { Phase::Pending },
             ready: pod.ready.is_some(),
             terminating: pod.dying,
             // The API server writes whole seconds.
             created: wall(pod.created / 1000 * 1000),
-            owner: Some(owner),
-            requests: workload.requests(),
-            preferred_keys: pod.keys.clone(),
+            owner: Some(owner.into()),
+            requests: workload.requests().into(),
+            preferred_keys: pod.keys.clone().into(),
             restarted_for: pod.mark.clone(),
             ..facts::Pod::default()
         }

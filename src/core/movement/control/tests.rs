@@ -27,7 +27,7 @@ fn asked(second: i64) -> Option<Box<Orders>> {
 fn world(orders: [Option<Box<Orders>>; 3], wishes: [Wishes; 2]) -> World {
     let ([namespace, workload, itself], [defaults, own]) = (orders, wishes);
     let mut pod = pod("web-1").on("b1").owned_by("ReplicaSet/web");
-    (pod.orders, pod.wishes) = (itself, own);
+    (pod.orders, pod.wishes) = (itself, own.into());
     let namespace = Namespace {
         name: "shop".into(),
         opt_in: Some("orders".into()),

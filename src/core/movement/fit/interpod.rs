@@ -68,6 +68,11 @@ impl Neighbours<'_> {
 }
 
 impl<'a> Room<'a> {
+    /// Whether the rules of any pod that is somewhere could be about pods of this namespace.
+    pub(super) fn may_be_refused(&self, namespace: &str) -> bool {
+        self.refusing.of(namespace).next().is_some()
+    }
+
     pub(super) fn neighbours<'r>(&'r self, pod: &'r Pod) -> Neighbours<'r> {
         let mut closed: BTreeMap<&str, HashSet<&str>> = BTreeMap::new();
         for term in &pod.anti_affinity {

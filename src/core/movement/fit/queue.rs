@@ -42,6 +42,10 @@ impl<'a> Queue<'a> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// A place is reserved for one more pod like this one, which may be among those that wait.
     pub(super) fn reserve(&mut self, pod: &'a Pod) {
         *self.reserved.entry(whose(pod)).or_default() += 1;

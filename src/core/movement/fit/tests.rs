@@ -1,7 +1,7 @@
 mod interpod;
 mod nodes;
 mod ports;
-mod properties;
+pub(super) mod properties;
 mod queue;
 mod quotas;
 mod resources;

@@ -52,7 +52,7 @@ fn a_replacement_bears_what_admission_requires_now() {
         ("injected already", injected(only("switchover", "closely")), one(Required), "switchover In closely"),
         ("it says so itself", selecting("closely"), one(Required), ""),
         ("it says something else itself", selecting("far"), one(Required), "switchover In closely"),
-        ("an empty term", Pod { node_terms: Some(vec![NodeTerm::default()]), ..pod("web") }, one(Required), ""),
+        ("an empty term", Pod { node_terms: Some(vec![NodeTerm::default()].into()), ..pod("web") }, one(Required), ""),
         ("spread, required now", pod("web").spread_over("zone"), one(Required), "switchover In closely"),
         (
             "spread, required before",

@@ -156,6 +156,12 @@ impl World {
 
     /// Starts a controller or the webhook, with the rights of its own account.
     pub(crate) fn start_role(&self, name: &str) -> Result<()> {
+        // Quicker than the defaults, so that a scene takes seconds.
+        self.start_role_with(name, &["--tick=250ms", "--lease-duration=4s"])
+    }
+
+    /// The same with these arguments of a controller.
+    pub(crate) fn start_role_with(&self, name: &str, of_controller: &[&str]) -> Result<()> {
         let role = name.split('-').next().unwrap_or_default();
         let account = format!("switchover-{role}");
         let token = self.bed.kubeconfig_for_service_account(NAMESPACE, &account);
@@ -163,8 +169,7 @@ impl World {
         let mut command = Command::new(product());
         command.arg(role).env("KUBECONFIG", kubeconfig).env("SWITCHOVER_IDENTITY", name);
         if role == "controller" {
-            // Quicker than the defaults, so that a scene takes seconds.
-            command.args(["--tick=250ms", "--lease-duration=4s"]);
+            command.args(of_controller);
             command.arg(format!("--metrics-listen={}", self.health_address(name)?));
             command.arg(format!("--webhook-service={WEBHOOK_HOST}"));
         } else {

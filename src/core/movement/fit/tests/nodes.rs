@@ -8,7 +8,7 @@ fn a_pod_goes_where_its_own_choice_of_nodes_lets_it() {
         pod.node_selector.insert(key.into(), value.into());
         pod
     };
-    let none = || Pod { node_terms: Some(vec![NodeTerm::default()]), ..web() };
+    let none = || Pod { node_terms: Some(vec![NodeTerm::default()].into()), ..web() };
     check([
         ("a nodeSelector", world(), selecting("zone", "a"), ""),
         ("a nodeSelector for others", world(), selecting("disk", "ssd"), "nodeSelector doesn't match"),

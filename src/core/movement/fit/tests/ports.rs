@@ -5,7 +5,7 @@ use crate::core::workload::{HostPort, Pod, Protocol};
 fn a_port_of_a_node_is_one_pods_by_protocol_and_address() {
     let on = |pod: Pod, port: i32, protocol: Protocol, ip: Option<&str>| {
         let port = HostPort { port, protocol, ip: ip.map(str::to_owned) };
-        Pod { host_ports: vec![port], ..pod }
+        Pod { host_ports: vec![port].into(), ..pod }
     };
     let tcp = Protocol::Tcp;
     let there = |port, protocol, ip| world().pod(on(pod("x").on("a1"), port, protocol, ip));

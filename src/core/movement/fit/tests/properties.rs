@@ -52,7 +52,7 @@ fn one_by_one(world: &World, places: &[Place<'_>], pod: &Pod, node: &Node) -> Re
 }
 
 /// A pod of one of two applications, with some rules about others, somewhere.
-fn any_pod() -> impl Strategy<Value = Pod> {
+pub(in crate::core::movement::fit) fn any_pod() -> impl Strategy<Value = Pod> {
     const NODES: [&str; 5] = ["a1", "a2", "b1", "b2", "c1"];
     let key = || prop::sample::select(vec!["zone", "host"]);
     let app = || prop::sample::select(vec!["web", "api"]);

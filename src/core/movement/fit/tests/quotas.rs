@@ -18,7 +18,7 @@ fn scoped(mut world: World, scopes: &[Scope]) -> World {
 #[test]
 fn a_replacement_wants_what_the_quota_has_left_beside_the_pod_itself() {
     let left = |left: &[(&str, u64)]| world().quota("small", left);
-    let limited = || Pod { limits: Resources { cpu_m: 200, ..Resources::default() }, ..web() };
+    let limited = || Pod { limits: Resources { cpu_m: 200, ..Resources::default() }.into(), ..web() };
     let class = |operator, values: &[&str]| {
         let values = values.iter().map(ToString::to_string).collect();
         Scope::PriorityClass(Expression { key: String::new(), operator, values })

@@ -1,0 +1,190 @@
+//! Pods alike get the same answer: nodes that have no room for one have none for the next one either.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    hash::Hash,
+};
+
+use super::Room;
+use crate::core::{
+    selector::{Labels, NodeTerm},
+    workload::{HostPort, Node, Pod, PodTerm, Resources, Spread, Toleration},
+};
+
+/// Everything of a pod that decides which of some nodes take its replacement.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Shape<'a> {
+    requests: &'a Resources,
+    /// What its template asks for.
+    template: Option<&'a Resources>,
+    host_ports: &'a [HostPort],
+    priority: i32,
+    tolerations: &'a [Toleration],
+    node_selector: &'a Labels,
+    node_terms: Option<&'a [NodeTerm]>,
+    unforeseen: [Option<&'static str>; 2],
+    rules: Option<Rules<'a>>,
+}
+
+/// Of a pod that has rules about others, or that others may have rules about.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Rules<'a> {
+    namespace: &'a str,
+    labels: &'a Labels,
+    spread: &'a [Spread],
+    anti_affinity: &'a [PodTerm],
+    affinity: &'a [PodTerm],
+    /// It counts itself until it is gone.
+    replaced_first: bool,
+    /// Where it is itself, which may not count: by the keys of its spreads and its affinity, and, where any of the nodes is in the
+    /// same domain, by those of its anti-affinity.
+    own: Vec<Option<&'a str>>,
+}
+
+/// Who was refused by all of some nodes, and what they said.
+#[derive(Debug)]
+pub struct Refusals<'a, Context> {
+    nodes: Vec<&'a Node>,
+    /// Of the nodes, by key.
+    domains: RefCell<HashMap<&'a str, HashSet<&'a str>>>,
+    known: RefCell<HashMap<(Shape<'a>, Context), Refused>>,
+}
+
+#[derive(Debug)]
+struct Refused {
+    why: String,
+    /// How often a room had been added to, and taken back from.
+    room: (usize, usize),
+}
+
+impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
+    /// Of these nodes, which no pod is moved off.
+    #[must_use]
+    pub fn of(nodes: Vec<&'a Node>) -> Self {
+        Self { nodes, domains: RefCell::default(), known: RefCell::default() }
+    }
+
+    /// What `look` says of the pod, or said of one like it. Besides the pod and the room it may depend on the context alone. Of one
+    /// room only: what is said of a clone that is then forgotten must not be remembered.
+    ///
+    /// # Errors
+    /// Those of `look`.
+    pub fn ask<Found>(
+        &self,
+        room: &Room<'a>,
+        pod: &'a Pod,
+        context: Context,
+        look: impl FnOnce() -> Result<Found, String>,
+    ) -> Result<Found, String> {
+        let key = (self.shape(room, pod), context);
+        if let Some(why) = self.known(room, &key) {
+            return Err(why);
+        }
+        look().inspect_err(|why| {
+            let refused = Refused { why: why.clone(), room: room.changes() };
+            self.known.borrow_mut().insert(key, refused);
+        })
+    }
+
+    /// Why the pod would be refused in this room, if that follows from what was said before.
+    #[must_use]
+    pub fn recall(&self, room: &Room<'a>, pod: &'a Pod, context: Context) -> Option<String> {
+        self.known(room, &(self.shape(room, pod), context))
+    }
+
+    fn known(&self, room: &Room<'a>, key: &(Shape<'a>, Context)) -> Option<String> {
+        let known = self.known.borrow();
+        known.get(key).filter(|refused| refused.holds(&key.0, room)).map(|refused| refused.why.clone())
+    }
+
+    fn shape(&self, room: &Room<'a>, pod: &'a Pod) -> Shape<'a> {
+        // Each field is named, so that a new one is thought about here.
+        let Pod {
+            namespace,
+            labels,
+            node,
+            owner,
+            requests,
+            host_ports,
+            tolerations,
+            node_selector,
+            node_terms,
+            spread,
+            anti_affinity,
+            affinity,
+            priority,
+            unforeseen,
+            // Who it is, and how it does; and what says whether it may be moved, not where to.
+            name: _,
+            uid: _,
+            wishes: _,
+            phase: _,
+            ready: _,
+            terminating: _,
+            created: _,
+            mirror: _,
+            preferred_keys: _,
+            not_injected: _,
+            restarted_for: _,
+            pinned_by: _,
+            not_to_evict: _,
+            scratch: _,
+            // What its namespace's quotas say of it is asked apart.
+            limits: _,
+            priority_class: _,
+            nominated: _,
+            gated: _,
+            injected: _,
+            orders: _,
+        } = pod;
+        let own_rules = !(spread.is_empty() && anti_affinity.is_empty() && affinity.is_empty());
+        let at = node.as_deref().and_then(|node| room.snapshot.nodes.get(node));
+        let domain = |key: &str| at?.labels.get(key).map(String::as_str);
+        let shared = |key: &'a str| domain(key).filter(|domain| self.has(key, domain));
+        let by_spread = spread.iter().map(|spread| domain(&spread.key));
+        let by_affinity = affinity.iter().map(|term| domain(&term.key));
+        let by_anti_affinity = anti_affinity.iter().map(|term| shared(&term.key));
+        let template = owner.as_ref().and_then(|owner| room.snapshot.workloads.get(&owner.uid));
+        Shape {
+            requests,
+            template: template.map(|template| &template.requests),
+            host_ports,
+            priority: *priority,
+            tolerations,
+            node_selector,
+            node_terms: node_terms.as_ref().map(|terms| terms.as_slice()),
+            unforeseen: [*unforeseen, template.and_then(|template| template.unforeseen)],
+            rules: (own_rules || room.may_be_refused(namespace)).then(|| Rules {
+                namespace,
+                labels,
+                spread,
+                anti_affinity,
+                affinity,
+                replaced_first: pod.is_replaced_before_it_is_gone(),
+                own: by_spread.chain(by_affinity).chain(by_anti_affinity).collect(),
+            }),
+        }
+    }
+
+    /// Whether one of the nodes is in this domain.
+    fn has(&self, key: &'a str, domain: &str) -> bool {
+        let mut domains = self.domains.borrow_mut();
+        let of_key = domains
+            .entry(key)
+            .or_insert_with(|| self.nodes.iter().filter_map(|node| node.labels.get(key)).map(String::as_str).collect());
+        of_key.contains(domain)
+    }
+}
+
+impl Refused {
+    /// Whether it was said of the room as it is now, or of one with no less room. For pods with rules about others, more of these may
+    /// be more room.
+    fn holds(&self, shape: &Shape<'_>, room: &Room<'_>) -> bool {
+        let (added, taken_back) = room.changes();
+        self.room.1 == taken_back && (self.room.0 == added || shape.rules.is_none() && room.only_fills())
+    }
+}
+
+#[cfg(test)]
+mod tests;
