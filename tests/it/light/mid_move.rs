@@ -9,11 +9,11 @@ use k8s_openapi::api::{
         ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
     },
     core::v1::{Namespace, Pod},
-    policy::v1::PodDisruptionBudget,
+    policy::v1::{Eviction, PodDisruptionBudget},
 };
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
 };
 use lab::{control_plane::Component, light::READY_DELAY};
 use serde_json::{Value, json};
@@ -58,10 +58,14 @@ fn an_api_server_that_is_away_for_half_a_minute_in_the_middle_of_a_movement_ends
     upheaval("api-server-away", async |scene| {
         let stage = Stage::set(scene, json!({})).await?;
         stage.begin_to_move().await?;
+        let evicted = stage.witness.seen().evicted.len();
         block_in_place(|| scene.world.bed.kill(Component::KubeApiserver))?;
         // Longer than the Lease lasts, and than a watch may be silent before its facts count as old.
         tokio::time::sleep(Duration::from_secs(30)).await;
         block_in_place(|| scene.world.bed.restart(Component::KubeApiserver))?;
+        // Everybody else was away for as long, and looks ever more rarely meanwhile.
+        let goes_on = async || Ok((stage.witness.seen().evicted.len() > evicted).then_some(()));
+        until("the movement to go on", goes_on).await?;
         stage.ends_well(scene).await
     });
 }
@@ -206,7 +210,9 @@ impl Obstacle {
         let pods = scene.pods(namespace).list(&ListParams::default()).await?.items;
         let Some(pod) = pods.first().and_then(|pod| pod.metadata.name.clone()) else { return Ok(false) };
         let dry = PostParams { dry_run: true, ..PostParams::default() };
-        let eviction = k8s_openapi::api::policy::v1::Eviction::default();
+        let metadata =
+            ObjectMeta { name: Some(pod.clone()), namespace: Some(namespace.to_owned()), ..Default::default() };
+        let eviction = Eviction { metadata, delete_options: None };
         let answer = scene.pods(namespace).create_subresource::<_, Value>("eviction", &pod, &dry, &eviction).await;
         Ok(match answer {
             Ok(_) => false,
