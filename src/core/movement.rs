@@ -1,7 +1,7 @@
 //! What moves when the primary has gone elsewhere. The workloads are counted ([`workloads`]), each pod's new node is foreseen
 //! ([`fit`]), the next wave is planned ([`plan`]) and written down ([`journal`]); what is not moved says why ([`held`]). When
 //! nothing moves at all is decided by [`settle`] among others; [`restart`] and [`taint`] are two further ways to move. What each
-//! is called is in [`ways`], and which one a pod goes is chosen by `choice`. When people let it move is in [`control`], [`window`] and
+//! is called is in [`ways`], and which one a pod goes is chosen by `choice`. When people let it move is in [`control`], [`windows`] and
 //! [`limits`].
 
 mod choice;
@@ -16,5 +16,5 @@ pub mod restart;
 pub mod settle;
 pub mod taint;
 pub mod ways;
-pub mod window;
+pub mod windows;
 pub mod workloads;

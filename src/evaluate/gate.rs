@@ -11,7 +11,7 @@ use crate::{
         moment::Moment,
         movement::{
             held::{Gate, Paused, Scope},
-            window::closed,
+            windows::closed,
         },
         orders::{Orders, Place},
         primary::PrimaryState,

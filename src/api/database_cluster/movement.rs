@@ -7,7 +7,7 @@ use crate::{
     api::{Span, rule::rule},
     core::{
         follow::{AffinityMode, MoveMode},
-        movement::window::{Schedule, Window, Zone},
+        movement::windows::{Schedule, Window, Zone},
     },
 };
 
