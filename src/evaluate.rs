@@ -36,7 +36,16 @@ use crate::{
     core::{
         distance::overwrite::Overwritten,
         moment::Moment,
-        movement::{held::Gate, journal::Outcome, plan::Plan, restart, taint::Emptying},
+        movement::{
+            breaker::Breaker,
+            held::Gate,
+            journal::{Outcome, Settled},
+            ledger::Others,
+            plan::Plan,
+            restart,
+            taint::Emptying,
+            window::Evidence,
+        },
         primary::PrimaryView,
     },
     index::Tables,
@@ -57,6 +66,8 @@ pub struct Facts<'a> {
     pub members: &'a [MemberStatus],
     /// Of the database, with `view` written down: its history, and what people were told.
     pub status: &'a DatabaseClusterStatus,
+    /// What the other databases have on the move.
+    pub others: &'a Others,
     /// An evaluation is a confirmation of tiers, but no more than one in this time: a burst of events is no proof.
     pub confirm_every: Duration,
 }
@@ -83,8 +94,12 @@ pub struct Decided {
     pub labelling: Labelling,
     /// Why nothing at all is moved, if so.
     pub gate: Option<Gate>,
+    /// Where nothing is moved because replacements failed there.
+    pub breaker: Breaker,
     /// Moves that are over.
     pub outcomes: Vec<Outcome>,
+    /// What moves under way, and those that are over, say of how many there may be.
+    pub evidence: Evidence,
     /// Its moves are noted in the [`Memory`] as under way.
     pub plan: Plan,
     /// Of far nodes, for a taint that evicts.
@@ -112,9 +127,10 @@ pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided 
     let others = movement::other_tiers(facts.tables, &followed);
     let followers = movement::followers(&followed, &others);
     let rtt_us = movement::median_rtt_us(&followers, &memory.tiers);
-    let outcomes = movement::end_moves(facts, &followers, &series, memory, now);
-    let gate = gate::gate(facts, memory, &labelling, now);
-    let plan = movement::next_moves(facts, &followers, &series, gate.as_ref(), memory, now);
+    let Settled { outcomes, evidence } = movement::end_moves(facts, &followers, &series, memory, now);
+    let breaker = movement::breaker(facts, &followers, memory, now);
+    let gate = gate::gate(facts, memory, &labelling, &breaker, now);
+    let plan = movement::next_moves(facts, &followers, &series, (gate.as_ref(), &breaker), evidence, memory, now);
     let emptying = emptying::emptying(facts, gate.as_ref(), &plan, memory, &refused, now);
     if let Some(emptying) = emptying.as_ref().filter(|emptying| emptying.withdraw) {
         emptying::withdraw(emptying, &mut labelling.changes);
@@ -122,6 +138,19 @@ pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided 
     }
     let labelled = !memory.relabelling && facts.failover().is_some_and(|failover| failover.labelled_at.is_none());
     let over = memory.is_over(facts, gate.as_ref(), &plan, &outcomes, now.instant);
-    memory.journal.underway.extend(plan.moves.iter().map(|move_| movement::entry(move_, now)));
-    Decided { doubts, overwritten, labelling, gate, outcomes, plan, emptying, rtt_us, labelled, over }
+    memory.journal.underway.extend(plan.moves.iter().map(|move_| movement::entry(facts, move_, now)));
+    Decided {
+        doubts,
+        overwritten,
+        labelling,
+        gate,
+        breaker,
+        outcomes,
+        evidence,
+        plan,
+        emptying,
+        rtt_us,
+        labelled,
+        over,
+    }
 }

@@ -1,7 +1,7 @@
 //! Lean facts of namespaces, nodes, pods, workloads and disruption budgets: what the decisions need and nothing else.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -204,6 +204,8 @@ pub struct Pod {
     pub created: Timestamp,
     pub owner: Option<Owner>,
     pub mirror: bool,
+    /// `spec.priority`: the scheduler takes those that have more first, and drives out those that have less.
+    pub priority: i32,
     pub requests: Resources,
     pub host_ports: Vec<i32>,
     pub tolerations: Vec<Toleration>,
@@ -325,6 +327,24 @@ pub struct DisruptionBudget {
     pub selector: Selector,
     /// `status.disruptionsAllowed`.
     pub allowed: u32,
+    /// `status.currentHealthy`, and `status.desiredHealthy`.
+    pub healthy: u32,
+    pub desired_healthy: u32,
+    /// `spec.unhealthyPodEvictionPolicy: AlwaysAllow`: pods that aren't Ready may be evicted whatever it allows.
+    pub lets_unready_go: bool,
+    /// Names of pods whose eviction was granted and is counted in `allowed`, while the pods themselves may not show it yet
+    /// (`status.disruptedPods`).
+    pub disrupted: BTreeSet<String>,
+    /// `metadata.resourceVersion`: another one with each change, and nothing else.
+    pub version: String,
+}
+
+impl DisruptionBudget {
+    /// Whether a pod that isn't Ready may be evicted without anything being taken of it (KEP-3017).
+    #[must_use]
+    pub const fn ignores_unready(&self) -> bool {
+        self.lets_unready_go || (self.healthy >= self.desired_healthy && self.desired_healthy > 0)
+    }
 }
 
 /// A namespace.

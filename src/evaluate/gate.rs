@@ -5,10 +5,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Facts, Labelling, Memory};
-use crate::core::{moment::Moment, movement::held::Gate, primary::PrimaryState, words::listed};
+use crate::core::{
+    moment::Moment,
+    movement::{breaker::Breaker, held::Gate},
+    primary::PrimaryState,
+    words::listed,
+};
 
 /// The first reason for moving nothing, if there is one.
-pub(super) fn gate(facts: &Facts<'_>, memory: &Memory, labelling: &Labelling, now: Moment) -> Option<Gate> {
+pub(super) fn gate(
+    facts: &Facts<'_>,
+    memory: &Memory,
+    labelling: &Labelling,
+    breaker: &Breaker,
+    now: Moment,
+) -> Option<Gate> {
     let Facts { object, view, .. } = facts;
     if object.spec.paused {
         return Some(Gate::Paused);
@@ -27,7 +38,7 @@ pub(super) fn gate(facts: &Facts<'_>, memory: &Memory, labelling: &Labelling, no
     if memory.tiers.bounds.is_none() {
         return Some(Gate::TooFewReadings);
     }
-    settling(facts, memory, now).or_else(|| labels_pending(memory, labelling)).or_else(|| halted(facts, memory, now))
+    settling(facts, memory, now).or_else(|| labels_pending(memory, labelling)).or_else(|| breaker.gate.clone())
 }
 
 /// The primary has not held for long enough.
@@ -54,12 +65,6 @@ fn labels_pending(memory: &Memory, labelling: &Labelling) -> Option<Gate> {
     let refused = (!labelling.refused.is_empty()).then(|| listed(&labelling.refused));
     let pending = labelling.pending > 0 || memory.relabelling;
     pending.then_some(Gate::LabelsPending { nodes: labelling.pending, refused })
-}
-
-/// The breaker.
-fn halted(facts: &Facts<'_>, memory: &Memory, now: Moment) -> Option<Gate> {
-    let rules = &facts.object.spec.movement;
-    memory.journal.halted(rules.replacement_timeout.0, rules.halt_after_failures, now)
 }
 
 #[cfg(test)]

@@ -105,6 +105,7 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
         ready: status.conditions.unwrap_or_default().iter().any(ready),
         requests: held_or_asked(&spec, status.container_statuses.as_deref()),
         host_ports: host_ports(&spec),
+        priority: spec.priority.unwrap_or(0),
         node: spec.node_name,
         tolerations: spec.tolerations.unwrap_or_default().into_iter().filter_map(toleration).collect(),
         node_selector: spec.node_selector.unwrap_or_default(),
@@ -329,11 +330,17 @@ pub(super) fn budget(budget: PodDisruptionBudget) -> DisruptionBudget {
     let status = budget.status.unwrap_or_default();
     // A status about an older spec says nothing; until it is renewed, nothing is allowed.
     let observed = status.observed_generation >= budget.metadata.generation;
+    let count = |number: i32| u32::try_from(number).unwrap_or(0);
     DisruptionBudget {
         namespace: budget.metadata.namespace.unwrap_or_default(),
         name: budget.metadata.name.unwrap_or_default(),
         selector: selector(spec.selector),
-        allowed: if observed { u32::try_from(status.disruptions_allowed).unwrap_or(0) } else { 0 },
+        allowed: if observed { count(status.disruptions_allowed) } else { 0 },
+        healthy: if observed { count(status.current_healthy) } else { 0 },
+        desired_healthy: count(status.desired_healthy),
+        lets_unready_go: spec.unhealthy_pod_eviction_policy.as_deref() == Some("AlwaysAllow"),
+        disrupted: status.disrupted_pods.unwrap_or_default().into_keys().collect(),
+        version: budget.metadata.resource_version.unwrap_or_default(),
     }
 }
 

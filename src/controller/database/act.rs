@@ -12,6 +12,7 @@ use crate::{
     core::{
         distance::overwrite::{NodeChange, TaintEffect},
         movement::{
+            ledger::Others,
             plan::{Move, still_safe},
             restart,
         },
@@ -86,17 +87,29 @@ impl Task {
         }
     }
 
-    /// Moves the pods of one wave.
-    pub(super) async fn carry_out(&mut self, moves: Vec<Move>, view: &PrimaryView) {
+    /// Moves the pods that were planned.
+    pub(super) async fn carry_out(
+        &mut self,
+        moves: Vec<Move>,
+        view: &PrimaryView,
+        others: &Others,
+        per_workload: Option<u32>,
+    ) {
+        if moves.is_empty() {
+            return;
+        }
         let (index, still_right) = (self.shared.index.clone(), self.still_right(view));
+        let began = self.memory.journal.underway.clone();
         let still_right = |move_: &Move| {
             if !still_right() {
                 return Err("leadership, primary or spec changed meanwhile".to_owned());
             }
-            still_safe(index.picture().snapshot(), move_)
+            let tables = index.read();
+            still_safe(tables.snapshot(), move_, began.iter().chain(&others.underway), per_workload)
         };
         let series = restart::series(&self.name, view.epoch);
         movement::carry_out(&self.shared, &self.name, moves, &mut self.memory, &series, still_right).await;
+        self.entered.correct(&self.memory.journal.underway);
     }
 
     /// Puts the taint that evicts onto a node, unless what led to that has changed.

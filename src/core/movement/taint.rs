@@ -10,7 +10,7 @@ use super::{
     fit::Room,
     held::{Gate, HeldReason},
     journal::Journal,
-    plan::{Held, Plan, Rules, at_rest, certain, complete, replaceable},
+    plan::{Held, Plan, Rules, at_rest, certain, complete, replaceable, reserve},
     workloads::{Workloads, workload_of},
 };
 use crate::core::{
@@ -215,6 +215,7 @@ fn may_be_emptied<'a>(
         return Err(waits(format!("{}/{}", held.namespace, held.pod), held.reason.clone()));
     }
     let mut room = Room::of(input.snapshot);
+    reserve(&mut room, input.journal.underway.iter(), workloads, input.snapshot);
     for move_ in &input.plan.moves {
         if let Some(pod) = input.snapshot.pods.get(&move_.uid) {
             room.place(pod, &move_.to);

@@ -4,7 +4,12 @@ use super::*;
 use crate::{
     api::{Span, database_cluster::FailoverStatus},
     core::{
-        movement::{journal::Underway, ways::Way, workloads::WorkloadKey},
+        movement::{
+            journal::{Trace, Underway},
+            ledger::Others,
+            ways::Way,
+            workloads::WorkloadKey,
+        },
         primary::Primary,
         testing::{World, at, instant, moment},
     },
@@ -29,9 +34,11 @@ fn gate_of(stage: &Stage, labelling: &Labelling) -> Option<Gate> {
         view: &stage.view,
         members: &stage.members,
         status: &stage.status,
+        others: &Others::default(),
         confirm_every: Duration::from_secs(1),
     };
-    gate(&facts, &stage.memory, labelling, moment(100))
+    let breaker = crate::evaluate::movement::breaker(&facts, &[], &stage.memory, moment(100));
+    gate(&facts, &stage.memory, labelling, &breaker, moment(100))
 }
 
 #[test]
@@ -41,9 +48,9 @@ fn the_first_reason_is_the_one_that_is_told() {
         confirmed_at: Some(at(second)),
         ..FailoverStatus::default()
     };
-    let failed = || Underway {
+    let failed = |namespace: &str| Underway {
         way: Ok(Way::Evict),
-        workload: WorkloadKey::default(),
+        workload: WorkloadKey { namespace: namespace.into(), ..WorkloadKey::default() },
         pod: "web-1".into(),
         uid: "1".into(),
         from: "b1".into(),
@@ -51,6 +58,7 @@ fn the_first_reason_is_the_one_that_is_told() {
         started: at(-300),
         since: instant(-300),
         pods: 1,
+        trace: Trace::default(),
     };
     type Spoil = fn(&mut Stage, &mut Labelling);
     let paused: Spoil = |stage, _| stage.object.spec.paused = true;
@@ -65,7 +73,7 @@ fn the_first_reason_is_the_one_that_is_told() {
     // Each row spoils one thing more; what comes first in the list is told whatever follows.
     let (mut stage, mut labelling) = (stage(), Labelling::default());
     assert_eq!(gate_of(&stage, &labelling), None);
-    stage.memory.journal.underway = vec![failed(), failed(), failed()];
+    stage.memory.journal.underway = ["shop", "bank", "post"].map(failed).into();
     let mut wrong = Vec::new();
     for (what, spoil) in [
         ("Halted", halted),

@@ -79,3 +79,9 @@ fn a_sidecars_host_port_is_the_pods() {
     };
     assert_eq!((init(Some("Always")), init(None)), (vec![9090], vec![]));
 }
+
+#[test]
+fn a_pods_priority_is_what_admission_made_of_its_class() {
+    assert_eq!(pod_of(&json!({})).priority, 0);
+    assert_eq!(pod_of(&json!({"spec": {"priorityClassName": "urgent", "priority": -10}})).priority, -10);
+}

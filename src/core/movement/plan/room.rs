@@ -1,44 +1,37 @@
-//! What a move takes: of disruption budgets, and of the room near the primary.
+//! What a move takes of the room near the primary.
 
 use super::{Follower, Planner, certain};
 use crate::core::{
     distance::tier::Tier,
     movement::{
-        choice::{away, more},
-        fit::Misfit,
+        choice::more,
+        fit::{Misfit, Room},
         held::HeldReason,
-        ways::Way,
-        workloads::WorkloadKey,
+        journal::Underway,
+        workloads::{WorkloadKey, Workloads},
     },
-    workload::{DisruptionBudget, Node, Phase, Pod},
+    workload::{Node, Phase, Pod, Snapshot},
 };
 
-impl<'a> Planner<'a> {
-    /// The disruption budgets that the move spends, and by how many pods. A restart asks none of them where it starts new pods
-    /// before it ends old ones; the API server doesn't ask for it, so that several may cover it.
-    pub(super) fn budgets(&self, way: Way, key: &WorkloadKey, pod: &Pod) -> Result<Vec<(&'a str, u32)>, HeldReason> {
-        let pods = match way {
-            Way::Evict => 1,
-            Way::Restart => self.workloads.get(key).map_or(u32::MAX, away),
-        };
-        if pods == 0 {
-            return Ok(Vec::new());
-        }
-        let covers =
-            |budget: &DisruptionBudget| budget.namespace == pod.namespace && budget.selector.matches(&pod.labels);
-        let mut covering: Vec<_> = self.input.snapshot.budgets.iter().filter(|(_, budget)| covers(budget)).collect();
-        covering.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
-        if way == Way::Evict && covering.len() > 1 {
-            let names: Vec<_> = covering.iter().map(|(_, budget)| budget.name.as_str()).collect();
-            return Err(HeldReason::SeveralBudgets(names.join(", ")));
-        }
-        let spent = |uid: &String| self.spent.get(uid.as_str()).copied().unwrap_or(0);
-        match covering.iter().find(|(uid, budget)| budget.allowed < spent(uid).saturating_add(pods)) {
-            Some((_, budget)) => Err(HeldReason::NoBudget(budget.name.clone())),
-            None => Ok(covering.into_iter().map(|(uid, _)| (uid.as_str(), pods)).collect()),
+/// Keeps the room of moves under way whose replacements have no node yet. What another leader began needs what any pod of its workload
+/// does.
+pub(in crate::core::movement) fn reserve<'a>(
+    room: &mut Room<'a>,
+    underway: impl Iterator<Item = &'a Underway>,
+    workloads: &Workloads<'a>,
+    snapshot: Snapshot<'a>,
+) {
+    for move_ in underway {
+        let Some(to) = move_.reserves() else { continue };
+        let itself = snapshot.pods.get(&move_.uid).or(move_.trace.like.as_ref()).map(AsRef::as_ref);
+        let any = || workloads.get(&move_.workload)?.pods.iter().copied().min_by_key(|pod| &pod.uid);
+        if let Some(pod) = itself.or_else(any) {
+            room.add(pod, to);
         }
     }
+}
 
+impl<'a> Planner<'a> {
     /// The pods of which each needs a place near the primary when their workload is restarted, the first one first: those that are
     /// not there, and as many of the others as it has more meanwhile. (In the worst case those that are near go last.)
     pub(super) fn restarted(&self, key: &WorkloadKey, first: &Follower<'a>) -> Vec<Follower<'a>> {
@@ -89,11 +82,16 @@ impl<'a> Planner<'a> {
                 Err(HeldReason::NotMeasured) => return Err(Misfit::Distance("it has no fresh reading")),
                 Err(_) => return Err(Misfit::Distance("it has not been closely for long enough")),
             }
-            if follower.others.iter().any(|tiers| tiers.tier(&node.name) > tiers.tier(from)) {
+            if follower.others.iter().any(|tiers| leaves_behind(tiers.tier(from), tiers.tier(&node.name))) {
                 return Err(Misfit::Distance("it is farther from another database that the pod follows"));
             }
             Ok(())
         };
         self.room.emptiest(follower.pod, self.targets.iter().copied(), nearer).map_err(HeldReason::NoRoom)
     }
+}
+
+/// Whether another database is left farther behind; where it isn't known how far it is now, nobody goes where it is known not to be near.
+fn leaves_behind(from: Tier, to: Tier) -> bool {
+    if from == Tier::Unknown { matches!(to, Tier::Intermediate | Tier::Far) } else { to > from }
 }
