@@ -69,7 +69,7 @@ fn in_time(underway: &[Underway]) -> usize {
 impl Ledger {
     /// What the others have under way.
     pub fn look(&mut self, database: &str, now: Instant) -> Others {
-        self.window.rest(self.books.values().any(|book| !book.underway.is_empty()), now);
+        self.window.rest(self.books.values().any(|book| in_time(&book.underway) > 0), now);
         let others = self.books.iter().filter(|(name, _)| *name != database);
         let underway = others.flat_map(|(_, book)| &book.underway).cloned().collect();
         Others { underway, window: self.window.clone(), version: self.version }

@@ -98,6 +98,11 @@ fn all_databases_together_begin_no_more_than_the_window_lets() {
         .collect();
     ledger.correct("billing", &failed);
     assert_eq!(ledger.look("orders", instant(0)).in_time(), 0);
+    // Nor does it keep the next movement from beginning small.
+    ledger.correct("orders", &[]);
+    ledger.enter("billing", &saw, &failed, Evidence { placed: 45, ..Evidence::default() }, 200);
+    assert_eq!(window(&ledger.look("billing", instant(1))), 100);
+    assert_eq!(window(&ledger.look("billing", instant(61))), FIRST);
 }
 
 #[test]
