@@ -295,7 +295,7 @@ fn foresee(tables: &Tables, room: &Room<'_>, case: &Case) -> Result<String, Stri
     let (namespace, name) = case.old_name();
     let of_case = |pod: &&PodFacts| pod.namespace == namespace && pod.name == name;
     let pod = tables.snapshot().pods().find(of_case).ok_or("its pod is gone")?;
-    let owner = case.waits.then(|| Owner { kind: "StatefulSet".into(), ..Owner::default() });
+    let owner = case.waits.then(|| Owner { kind: "StatefulSet".into(), ..Owner::default() }.into());
     let pod = PodFacts { owner, ..pod.clone() };
     let number = case.number.to_string();
     let closely = tables

@@ -80,7 +80,7 @@ fn counts(quota: &Quota, pod: &Pod) -> bool {
 
 fn in_scope(scope: &Scope, pod: &Pod) -> bool {
     match scope {
-        Scope::BestEffort(wanted) => *wanted == [&pod.requests, &pod.limits].into_iter().all(is_nothing),
+        Scope::BestEffort(wanted) => *wanted == (is_nothing(&pod.requests) && is_nothing(&pod.limits)),
         Scope::Ending(wanted) => !wanted,
         Scope::PriorityClass(expression) => expression.matches(pod.priority_class.as_deref()),
         Scope::Other => true,

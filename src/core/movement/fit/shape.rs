@@ -134,6 +134,7 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             limits: _,
             priority_class: _,
             nominated: _,
+            unschedulable: _,
             gated: _,
             injected: _,
             orders: _,
