@@ -21,6 +21,7 @@ use std::{
 
 use futures::FutureExt;
 use kube::Client;
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
@@ -36,7 +37,7 @@ use crate::{
         lease::{self, Leadership, LeaseConfig},
         nodes::NodeWriter,
     },
-    core::{backoff::Pause, label_key::LabelKey, schedulers::Schedulers},
+    core::{backoff::Pause, label_key::LabelKey, movement::ledger::Ledger, schedulers::Schedulers},
     discover,
     index::{Database, Index},
     serve::{self, Probes, TaskEnded},
@@ -79,6 +80,8 @@ pub(crate) struct Shared {
     pub index: Index,
     pub leadership: watch::Receiver<Leadership>,
     pub nodes: NodeWriter,
+    /// What every database has on the move.
+    pub ledger: Mutex<Ledger>,
     pub notices: Notices,
     pub metrics: ControllerMetrics,
     pub discovery_metrics: discover::Metrics,
@@ -121,7 +124,9 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
 
     let tick = config.tick;
     let nodes = NodeWriter::new(client.clone());
-    let shared = Shared { client, namespace, index, leadership, nodes, notices, metrics, discovery_metrics, tick };
+    let ledger = Mutex::default();
+    let shared =
+        Shared { client, namespace, index, leadership, nodes, ledger, notices, metrics, discovery_metrics, tick };
     let shared = Arc::new(shared);
     let mut manager = Manager {
         shared: Arc::clone(&shared),

@@ -42,11 +42,14 @@ use crate::{
         distance::overwrite::Overwritten,
         moment::Moment,
         movement::{
+            breaker::Breaker,
             held::{Gate, HeldReason},
-            journal::Outcome,
+            journal::{Outcome, Settled},
+            ledger::Others,
             plan::{Held, Plan},
             restart,
             taint::Emptying,
+            window::Evidence,
         },
         primary::PrimaryView,
     },
@@ -68,6 +71,8 @@ pub struct Facts<'a> {
     pub members: &'a [MemberStatus],
     /// Of the database, with `view` written down: its history, and what people were told.
     pub status: &'a DatabaseClusterStatus,
+    /// What the other databases have on the move.
+    pub others: &'a Others,
     /// An evaluation is a confirmation of tiers, but no more than one in this time: a burst of events is no proof.
     pub confirm_every: Duration,
 }
@@ -94,8 +99,12 @@ pub struct Decided {
     pub labelling: Labelling,
     /// Why nothing at all is moved, if so.
     pub gate: Option<Gate>,
+    /// Where nothing is moved because replacements failed there.
+    pub breaker: Breaker,
     /// Moves that are over.
     pub outcomes: Vec<Outcome>,
+    /// What moves under way, and those that are over, say of how many there may be.
+    pub evidence: Evidence,
     /// Its moves are noted in the [`Memory`] as under way.
     pub plan: Plan,
     /// Why pods stay, by workload, what doesn't pass by itself first.
@@ -149,9 +158,10 @@ pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided 
     let others = movement::other_tiers(facts.tables, &followed);
     let followers = movement::followers(facts, &followed, &others);
     let rtt_us = movement::median_rtt_us(&followers, &memory.tiers);
-    let outcomes = movement::end_moves(facts, &followers, &series, memory, now);
-    let gates = gate::gates(facts, memory, &labelling, now);
-    let mut plan = movement::next_moves(facts, &followers, &series, &gates, memory, now);
+    let Settled { outcomes, evidence } = movement::end_moves(facts, &followers, &series, memory, now);
+    let breaker = movement::breaker(facts, &followers, memory, now);
+    let gates = gate::gates(facts, memory, &labelling, &breaker, now);
+    let mut plan = movement::next_moves(facts, &followers, &series, (&gates, &breaker), evidence, memory, now);
     stays::steady(&mut plan, memory, facts.tables.snapshot(), now.instant);
     let mut gate = gates.into_iter().next();
     if facts.object.spec.movement.mode == MovementMode::DryRun {
@@ -165,7 +175,7 @@ pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided 
     }
     let labelled = !memory.relabelling && facts.failover().is_some_and(|failover| failover.labelled_at.is_none());
     let over = memory.is_over(facts, gate.as_ref(), &plan, &outcomes, now.instant);
-    memory.journal.underway.extend(plan.moves.iter().map(|move_| movement::entry(move_, now)));
+    memory.journal.underway.extend(plan.moves.iter().map(|move_| movement::entry(facts, move_, now)));
     memory.note_begun(&plan.moves, now.instant);
     let between_moves = gate.is_none() && stays::between_moves(&plan, memory);
     stays::note_lately(memory, &outcomes, now.instant);
@@ -176,7 +186,9 @@ pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided 
         overwritten,
         labelling,
         gate,
+        breaker,
         outcomes,
+        evidence,
         plan,
         stays,
         between_moves,

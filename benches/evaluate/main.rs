@@ -22,6 +22,7 @@ use switchover::{
     },
     core::{
         moment::Moment,
+        movement::ledger::Others,
         primary::{Answer, Belief, MemberBody, Observation, PrimaryTracker, PrimaryView},
         schedulers::Schedulers,
     },
@@ -164,6 +165,7 @@ impl Task {
             view: &self.view,
             members: &self.members,
             status: &self.status,
+            others: &Others::default(),
             confirm_every: Duration::from_secs(1),
         };
         evaluate(&facts, &mut self.memory, now)

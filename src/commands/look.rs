@@ -9,7 +9,7 @@ use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus},
     core::{
         moment::Moment,
-        movement::workloads::workload_of,
+        movement::{ledger::Others, workloads::workload_of},
         primary::{Primary, PrimaryState, PrimaryView},
         schedulers::Schedulers,
         workload::Pod,
@@ -70,6 +70,7 @@ fn decide(object: &DatabaseCluster, tables: &Tables, own_namespace: &str, now: M
         view: &view(&status, now),
         members: &status.members,
         status: &status,
+        others: &others(object, tables, now),
         confirm_every: Duration::ZERO,
     };
     let mut decided = evaluate(&facts, &mut memory, now);
@@ -77,6 +78,14 @@ fn decide(object: &DatabaseCluster, tables: &Tables, own_namespace: &str, now: M
         decided.freeze(why);
     }
     decided
+}
+
+/// What the other databases have on the move, as they are written down. How many there may be together nobody knows but the controller.
+fn others(object: &DatabaseCluster, tables: &Tables, now: Moment) -> Others {
+    let others = tables.databases.values().filter_map(|database| database.object.as_ref().ok());
+    let others = others.filter(|other| other.metadata.name != object.metadata.name);
+    let underway = others.filter_map(|other| Some(Memory::restored(other.status.as_ref()?, now).journal.underway));
+    Others { underway: underway.flatten().collect(), ..Others::default() }
 }
 
 /// What the last leader believed of the primary.

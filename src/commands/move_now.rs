@@ -192,6 +192,9 @@ mod tests {
             to_rtt_us: Some(300),
             pods: 1,
             time: 1,
+            spends: None,
+            unready: false,
+            beside: Default::default(),
         };
         let held = Held {
             namespace: "shop".into(),

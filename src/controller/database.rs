@@ -2,6 +2,7 @@
 
 mod act;
 mod decision;
+mod entered;
 mod hosts;
 mod ownership;
 mod remember;
@@ -10,12 +11,14 @@ mod tell_stays;
 mod write;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
 
+use self::entered::Entered;
 use super::{Shared, status_update};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus},
@@ -93,6 +96,8 @@ struct Task {
     written: Option<DatabaseClusterStatus>,
     /// What evaluations remember.
     memory: Memory,
+    /// Its moves in the ledger of all databases.
+    entered: Entered,
     /// The decision of a person that was last handed on or refused.
     heeded: Option<String>,
     /// When the finalizer was last asked for.
@@ -102,8 +107,8 @@ struct Task {
     /// The last evaluation found labels to write or pods to move, or moves are under way.
     busy: bool,
     last_state: Option<(&'static str, String)>,
-    /// People were told that replacements failed, and nothing moves.
-    told_halted: bool,
+    /// What people were told of replacements that failed, if anything.
+    told_halted: Option<(bool, BTreeSet<String>)>,
     /// What the owners of workloads were told of pods that stay.
     told_stays: tell_stays::ToldStays,
     /// How the credentials stood when people were last told.
@@ -126,8 +131,9 @@ impl Task {
             dropped: None,
             busy: true,
             last_state: None,
-            told_halted: false,
+            told_halted: None,
             told_stays: tell_stays::ToldStays::default(),
+            entered: Entered::new(Arc::clone(&shared), name.clone()),
             last_secret_state: None,
             shared,
             name,
@@ -149,7 +155,8 @@ impl Task {
         let Some(object) = followed(&tables, &self.name) else { return };
         self.remember_primary(&found, now.wall);
         self.tell_secret_state(found.credentials.as_ref());
-        let decided = evaluate(
+        let others = self.entered.look(now.instant);
+        let mut decided = evaluate(
             &Facts {
                 object: &object,
                 tables: &tables,
@@ -158,18 +165,20 @@ impl Task {
                 view: &found.view,
                 members: &self.status.members,
                 status: &self.status,
+                others: &others,
                 confirm_every: self.shared.tick,
             },
             &mut self.memory,
             now,
         );
+        self.enter(&mut decided, &others, object.spec.movement.max_concurrent);
         let unreached = hosts::unreached(&tables, &found, object.spec.tiers.stale_after.0, now.instant);
         let hosts: Vec<String> = found.refused.iter().cloned().chain(unreached).collect();
         // Labels may take a while; watches write meanwhile, which costs less when nobody holds the tables as they were.
         drop(tables);
         self.status.primary_host.clone_from(&self.memory.primary_host);
         self.tell(&object.node_label(), &decided);
-        self.tell_halted(decided.gate.as_ref());
+        self.tell_halted(&decided);
         self.tell_stays(&decided.stays, now.instant);
         let heeded = self.heed_decision(&object, &found, now.wall);
 
@@ -184,9 +193,10 @@ impl Task {
         }
         if !written {
             decided.plan.moves.iter().for_each(|move_| self.memory.forget_move(&move_.uid));
+            self.entered.correct(&self.memory.journal.underway);
             return;
         }
-        self.carry_out(decided.plan.moves, &found.view).await;
+        self.carry_out(decided.plan.moves, &found.view, &others, object.spec.movement.per_workload).await;
         if let Some(node) = decided.emptying.and_then(|emptying| emptying.next) {
             self.empty(&node, &object.node_label(), &found.view).await;
         }

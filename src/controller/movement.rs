@@ -1,12 +1,13 @@
 //! Moves are carried out, and their ends told.
 
-use std::time::Instant;
+use std::{collections::HashMap, pin::pin, time::Instant};
 
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 
 use super::{Shared, metrics::UNANSWERED};
 use crate::{
-    cluster::{self, EventReason, Evicted, Notice, reference},
+    cluster::{self, EffectError, EventReason, Evicted, Notice, reference},
     core::{
         movement::{
             journal::{End, Outcome, Underway},
@@ -18,8 +19,21 @@ use crate::{
     evaluate::Memory,
 };
 
-/// Carries out one wave. `still_right` is asked before each move: leadership, epoch, primary, pause and the newest picture, as they
-/// are then.
+/// Evictions of one database that are in flight together. (They are asked of the API server one after the other where one disruption
+/// budget covers them: it writes that budget each time, and whoever comes second waits for half a second.)
+const IN_FLIGHT: usize = 32;
+
+/// What became of one move that was to be carried out.
+enum Answer {
+    /// Not asked for after all.
+    Dropped(String),
+    Given(Evicted),
+    /// It may have been carried out: the journal keeps it until the cluster shows.
+    None(EffectError),
+}
+
+/// Carries out what was planned, many at once. `still_right` is asked right before each move: leadership, epoch, primary, pause and the
+/// newest picture, as they are then.
 pub(super) async fn carry_out(
     shared: &Shared,
     database: &str,
@@ -28,51 +42,69 @@ pub(super) async fn carry_out(
     restart_series: &str,
     still_right: impl Fn(&Move) -> Result<(), String>,
 ) {
-    for move_ in moves {
+    let still_right = &still_right;
+    let one = move |move_: Move| async move {
         if let Err(why) = still_right(&move_) {
-            tracing::info!(database, pod = move_.pod, why, "not moved after all");
-            memory.forget_move(&move_.uid);
-            continue;
+            return (move_, Answer::Dropped(why));
         }
         let answer = cluster::carry_out(&shared.client, &move_, restart_series).await;
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                // It may have been carried out: the journal keeps it until the cluster shows.
-                let error = &error as &dyn std::error::Error;
-                let (namespace, pod) = (&move_.namespace, &move_.pod);
-                tracing::warn!(database, namespace, pod, error, "no answer to an eviction; looking what became of it");
-                shared.metrics.moved(database, move_.way, UNANSWERED);
-                continue;
-            }
-        };
-        let outcome = answer.name();
-        if matches!(answer, Evicted::NoBudget(_)) {
-            memory.course.refused_by_budgets += 1;
+        (move_, answer.map_or_else(Answer::None, Answer::Given))
+    };
+    let groups = stream::iter(one_after_the_other(moves)).map(|group| Box::pin(stream::iter(group).then(one)));
+    let mut answers = pin!(groups.flatten_unordered(IN_FLIGHT));
+    while let Some((move_, answer)) = answers.next().await {
+        take_note(shared, database, &move_, answer, memory);
+    }
+}
+
+/// The moves in groups: those that one disruption budget covers, or else of one workload, in their order. Groups are in the order of their
+/// first moves.
+fn one_after_the_other(moves: Vec<Move>) -> Vec<Vec<Move>> {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut groups: Vec<Vec<Move>> = Vec::new();
+    for move_ in moves {
+        let together = move_.spends.as_ref().map_or(&move_.workload.uid, |spends| &spends.budget);
+        let place = *places.entry(together.clone()).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.push(move_),
+            None => groups.push(vec![move_]),
         }
-        let why = match answer {
-            Evicted::Accepted => {
-                tell_moved(shared, database, &move_);
-                None
-            }
-            // So the picture is old: its workload stays on the move until that shows what became of it.
-            Evicted::Gone => {
-                let (namespace, pod) = (&move_.namespace, &move_.pod);
-                tracing::info!(
-                    database,
-                    namespace,
-                    pod,
-                    "it was gone already, or has changed; looking what became of it"
-                );
-                None
-            }
-            Evicted::NoBudget(why) | Evicted::Later(why) | Evicted::Refused(why) => Some(why),
-        };
-        shared.metrics.moved(database, move_.way, outcome);
-        if let Some(why) = why {
-            let (namespace, pod) = (&move_.namespace, &move_.pod);
+    }
+    groups
+}
+
+fn take_note(shared: &Shared, database: &str, move_: &Move, answer: Answer, memory: &mut Memory) {
+    let (namespace, pod) = (&move_.namespace, &move_.pod);
+    let answer = match answer {
+        Answer::Dropped(why) => {
+            tracing::info!(database, namespace, pod, why, "not moved after all");
+            memory.forget_move(&move_.uid);
+            return;
+        }
+        Answer::None(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(database, namespace, pod, error, "no answer to an eviction; looking what became of it");
+            shared.metrics.moved(database, move_.way, UNANSWERED);
+            return;
+        }
+        Answer::Given(answer) => answer,
+    };
+    let outcome = answer.name();
+    shared.metrics.moved(database, move_.way, outcome);
+    let by_budget = matches!(answer, Evicted::NoBudget(_));
+    memory.course.refused_by_budgets += u32::from(by_budget);
+    match answer {
+        Evicted::Accepted => {
+            tell_moved(shared, database, move_);
+            memory.note_accepted_move(move_);
+        }
+        // So the picture is old: its workload stays on the move until that shows what became of it.
+        Evicted::Gone => {
+            tracing::info!(database, namespace, pod, "it was gone already, or has changed; looking what became of it");
+        }
+        Evicted::NoBudget(why) | Evicted::Later(why) | Evicted::Refused(why) => {
             tracing::info!(database, namespace, pod, outcome, why, "not moved now");
-            memory.note_refused_move(&move_.uid, why, Instant::now());
+            memory.note_refused_move(move_, by_budget, why, Instant::now());
         }
     }
 }
@@ -158,8 +190,16 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
             End::Gone => {
                 tracing::info!(database, pod, workload, "the workload is gone");
             }
+            End::NotReplaced => {
+                tracing::info!(database, pod, workload, "nothing took the pod's place: its workload was scaled down");
+            }
             End::Unjudged => {
-                tracing::info!(database, pod, workload, "a move that a newer version began is over");
+                tracing::info!(
+                    database,
+                    pod,
+                    workload,
+                    "a move that a newer version began, or for an earlier primary, is over"
+                );
             }
         }
         shared.metrics.ended(database, end.name(), took_s);
@@ -169,10 +209,45 @@ pub(super) fn tell_outcomes(shared: &Shared, database: &str, outcomes: &[Outcome
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::{
+        distance::tier::Tier,
+        movement::{journal::Spends, workloads::WorkloadKey},
+    };
 
     #[test]
     fn no_pod_that_is_gone_is_taken_for_untouched_because_the_picture_is_old() {
         assert!(crate::core::movement::journal::UNTOUCHED > crate::cluster::watch::UNNOTICED);
+    }
+
+    #[test]
+    fn moves_of_one_budget_or_workload_follow_each_other_and_all_others_go_together() {
+        let plan = |pod: &str, workload: &str, budget: Option<&str>| Move {
+            way: Way::Evict,
+            workload: WorkloadKey { uid: workload.into(), ..WorkloadKey::default() },
+            namespace: "shop".into(),
+            pod: pod.into(),
+            uid: pod.into(),
+            from: "b1".into(),
+            from_tier: Tier::Far,
+            to: "a1".into(),
+            from_rtt_us: None,
+            to_rtt_us: None,
+            pods: 1,
+            time: 1,
+            spends: budget.map(|budget| Spends { budget: budget.into(), version: "1".into() }),
+            unready: false,
+            beside: Default::default(),
+        };
+        let moves = vec![
+            plan("web-1", "web", Some("all")),
+            plan("db-1", "db", None),
+            plan("api-1", "api", Some("all")),
+            plan("db-2", "db", None),
+            plan("job-1", "job", Some("job")),
+        ];
+        let groups = one_after_the_other(moves);
+        let names: Vec<Vec<_>> = groups.iter().map(|group| group.iter().map(|move_| &*move_.pod).collect()).collect();
+        assert_eq!(names, [vec!["web-1", "api-1"], vec!["db-1", "db-2"], vec!["job-1"]]);
     }
 
     #[test]

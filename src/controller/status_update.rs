@@ -16,7 +16,7 @@ use crate::{
     cluster,
     core::{
         distance::{doubt::Doubt, tier::Tier},
-        movement::{held::Gate, journal::Underway, taint::Waits, workloads::WorkloadKey},
+        movement::{breaker::Breaker, held::Gate, journal::Underway, taint::Waits, workloads::WorkloadKey},
         primary::{Belief, Primary, PrimaryState, PrimaryView},
         words::listed,
     },
@@ -106,7 +106,8 @@ pub(crate) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     status.held_total = u32::try_from(plan.held.len()).unwrap_or(u32::MAX);
     status.held_workloads = stays.iter().take(MOST_HELD_WORKLOADS).map(held_workload).collect();
     status.held_workloads_total = u32::try_from(stays.len()).unwrap_or(u32::MAX);
-    status.moving = journal.underway.iter().map(|underway| moving(underway, &status.moving)).collect();
+    let (epoch, before) = (view.epoch, std::mem::take(&mut status.moving));
+    status.moving = journal.underway.iter().map(|underway| moving(underway, &before, epoch)).collect();
     let useless = journal.useless.iter().take(MOST_USELESS);
     status.useless = useless.map(|(key, moves)| UselessStatus { workload: workload(key), moves: *moves }).collect();
     for (type_, concerns) in [
@@ -168,11 +169,12 @@ fn workload(key: &WorkloadKey) -> WorkloadStatus {
     }
 }
 
-fn moving(underway: &Underway, before: &[MovingStatus]) -> MovingStatus {
+fn moving(underway: &Underway, before: &[MovingStatus], epoch: u64) -> MovingStatus {
+    let known = before.iter().find(|moving| moving.uid == underway.uid);
     let action = match &underway.way {
         Ok(way) => way.event(),
         // As it was written by who knows it.
-        Err(unknown) => match before.iter().find(|moving| moving.uid == underway.uid && moving.action == unknown.0) {
+        Err(unknown) => match known.filter(|moving| moving.action == unknown.0) {
             Some(moving) => return moving.clone(),
             None => &unknown.0,
         },
@@ -186,6 +188,12 @@ fn moving(underway: &Underway, before: &[MovingStatus]) -> MovingStatus {
         workload: workload(&underway.workload),
         pods: underway.pods,
         started_at: Some(underway.started),
+        to: underway.trace.to.clone(),
+        after: underway.trace.after,
+        // Of an earlier primary it is as it stands there, if it does.
+        epoch: if underway.trace.earlier { known.map_or(Some(0), |known| known.epoch) } else { Some(epoch) },
+        failed: underway.trace.failed,
+        unready: underway.trace.unready,
     }
 }
 
@@ -213,18 +221,20 @@ pub(crate) fn restored(status: &DatabaseClusterStatus) -> Restored {
 
 fn conditions(facts: &Facts<'_>) -> Vec<Now> {
     let Facts { view, credentials, witness, memory: Memory { journal, .. }, .. } = facts;
-    let Decided { plan, gate, emptying, .. } = facts.decided;
+    let Decided { plan, gate, breaker, emptying, .. } = facts.decided;
     let split = matches!(view.state, PrimaryState::SplitBrain(_));
     let frozen = view.why_frozen();
     let halted = matches!(gate, Some(Gate::Halted { .. }));
+    let under_way = journal.underway.iter().filter(|move_| !move_.trace.failed).count();
     let between = journal.underway.is_empty() && facts.decided.between_moves;
-    let moving = (!journal.underway.is_empty() || between) && !halted;
+    let moving = (under_way > 0 || between) && !halted;
     let (moving_reason, moving_message) = match gate {
         Some(gate) if halted => (gate.name(), gate.to_string()),
         _ if between => ("Moving", "the next move is about to begin".to_owned()),
-        _ if journal.underway.len() == 1 => ("Moving", "one move is under way".to_owned()),
-        _ if moving => ("Moving", format!("{} moves are under way", journal.underway.len())),
+        _ if under_way == 1 => ("Moving", "one move is under way".to_owned()),
+        _ if moving => ("Moving", format!("{under_way} moves are under way")),
         Some(gate) => (gate.name(), gate.to_string()),
+        None if !breaker.namespaces.is_empty() => ("NamespaceHalted", halted_in(breaker)),
         None if plan.held.is_empty() => ("Done", "every follower is where it should be".into()),
         None if plan.held.len() == 1 => ("Held", "one follower stays where it is; status.held says why".to_owned()),
         None => ("Held", format!("{} followers stay where they are; status.held says why", plan.held.len())),
@@ -286,6 +296,16 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         Now { type_: ConditionType::Moving, holds: moving, reason: moving_reason, message: moving_message },
     ];
     always.into_iter().chain(labels).chain(credentials).chain(witness).chain(hosts).chain(emptying).collect()
+}
+
+/// Where replacements failed, as people are told.
+pub(super) fn halted_in(breaker: &Breaker) -> String {
+    let all: Vec<String> =
+        breaker.namespaces.iter().map(|(name, failed)| format!("{name} ({failed} failed)")).collect();
+    format!(
+        "halted in namespaces whose replacements did not become Ready in time (spec.movement.replacementTimeout): {}",
+        listed(&all)
+    )
 }
 
 /// Sets a condition; the time of its last transition changes only with its status (KEP-1623).

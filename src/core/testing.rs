@@ -270,8 +270,14 @@ impl World {
     }
 
     pub(crate) fn budget(mut self, name: &str, app: &str, allowed: u32) -> Self {
-        let budget =
-            DisruptionBudget { namespace: "shop".into(), name: name.into(), selector: selector("app", app), allowed };
+        let budget = DisruptionBudget {
+            namespace: "shop".into(),
+            name: name.into(),
+            selector: selector("app", app),
+            allowed,
+            version: "1".into(),
+            ..DisruptionBudget::default()
+        };
         self.budgets.insert(name.into(), budget.into());
         self
     }
@@ -289,6 +295,12 @@ impl World {
         let left = left.iter().map(|(resource, left)| ((*resource).to_owned(), *left)).collect();
         let quota = Quota { namespace: "shop".into(), name: name.into(), left, ..Quota::default() };
         self.quotas.insert(name.into(), quota.into());
+        self
+    }
+
+    /// Changes a disruption budget.
+    pub(crate) fn budget_changed(mut self, name: &str, change: impl FnOnce(&mut DisruptionBudget)) -> Self {
+        change(Arc::make_mut(self.budgets.get_mut(name).unwrap()));
         self
     }
 

@@ -2,7 +2,10 @@
 
 mod groups;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -352,6 +355,24 @@ pub struct DisruptionBudget {
     pub selector: Selector,
     /// `status.disruptionsAllowed`.
     pub allowed: u32,
+    /// `status.currentHealthy`, and `status.desiredHealthy`.
+    pub healthy: u32,
+    pub desired_healthy: u32,
+    /// `spec.unhealthyPodEvictionPolicy: AlwaysAllow`: pods that aren't Ready may be evicted whatever it allows.
+    pub lets_unready_go: bool,
+    /// Names of pods whose eviction was granted and is counted in `allowed`, while the pods themselves may not show it yet
+    /// (`status.disruptedPods`).
+    pub disrupted: BTreeSet<String>,
+    /// `metadata.resourceVersion`: another one with each change, and nothing else.
+    pub version: String,
+}
+
+impl DisruptionBudget {
+    /// Whether a pod that isn't Ready may be evicted without anything being taken of it (KEP-3017).
+    #[must_use]
+    pub const fn ignores_unready(&self) -> bool {
+        self.lets_unready_go || (self.healthy >= self.desired_healthy && self.desired_healthy > 0)
+    }
 }
 
 /// A namespace.

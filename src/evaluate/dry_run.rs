@@ -11,7 +11,16 @@ pub(super) fn withhold(plan: &mut Plan) -> Would {
     let would = Would::Begin { moves: moves.len() };
     // Nothing is on the move, so that nobody waits for that.
     for held in &mut plan.held {
-        if matches!(held.reason, HeldReason::OneAtATime | HeldReason::Concurrency { .. }) {
+        let waits = matches!(
+            held.reason,
+            HeldReason::OneAtATime
+                | HeldReason::PerWorkload { .. }
+                | HeldReason::BudgetSpent(_)
+                | HeldReason::Concurrency { .. }
+                | HeldReason::PerNamespace { .. }
+                | HeldReason::PerMinute { .. }
+        );
+        if waits {
             held.reason = HeldReason::Gate(Gate::DryRun(Would::Wait));
         }
     }

@@ -10,8 +10,9 @@ use crate::{
     core::{
         moment::Moment,
         movement::{
+            breaker::Breaker,
             held::{Gate, Paused, Scope},
-            window::closed,
+            windows::closed,
         },
         orders::{Orders, Place},
         primary::PrimaryState,
@@ -22,7 +23,13 @@ use crate::{
 
 /// Every gate that is closed, in the order in which they are told: the first one is the reason for moving nothing. Whoever may pass
 /// that one still meets the next. (That nothing but a dry run is asked for is found out when everything else was decided.)
-pub(super) fn gates(facts: &Facts<'_>, memory: &Memory, labelling: &Labelling, now: Moment) -> Vec<Gate> {
+pub(super) fn gates(
+    facts: &Facts<'_>,
+    memory: &Memory,
+    labelling: &Labelling,
+    breaker: &Breaker,
+    now: Moment,
+) -> Vec<Gate> {
     let Facts { object, view, .. } = facts;
     let primary = match &view.state {
         PrimaryState::Known(_) => None,
@@ -37,7 +44,7 @@ pub(super) fn gates(facts: &Facts<'_>, memory: &Memory, labelling: &Labelling, n
         memory.tiers.bounds.is_none().then_some(Gate::TooFewReadings),
         settling(facts, memory, now),
         labels_pending(memory, labelling),
-        halted(facts, memory, now),
+        breaker.gate.clone(),
         closed(object.spec.movement.windows(), now.wall).map(|closed| Gate::OutsideWindow { opens: closed.opens }),
     ];
     all.into_iter().flatten().collect()
@@ -85,12 +92,6 @@ fn labels_pending(memory: &Memory, labelling: &Labelling) -> Option<Gate> {
     let refused = (!labelling.refused.is_empty()).then(|| listed(&labelling.refused));
     let pending = labelling.pending > 0 || memory.relabelling;
     pending.then_some(Gate::LabelsPending { nodes: labelling.pending, refused })
-}
-
-/// The breaker.
-fn halted(facts: &Facts<'_>, memory: &Memory, now: Moment) -> Option<Gate> {
-    let rules = &facts.object.spec.movement;
-    memory.journal.halted(rules.replacement_timeout.0, rules.halt_after_failures, now)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! and is read from there again.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -28,21 +28,26 @@ use crate::{
         moment::Moment,
         movement::{
             held::{Gate, HeldReason},
-            journal::{Journal, Outcome, Underway},
+            journal::{Journal, Outcome, Trace, Underway},
             limits::MINUTE,
             plan::{Move, Plan},
             restart::MissedRestarts,
             workloads::WorkloadKey,
         },
         primary::PrimaryView,
+        workload::{Node, Snapshot},
     },
 };
 
 /// A held pod may only be waiting for others to catch up, such as a disruption budget whose status lags behind its pods:
 /// the movement is called over when nothing has been left to do for this long.
 const QUIET: Duration = Duration::from_secs(5);
-/// A refused eviction is tried again after this long; each further refusal doubles it.
+/// A workload whose eviction was refused is tried again after this long; each further refusal doubles it.
 const MOVE_REFUSED: Pause = Pause { first: Duration::from_secs(2), longest: Duration::from_secs(60) };
+/// So are all pods of a disruption budget that allowed none: others may spend it, or its status came late.
+const BUDGET_REFUSED: Pause = Pause { first: Duration::from_millis(500), longest: Duration::from_secs(60) };
+/// How far clocks of different machines may be apart before a primary counts as having held for longer than it has.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
 
 /// What one database's evaluations remember.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +74,9 @@ pub struct Memory {
     /// The primary has changed and not every node's new label was tried yet.
     pub(super) at_once: bool,
     pub journal: Journal,
-    /// Pods that the API server refused to evict and workloads whose replacement admission missed, by UID.
+    /// Nodes near this primary that were seen with its label.
+    near: BTreeSet<String>,
+    /// Workloads and disruption budgets that the API server refused evictions of, and workloads whose replacement admission missed, by UID.
     pub(super) backoffs: Backoffs<HeldReason>,
     pub(super) missed: MissedRestarts,
     /// When the latest moves began, by UID of the pod, the latest last.
@@ -91,6 +98,7 @@ impl Memory {
     #[must_use]
     pub fn restored(status: &DatabaseClusterStatus, now: Moment) -> Self {
         let held = calm_since(status).and_then(|since| Duration::try_from(now.wall.duration_since(since)).ok());
+        let held = held.map(|held| held.saturating_sub(CLOCKS_APART));
         let journal = journal(status, now.instant);
         let young = journal.underway.iter().filter(|underway| underway.age(now.wall) < MINUTE);
         let begun = young.map(|underway| (now.instant, underway.uid.clone())).collect();
@@ -151,10 +159,38 @@ impl Memory {
         u32::try_from(self.begun.len()).unwrap_or(u32::MAX)
     }
 
-    /// The API server refused a move, which may be tried again later.
-    pub fn note_refused_move(&mut self, uid: &str, why: String, now: Instant) {
-        self.forget_move(uid);
-        self.backoffs.add(uid, HeldReason::Backoff(why), MOVE_REFUSED, now);
+    /// The API server refused a move, and what is refused one pod is refused the others, too: those of its workload, or of its disruption
+    /// budget (`by_budget`) if that allowed none.
+    pub fn note_refused_move(&mut self, move_: &Move, by_budget: bool, why: String, now: Instant) {
+        self.forget_move(&move_.uid);
+        let budget = move_.spends.as_ref().filter(|_| by_budget).map(|spends| &*spends.budget);
+        let pause = if by_budget { BUDGET_REFUSED } else { MOVE_REFUSED };
+        self.backoffs.add(budget.unwrap_or(&move_.workload.uid), HeldReason::Backoff(why), pause, now);
+    }
+
+    /// A move was accepted: who was refused before begins anew.
+    pub fn note_accepted_move(&mut self, move_: &Move) {
+        if let Some(spends) = &move_.spends {
+            self.backoffs.end(&spends.budget);
+        }
+    }
+
+    /// Takes note of the nodes near the primary. One that was never among them may be what workloads lacked that came no nearer.
+    pub(super) fn note_near(&mut self, snapshot: Snapshot<'_>, node_label: &str) {
+        let near =
+            |node: &&Node| node.labelled(node_label) == Tier::Closely && self.tiers.tier(&node.name) == Tier::Closely;
+        let new: Vec<String> = snapshot
+            .nodes()
+            .filter(|node| near(node) && node.has_room_in_principle() && !self.near.contains(&node.name))
+            .map(|node| node.name.clone())
+            .collect();
+        if !new.is_empty() {
+            // The first look of all says nothing of what is new.
+            if !self.near.is_empty() {
+                self.journal.useless.clear();
+            }
+            self.near.extend(new);
+        }
     }
 
     /// Goes along with what is believed: a new epoch begins with nothing under way and every label to be looked at.
@@ -177,6 +213,7 @@ impl Memory {
         self.journal.begin_anew();
         self.course = Course::default();
         self.lately = Lately::default();
+        self.near.clear();
         self.backoffs = Backoffs::default();
     }
 
@@ -238,6 +275,14 @@ fn journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
         started: moving.started_at.unwrap_or(Timestamp::UNIX_EPOCH),
         since: now,
         pods: moving.pods,
+        trace: Trace {
+            to: moving.to.clone(),
+            after: moving.after,
+            failed: moving.failed,
+            earlier: moving.epoch.is_some_and(|epoch| epoch != status.epoch),
+            unready: moving.unready,
+            ..Trace::default()
+        },
     };
     Journal {
         underway: status.moving.iter().map(underway).collect(),

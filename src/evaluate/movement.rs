@@ -1,7 +1,7 @@
 //! Which moves are over, which come next, and why the other pods stay.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,12 +16,14 @@ use crate::{
         follow::is_left_alone,
         moment::Moment,
         movement::{
+            breaker::Breaker,
             control::{Control, wanted_now},
             held::{Gate, HeldReason},
-            journal::{End, Outcome, Underway},
+            journal::{End, Look, Outcome, Settled, Trace, Underway},
             limits::Limits,
             plan::{Follower, Input, Move, Plan, Rules, plan},
             restart::MISSED,
+            window::Evidence,
         },
         workload::{Node, Pod},
     },
@@ -36,6 +38,7 @@ pub(super) fn rules(object: &DatabaseCluster) -> Rules {
     Rules {
         settle: movement.settle.0,
         max_concurrent: movement.max_concurrent,
+        per_workload: movement.per_workload,
         include_intermediate: movement.include_intermediate,
         replacement_timeout: movement.replacement_timeout.0,
         halt_after_failures: movement.halt_after_failures,
@@ -106,12 +109,29 @@ pub(super) fn end_moves(
     series: &str,
     memory: &mut Memory,
     now: Moment,
-) -> Vec<Outcome> {
+) -> Settled {
     let (snapshot, node_label) = (facts.tables.snapshot(), facts.object.node_label());
-    let outcomes = memory.journal.settle(snapshot, &memory.tiers, &node_label, series, now.wall);
-    learn(memory, &outcomes, now.instant);
+    memory.note_near(snapshot, &node_label);
+    let settled = memory.journal.settle(&Look {
+        snapshot,
+        tiers: &memory.tiers,
+        node_label: &node_label,
+        restart_series: series,
+        timeout: facts.object.spec.movement.replacement_timeout.0,
+        now,
+    });
+    learn(memory, &settled.outcomes, now.instant);
     memory.missed.look(snapshot, followers.iter().map(|follower| follower.pod), series, &node_label, now.instant);
-    outcomes
+    settled
+}
+
+/// Where replacements fail, those of other databases among them.
+pub(super) fn breaker(facts: &Facts<'_>, followers: &[Follower<'_>], memory: &Memory, now: Moment) -> Breaker {
+    let rules = &facts.object.spec.movement;
+    let own = memory.journal.failures(rules.replacement_timeout.0, now);
+    let theirs = facts.others.underway.iter().filter(|move_| move_.trace.failed && !move_.trace.unready);
+    let following: BTreeSet<&str> = followers.iter().map(|follower| &*follower.pod.namespace).collect();
+    Breaker::of(own.chain(theirs), &memory.journal.fine, &following, rules.halt_after_failures)
 }
 
 /// Takes note of what moves that are over say of the next ones.
@@ -135,7 +155,8 @@ pub(super) fn next_moves(
     facts: &Facts<'_>,
     followers: &[Follower<'_>],
     series: &str,
-    gates: &[Gate],
+    (gates, breaker): (&[Gate], &Breaker),
+    evidence: Evidence,
     memory: &mut Memory,
     now: Moment,
 ) -> Plan {
@@ -159,7 +180,10 @@ pub(super) fn next_moves(
             farther_than_us: movement.farther_than.map(Span::as_us),
             limits: Limits { per_namespace: movement.per_namespace, per_minute: movement.per_minute, begun },
         },
+        breaker,
         journal: &memory.journal,
+        others: facts.others,
+        window: facts.others.window_after(evidence, facts.object.spec.movement.max_concurrent),
         backoff: &backoff,
         restart_series: series,
         missed: &memory.missed,
@@ -168,7 +192,8 @@ pub(super) fn next_moves(
 }
 
 /// The journal's entry of a move that is about to be carried out.
-pub(super) fn entry(move_: &Move, now: Moment) -> Underway {
+pub(super) fn entry(facts: &Facts<'_>, move_: &Move, now: Moment) -> Underway {
+    let (beside, after) = move_.beside.clone();
     Underway {
         way: Ok(move_.way),
         workload: move_.workload.clone(),
@@ -179,5 +204,14 @@ pub(super) fn entry(move_: &Move, now: Moment) -> Underway {
         started: now.wall,
         since: now.instant,
         pods: move_.pods,
+        trace: Trace {
+            to: move_.to.clone(),
+            like: facts.tables.snapshot().pods.get(&move_.uid).cloned(),
+            spends: move_.spends.clone(),
+            beside: Some(beside),
+            after: Some(after),
+            unready: move_.unready,
+            ..Trace::default()
+        },
     }
 }

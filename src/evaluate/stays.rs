@@ -33,17 +33,18 @@ const LAGS: Duration = Duration::from_secs(10);
 /// Workloads that had a pod on the move a moment ago, by UID, and when.
 pub(super) type Lately = BTreeMap<String, Instant>;
 
-/// While the budget of a workload lags behind the move that has just ended, its other pods wait for their turn as they did during the
-/// move: their reason doesn't alternate.
+/// While the budget of a workload lags behind the move that has just ended, its other pods wait for it as they did during the move: their
+/// reason doesn't alternate.
 pub(super) fn steady(plan: &mut Plan, memory: &mut Memory, snapshot: Snapshot<'_>, now: Instant) {
     memory.lately.retain(|_, at| now.saturating_duration_since(*at) < LAGS);
     if memory.lately.is_empty() {
         return;
     }
-    for held in plan.held.iter_mut().filter(|held| matches!(held.reason, HeldReason::NoBudget(_))) {
+    for held in &mut plan.held {
+        let HeldReason::NoBudget(budget) = &held.reason else { continue };
         let workload = snapshot.pods.get(&held.uid).and_then(|pod| workload_of(snapshot, pod));
         if workload.is_some_and(|workload| memory.lately.contains_key(&workload.uid)) {
-            held.reason = HeldReason::OneAtATime;
+            held.reason = HeldReason::BudgetSpent(budget.clone());
         }
     }
 }

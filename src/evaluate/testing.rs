@@ -11,6 +11,7 @@ use crate::{
     },
     core::{
         distance::tier::Tier,
+        movement::ledger::Others,
         primary::{Answer, Belief, Claim, Claimed, Observation, PrimaryTracker, PrimaryView},
         testing::{World, at, instant, moment},
     },
@@ -26,6 +27,7 @@ pub(super) struct Stage {
     pub view: PrimaryView,
     pub members: Vec<MemberStatus>,
     pub status: DatabaseClusterStatus,
+    pub others: Others,
     pub memory: Memory,
 }
 
@@ -49,6 +51,7 @@ impl Stage {
             members: [("pg1", "10.0.0.1"), ("pg2", "10.0.0.2")].map(member).into(),
             view: view(&[], false, 0, 0),
             stale: None,
+            others: Others::default(),
             status,
             object,
             tables,
@@ -119,6 +122,7 @@ impl Stage {
             view: &self.view,
             members: &self.members,
             status: &self.status,
+            others: &self.others,
             confirm_every: Duration::from_secs(1),
         };
         let decided = evaluate(&facts, &mut self.memory, moment(second));

@@ -110,11 +110,17 @@ pub(super) fn budget(budget: PodDisruptionBudget) -> DisruptionBudget {
     let status = budget.status.unwrap_or_default();
     // A status about an older spec says nothing; until it is renewed, nothing is allowed.
     let observed = status.observed_generation >= budget.metadata.generation;
+    let count = |number: i32| u32::try_from(number).unwrap_or(0);
     DisruptionBudget {
         namespace: budget.metadata.namespace.unwrap_or_default(),
         name: budget.metadata.name.unwrap_or_default(),
         selector: selector(spec.selector),
-        allowed: if observed { u32::try_from(status.disruptions_allowed).unwrap_or(0) } else { 0 },
+        allowed: if observed { count(status.disruptions_allowed) } else { 0 },
+        healthy: if observed { count(status.current_healthy) } else { 0 },
+        desired_healthy: count(status.desired_healthy),
+        lets_unready_go: spec.unhealthy_pod_eviction_policy.as_deref() == Some("AlwaysAllow"),
+        disrupted: status.disrupted_pods.unwrap_or_default().into_keys().collect(),
+        version: budget.metadata.resource_version.unwrap_or_default(),
     }
 }
 

@@ -110,6 +110,8 @@ pub(super) struct Cluster {
     /// What has to be looked at again, and when.
     pub timers: Vec<(Ms, Timer)>,
     next_pod: u64,
+    /// Counts what was written of disruption budgets.
+    budget_version: u64,
     /// A node, or a pod that takes room, changed: who is Pending may find a place.
     pub reschedule: bool,
     /// Pods came, went or changed: who is far has to be counted again.
@@ -182,6 +184,7 @@ impl Cluster {
             changes: Vec::new(),
             timers: Vec::new(),
             next_pod: 1,
+            budget_version: 0,
             reschedule: false,
             moved: true,
         };

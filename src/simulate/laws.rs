@@ -19,8 +19,8 @@ const MOST: usize = 20;
 /// What is remembered of a workload to judge the next move.
 #[derive(Debug, Clone, Default)]
 struct Watched {
-    /// We took a pod away, and nothing has shown the workload whole since.
-    away: bool,
+    /// So many pods we took away, and nothing has shown the workload whole since.
+    away: u32,
     /// Moves of it since the last change of primary, deploy or leader, and when they began to be counted.
     moves: u32,
     since: Ms,
@@ -110,11 +110,13 @@ impl Laws {
         if before.served && before.serving <= 1 && !alone && workload.budget.is_none() && self.sees(now) {
             self.break_(now, "the last replica that serves is not evicted", place());
         }
-        if self.watched[at].away && workload.budget.is_none() {
-            self.break_(now, "without a budget one pod at a time is away", place());
+        // Whoever didn't serve took nothing away.
+        let most = cluster.databases[database].object.spec.movement.per_workload.unwrap_or(1);
+        if before.served && self.watched[at].away >= most && workload.budget.is_none() {
+            self.break_(now, "without a budget no more pods are away than may be", place());
         }
         let watched = &mut self.watched[at];
-        watched.away = true;
+        watched.away += u32::from(before.served);
         watched.moves += 1;
         watched.most_replicas = watched.most_replicas.max(workload.spec.replicas);
         let hours = u32::try_from((now - watched.since) / 3_600_000).unwrap_or(u32::MAX);
@@ -177,10 +179,10 @@ impl Laws {
     /// After everything that happened at one time: who is whole again may lose the next one.
     pub(super) fn look(&mut self, cluster: &Cluster) {
         for at in 0..self.watched.len() {
-            if self.watched[at].away {
+            if self.watched[at].away > 0 {
                 let workload = &cluster.workloads[at];
                 if workload.deleted || cluster.shown(at) >= workload.spec.replicas {
-                    self.watched[at].away = false;
+                    self.watched[at].away = 0;
                 }
             }
         }

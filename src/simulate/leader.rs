@@ -17,6 +17,7 @@ use crate::{
         moment::Moment,
         movement::{
             held::Gate,
+            ledger::Others,
             plan::{Move, still_safe},
             restart,
             ways::Way,
@@ -46,6 +47,8 @@ pub(super) struct Task {
     pub wake: Ms,
     /// Decided and written down, to be carried out.
     pub acting: Vec<Move>,
+    /// What the other databases had on the move when that was decided.
+    others: Others,
     epoch: u64,
     /// Evaluations in a row that had nothing to do.
     idle: u32,
@@ -64,6 +67,7 @@ impl Task {
             status: stored.clone(),
             wake: now + 100,
             acting: Vec::new(),
+            others: Others::default(),
             epoch: stored.epoch,
             idle: 0,
             busy: true,
@@ -91,6 +95,7 @@ impl Task {
         self.remember_primary(&view, database, moment.wall);
         let found = world.watches.tables.databases.get(&database.name).and_then(|it| it.object.as_ref().ok());
         let Some(object) = found.cloned() else { return };
+        self.others = world.ledger.look(&database.name, moment.instant);
         let facts = Facts {
             object: &object,
             tables: &world.watches.tables,
@@ -99,9 +104,11 @@ impl Task {
             view: &view,
             members: &self.status.members,
             status: &self.status,
+            others: &self.others,
             confirm_every: TICK,
         };
-        let decided = evaluate(&facts, &mut self.memory, moment);
+        let mut decided = evaluate(&facts, &mut self.memory, moment);
+        self.enter(&mut decided, world, object.spec.movement.max_concurrent);
         self.status.primary_host.clone_from(&self.memory.primary_host);
         self.label(&decided, &view, world, moment);
         self.remember_progress(&decided, moment.wall);
@@ -124,10 +131,27 @@ impl Task {
             self.epoch = view.epoch;
         } else {
             decided.plan.moves.iter().for_each(|move_| self.memory.forget_move(&move_.uid));
+            self.correct(world);
         }
         self.wake = self.next(&decided, now);
         world.laws.decided(&world.cluster, self.database, &decided, now);
         self.last = Some(decided);
+    }
+
+    /// Enters what was decided into the ledger. What clashes with what another database began meanwhile is left out.
+    fn enter(&mut self, decided: &mut Decided, world: &mut World, most: u32) {
+        let name = &world.cluster.databases[self.database].name;
+        let underway = &self.memory.journal.underway;
+        let refused = world.ledger.enter(name, &self.others, underway, decided.evidence, most);
+        for uid in &refused {
+            self.memory.forget_move(uid);
+        }
+        decided.plan.moves.retain(|move_| !refused.contains(&move_.uid));
+    }
+
+    /// Some moves were not carried out.
+    fn correct(&self, world: &mut World) {
+        world.ledger.correct(&world.cluster.databases[self.database].name, &self.memory.journal.underway);
     }
 
     /// When it is to look again though nothing changes: after a second, and ever later where nothing comes of it.
@@ -172,14 +196,17 @@ impl Task {
         let moment = world.clock.moment(now);
         let observations = world.cluster.databases[self.database].observations(moment.instant);
         let view = self.tracker.observe(&observations, moment.instant);
+        let began = self.memory.journal.underway.clone();
         for move_ in std::mem::take(&mut self.acting) {
             let name = &world.cluster.databases[self.database].name;
             let object = world.watches.tables.databases.get(name).and_then(|it| it.object.as_ref().ok());
+            let per_workload = object.and_then(|object| object.spec.movement.per_workload);
             let right = object.is_some_and(|object| !object.spec.paused)
                 && world.watches.stale(now).is_none()
                 && view.epoch == self.epoch
                 && view.movement_allowed();
-            if !right || still_safe(world.watches.tables.snapshot(), &move_).is_err() {
+            let others = began.iter().chain(&self.others.underway);
+            if !right || still_safe(world.watches.tables.snapshot(), &move_, others, per_workload).is_err() {
                 self.memory.forget_move(&move_.uid);
                 continue;
             }
@@ -189,10 +216,15 @@ impl Task {
             }
             let answer = carry_out(&mut world.cluster, &mut world.laws, self.database, &move_, &view, now);
             world.report.moved(now, &move_, answer);
-            if answer == Answer::NoBudget {
-                self.memory.note_refused_move(&move_.uid, "its budget allows none".to_owned(), moment.instant);
+            match answer {
+                Answer::Accepted => self.memory.note_accepted_move(&move_),
+                Answer::NoBudget => {
+                    self.memory.note_refused_move(&move_, true, "its budget allows none".to_owned(), moment.instant);
+                }
+                Answer::Gone => {}
             }
         }
+        self.correct(world);
         self.wake = now + 50;
     }
 

@@ -14,6 +14,7 @@ use super::{
     script::{DatabaseDeed, Event, Ms, NodeDeed, Part, Script, SettingError, What, WorkloadDeed},
     world::World,
 };
+use crate::core::movement::ledger::Ledger;
 
 /// A Lease that isn't renewed expires after this.
 const LEASE: Ms = 15_000;
@@ -205,6 +206,7 @@ impl<'s> Player<'s> {
         let now = self.now;
         self.term += 1;
         self.world.laws.led_since = now;
+        self.world.ledger = Ledger::default();
         for at in 0..self.world.cluster.workloads.len() {
             self.world.laws.count_anew(at, now);
         }

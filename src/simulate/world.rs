@@ -10,7 +10,7 @@ use super::{
     script::{Ms, Script, SettingError},
     watches::Watches,
 };
-use crate::{api::DatabaseClusterStatus, core::moment::Moment};
+use crate::{api::DatabaseClusterStatus, core::{moment::Moment, movement::ledger::Ledger}};
 
 /// The time of a simulation, which begins at an instant that nothing depends on.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,8 @@ pub(super) struct World {
     pub writes_status: bool,
     /// When each node's agent last wrote.
     pub heard: Vec<Option<Ms>>,
+    /// Of the present leader: what its databases have on the move.
+    pub ledger: Ledger,
     pub laws: Laws,
     pub report: Report,
     pub chance: Chance,
@@ -50,6 +52,7 @@ impl World {
             stored: vec![DatabaseClusterStatus::default(); cluster.databases.len()],
             writes_status: true,
             heard: vec![None; cluster.nodes.len()],
+            ledger: Ledger::default(),
             laws: Laws::new(&cluster),
             report: Report::default(),
             chance,

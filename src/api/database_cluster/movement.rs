@@ -7,7 +7,7 @@ use crate::{
     api::{Span, rule::rule},
     core::{
         follow::{AffinityMode, MoveMode},
-        movement::window::{Schedule, Window, Zone},
+        movement::windows::{Schedule, Window, Zone},
     },
 };
 
@@ -112,11 +112,19 @@ pub struct MovementRules {
     ]))]
     pub settle_max: Option<Span>,
 
-    /// Number of pods that may be on the move at the same time, over all workloads.
+    /// Number of pods that may be on the move at the same time, over all workloads. All databases together begin with 10, double that
+    /// as replacements find their places, and halve it when one fails.
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent: u32,
 
-    /// Of these, the number that may be of one namespace. Without it a namespace may have all.
+    /// Number of pods of one workload that may be on the move at the same time. Default: as many as its disruption budget allows, and one
+    /// without a budget. With a budget this is a bound beside it; without one it is the number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub per_workload: Option<u32>,
+
+    /// Number of pods of one namespace that may be on the move at the same time, those of other databases among them. Without it a
+    /// namespace may have all.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub per_namespace: Option<u32>,
@@ -147,12 +155,13 @@ pub struct MovementRules {
     ]))]
     pub replacement_timeout: Span,
 
-    /// Movement halts while this many replacements have failed.
+    /// Movement halts in a namespace while this many replacements have failed there, and everywhere while some have in this many
+    /// namespaces and no more namespaces fare well, or all namespaces that follow are halted.
     #[schemars(range(min = 1, max = 1000))]
     pub halt_after_failures: u32,
 
     /// A workload whose pods were moved this often without reaching a better tier is left alone until the primary
-    /// moves again. So is one that was restarted this often (`move: restart`) while the webhook didn't answer.
+    /// moves again, or another node is near it. So is one that was restarted this often (`move: restart`) while the webhook didn't answer.
     #[schemars(range(min = 1, max = 100))]
     pub max_useless_moves: u32,
 }
@@ -165,7 +174,8 @@ impl Default for MovementRules {
             settle: Span::from_secs(30),
             settle_window: Span::from_secs(600),
             settle_max: None,
-            max_concurrent: 5,
+            max_concurrent: 200,
+            per_workload: None,
             per_namespace: None,
             per_minute: None,
             windows: Vec::new(),

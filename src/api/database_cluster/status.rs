@@ -238,6 +238,22 @@ pub struct MovingStatus {
     #[schemars(schema_with = "optional_date_time")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
+    /// A node that takes its replacement.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub to: String,
+    /// When the youngest pod was created that the workload had by then: its replacement is younger.
+    #[schemars(schema_with = "optional_date_time")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Timestamp>,
+    /// Of the primary that it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// Its replacement was not Ready in time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
+    /// The pod was not Ready where it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unready: bool,
 }
 
 /// A workload, named as people do.

@@ -15,6 +15,7 @@ use crate::{
         distance::overwrite::{NodeChange, TaintEffect},
         movement::{
             control::still_allowed,
+            ledger::Others,
             plan::{Move, still_safe},
             restart,
         },
@@ -96,21 +97,32 @@ impl Task {
         }
     }
 
-    /// Moves the pods of one wave.
-    pub(super) async fn carry_out(&mut self, moves: Vec<Move>, view: &PrimaryView) {
+    /// Moves the pods that were planned.
+    pub(super) async fn carry_out(
+        &mut self,
+        moves: Vec<Move>,
+        view: &PrimaryView,
+        others: &Others,
+        per_workload: Option<u32>,
+    ) {
+        if moves.is_empty() {
+            return;
+        }
         let (index, still_right) = (self.shared.index.clone(), self.still_right(view));
+        let began = self.memory.journal.underway.clone();
         let still_right = |move_: &Move| {
             if !still_right() {
                 return Err("leadership, primary or spec changed meanwhile".to_owned());
             }
-            let tables = index.picture();
+            let tables = index.read();
             let snapshot = tables.snapshot();
-            still_safe(snapshot, move_)?;
+            still_safe(snapshot, move_, began.iter().chain(&others.underway), per_workload)?;
             let Some(pod) = snapshot.pods.get(&move_.uid) else { return Ok(()) };
             still_allowed(snapshot, &move_.workload, pod, process::now()).map_err(|reason| reason.to_string())
         };
         let series = restart::series(&self.name, view.epoch);
         movement::carry_out(&self.shared, &self.name, moves, &mut self.memory, &series, still_right).await;
+        self.entered.correct(&self.memory.journal.underway);
     }
 
     /// Puts the taint that evicts onto a node, unless what led to that has changed.

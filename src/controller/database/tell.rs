@@ -1,12 +1,14 @@
 //! What people are told of a database, by events and in the log.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::Task;
 use crate::{
     api::database_cluster::ConditionType,
     cluster::{EventReason, Notice, database_reference},
-    controller::movement,
+    controller::{movement, status_update},
     core::{
         distance::overwrite::Overwritten,
         keys,
@@ -57,21 +59,25 @@ impl Task {
         self.last_state = Some(state);
     }
 
-    /// Tells people once that nothing is moved because replacements failed.
-    pub(super) fn tell_halted(&mut self, gate: Option<&Gate>) {
-        let halted = gate.filter(|gate| matches!(gate, Gate::Halted { .. }));
-        match halted {
-            Some(gate) if !self.told_halted => {
-                let failed: Vec<String> =
-                    self.memory.journal.underway.iter().map(|it| it.workload.to_string()).collect();
-                let note = format!("{gate}; on the move: {}", listed(&failed));
-                tracing::warn!(database = self.name, why = note, "nothing is moved any more");
-                self.notice(true, EventReason::Halted, note);
-            }
-            None if self.told_halted => tracing::info!(database = self.name, "no longer halted"),
-            _ => {}
+    /// Tells people once that nothing is moved, or nothing in some namespaces, because replacements failed.
+    pub(super) fn tell_halted(&mut self, decided: &Decided) {
+        let gate = decided.gate.as_ref().filter(|gate| matches!(gate, Gate::Halted { .. }));
+        let namespaces: BTreeSet<String> = decided.breaker.namespaces.keys().cloned().collect();
+        let (all, told) = self.told_halted.take().unwrap_or_default();
+        if gate.is_some_and(|_| !all) || (gate.is_none() && !namespaces.is_subset(&told)) {
+            let what = gate.map_or_else(|| status_update::halted_in(&decided.breaker), Gate::to_string);
+            let failed = self.memory.journal.underway.iter().filter(|it| it.trace.failed || gate.is_some());
+            let note = format!(
+                "{what}; on the move: {}",
+                listed(&failed.map(|it| it.workload.to_string()).collect::<Vec<_>>())
+            );
+            tracing::warn!(database = self.name, why = note, "nothing is moved any more where replacements fail");
+            self.notice(true, EventReason::Halted, note);
         }
-        self.told_halted = halted.is_some();
+        if all && gate.is_none() {
+            tracing::info!(database = self.name, "no longer halted");
+        }
+        self.told_halted = Some((gate.is_some(), namespaces));
     }
 
     /// Tells people of credentials that can't be used, and when they can again.

@@ -103,6 +103,8 @@ fn surging() -> MovingStatus {
         },
         pods: 2,
         started_at: None,
+        epoch: Some(7),
+        ..MovingStatus::default()
     }
 }
 
@@ -123,13 +125,13 @@ fn a_way_that_this_version_does_not_know_is_read_as_none_of_its_own() {
 fn what_is_under_way_by_an_unknown_way_is_written_back_as_it_was() {
     let status = DatabaseClusterStatus { moving: vec![surging()], ..DatabaseClusterStatus::default() };
     let journal = Memory::restored(&status, crate::core::testing::moment(0)).journal;
-    assert_eq!(moving(&journal.underway[0], &status.moving), surging());
+    assert_eq!(moving(&journal.underway[0], &status.moving, 7), surging());
     // Its own ways are written as this version knows them.
     let evicted = MovingStatus { action: "Evict".into(), from_tier: "far".into(), ..surging() };
     let status = DatabaseClusterStatus { moving: vec![evicted.clone()], ..DatabaseClusterStatus::default() };
     let journal = Memory::restored(&status, crate::core::testing::moment(0)).journal;
     let expected = MovingStatus { started_at: Some(Timestamp::UNIX_EPOCH), ..evicted };
-    assert_eq!(moving(&journal.underway[0], &status.moving), expected);
+    assert_eq!(moving(&journal.underway[0], &status.moving, 8), expected);
 }
 
 #[tokio::test]

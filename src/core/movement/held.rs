@@ -126,17 +126,29 @@ pub enum HeldReason {
     },
     /// Another pod of the workload is on the move.
     OneAtATime,
+    /// So many pods of the workload are on the move, which is as many as there may be.
+    PerWorkload {
+        limit: u32,
+    },
     /// A newer version moves its workload, by a way that this one doesn't know.
     UnknownWay {
         way: UnknownWay,
         pod: String,
     },
-    /// Everything that may be on the move already is.
+    /// Everything that may be on the move already is; more may be when replacements have shown that it works (`growing`).
     Concurrency {
         limit: u32,
+        growing: bool,
+    },
+    /// So many replacements failed in its namespace that something is wrong there.
+    NamespaceHalted {
+        failed: usize,
     },
     #[strum(serialize = "NoDisruptionBudget")]
     NoBudget(String),
+    /// Its disruption budget allows no further eviction while pods are on the move that it covers.
+    #[strum(serialize = "DisruptionBudgetSpent")]
+    BudgetSpent(String),
     #[strum(serialize = "SeveralDisruptionBudgets")]
     SeveralBudgets(String),
     NoRoom(String),
@@ -211,9 +223,13 @@ impl HeldReason {
             self,
             Self::PerNamespace { .. }
                 | Self::PerMinute { .. }
+                | Self::NotReady
                 | Self::Rollout
                 | Self::NotWhole { .. }
                 | Self::OneAtATime
+                | Self::PerWorkload { .. }
+                | Self::NamespaceHalted { .. }
+                | Self::BudgetSpent(_)
                 | Self::UnknownWay { .. }
                 | Self::Concurrency { .. }
                 | Self::Backoff(_)
@@ -233,7 +249,10 @@ impl fmt::Display for HeldReason {
             Self::Job => f.write_str("it belongs to a Job, whose work would be lost"),
             Self::NotInjected(why) => write!(f, "{why}, so nothing would draw its replacement nearer"),
             Self::Pinned(volume) => write!(f, "{volume} may tie it to its node"),
-            Self::NotReady => f.write_str("it is not Ready where it is"),
+            Self::NotReady => f.write_str(
+                "it is not Ready where it is, and may still be starting: it is moved when that has lasted for \
+                 spec.movement.replacementTimeout",
+            ),
             Self::UnknownWorkload(kind) => write!(f, "the number of replicas of a {kind} is not known"),
             Self::CannotRestart(why) => write!(f, "{why}: write switchover.dev/move: evict"),
             Self::SingleReplica(why) => write!(
@@ -254,11 +273,30 @@ impl fmt::Display for HeldReason {
                 "a newer version of switchover began to move its workload by a way that this one doesn't know ({way}): it \
                  is left alone until the pod {pod} has gone and the workload is whole"
             ),
-            Self::Concurrency { limit: 1 } => f.write_str("another pod is on the move already (spec.movement.maxConcurrent)"),
-            Self::Concurrency { limit } => {
+            Self::PerWorkload { limit } => {
+                write!(f, "{limit} pods of its workload are on the move already (spec.movement.perWorkload)")
+            }
+            Self::Concurrency { growing: true, .. } => f.write_str(
+                "as many pods are on the move as may be for now, all databases together: more follow as replacements find their places",
+            ),
+            Self::Concurrency { limit: 1, .. } => {
+                f.write_str("another pod is on the move already (spec.movement.maxConcurrent)")
+            }
+            Self::Concurrency { limit, .. } => {
                 write!(f, "{limit} pods are on the move already (spec.movement.maxConcurrent)")
             }
+            Self::NamespaceHalted { failed } => write!(
+                f,
+                "halted in this namespace: {} in time (spec.movement.replacementTimeout)",
+                if *failed == 1 { "a replacement did not become Ready".to_owned() } else {
+                    format!("{failed} replacements did not become Ready")
+                }
+            ),
             Self::NoBudget(budget) => write!(f, "the disruption budget {budget} allows no eviction now"),
+            Self::BudgetSpent(budget) => write!(
+                f,
+                "the disruption budget {budget} allows no further eviction while pods are on the move that it covers"
+            ),
             Self::SeveralBudgets(budgets) => {
                 write!(f, "more than one disruption budget covers it ({budgets}), so Kubernetes refuses to evict it")
             }
@@ -361,7 +399,8 @@ mod tests {
                      Halted OutsideWindow DryRun";
         let of_one_pod = "Never BarePod Job NotInjected PinnedByVolume NotReady UnknownWorkload CannotRestart \
                           SingleReplica NotRolledOut Rollout \
-                          WorkloadNotWhole OneAtATime UnknownWay Concurrency NoDisruptionBudget SeveralDisruptionBudgets \
+                          WorkloadNotWhole OneAtATime PerWorkload UnknownWay Concurrency NamespaceHalted NoDisruptionBudget \
+                          DisruptionBudgetSpent SeveralDisruptionBudgets \
                           NoRoom QuotaExhausted UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed \
                           NeverInjected MovedBack NodeNotReady DoNotEvict LocalData Misread PerNamespace PerMinute";
         assert_eq!(Gate::NAMES.join(" "), gates);

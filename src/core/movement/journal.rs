@@ -1,7 +1,11 @@
-//! The moves that are under way: when each is over, and how it ended.
+//! The moves that are under way: which pod takes the place of each, when each is over, and how it ended.
+
+mod end;
+mod replacements;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -9,16 +13,18 @@ use jiff::Timestamp;
 use strum::{IntoStaticStr, VariantNames};
 
 use super::{
-    held::Gate,
-    restart,
     ways::{UnknownWay, Way},
-    workloads::{WorkloadKey, WorkloadPods, Workloads},
+    window::Evidence,
+    workloads::{WorkloadKey, Workloads},
 };
 use crate::core::{
     distance::tier::{Tier, TierMap},
     moment::Moment,
-    workload::{Snapshot, Workload},
+    workload::{Pod, Snapshot},
 };
+
+/// Moves that one database may have under way, failed ones among them: as many as its status takes.
+pub const MOST_UNDERWAY: usize = 1000;
 
 /// One move under way. Written to the status of the DatabaseCluster before it is carried out, so that whoever leads
 /// next knows of it.
@@ -32,10 +38,48 @@ pub struct Underway {
     pub from: String,
     pub from_tier: Tier,
     pub started: Timestamp,
-    /// Since when this process has waited for it: since it began it, or read of it in the status.
+    /// Since when this process has waited for its replacement: since it began it, or read of it in the status, or the pod was last
+    /// seen to be ending.
     pub since: Instant,
     /// Number of pods that this moves.
     pub pods: u32,
+    pub trace: Trace,
+}
+
+/// What a move leaves to be seen, and what it takes meanwhile.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// The node that was found for its replacement, which has the room there until it has a node. Empty: none is known.
+    pub to: String,
+    /// The pod as it was, by which its replacement's room is reckoned. Not known of what another leader began.
+    pub like: Option<Arc<Pod>>,
+    /// What the eviction takes of a disruption budget. Not known of what another leader began.
+    pub spends: Option<Spends>,
+    /// UIDs of the pods that its workload had when it was planned. Not known of what another leader began.
+    pub beside: Option<Arc<BTreeSet<String>>>,
+    /// When the youngest of them was created, by the API server's clock as all of them.
+    pub after: Option<Timestamp>,
+    /// UID of the pod that took its place.
+    pub replacement: Option<String>,
+    /// That pod has a node.
+    pub bound: bool,
+    /// That node was nearer.
+    pub placed: bool,
+    /// It wasn't Ready in time.
+    pub failed: bool,
+    /// It was begun for an earlier primary: whether it helps nobody can say.
+    pub earlier: bool,
+    /// The pod wasn't Ready where it was: if its replacement isn't either, that is nobody's failure.
+    pub unready: bool,
+}
+
+/// What an eviction takes of a disruption budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spends {
+    /// UID of the budget.
+    pub budget: String,
+    /// The budget as it was: a status of the same version can't show the eviction.
+    pub version: String,
 }
 
 impl Underway {
@@ -54,9 +98,44 @@ impl Underway {
     /// those that may be on the move.
     #[must_use]
     pub fn overdue(&self, timeout: Duration, now: Moment) -> bool {
-        now.instant.saturating_duration_since(self.since) > timeout
+        self.trace.failed
+            || now.instant.saturating_duration_since(self.since) > timeout
             || self.age(now.wall) > timeout.saturating_add(CLOCKS_APART)
     }
+
+    /// Whether its pod is still there as if nothing had been done.
+    #[must_use]
+    pub fn untouched(&self, snapshot: Snapshot<'_>) -> bool {
+        snapshot.pods.get(&self.uid).is_some_and(|pod| !pod.terminating)
+    }
+
+    /// Where its replacement's room is promised: one that has a node holds its own.
+    #[must_use]
+    pub fn reserves(&self) -> Option<&str> {
+        (self.way.is_ok() && !self.trace.bound && !self.trace.to.is_empty()).then_some(&*self.trace.to)
+    }
+}
+
+/// What ends and follow-ups of moves are read off.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    pub snapshot: Snapshot<'a>,
+    pub tiers: &'a TierMap,
+    /// What draws replacements nearer.
+    pub node_label: &'a str,
+    /// The marks of workloads that were restarted for this primary begin with it.
+    pub restart_series: &'a str,
+    /// How long a replacement may take.
+    pub timeout: Duration,
+    pub now: Moment,
+}
+
+/// What one look showed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// The moves that are over.
+    pub outcomes: Vec<Outcome>,
+    pub evidence: Evidence,
 }
 
 /// How one move ended.
@@ -83,7 +162,10 @@ pub enum End {
     /// The workload is gone or was scaled down to nothing.
     #[strum(serialize = "workload_gone")]
     Gone,
-    /// The pod is gone and its workload whole, by a way that this version doesn't know: so it can't say what the move brought.
+    /// The pod is gone and its workload whole without another one: it was scaled down meanwhile.
+    NotReplaced,
+    /// The pod is gone and its workload whole, by a way that this version doesn't know, or for an earlier primary: so it can't say what
+    /// the move brought.
     Unjudged,
 }
 
@@ -110,6 +192,12 @@ pub struct Journal {
     pub brought: BTreeMap<WorkloadKey, Brought>,
     /// Evictions whose replacement admission missed, by workload.
     pub missed: BTreeMap<WorkloadKey, Missed>,
+    /// Restarts that were carried out, by workload: the mark in a template is that of the last database alone that restarted it.
+    pub restarts: BTreeMap<WorkloadKey, u32>,
+    /// Namespaces whose last replacement that could be judged did not fail.
+    pub fine: BTreeSet<String>,
+    /// UIDs of the replacements of moves that are over: they are nobody else's.
+    pub taken: BTreeSet<String>,
 }
 
 /// How often a workload's pods were brought nearer.
@@ -135,67 +223,88 @@ pub const UNTOUCHED: Duration = Duration::from_secs(30);
 const CLOCKS_APART: Duration = Duration::from_secs(24 * 3600);
 
 impl Journal {
-    /// Ends the moves that are over and returns how they ended. `node_label` is what draws replacements nearer; the marks of
-    /// workloads that were restarted for this primary begin with `restart_series`.
-    pub fn settle(
-        &mut self,
-        snapshot: Snapshot<'_>,
-        tiers: &TierMap,
-        node_label: &str,
-        restart_series: &str,
-        now: Timestamp,
-    ) -> Vec<Outcome> {
+    /// Ends the moves that are over and says how they ended, and what the others showed.
+    pub fn settle(&mut self, look: &Look<'_>) -> Settled {
         if self.underway.is_empty() {
-            return Vec::new();
+            self.taken.clear();
+            return Settled::default();
         }
-        let moved: Vec<String> = self.underway.iter().map(|move_| move_.workload.uid.clone()).collect();
+        let snapshot = look.snapshot;
+        let moved: HashSet<String> = self.underway.iter().map(|move_| move_.workload.uid.clone()).collect();
         let workloads = Workloads::named(snapshot, moved.iter().map(String::as_str));
-        let mut outcomes = Vec::new();
-        self.underway.retain(|move_| {
-            let workload_pods = workloads.get(&move_.workload);
-            let end = end_of(move_, workload_pods, snapshot, tiers, (node_label, restart_series), now);
-            let Some(end) = end else { return true };
-            outcomes.push(Outcome { underway: move_.clone(), end });
-            false
-        });
-        for outcome in &outcomes {
-            match outcome.end {
-                End::Moved { .. } => {
-                    self.moved += outcome.underway.pods;
-                    if outcome.underway.way == Ok(Way::Evict) {
-                        let brought = self.brought.entry(outcome.underway.workload.clone()).or_default();
-                        brought.moves += outcome.underway.pods;
-                        brought.desired =
-                            workloads.get(&outcome.underway.workload).and_then(|it| it.desired).unwrap_or(0);
-                    }
-                }
-                End::Useless { .. } | End::Reverted => {
-                    *self.useless.entry(outcome.underway.workload.clone()).or_default() += 1;
-                }
-                End::Missed { way: Way::Evict, ref uid, .. } => {
-                    let times = self.missed.get(&outcome.underway.workload).map_or(0, |missed| missed.times) + 1;
-                    let last = snapshot.pods.get(uid).map_or(now, |pod| pod.created);
-                    self.missed.insert(outcome.underway.workload.clone(), Missed { times, last });
-                }
-                End::Missed { .. } | End::NotCarriedOut | End::Gone | End::Unjudged => {}
+        self.taken.retain(|uid| snapshot.pods.contains_key(uid));
+        replacements::claim(&mut self.underway, &self.taken, snapshot, &workloads);
+        let mut settled = Settled::default();
+        for move_ in &mut self.underway {
+            if end::follow(move_, look, &mut settled.evidence) {
+                self.fine.remove(&move_.workload.namespace);
             }
         }
-        outcomes
+        self.underway.retain_mut(|move_| {
+            let workload_pods = workloads.get(&move_.workload);
+            let Some(end) = end::of(move_, workload_pods, look) else { return true };
+            settled.outcomes.push(Outcome { underway: move_.clone(), end });
+            false
+        });
+        for outcome in &settled.outcomes {
+            self.remember(outcome, look, &workloads, &mut settled.evidence);
+        }
+        settled
     }
 
-    /// Number of moves whose replacement should have been Ready by now. How long a way takes that this version doesn't know, it
-    /// doesn't know either.
-    #[must_use]
-    pub fn overdue(&self, timeout: Duration, now: Moment) -> usize {
-        let known = self.underway.iter().filter(|move_| move_.way.is_ok());
-        known.filter(|move_| move_.overdue(timeout, now)).count()
+    fn remember(&mut self, outcome: &Outcome, look: &Look<'_>, workloads: &Workloads<'_>, evidence: &mut Evidence) {
+        let Outcome { underway, end } = outcome;
+        let workload = &underway.workload;
+        self.taken.extend(underway.trace.replacement.clone());
+        if underway.way == Ok(Way::Restart) && *end != End::NotCarriedOut {
+            *self.restarts.entry(workload.clone()).or_default() += 1;
+        }
+        match end {
+            End::Moved { .. } => {
+                self.moved += underway.pods;
+                if !underway.trace.failed {
+                    self.fine.insert(workload.namespace.clone());
+                    evidence.ready += 1;
+                }
+                if underway.way == Ok(Way::Evict) {
+                    let brought = self.brought.entry(workload.clone()).or_default();
+                    brought.moves += underway.pods;
+                    brought.desired = workloads.get(workload).and_then(|it| it.desired).unwrap_or(0);
+                } else {
+                    evidence.placed += 1;
+                }
+            }
+            End::Useless { .. } | End::Reverted => {
+                *self.useless.entry(workload.clone()).or_default() += 1;
+                evidence.failed += 1;
+            }
+            End::Missed { way, uid, .. } => {
+                evidence.failed += 1;
+                if *way == Way::Evict {
+                    let times = self.missed.get(workload).map_or(0, |missed| missed.times) + 1;
+                    let last = look.snapshot.pods.get(uid).map_or(look.now.wall, |pod| pod.created);
+                    self.missed.insert(workload.clone(), Missed { times, last });
+                }
+            }
+            End::NotCarriedOut | End::Gone | End::NotReplaced | End::Unjudged => {}
+        }
     }
 
-    /// The breaker: so many replacements should have been Ready by now (`timeout` each) that nothing further is moved.
+    /// The moves whose replacement should have been Ready by now. How long a way takes that this version doesn't know, it doesn't know
+    /// either.
+    pub fn overdue(&self, timeout: Duration, now: Moment) -> impl Iterator<Item = &Underway> {
+        self.underway.iter().filter(move |move_| move_.way.is_ok() && move_.overdue(timeout, now))
+    }
+
+    /// Those among them that say that something is wrong, which a pod that wasn't Ready before doesn't.
+    pub fn failures(&self, timeout: Duration, now: Moment) -> impl Iterator<Item = &Underway> {
+        self.overdue(timeout, now).filter(|move_| !move_.trace.unready)
+    }
+
+    /// How many moves are under way whose replacement may still be Ready in time. A failed one gives its place to others.
     #[must_use]
-    pub fn halted(&self, timeout: Duration, after_failures: u32, now: Moment) -> Option<Gate> {
-        let failed = self.overdue(timeout, now);
-        (failed >= after_failures as usize).then_some(Gate::Halted { failed })
+    pub fn in_time(&self, timeout: Duration, now: Moment) -> usize {
+        self.underway.len() - self.overdue(timeout, now).count()
     }
 
     /// How often the workload's pods were brought nearer for this primary, if that was more than twice for each: then something else
@@ -206,88 +315,12 @@ impl Journal {
         (brought.moves > brought.desired.saturating_mul(2)).then_some(brought.moves)
     }
 
-    /// Begins anew for another primary. What is under way by a way that this version doesn't know stays so until it is over.
+    /// Begins anew for another primary. What is under way stays so until it is over, and counts as neither useful nor useless.
     pub fn begin_anew(&mut self) {
-        self.underway.retain(|move_| move_.way.is_err());
-        *self = Self { underway: std::mem::take(&mut self.underway), ..Self::default() };
+        let mut underway = std::mem::take(&mut self.underway);
+        underway.iter_mut().for_each(|move_| move_.trace.earlier = true);
+        *self = Self { underway, taken: std::mem::take(&mut self.taken), ..Self::default() };
     }
-}
-
-fn end_of(
-    move_: &Underway,
-    workload_pods: Option<&WorkloadPods<'_>>,
-    snapshot: Snapshot<'_>,
-    tiers: &TierMap,
-    (node_label, restart_series): (&str, &str),
-    now: Timestamp,
-) -> Option<End> {
-    let age = move_.age(now);
-    let Ok(way) = move_.way else { return end_of_unknown(move_, workload_pods, snapshot, age) };
-    let untouched = snapshot.pods.get(&move_.uid).is_some_and(|pod| !pod.terminating);
-    if way == Way::Evict && untouched {
-        return (age >= UNTOUCHED).then_some(End::NotCarriedOut);
-    }
-    let workload_pods = match workload_pods {
-        Some(workload_pods) => workload_pods,
-        // No pod at all: either the replacement isn't there yet, or there is no workload any more.
-        None => return gone(move_, snapshot, age),
-    };
-    if workload_pods.desired == Some(0) {
-        return Some(End::Gone);
-    }
-    if !workload_pods.whole() {
-        return None;
-    }
-    // One pod of a workload is moved at a time and only from a whole workload: the newest serving pod took its place.
-    let newest =
-        workload_pods.pods.iter().filter(|pod| snapshot.serves(pod)).max_by_key(|pod| (pod.created, &pod.uid))?;
-    if way == Way::Restart && untouched {
-        // The rollout hasn't begun, or it hasn't come to this pod (of a StatefulSet), or somebody took it back: the mark in template
-        // and pods tells.
-        let mark = workload_pods.itself.and_then(|itself| itself.restarted_for.as_deref());
-        let end = match mark.filter(|mark| restart::times(Some(mark), restart_series) > 0) {
-            None => End::Reverted,
-            Some(mark) if workload_pods.pods.iter().any(|pod| pod.restarted_for.as_deref() == Some(mark)) => {
-                return None;
-            }
-            Some(_) => End::NotCarriedOut,
-        };
-        return (age >= UNTOUCHED).then_some(end);
-    }
-    let to = newest.node.clone().unwrap_or_default();
-    Some(if tiers.tier(&to) < move_.from_tier {
-        End::Moved { to }
-    } else if newest.is_drawn_by(node_label) {
-        End::Useless { to }
-    } else {
-        End::Missed { way, to, pod: newest.name.clone(), uid: newest.uid.clone() }
-    })
-}
-
-/// When a move is over of whose way nothing is known: as soon as nothing of it can be seen any more.
-fn end_of_unknown(
-    move_: &Underway,
-    workload_pods: Option<&WorkloadPods<'_>>,
-    snapshot: Snapshot<'_>,
-    age: Duration,
-) -> Option<End> {
-    let Some(workload_pods) = workload_pods else { return gone(move_, snapshot, age) };
-    if snapshot.pods.contains_key(&move_.uid) {
-        return None;
-    }
-    match workload_pods.desired {
-        Some(0) => Some(End::Gone),
-        Some(_) => workload_pods.whole().then_some(End::Unjudged),
-        // Whether it is whole can't be said of this kind, and nothing here moves it either.
-        None => Some(End::Unjudged),
-    }
-}
-
-fn gone(move_: &Underway, snapshot: Snapshot<'_>, age: Duration) -> Option<End> {
-    let uid = &move_.workload.uid;
-    let belongs = |set: &Workload| set.owner.as_ref().is_some_and(|owner| owner.uid == *uid);
-    let known = snapshot.workloads.contains_key(uid) || snapshot.workloads.values().any(|set| belongs(set));
-    (age >= UNTOUCHED && !known).then_some(End::Gone)
 }
 
 #[cfg(test)]

@@ -25,13 +25,12 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// By what is on the move already.
+    /// By what is on the move already, of other databases, too: a namespace loses its pods to all of them.
     #[must_use]
-    pub fn by(underway: &[Underway], limits: Limits) -> Self {
+    pub fn by<'u>(underway: impl IntoIterator<Item = &'u Underway>, limits: Limits) -> Self {
         let mut of_namespaces = HashMap::new();
         // Without a limit nobody asks.
-        let counted = if limits.per_namespace.is_some() { underway } else { &[] };
-        for move_ in counted {
+        for move_ in underway.into_iter().filter(|_| limits.per_namespace.is_some()) {
             *of_namespaces.entry(move_.workload.namespace.clone()).or_default() += 1;
         }
         Self { limits, of_namespaces, this_minute: limits.begun }

@@ -1,31 +1,46 @@
 //! What to move now, and why the rest stays.
 
+mod away;
+mod order;
 mod room;
+mod safe;
 
 use std::{
     cell::OnceCell,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
 
-use self::room::{Wanted, offer};
+pub use self::safe::still_safe;
+use self::{
+    away::{Away, Takes},
+    order::Candidate,
+    room::{Wanted, offer},
+};
+pub(super) use self::{
+    room::reserve,
+    safe::{at_rest, complete, replaceable},
+};
 use super::{
-    choice::choose,
+    breaker::Breaker,
+    choice::{self, choose},
     control::Control,
     fit::{Misfit, Refusals, Room},
     held::{Gate, HeldReason},
-    journal::{Journal, Underway},
+    journal::{Journal, MOST_UNDERWAY, Spends},
+    ledger::Others,
     limits::Taken,
     restart::{self, MissedRestarts},
     ways::Way,
-    workloads::{WorkloadKey, WorkloadPods, Workloads},
+    workloads::{WorkloadKey, Workloads},
 };
 use crate::core::{
     distance::tier::{NodeTier, Tier, TierMap},
     follow::MoveMode,
     moment::Moment,
-    workload::{DisruptionBudget, Node, Phase, Pod, Snapshot},
+    workload::{Node, Phase, Pod, Snapshot},
 };
 
 /// A pod that follows the database.
@@ -47,6 +62,8 @@ pub struct Rules {
     /// A node's tier must have held for as long, where readings changed it.
     pub settle: std::time::Duration,
     pub max_concurrent: u32,
+    /// Of one workload, where people say so.
+    pub per_workload: Option<u32>,
     pub include_intermediate: bool,
     pub replacement_timeout: std::time::Duration,
     pub halt_after_failures: u32,
@@ -65,7 +82,13 @@ pub struct Input<'a> {
     /// Why nothing may move, if so.
     pub gate: Option<&'a Gate>,
     pub control: Control<'a>,
+    /// Where nothing may move because replacements fail there.
+    pub breaker: &'a Breaker,
     pub journal: &'a Journal,
+    /// What other databases have on the move.
+    pub others: &'a Others,
+    /// How many pods may be on the move, over all databases.
+    pub window: u32,
     /// Pods and workloads (by UID) that must wait for a while, and why.
     pub backoff: &'a BTreeMap<String, HeldReason>,
     /// What the marks of workloads begin with that were restarted in this epoch ([`restart::series`]).
@@ -94,6 +117,12 @@ pub struct Move {
     pub pods: u32,
     /// Of a restart: which one for this primary it is, from 1 on.
     pub time: u32,
+    /// What an eviction takes of its disruption budget.
+    pub spends: Option<Spends>,
+    /// It isn't Ready where it is.
+    pub unready: bool,
+    /// UIDs of the pods that its workload has, and when the youngest was created.
+    pub beside: (Arc<BTreeSet<String>>, Timestamp),
 }
 
 /// One pod that stays, and why.
@@ -130,114 +159,61 @@ impl Plan {
     }
 }
 
-/// Plans one wave. The result does not depend on the order of `followers`.
+/// Plans what is moved now. The result does not depend on the order of `followers`.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
     let tiers = input.tiers.by_node();
-    let mut candidates: Vec<(Option<WorkloadKey>, &Follower<'_>, &str)> = input
+    let mut candidates: Vec<Candidate<'_, '_>> = input
         .followers
         .iter()
-        .filter_map(|follower| misplaced(input, &tiers, follower).map(|node| (follower, node)))
-        .map(|(follower, node)| (super::workloads::workload_of(input.snapshot, follower.pod), follower, node))
+        .filter_map(|follower| {
+            let node = misplaced(input, &tiers, follower)?;
+            Some(Candidate { key: super::workloads::workload_of(input.snapshot, follower.pod), follower, node })
+        })
         .collect();
     if candidates.is_empty() {
         return Plan::default();
     }
-    // By workload, the farthest pod first, then by name: the same facts always give the same plan.
-    let farthest: HashMap<&str, _> =
-        candidates.iter().map(|(.., node)| (*node, std::cmp::Reverse(input.tiers.rtt_us(node)))).collect();
-    candidates.sort_by(|(a_key, a, a_node), (b_key, b, b_node)| {
-        let by_distance = || farthest[a_node].cmp(&farthest[b_node]);
-        a_key.cmp(b_key).then_with(by_distance).then_with(|| a.pod.name.cmp(&b.pod.name))
-    });
-    let uids: BTreeSet<&str> = candidates.iter().filter_map(|(key, ..)| Some(&*key.as_ref()?.uid)).collect();
+    let underway = || input.journal.underway.iter().chain(&input.others.underway);
+    let moving = underway().map(|move_| &*move_.workload.uid);
+    let uids: HashSet<&str> = candidates.iter().filter_map(|it| Some(&*it.key.as_ref()?.uid)).chain(moving).collect();
+    let workloads = Workloads::named(input.snapshot, uids);
+    order::sort(&mut candidates, input, &workloads);
+    let mut room = Room::of(input.snapshot);
+    reserve(&mut room, underway(), &workloads, input.snapshot);
     let targets = targets(input);
     let offers: HashMap<_, _> = targets.iter().map(|node| (&raw const **node, offer(input, node))).collect();
     let mut distances: Vec<u64> = offers.values().filter_map(|offer| offer.as_ref().ok().copied()).collect();
     distances.sort_unstable();
     let mut planner = Planner {
         input,
-        workloads: Workloads::named(input.snapshot, uids),
-        room: Room::of(input.snapshot),
+        room,
+        workloads,
         offers,
         distances,
         refusals: Refusals::of(targets.clone()),
         injected: OnceCell::new(),
-        budgets: OnceCell::new(),
         replacements: OnceCell::new(),
         targets,
-        busy: input.journal.underway.iter().map(|move_| (move_.workload.clone(), busy_with(move_))).collect(),
-        free_slots: (input.rules.max_concurrent as usize).saturating_sub(in_time(input)),
-        taken: Taken::by(&input.journal.underway, input.control.limits),
-        spent: HashMap::new(),
+        away: Away::of(input.snapshot, underway()),
+        slots: Slots::of(input),
+        taken: Taken::by(underway(), input.control.limits),
+        beside: HashMap::new(),
     };
     let mut plan = Plan::default();
-    for (key, follower, node) in &candidates {
-        match planner.consider(key.as_ref(), follower, node, &candidates) {
+    for candidate in &candidates {
+        match planner.consider(candidate, &candidates) {
             Ok(move_) => plan.moves.push(move_),
             Err(reason) => plan.held.push(Held {
-                namespace: follower.pod.namespace.clone(),
-                pod: follower.pod.name.clone(),
-                uid: follower.pod.uid.clone(),
-                node: (*node).to_owned(),
+                namespace: candidate.follower.pod.namespace.clone(),
+                pod: candidate.follower.pod.name.clone(),
+                uid: candidate.follower.pod.uid.clone(),
+                node: candidate.node.to_owned(),
                 reason,
             }),
         }
     }
     plan
-}
-
-/// Whether a planned move is as safe in this picture as it was in the one that it was planned by: its pod is where it was, and its
-/// workload still lacks nobody. Asked right before the move, which others of its wave may have kept waiting.
-///
-/// # Errors
-/// What has changed, in words.
-pub fn still_safe(snapshot: Snapshot<'_>, move_: &Move) -> Result<(), String> {
-    let pod = snapshot.pods.get(&move_.uid).filter(|pod| !pod.terminating);
-    if pod.and_then(|pod| pod.node.as_deref()) != Some(&*move_.from) {
-        return Err("it is gone, or not where it was".to_owned());
-    }
-    let workloads = Workloads::named(snapshot, [&*move_.workload.uid]);
-    at_rest(&workloads, &move_.workload).and_then(complete).map_err(|reason| reason.to_string())
-}
-
-/// What makes it unsafe to end a pod, wherever a replacement would go.
-///
-/// # Errors
-/// The first reason.
-pub(super) fn replaceable<'k>(key: Option<&'k WorkloadKey>, pod: &Pod) -> Result<&'k WorkloadKey, HeldReason> {
-    let key = key.ok_or(HeldReason::BarePod)?;
-    if key.kind == "Job" || key.kind == "CronJob" {
-        return Err(HeldReason::Job);
-    }
-    if let Some(volume) = &pod.pinned_by {
-        return Err(HeldReason::Pinned(volume.clone()));
-    }
-    Ok(key)
-}
-
-/// A workload that isn't being rolled out, and how many replicas it wants.
-///
-/// # Errors
-/// Why that isn't known, or that it is.
-pub(super) fn at_rest<'c, 'a>(
-    workloads: &'c Workloads<'a>,
-    key: &WorkloadKey,
-) -> Result<&'c WorkloadPods<'a>, HeldReason> {
-    let workload_pods = workloads.get(key).ok_or(HeldReason::BarePod)?;
-    if workload_pods.desired.is_none() {
-        return Err(HeldReason::UnknownWorkload(key.kind.clone()));
-    }
-    if workload_pods.rollout { Err(HeldReason::Rollout) } else { Ok(workload_pods) }
-}
-
-/// That no replica of a workload is missing.
-///
-/// # Errors
-/// How many are.
-pub(super) fn complete(workload_pods: &WorkloadPods<'_>) -> Result<(), HeldReason> {
-    let (serving, desired) = (workload_pods.serving, workload_pods.desired.unwrap_or_default());
-    if workload_pods.whole() { Ok(()) } else { Err(HeldReason::NotWhole { serving, desired }) }
 }
 
 /// The round-trip time of a node, in microseconds, if its tier is beyond doubt: it has a fresh reading, and the tier has held.
@@ -269,19 +245,23 @@ fn asked(pod: &Pod) -> bool {
     pod.wishes.movement.as_deref().is_some_and(|text| MoveMode::read(text.trim()).is_some())
 }
 
-/// Why the other pods of a workload wait for the one that is on the move.
-fn busy_with(move_: &Underway) -> HeldReason {
-    match &move_.way {
-        Ok(_) => HeldReason::OneAtATime,
-        Err(way) => HeldReason::UnknownWay { way: way.clone(), pod: move_.pod.clone() },
-    }
+/// How many more moves may begin.
+#[derive(Debug, Clone, Copy)]
+struct Slots {
+    /// Of this database.
+    own: usize,
+    /// Of all databases together.
+    all: usize,
 }
 
-/// How many moves are under way whose replacement may still be Ready in time. A failed one gives its place to others, and the breaker
-/// counts it.
-fn in_time(input: &Input<'_>) -> usize {
-    let Journal { underway, .. } = input.journal;
-    underway.len() - input.journal.overdue(input.rules.replacement_timeout, input.now)
+impl Slots {
+    fn of(input: &Input<'_>) -> Self {
+        let Input { rules, journal, others, .. } = input;
+        let under_way = journal.in_time(rules.replacement_timeout, input.now);
+        let own = (rules.max_concurrent as usize).saturating_sub(under_way);
+        let most = MOST_UNDERWAY.saturating_sub(journal.underway.len());
+        Self { own: own.min(most), all: (input.window as usize).saturating_sub(under_way + others.in_time()) }
+    }
 }
 
 /// Closely nodes, in the order of their names.
@@ -304,48 +284,43 @@ struct Planner<'a> {
     refusals: Refusals<'a, Wanted>,
     /// When the youngest follower was made that admission injected, anywhere and by namespace.
     injected: OnceCell<(Option<Timestamp>, HashMap<&'a str, Timestamp>)>,
-    /// Disruption budgets by namespace, with their UIDs, in the order of their names.
-    budgets: OnceCell<HashMap<&'a str, Vec<(&'a str, &'a DisruptionBudget)>>>,
     /// Of the followers, by the UID of the pod that is replaced.
     replacements: OnceCell<HashMap<&'a str, &'a Pod>>,
-    /// Workloads with a pod on the move, and why their others wait for it.
-    busy: BTreeMap<WorkloadKey, HeldReason>,
-    free_slots: usize,
+    away: Away<'a>,
+    slots: Slots,
     taken: Taken,
-    /// Evictions planned per disruption budget (by UID).
-    spent: HashMap<&'a str, u32>,
+    /// Of workloads, by UID: the UIDs of their pods, and when the youngest was created.
+    beside: HashMap<String, (Arc<BTreeSet<String>>, Timestamp)>,
 }
 
 impl<'a> Planner<'a> {
     fn consider(
         &mut self,
-        key: Option<&WorkloadKey>,
-        follower: &Follower<'a>,
-        node: &str,
-        candidates: &[(Option<WorkloadKey>, &Follower<'_>, &str)],
+        candidate: &Candidate<'_, 'a>,
+        candidates: &[Candidate<'_, '_>],
     ) -> Result<Move, HeldReason> {
+        let Candidate { follower, node, .. } = candidate;
         let pod = follower.pod;
-        let (key, way) = self.movable(key, follower)?;
+        let (key, way) = self.movable(candidate.key.as_ref(), follower)?;
         let far = (self.input.gate, self.input.tiers.rtt_us(node));
         self.input.control.allow(self.input.snapshot, (key, pod), far, self.input.now)?;
-        if !self.input.snapshot.on_a_live_node(pod) {
-            return Err(HeldReason::NodeNotReady);
-        }
+        self.open(pod)?;
         certain(self.input.tiers, node, self.input.rules, self.input.now)?;
-        if let Some(why) = self.busy.get(key) {
-            return Err(why.clone());
-        }
-        self.workload_ready(key, pod)?;
+        self.away.free(key, pod)?;
+        let workload_pods = at_rest(&self.workloads, key)?;
+        self.patient(pod)?;
         let restarts = if way == Way::Restart { self.restarts(key, pod)? } else { 0 };
-        if let Some(why) = [&pod.uid, &key.uid].into_iter().find_map(|uid| self.input.backoff.get(uid)) {
-            return Err(why.clone());
-        }
-        let spends = self.budgets(way, key, pod)?;
+        self.not_refused(key, pod)?;
+        let takes = self.away.takes(
+            way,
+            (key, workload_pods),
+            pod,
+            choice::away(workload_pods),
+            self.input.rules.per_workload,
+        )?;
         self.quota(way, key, pod)?;
         // Before its target, which is costly to find: thousands may be waiting.
-        if self.free_slots == 0 {
-            return Err(HeldReason::Concurrency { limit: self.input.rules.max_concurrent });
-        }
+        self.slot()?;
         self.taken.allow(&pod.namespace)?;
         let target = match way {
             Way::Evict => {
@@ -355,30 +330,78 @@ impl<'a> Planner<'a> {
             }
             Way::Restart => self.add_all(&self.restarted(key, follower), node)?,
         };
-        self.free_slots -= 1;
-        self.taken.take(&pod.namespace);
-        self.busy.insert(key.clone(), HeldReason::OneAtATime);
-        for (uid, pods) in spends {
-            *self.spent.entry(uid).or_default() += pods;
-        }
         let pods = match way {
             Way::Evict => 1,
-            Way::Restart => candidates.iter().filter(|(other, ..)| other.as_ref() == Some(key)).count(),
+            Way::Restart => candidates.iter().filter(|other| other.key.as_ref() == Some(key)).count(),
         };
-        Ok(Move {
+        let move_ = Move {
             way,
             workload: key.clone(),
             namespace: pod.namespace.clone(),
             pod: pod.name.clone(),
             uid: pod.uid.clone(),
-            from: node.to_owned(),
+            from: (*node).to_owned(),
             from_tier: self.input.tiers.tier(node),
             to: target.name.clone(),
             from_rtt_us: self.input.tiers.rtt_us(node),
             to_rtt_us: self.input.tiers.rtt_us(&target.name),
             pods: u32::try_from(pods).unwrap_or(u32::MAX),
             time: restarts + 1,
-        })
+            spends: takes.spends.clone(),
+            unready: !pod.serves(),
+            beside: self.beside(key),
+        };
+        self.take(&move_, &takes);
+        Ok(move_)
+    }
+
+    /// Takes what a move takes from those who are considered after it.
+    fn take(&mut self, move_: &Move, takes: &Takes) {
+        self.slots.own -= 1;
+        self.slots.all -= 1;
+        self.taken.take(&move_.namespace);
+        self.away.plan(move_, takes);
+    }
+
+    /// That nothing is wrong with all pods of its namespace, or of its node.
+    fn open(&self, pod: &Pod) -> Result<(), HeldReason> {
+        if let Some(failed) = self.input.breaker.namespaces.get(&pod.namespace) {
+            return Err(HeldReason::NamespaceHalted { failed: *failed });
+        }
+        if self.input.snapshot.on_a_live_node(pod) { Ok(()) } else { Err(HeldReason::NodeNotReady) }
+    }
+
+    /// A pod that isn't Ready may only be starting. When it has had as long as a replacement has, it may be the distance.
+    fn patient(&self, pod: &Pod) -> Result<(), HeldReason> {
+        let age = std::time::Duration::try_from(self.input.now.wall.duration_since(pod.created)).unwrap_or_default();
+        if pod.serves() || age > self.input.rules.replacement_timeout { Ok(()) } else { Err(HeldReason::NotReady) }
+    }
+
+    /// That nobody refused the pod, its workload or its budget a moment ago.
+    fn not_refused(&self, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
+        if self.input.backoff.is_empty() {
+            return Ok(());
+        }
+        let budgets = self.away.covering(pod);
+        let mut uids = [&*pod.uid, &*key.uid].into_iter().chain(budgets.iter().map(|(uid, _)| *uid));
+        uids.find_map(|uid| self.input.backoff.get(uid)).map_or(Ok(()), |why| Err(why.clone()))
+    }
+
+    fn slot(&self) -> Result<(), HeldReason> {
+        let Slots { own, all } = self.slots;
+        if own > 0 && all > 0 {
+            return Ok(());
+        }
+        Err(HeldReason::Concurrency { limit: self.input.rules.max_concurrent, growing: own > 0 })
+    }
+
+    fn beside(&mut self, key: &WorkloadKey) -> (Arc<BTreeSet<String>>, Timestamp) {
+        let pods = self.workloads.get(key).map(|it| &*it.pods).unwrap_or_default();
+        let all = self.beside.entry(key.uid.clone()).or_insert_with(|| {
+            let youngest = pods.iter().map(|pod| pod.created).max().unwrap_or_default();
+            (Arc::new(pods.iter().map(|pod| pod.uid.clone()).collect()), youngest)
+        });
+        all.clone()
     }
 
     /// What holds for as long as the pod is what it is, however the cluster stands.
@@ -435,21 +458,16 @@ impl<'a> Planner<'a> {
         Err(HeldReason::NeverInjected { times: missed.times })
     }
 
-    fn workload_ready(&self, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
-        let workload_pods = at_rest(&self.workloads, key)?;
-        if !pod.serves() {
-            return Err(HeldReason::NotReady);
-        }
-        complete(workload_pods)
-    }
-
     /// How often the pod's workload was restarted for this primary, if it may be moved all the same: admission missed the pod.
     /// Each pause is twice the one before, and there are as many restarts as there may be useless moves.
     fn restarts(&self, key: &WorkloadKey, pod: &Pod) -> Result<u32, HeldReason> {
         let mark = self.input.snapshot.workloads.get(&key.uid).and_then(|w| w.restarted_for.as_deref());
         let times = restart::times(mark, self.input.restart_series);
+        let done = self.input.journal.restarts.get(key).copied().unwrap_or(0);
         if times == 0 {
-            return Ok(0);
+            // Another database's restart may have taken the mark's place.
+            let again = done < self.input.rules.max_useless_moves;
+            return if again { Ok(0) } else { Err(HeldReason::Restarted { times: done }) };
         }
         let missed = |workload_pods| restart::missed(workload_pods, mark, pod, self.input.node_label);
         if times >= self.input.rules.max_useless_moves || !self.workloads.get(key).is_some_and(missed) {

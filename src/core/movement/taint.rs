@@ -10,7 +10,7 @@ use super::{
     fit::{Refusals, Room},
     held::{Gate, HeldReason},
     journal::Journal,
-    plan::{Held, Plan, Rules, at_rest, certain, complete, replaceable},
+    plan::{Held, Plan, Rules, at_rest, certain, complete, replaceable, reserve},
     workloads::{Workloads, uid_of, workload_of},
 };
 use crate::core::{
@@ -215,7 +215,11 @@ impl<'a> Look<'a> {
         for it in &plan.held {
             held.entry(&it.node).or_default().push(it);
         }
+        let ended = ended.filter_map(|pod| uid_of(*snapshot, pod));
+        let moved = journal.underway.iter().map(|move_| &*move_.workload.uid);
+        let workloads = Workloads::named(*snapshot, ended.chain(moved));
         let mut room = Room::of(*snapshot);
+        reserve(&mut room, journal.underway.iter(), &workloads, *snapshot);
         for move_ in &plan.moves {
             if let Some(pod) = snapshot.pods.get(&move_.uid) {
                 room.place(pod, &move_.to);
@@ -223,7 +227,7 @@ impl<'a> Look<'a> {
         }
         let near: Vec<&Node> = snapshot.nodes().filter(|node| tiers.tier(&node.name) != Tier::Far).collect();
         Self {
-            workloads: Workloads::named(*snapshot, ended.filter_map(|pod| uid_of(*snapshot, pod))),
+            workloads,
             moving: plan.moves.iter().map(|move_| &*move_.from).chain(underway).collect(),
             refusals: Refusals::of(near.clone()),
             input,

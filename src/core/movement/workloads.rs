@@ -34,6 +34,8 @@ pub struct WorkloadPods<'a> {
     pub itself: Option<&'a Workload>,
     /// How many of its pods serve, on nodes that are Ready, and have for as long as they must.
     pub serving: u32,
+    /// How many more serve, but haven't for as long as they must (`minReadySeconds`): disruption budgets count these, too.
+    pub warming: u32,
 }
 
 impl WorkloadPods<'_> {
@@ -121,7 +123,9 @@ impl<'a> WorkloadPods<'a> {
         if let Some(wants) = wants {
             self.desired = Some(wants.desired);
             self.rollout = wants.sets > 1 || wants.rolling;
-            self.serving = self.serving.min(wants.available.unwrap_or(u32::MAX));
+            let available = self.serving.min(wants.available.unwrap_or(u32::MAX));
+            self.warming = self.serving - available;
+            self.serving = available;
         }
         if let Some(deployment) = itself.filter(|workload| workload.kind == "Deployment") {
             // While it ends pods before it makes new ones, its ReplicaSets want fewer than it does.

@@ -4,7 +4,12 @@ use super::*;
 use crate::{
     api::{Span, database_cluster::FailoverStatus, keys},
     core::{
-        movement::{journal::Underway, ways::Way, workloads::WorkloadKey},
+        movement::{
+            journal::{Trace, Underway},
+            ledger::Others,
+            ways::Way,
+            workloads::WorkloadKey,
+        },
         primary::Primary,
         testing::{World, at, instant, moment},
     },
@@ -20,7 +25,8 @@ fn stage() -> Stage {
 }
 
 fn gate(facts: &Facts<'_>, memory: &Memory, labelling: &Labelling, now: Moment) -> Option<Gate> {
-    gates(facts, memory, labelling, now).into_iter().next()
+    let breaker = crate::evaluate::movement::breaker(facts, &[], memory, now);
+    gates(facts, memory, labelling, &breaker, now).into_iter().next()
 }
 
 /// The gate at second 100, with what is given to it of the labels.
@@ -33,6 +39,7 @@ fn gate_of(stage: &Stage, labelling: &Labelling) -> Option<Gate> {
         view: &stage.view,
         members: &stage.members,
         status: &stage.status,
+        others: &Others::default(),
         confirm_every: Duration::from_secs(1),
     };
     gate(&facts, &stage.memory, labelling, moment(100))
@@ -45,10 +52,10 @@ fn the_first_reason_is_the_one_that_is_told() {
         confirmed_at: Some(at(second)),
         ..FailoverStatus::default()
     };
-    fn failed() -> Underway {
+    fn failed(namespace: &str) -> Underway {
         Underway {
             way: Ok(Way::Evict),
-            workload: WorkloadKey::default(),
+            workload: WorkloadKey { namespace: namespace.into(), ..WorkloadKey::default() },
             pod: "web-1".into(),
             uid: "1".into(),
             from: "b1".into(),
@@ -56,6 +63,7 @@ fn the_first_reason_is_the_one_that_is_told() {
             started: at(-300),
             since: instant(-300),
             pods: 1,
+            trace: Trace::default(),
         }
     }
     type Spoil = fn(&mut Stage, &mut Labelling);
@@ -74,7 +82,7 @@ fn the_first_reason_is_the_one_that_is_told() {
     let unmeasured: Spoil = |stage, _| stage.memory.tiers.bounds = None;
     let young: Spoil = |stage, _| stage.view = view(&["pg1"], false, 1, 90);
     let pending: Spoil = |_, labelling| labelling.pending = 1;
-    let halted: Spoil = |stage, _| stage.memory.journal.underway = vec![failed(), failed(), failed()];
+    let halted: Spoil = |stage, _| stage.memory.journal.underway = ["shop", "bank", "post"].map(failed).into();
     // Each row spoils one thing more; what comes first in the list is told whatever follows.
     let (mut stage, mut labelling) = (stage(), Labelling::default());
     assert_eq!(gate_of(&stage, &labelling), None);

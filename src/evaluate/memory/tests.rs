@@ -3,7 +3,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::*;
 use crate::{
     core::{
-        movement::{held::HeldReason, plan::Held},
+        movement::{held::HeldReason, ledger::Others, plan::Held},
         testing::{World, at, instant, moment, pod},
     },
     evaluate::testing::{Stage, told, view},
@@ -54,13 +54,19 @@ fn a_restart_counts_from_when_the_primary_was_known_and_free() {
         (&[("PrimaryKnown", "True", 150), ("Frozen", "True", 170)], None),
         (&[("PrimaryKnown", "False", 150)], None),
     ] {
-        let credit = Memory::restored(&status(conditions), moment(200)).credit;
-        let expected = expected.map(|since| Duration::from_secs(200 - since));
+        let credit = Memory::restored(&status(conditions), moment(1_000)).credit;
+        let expected = expected.map(|since| Duration::from_secs(1_000 - since - 60));
         assert_eq!(credit, expected, "{conditions:?}");
     }
     assert_eq!(Memory::restored(&DatabaseClusterStatus::default(), moment(0)).credit, None);
     let ahead = Memory::restored(&status(&[]), moment(50)).credit;
     assert_eq!(ahead, None, "the last leader's clock is ahead");
+    let own = Memory::restored(&status(&[]), moment(159)).credit;
+    assert_eq!(
+        own,
+        Some(Duration::ZERO),
+        "this one's may be, so that a primary of this moment seems to have held for a minute"
+    );
 }
 
 /// A replica on a node that is far once the primary has moved to zone a.
@@ -71,11 +77,11 @@ fn world() -> World {
 }
 
 #[test]
-fn a_new_epoch_begins_with_nothing_under_way_and_no_credit() {
+fn a_new_epoch_begins_without_credit_and_knows_what_is_under_way() {
     let full = || {
         let mut stage = Stage::after_a_failover(&world());
         assert_eq!(told(&stage.at(131)), "moves: web-1 b1→a1");
-        stage.memory.note_refused_move("uid-web-9", "no".into(), instant(131));
+        stage.memory.backoffs.add("uid-web-9", HeldReason::Backoff("no".into()), MOVE_REFUSED, instant(131));
         stage.memory.note_written("a1", Some(Refusal { why: "no".into(), answered: true }), instant(131));
         stage.memory.credit = Some(Duration::from_secs(9));
         stage.memory
@@ -94,8 +100,8 @@ fn a_new_epoch_begins_with_nothing_under_way_and_no_credit() {
         ("the same primary", view(&["pg1"], false, 2, 100), (1, true, true, (false, false), true)),
         ("nobody for a moment", view(&[], false, 2, 140), (1, true, true, (false, false), false)),
         ("the same, frozen", view(&["pg1"], true, 2, 140), (1, true, true, (false, false), false)),
-        ("another one", view(&["pg2"], false, 3, 140), (0, false, false, (true, true), false)),
-        ("the same one, promoted anew", view(&["pg1"], false, 3, 140), (0, false, false, (true, true), false)),
+        ("another one", view(&["pg2"], false, 3, 140), (1, false, false, (true, true), false)),
+        ("the same one, promoted anew", view(&["pg1"], false, 3, 140), (1, false, false, (true, true), false)),
     ] {
         let mut memory = full();
         memory.follow(&view, &members);
@@ -132,6 +138,7 @@ fn the_movement_is_called_over_once_and_again_after_further_moves() {
             view: &view,
             members: &[],
             status: &status,
+            others: &Others::default(),
             confirm_every: Duration::from_secs(1),
         };
         memory.is_over(&facts, gate, plan, &[], instant(second))
@@ -151,9 +158,10 @@ fn the_movement_is_called_over_once_and_again_after_further_moves() {
 #[test]
 fn refused_and_forgotten_moves_are_not_under_way() {
     let mut stage = Stage::after_a_failover(&world());
-    assert_eq!(told(&stage.at(131)), "moves: web-1 b1→a1");
+    let decided = stage.at(131);
+    assert_eq!(told(&decided), "moves: web-1 b1→a1");
     assert!(stage.memory.busy());
-    stage.memory.note_refused_move("uid-web-1", "its budget allows none".into(), instant(131));
+    stage.memory.note_refused_move(&decided.plan.moves[0], false, "not now".into(), instant(131));
     assert_eq!(told(&stage.at(132)), "held: web-1 Backoff");
     assert_eq!(told(&stage.at(133)), "moves: web-1 b1→a1", "it is tried again");
     stage.memory.forget_move("uid-web-1");

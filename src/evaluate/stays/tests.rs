@@ -45,7 +45,7 @@ fn a_budget_that_lags_behind_a_move_changes_no_reason() {
         .pod(pod("web-2").on("b1").owned_by("ReplicaSet/web"));
     let mut stage = Stage::after_a_failover(&world);
     let began = stage.at(131);
-    assert_eq!(told(&began), "moves: web-1 b1→a1; held: web-2 OneAtATime");
+    assert_eq!(told(&began), "moves: web-1 b1→a1; held: web-2 DisruptionBudgetSpent");
     // The replacement is Ready; the budget's status doesn't say yet that another one may go.
     use kube::runtime::watcher::Event;
     stage.tables.pods.apply(Event::Delete("uid-web-1".to_owned()), |uid| (uid, None));
@@ -55,10 +55,10 @@ fn a_budget_that_lags_behind_a_move_changes_no_reason() {
     spent.allowed = 0;
     stage.tables.budgets.apply(Event::Apply(spent), |budget| ("web".to_owned(), Some(budget)));
     let ended = stage.at(140);
-    assert_eq!(told(&ended), "ends: web-1 moved; held: web-2 OneAtATime");
+    assert_eq!(told(&ended), "ends: web-1 moved; held: web-2 DisruptionBudgetSpent");
     assert!(ended.between_moves);
     let steady: Vec<_> = [141, 149].map(|second| (told(&stage.at(second)), stage.at(second).between_moves)).into();
-    assert_eq!(steady, vec![("held: web-2 OneAtATime".to_owned(), true); 2]);
+    assert_eq!(steady, vec![("held: web-2 DisruptionBudgetSpent".to_owned(), true); 2]);
     let later = stage.at(150);
     assert_eq!((told(&later).as_str(), later.between_moves), ("held: web-2 NoDisruptionBudget", false));
     assert!(stage.memory.lately.is_empty());

@@ -1,6 +1,7 @@
 //! PodDisruptionBudgets: the disruption controller's count, and the Eviction API, as kube-apiserver decides.
 
 use super::{BudgetState, Cluster, Ms, script};
+use crate::core::workload::DisruptionBudget;
 
 /// An evicted pod that isn't seen to end is believed to stay after this.
 const DISRUPTED: Ms = 120_000;
@@ -33,6 +34,7 @@ impl Cluster {
     pub(super) fn count(&mut self, workload: usize, now: Ms) {
         let expected = self.workloads[workload].spec.replicas;
         let Some(mut budget) = self.workloads[workload].budget.take() else { return };
+        let told = budget.disrupted.len();
         budget.disrupted.retain(|id, at| {
             let pod = self.pods.get(id);
             now < *at + DISRUPTED && pod.is_some_and(|pod| !pod.dying)
@@ -41,10 +43,12 @@ impl Cluster {
             .pods_of(workload)
             .filter(|(id, pod)| pod.ready.is_some() && !pod.dying && !budget.disrupted.contains_key(id))
             .count();
+        let counted = (budget.healthy, budget.wanted, told);
         budget.healthy = u32::try_from(healthy).unwrap_or(u32::MAX);
         budget.wanted = budget.asks.healthy(expected);
         let allowed = if expected == 0 { 0 } else { budget.healthy.saturating_sub(budget.wanted) };
-        let news = (allowed, true) != (budget.allowed, budget.observed);
+        let news = (allowed, true) != (budget.allowed, budget.observed)
+            || (budget.healthy, budget.wanted, budget.disrupted.len()) != counted;
         (budget.allowed, budget.observed) = (allowed, true);
         let again = budget.disrupted.values().min().map(|at| at + DISRUPTED);
         self.workloads[workload].budget = Some(budget);
@@ -60,6 +64,18 @@ impl Cluster {
     pub(in crate::simulate) fn allowed(&self, workload: usize) -> Option<u32> {
         let budget = self.workloads[workload].budget.as_ref()?;
         Some(if budget.observed { budget.allowed } else { 0 })
+    }
+
+    /// What else its status says.
+    pub(super) fn counts(&self, workload: usize) -> DisruptionBudget {
+        let Some(budget) = &self.workloads[workload].budget else { return DisruptionBudget::default() };
+        let disrupted = budget.disrupted.keys().filter_map(|id| self.pods.get(id)).map(|pod| pod.name.clone());
+        DisruptionBudget {
+            healthy: if budget.observed { budget.healthy } else { 0 },
+            desired_healthy: budget.wanted,
+            disrupted: disrupted.collect(),
+            ..DisruptionBudget::default()
+        }
     }
 
     /// The Eviction API (registry/core/pod/storage/eviction.go).

@@ -203,6 +203,7 @@ impl Cluster {
     }
 
     pub(super) fn tell_budget(&mut self, at: usize) {
+        self.budget_version += 1;
         let name = &self.workloads[at].spec.name;
         let app = Expression { key: "app".to_owned(), operator: Operator::In, values: vec![name.clone()] };
         let fact = self.allowed(at).map(|allowed| facts::DisruptionBudget {
@@ -210,6 +211,8 @@ impl Cluster {
             name: name.clone(),
             selector: Selector { expressions: vec![app] },
             allowed,
+            version: self.budget_version.to_string(),
+            ..self.counts(at)
         });
         self.changes.push(Change::Budget(format!("budget-{name}"), fact));
     }

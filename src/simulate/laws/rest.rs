@@ -91,8 +91,14 @@ fn is_true(cluster: &Cluster, pod: &Pod, held: &Held) -> bool {
         HeldReason::SingleReplica(_) => spec.replicas <= 1,
         HeldReason::CannotRestart(_) => spec.moved_by == Some(MoveMode::Restart),
         HeldReason::NotReady => pod.ready.is_none(),
-        HeldReason::NotWhole { .. } | HeldReason::OneAtATime | HeldReason::Rollout => !whole(cluster, at),
-        HeldReason::Concurrency { .. } => cluster.live().any(|at| !whole(cluster, at)),
+        HeldReason::NotWhole { .. }
+        | HeldReason::OneAtATime
+        | HeldReason::PerWorkload { .. }
+        | HeldReason::BudgetSpent(_)
+        | HeldReason::Rollout => !whole(cluster, at),
+        HeldReason::Concurrency { .. } | HeldReason::NamespaceHalted { .. } => {
+            cluster.live().any(|at| !whole(cluster, at))
+        }
         HeldReason::NoBudget(_) => cluster.allowed(at) == Some(0) || (spec.moved_by == Some(MoveMode::Restart)),
         HeldReason::NoRoom(_) => !has_room(cluster, at),
         HeldReason::NotMeasured | HeldReason::TierSettling(_) => node.is_none_or(|node| !node.measured),

@@ -71,6 +71,30 @@ fn several_workloads_move_at_the_same_time_up_to_the_limit() {
 }
 
 #[test]
+fn a_workload_moves_as_fast_as_its_budget_allows() {
+    scene("budgeted", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        let web = scene.workload(&namespace, "web").says(READY_DELAY, "2s");
+        web.deployment(6).await?;
+        web.budget_of("web", 3).await?;
+        let witness = Witness::of(scene, &namespace).await?;
+        patroni.switchover("pg3", 2);
+        let mut most = 0;
+        until("the end of the movement", async || {
+            let status = scene.status().await?;
+            most = most.max(status.moving.len());
+            Ok(status.failovers.first().filter(|it| it.epoch == 2 && it.moved_at.is_some()).map(|_| ()))
+        })
+        .await?;
+        assert_eq!((scene.its_database().movement_over(2).await?, most), ((6, 0), 3));
+        assert_eq!(scene.zones(&namespace).await?, "6 in dc3");
+        let seen = witness.seen();
+        assert_eq!((seen.fewest_serving, seen.evicted.len(), seen.ever.len()), (Some(3), 6, 12));
+        Ok(())
+    });
+}
+
+#[test]
 fn a_workload_that_asks_for_it_is_restarted_once_instead() {
     scene("restart", async |scene| {
         let (patroni, namespace) = scene.two_centres(json!({})).await?;

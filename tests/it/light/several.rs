@@ -80,3 +80,26 @@ fn who_follows_two_databases_leaves_neither_for_the_other_and_goes_with_both() {
         Ok(())
     });
 }
+
+#[test]
+fn two_primaries_that_move_together_take_one_pod_of_a_workload_at_a_time() {
+    scene("together", async |scene| {
+        let [(orders, its), (billing, other)] = stage(scene).await?;
+        let namespace = scene.namespace_that_follows("shop", &[&its, &other]).await?;
+        let web = scene.workload(&namespace, "web").says(READY_DELAY, "1s");
+        web.deployment(4).await?;
+        assert_eq!(scene.zones(&namespace).await?, "4 in dc1");
+        let witness = Witness::of(scene, &namespace).await?;
+        let at_first = witness.seen().ever;
+
+        orders.switchover("pg3", 2);
+        billing.switchover("pg3", 2);
+        eventually("all to go", "4 in dc3".to_owned(), async || scene.zones(&namespace).await).await?;
+        its.movement_over(2).await?;
+        other.movement_over(2).await?;
+        let seen = witness.seen();
+        assert_eq!((seen.fewest_serving, seen.ever.len()), (Some(3), 8), "nobody guards them but the two themselves");
+        assert_eq!(seen.evicted, at_first, "every pod, and each of them once");
+        Ok(())
+    });
+}

@@ -7,6 +7,8 @@ use crate::core::{
     workload::Pod,
 };
 
+mod several;
+
 const LABEL: &str = "switchover";
 
 fn journal() -> Journal {
@@ -26,12 +28,29 @@ fn journal() -> Journal {
         started: at(100),
         since: instant(100),
         pods: 1,
+        trace: Trace::default(),
     };
     Journal { underway: vec![underway], ..Journal::default() }
 }
 
 fn world() -> World {
     World::with_nodes("a1=closely b1=far").workload("ReplicaSet/web", 1)
+}
+
+/// What a look at this second ends, where replacements may take 300 s.
+fn settle(journal: &mut Journal, world: &World, second: i64) -> Vec<Outcome> {
+    look(journal, world, second).outcomes
+}
+
+fn look(journal: &mut Journal, world: &World, second: i64) -> Settled {
+    journal.settle(&Look {
+        snapshot: world.snapshot(),
+        tiers: &world.tiers,
+        node_label: LABEL,
+        restart_series: "default/2",
+        timeout: Duration::from_secs(300),
+        now: moment(second),
+    })
 }
 
 #[test]
@@ -62,13 +81,18 @@ fn a_move_ends_when_its_replacement_is_ready() {
             105,
             Some(End::Missed { way: Way::Evict, to: "b1".into(), pod: "new".into(), uid: "uid-new".into() }),
         ),
-        ("one replica is still missing", world().workload("ReplicaSet/web", 2).pod(new("a1")), 105, None),
+        (
+            "another replica is still missing, as when it was scaled up",
+            world().workload("ReplicaSet/web", 2).pod(new("a1")),
+            105,
+            Some(End::Moved { to: "a1".into() }),
+        ),
         ("scaled to nothing", world().workload("ReplicaSet/web", 0).pod(old().terminating()), 105, Some(End::Gone)),
         ("the workload is gone", World::with_nodes("a1=closely b1=far"), 130, Some(End::Gone)),
     ];
     check_rows(rows, |(what, world, second, expected)| {
         let mut journal = journal();
-        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(second));
+        let outcomes = settle(&mut journal, &world, second);
         assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
         assert_eq!(journal.underway.is_empty(), expected.is_some(), "{what}");
     });
@@ -113,7 +137,7 @@ fn a_restart_ends_when_its_pod_has_been_replaced() {
         journal.underway[0].way = Ok(Way::Restart);
         (journal.underway[0].workload.kind, journal.underway[0].workload.uid) =
             ("StatefulSet".into(), "StatefulSet/web".into());
-        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(second));
+        let outcomes = settle(&mut journal, &world, second);
         assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
         let reverted = expected == Some(End::Reverted);
         assert_eq!(journal.useless.len(), usize::from(reverted), "{what}: a restart that is taken back was useless");
@@ -141,7 +165,7 @@ fn a_move_is_overdue_when_this_process_has_waited_for_it_for_too_long() {
         let mut journal = journal();
         journal.underway[0].since = instant(read);
         assert_eq!(
-            journal.overdue(timeout, Moment { instant: instant(now), wall: at(by_our_clock) }),
+            journal.overdue(timeout, Moment { instant: instant(now), wall: at(by_our_clock) }).count(),
             expected,
             "{what}"
         );
@@ -159,14 +183,15 @@ fn ends_are_counted() {
         (new("b1").preferring("other"), (0, 0)),
     ] {
         let (mut journal, world) = (journal(), world().pod(replacement));
-        journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(105));
+        settle(&mut journal, &world, 105);
         assert_eq!((journal.moved, journal.useless.len()), expected);
     }
     let mut journal = self::journal();
     for (second, times) in [(101, 1), (201, 2)] {
-        let world = world().pod(pod("new").on("b1").owned_by("ReplicaSet/web").created(second));
+        let new = pod(&format!("new-{second}")).on("b1").owned_by("ReplicaSet/web").created(second);
+        let world = world().pod(new);
         journal.underway = self::journal().underway;
-        journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(second + 4));
+        settle(&mut journal, &world, second + 4);
         let missed: Vec<_> = journal.missed.values().copied().collect();
         assert_eq!(missed, [Missed { times, last: at(second) }]);
     }
@@ -176,8 +201,10 @@ fn ends_are_counted() {
 fn an_overdue_move_stays_under_way_and_counts_as_failed() {
     let mut journal = journal();
     let world = world().pod(pod("new").on("a1").owned_by("ReplicaSet/web").unready());
-    assert!(journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(500)).is_empty());
-    assert_eq!(journal.overdue(Duration::from_secs(300), moment(500)), 1);
+    assert!(settle(&mut journal, &world, 500).is_empty());
+    assert_eq!(journal.failures(Duration::from_secs(300), moment(500)).count(), 1);
+    // So it stays, whoever looks at it and whenever.
+    assert_eq!(journal.failures(Duration::from_secs(300), moment(101)).count(), 1);
 }
 
 /// The same move, begun by a version that knows another way.
@@ -205,7 +232,7 @@ fn a_move_by_an_unknown_way_ends_when_its_pod_has_gone_and_its_workload_is_whole
         ("the workload is gone", World::with_nodes("a1=closely b1=far"), 130, Some(End::Gone)),
     ] {
         let mut journal = unknown();
-        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(second));
+        let outcomes = settle(&mut journal, &world, second);
         assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
         assert_eq!(journal.underway.is_empty(), expected.is_some(), "{what}");
         assert_eq!((journal.moved, journal.useless.len()), (0, 0), "{what}");
@@ -217,27 +244,34 @@ fn a_move_by_an_unknown_way_ends_when_its_pod_has_gone_and_its_workload_is_whole
     ] {
         let mut journal = unknown();
         journal.underway[0].workload = workload_of(world.snapshot(), world.pods.values().next().unwrap()).unwrap();
-        let outcomes = journal.settle(world.snapshot(), &world.tiers, LABEL, "default/2", at(130));
+        let outcomes = settle(&mut journal, &world, 130);
         assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected);
     }
 }
 
 #[test]
 fn a_move_by_an_unknown_way_is_no_failure_however_long_it_takes() {
-    assert_eq!(unknown().overdue(Duration::from_secs(300), moment(1_000_000)), 0);
+    assert_eq!(unknown().overdue(Duration::from_secs(300), moment(1_000_000)).count(), 0);
 }
 
 #[test]
-fn another_primary_ends_every_move_but_those_by_an_unknown_way() {
-    let mut both = journal();
-    both.underway.extend(unknown().underway);
-    (both.moved, both.useless) = (3, [(both.underway[0].workload.clone(), 1)].into());
-    both.begin_anew();
-    assert_eq!(both, unknown());
+fn another_primary_forgets_what_moves_brought_and_none_that_is_under_way() {
+    let mut journal = journal();
+    (journal.moved, journal.useless) = (3, [(journal.underway[0].workload.clone(), 1)].into());
+    journal.begin_anew();
+    assert_eq!((journal.moved, journal.useless.len(), journal.underway.len()), (0, 0, 1));
+    // It is over as any other one, and judged by nobody: it was to be near another primary.
+    let new = |node| pod("new").on(node).owned_by("ReplicaSet/web").created(101);
+    assert_eq!(settle(&mut journal, &world().pod(new("a1").unready()), 105), []);
+    let ends: Vec<_> = settle(&mut journal, &world().pod(new("b1")), 106).into_iter().map(|it| it.end).collect();
+    assert_eq!((ends, journal.moved), (vec![End::Unjudged], 0));
 }
 
 #[test]
 fn metrics_know_these_ends() {
-    assert_eq!(End::NAMES, ["moved", "useless", "missed", "not_carried_out", "reverted", "workload_gone", "unjudged"]);
+    assert_eq!(
+        End::NAMES,
+        ["moved", "useless", "missed", "not_carried_out", "reverted", "workload_gone", "not_replaced", "unjudged"]
+    );
     assert_eq!((End::NotCarriedOut.name(), End::Gone.name()), ("not_carried_out", "workload_gone"));
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::core::{
     distance::tier::Tier,
-    movement::{ways::Way, workloads::WorkloadKey},
+    movement::{journal::Trace, ways::Way, workloads::WorkloadKey},
     testing::{at, instant},
 };
 
@@ -16,6 +16,7 @@ fn underway(namespace: &str) -> Underway {
         started: at(0),
         since: instant(0),
         pods: 1,
+        trace: Trace::default(),
     }
 }
 

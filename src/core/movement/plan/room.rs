@@ -1,4 +1,4 @@
-//! What a move takes: of disruption budgets, and of the room near the primary.
+//! What a move takes of the room near the primary.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,14 @@ use super::{Follower, Input, Planner, certain};
 use crate::core::{
     distance::tier::{Tier, TierMap},
     movement::{
-        choice::{away, more},
-        fit::Misfit,
+        choice::more,
+        fit::{Misfit, Room},
         held::HeldReason,
+        journal::Underway,
         ways::Way,
-        workloads::WorkloadKey,
+        workloads::{WorkloadKey, Workloads},
     },
-    workload::{DisruptionBudget, Node, Phase, Pod},
+    workload::{Node, Phase, Pod, Snapshot},
 };
 
 /// What all pods ask of a closely node: how far it is, in microseconds, if the scheduler goes by that and nobody doubts it.
@@ -38,40 +39,25 @@ pub(super) struct Wanted {
     others: Vec<(*const TierMap, Tier)>,
 }
 
+/// Keeps the room of moves under way whose replacements have no node yet. What another leader began needs what any pod of its workload
+/// does.
+pub(in crate::core::movement) fn reserve<'a>(
+    room: &mut Room<'a>,
+    underway: impl Iterator<Item = &'a Underway>,
+    workloads: &Workloads<'a>,
+    snapshot: Snapshot<'a>,
+) {
+    for move_ in underway {
+        let Some(to) = move_.reserves() else { continue };
+        let itself = snapshot.pods.get(&move_.uid).or(move_.trace.like.as_ref()).map(AsRef::as_ref);
+        let any = || workloads.get(&move_.workload)?.pods.iter().copied().min_by_key(|pod| &pod.uid);
+        if let Some(pod) = itself.or_else(any) {
+            room.add(pod, to);
+        }
+    }
+}
+
 impl<'a> Planner<'a> {
-    /// The disruption budgets that the move spends, and by how many pods. A restart asks none of them where it starts new pods
-    /// before it ends old ones; the API server doesn't ask for it, so that several may cover it.
-    pub(super) fn budgets(&self, way: Way, key: &WorkloadKey, pod: &Pod) -> Result<Vec<(&'a str, u32)>, HeldReason> {
-        let pods = match way {
-            Way::Evict => 1,
-            Way::Restart => self.workloads.get(key).map_or(u32::MAX, away),
-        };
-        if pods == 0 {
-            return Ok(Vec::new());
-        }
-        let of_namespace = self.budgets.get_or_init(|| self.budgets_by_namespace()).get(pod.namespace.as_str());
-        let covers = |(_, budget): &&(&str, &DisruptionBudget)| budget.selector.matches(&pod.labels);
-        let covering: Vec<_> = of_namespace.into_iter().flatten().filter(covers).copied().collect();
-        if way == Way::Evict && covering.len() > 1 {
-            let names: Vec<_> = covering.iter().map(|(_, budget)| budget.name.as_str()).collect();
-            return Err(HeldReason::SeveralBudgets(names.join(", ")));
-        }
-        let spent = |uid: &str| self.spent.get(uid).copied().unwrap_or(0);
-        match covering.iter().find(|(uid, budget)| budget.allowed < spent(uid).saturating_add(pods)) {
-            Some((_, budget)) => Err(HeldReason::NoBudget(budget.name.clone())),
-            None => Ok(covering.into_iter().map(|(uid, _)| (uid, pods)).collect()),
-        }
-    }
-
-    fn budgets_by_namespace(&self) -> HashMap<&'a str, Vec<(&'a str, &'a DisruptionBudget)>> {
-        let mut by_namespace: HashMap<&str, Vec<(&str, &DisruptionBudget)>> = HashMap::new();
-        for (uid, budget) in self.input.snapshot.budgets {
-            by_namespace.entry(&budget.namespace).or_default().push((uid, budget));
-        }
-        by_namespace.values_mut().for_each(|budgets| budgets.sort_by_key(|(_, budget)| &budget.name));
-        by_namespace
-    }
-
     /// When the youngest follower was made that admission injected, anywhere and by namespace.
     pub(super) fn injected(&self) -> (Option<Timestamp>, HashMap<&'a str, Timestamp>) {
         let mut by_namespace: HashMap<&str, Timestamp> = HashMap::new();
@@ -91,7 +77,9 @@ impl<'a> Planner<'a> {
         };
         self.room.within_quota(pod, pods).map_err(HeldReason::Quota)
     }
+}
 
+impl<'a> Planner<'a> {
     /// The pods of which each needs a place near the primary when their workload is restarted, the first one first: those that are
     /// not there, and as many of the others as it has more meanwhile. (In the worst case those that are near go last.)
     pub(super) fn restarted(&self, key: &WorkloadKey, first: &Follower<'a>) -> Vec<Follower<'a>> {
@@ -138,10 +126,9 @@ impl<'a> Planner<'a> {
         let from_rtt_us = certain(self.input.tiers, from, self.input.rules, self.input.now)?;
         let nearer = |node: &Node| match self.offers.get(&(&raw const *node)) {
             Some(Ok(rtt_us)) if *rtt_us < from_rtt_us => {
-                let farther = |tiers: &&TierMap| tiers.tier(&node.name) > tiers.tier(from);
-                match follower.others.iter().find(|tiers| farther(tiers)) {
-                    Some(_) => Err(Misfit::Distance("it is farther from another database that the pod follows")),
-                    None => Ok(()),
+                match follower.others.iter().any(|tiers| leaves_behind(tiers.tier(from), tiers.tier(&node.name))) {
+                    true => Err(Misfit::Distance("it is farther from another database that the pod follows")),
+                    false => Ok(()),
                 }
             }
             Some(Err(misfit)) => Err(misfit.clone()),
@@ -155,4 +142,9 @@ impl<'a> Planner<'a> {
         let look = || self.room.emptiest(follower.replacement, self.targets.iter().copied(), nearer);
         self.refusals.ask(&self.room, follower.replacement, wanted, look).map_err(HeldReason::NoRoom)
     }
+}
+
+/// Whether another database is left farther behind; where it isn't known how far it is now, nobody goes where it is known not to be near.
+fn leaves_behind(from: Tier, to: Tier) -> bool {
+    if from == Tier::Unknown { matches!(to, Tier::Intermediate | Tier::Far) } else { to > from }
 }

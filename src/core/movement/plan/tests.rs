@@ -3,17 +3,23 @@ use std::time::Instant;
 use super::*;
 use crate::core::{
     distance::tier::NodeTier,
-    movement::{journal::Underway, ways::UnknownWay},
+    movement::{
+        journal::{Trace, Underway},
+        ways::UnknownWay,
+    },
     testing::{LABEL, World, at, instant, moment, node, pod},
 };
 use lab::table::check_rows;
-use proptest::prelude::*;
 
+mod allowed;
+mod pace;
+mod promises;
 mod safety;
 
 const RULES: Rules = Rules {
     settle: std::time::Duration::from_secs(30),
     max_concurrent: 10,
+    per_workload: None,
     include_intermediate: false,
     replacement_timeout: std::time::Duration::from_secs(300),
     halt_after_failures: 2,
@@ -28,6 +34,8 @@ struct Case {
     rules: Rules,
     gate: Option<Gate>,
     journal: Journal,
+    others: Others,
+    window: u32,
     backoff: BTreeMap<String, HeldReason>,
     missed: MissedRestarts,
     now: Instant,
@@ -41,6 +49,8 @@ impl From<World> for Case {
             rules: RULES,
             gate: None,
             journal: Journal::default(),
+            others: Others::default(),
+            window: u32::MAX,
             backoff: BTreeMap::new(),
             missed: MissedRestarts::default(),
             now: instant(100),
@@ -64,7 +74,9 @@ impl Case {
     fn plan_for(&self, world: &World, followers: &[Follower<'_>]) -> Plan {
         let (timeout, failures) = (self.rules.replacement_timeout, self.rules.halt_after_failures);
         let now = Moment { instant: self.now, wall: at(100) };
-        let gate = self.gate.clone().or_else(|| self.journal.halted(timeout, failures, now));
+        let following = followers.iter().map(|follower| &*follower.pod.namespace).collect();
+        let breaker = Breaker::of(self.journal.failures(timeout, now), &self.journal.fine, &following, failures);
+        let gate = self.gate.clone().or_else(|| breaker.gate.clone());
         plan(&Input {
             snapshot: world.snapshot(),
             tiers: &world.tiers,
@@ -73,7 +85,10 @@ impl Case {
             rules: self.rules,
             gate: gate.as_ref(),
             control: Control::default(),
+            breaker: &breaker,
             journal: &self.journal,
+            others: &self.others,
+            window: self.window,
             backoff: &self.backoff,
             restart_series: "default/2",
             missed: &self.missed,
@@ -110,6 +125,7 @@ fn underway(workload: &str, started: i64) -> Underway {
         started: at(started),
         since: instant(started),
         pods: 1,
+        trace: Trace::default(),
     }
 }
 
@@ -373,76 +389,14 @@ fn another_database_is_not_left_farther_behind() {
         rules: RULES,
         gate: None,
         control: Control::default(),
+        breaker: &Breaker::default(),
         journal: &Journal::default(),
+        others: &Others::default(),
+        window: u32::MAX,
         backoff: &BTreeMap::new(),
         restart_series: "default/2",
         missed: &MissedRestarts::default(),
         now: moment(0),
     });
     assert_eq!(plan.held[0].reason.name(), "NoRoom");
-}
-
-prop_compose! {
-    /// Up to five workloads over six nodes, some with budgets.
-    fn worlds()(
-        tiers in prop::collection::vec(0usize..4, 6),
-        sets in prop::collection::vec((prop::collection::vec(0usize..6, 1..6), prop::option::of(0u32..3), 50u64..600), 1..5),
-        max_concurrent in 1u32..5,
-    ) -> Case {
-        let names = ["a1", "a2", "b1", "b2", "c1", "c2"];
-        let words = ["closely", "intermediate", "far", "unknown"];
-        let nodes: Vec<_> = names.iter().zip(&tiers).map(|(name, tier)| format!("{name}={}", words[*tier])).collect();
-        let mut world = World::with_nodes(&nodes.join(" "));
-        for (i, (places, allowed, cpu_m)) in sets.iter().enumerate() {
-            let (set, app) = (format!("ReplicaSet/s{i}"), format!("app{i}"));
-            world = world.workload(&set, u32::try_from(places.len()).unwrap());
-            for (j, place) in places.iter().enumerate() {
-                let mut pod = pod(&format!("s{i}-{j}")).on(names[*place]).owned_by(&set).asking_for_cpu(*cpu_m);
-                pod.labels.insert("app".into(), app.clone());
-                world = world.pod(pod);
-            }
-            if let Some(allowed) = allowed {
-                world = world.budget(&format!("pdb{i}"), &app, *allowed);
-            }
-        }
-        Case { rules: Rules { max_concurrent, ..RULES }, ..world.into() }
-    }
-}
-
-proptest! {
-    #[test]
-    fn a_plan_keeps_every_promise(case in worlds()) {
-        let plan = case.plan();
-        let world = &case.world;
-        prop_assert!(plan.moves.len() <= case.rules.max_concurrent as usize, "budget overall");
-        let mut per_workload = BTreeMap::new();
-        let mut per_budget: BTreeMap<&str, u32> = BTreeMap::new();
-        let mut room = Room::of(world.snapshot());
-        for move_ in &plan.moves {
-            let pod = &world.pods[&move_.uid];
-            prop_assert_eq!(world.tiers.tier(&move_.from), Tier::Far);
-            prop_assert_eq!(world.tiers.tier(&move_.to), Tier::Closely, "never to a worse tier");
-            *per_workload.entry(&move_.workload).or_insert(0) += 1;
-            for budget in world.budgets.values().filter(|b| b.selector.matches(&pod.labels)) {
-                *per_budget.entry(&budget.name).or_default() += 1;
-            }
-            prop_assert_eq!(room.fits(pod, &world.nodes[&move_.to]), Ok(()), "all planned moves fit together: {:?}", world.places());
-            room.place(pod, &world.nodes[&move_.to].name);
-        }
-        prop_assert!(per_workload.values().all(|moves| *moves == 1), "one at a time per workload");
-        for (name, spent) in per_budget {
-            prop_assert!(spent <= world.budgets[name].allowed, "never past a budget");
-        }
-        // Each far pod is either moved or held with one reason.
-        let far = world.pods.values().filter(|p| world.tiers.tier(p.node.as_deref().unwrap()) == Tier::Far).count();
-        prop_assert_eq!(plan.moves.len() + plan.held.len(), far);
-    }
-
-    #[test]
-    fn a_plan_does_not_depend_on_the_order_of_its_input(case in worlds()) {
-        let again = Case { world: case.world.clone(), ..case.world.clone().into() };
-        let again = Case { rules: case.rules, ..again };
-        // HashMaps of equal content iterate in different orders.
-        prop_assert_eq!(case.plan(), again.plan());
-    }
 }

@@ -2,8 +2,10 @@ use super::*;
 use crate::core::{
     follow::MoveMode,
     movement::{
+        breaker::Breaker,
         control::Control,
-        journal::Underway,
+        journal::{Trace, Underway},
+        ledger::Others,
         plan::{self, plan},
         restart::MissedRestarts,
         ways::{UnknownWay, Way},
@@ -18,6 +20,7 @@ use proptest::prelude::*;
 const RULES: Rules = Rules {
     settle: std::time::Duration::from_secs(30),
     max_concurrent: 10,
+    per_workload: None,
     include_intermediate: false,
     replacement_timeout: std::time::Duration::from_secs(300),
     halt_after_failures: 1,
@@ -49,8 +52,9 @@ impl Case {
     fn emptying(&self) -> Emptying {
         let (snapshot, tiers) = (self.world.snapshot(), &self.world.tiers);
         let (journal, now) = (&self.journal, moment(1000));
-        let halted = || journal.halted(RULES.replacement_timeout, RULES.halt_after_failures, now);
-        let gate = self.gate.clone().or_else(halted);
+        let failures = journal.failures(RULES.replacement_timeout, now);
+        let breaker = Breaker::of(failures, &journal.fine, &["shop"].into(), RULES.halt_after_failures);
+        let gate = self.gate.clone().or_else(|| breaker.gate.clone());
         let gate = gate.as_ref();
         let followers: Vec<plan::Follower<'_>> = self
             .world
@@ -67,7 +71,10 @@ impl Case {
             rules: RULES,
             gate,
             control: Control::default(),
+            breaker: &breaker,
             journal,
+            others: &Others::default(),
+            window: u32::MAX,
             backoff: &BTreeMap::new(),
             restart_series: "default/2",
             missed: &MissedRestarts::default(),
@@ -130,6 +137,7 @@ fn underway(from: &str, started: i64) -> Journal {
         started: at(started),
         since: instant(started),
         pods: 1,
+        trace: Trace::default(),
     };
     Journal { underway: vec![underway], ..Journal::default() }
 }
@@ -254,7 +262,8 @@ fn a_node_is_emptied_only_of_what_can_go_elsewhere() {
         ("a follower that a budget keeps", owned(pod("w")).budget("b", "web", 0), "b1 next"),
         ("a follower that the movement moves", owned(pod("w")), "MovementFirst"),
         ("a follower without room near the primary", owned(pod("w").asking_for_cpu(2000)), "NoRoom"),
-        ("a follower that isn't Ready", owned(pod("w").unready()), "WorkloadNotWhole"),
+        ("a follower that isn't Ready and may be starting", owned(pod("w").unready().created(900)), "WorkloadNotWhole"),
+        ("a follower that hasn't been Ready for long", owned(pod("w").unready()), "MovementFirst"),
     ];
     check_rows(rows, |(what, world, expected)| {
         assert_eq!(Case::from(world).told(), expected, "{what}");

@@ -71,6 +71,19 @@ fn a_restart_that_lets_pods_be_away_asks_their_budgets() {
 }
 
 #[test]
+fn two_databases_do_not_restart_a_workload_in_turn_for_ever() {
+    let told = |restarts: u32| {
+        let world = two_far().workload("Deployment/web", 2).under("ReplicaSet/web", "web");
+        let world = world.changed("Deployment/web", |it| it.restarted_for = Some("orders/7".into()));
+        let restarts = [(underway("Deployment/web", 0).workload, restarts)].into();
+        let journal = Journal { restarts, ..Journal::default() };
+        Case { mode: MoveMode::Restart, journal, ..world.into() }.told()
+    };
+    assert_eq!(told(1), "moves: web-1 b1→a1; held: web-2 OneAtATime");
+    assert_eq!(told(2), "moves: ; held: web-1 RestartedBefore, web-2 RestartedBefore");
+}
+
+#[test]
 fn whoever_asks_for_eviction_after_a_restart_in_vain_has_it() {
     let world = two_far().workload("Deployment/web", 2).under("ReplicaSet/web", "web");
     let world = world.changed("Deployment/web", |it| it.restarted_for = Some("default/2".into()));
@@ -172,7 +185,7 @@ fn what_people_expect_of_all_who_evict_holds_unless_the_pod_says_how_it_moves() 
 #[test]
 fn a_planned_move_is_dropped_when_the_newest_picture_speaks_against_it() {
     let move_ = Case::from(two_far()).plan().moves.remove(0);
-    let look = |world: World| still_safe(world.snapshot(), &move_);
+    let look = |world: World| still_safe(world.snapshot(), &move_, [], None);
     let mut gone = two_far();
     gone.pods.remove("uid-web-1");
     let rows = [

@@ -1,0 +1,54 @@
+//! One database's moves in the ledger of all databases, for as long as it is followed from here.
+
+use std::{sync::Arc, time::Instant};
+
+use super::Task;
+use crate::{
+    controller::Shared,
+    core::movement::{journal::Underway, ledger::Others, window::Evidence},
+    evaluate::Decided,
+};
+
+/// What a database has in the ledger. It goes when this does, however the database's task ends.
+pub(super) struct Entered {
+    shared: Arc<Shared>,
+    database: String,
+}
+
+impl Entered {
+    pub(super) const fn new(shared: Arc<Shared>, database: String) -> Self {
+        Self { shared, database }
+    }
+
+    /// What the other databases have on the move.
+    pub(super) fn look(&self, now: Instant) -> Others {
+        self.shared.ledger.lock().look(&self.database, now)
+    }
+
+    /// What it has on the move, after some moves were not carried out.
+    pub(super) fn correct(&self, underway: &[Underway]) {
+        self.shared.ledger.lock().correct(&self.database, underway);
+    }
+
+    fn enter(&self, saw: &Others, underway: &[Underway], evidence: Evidence, most: u32) -> Vec<String> {
+        self.shared.ledger.lock().enter(&self.database, saw, underway, evidence, most)
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.shared.ledger.lock().forget(&self.database);
+    }
+}
+
+impl Task {
+    /// Enters what was decided. What clashes with moves that another database began meanwhile is left out, and planned anew by the next
+    /// picture.
+    pub(super) fn enter(&mut self, decided: &mut Decided, saw: &Others, most: u32) {
+        let refused = self.entered.enter(saw, &self.memory.journal.underway, decided.evidence, most);
+        for uid in &refused {
+            self.memory.forget_move(uid);
+        }
+        decided.plan.moves.retain(|move_| !refused.contains(&move_.uid));
+    }
+}
