@@ -10,7 +10,10 @@ use super::{
     script::{Ms, Script, SettingError},
     watches::Watches,
 };
-use crate::{api::DatabaseClusterStatus, core::{moment::Moment, movement::ledger::Ledger}};
+use crate::{
+    api::DatabaseClusterStatus,
+    core::{moment::Moment, movement::ledger::Ledger},
+};
 
 /// The time of a simulation, which begins at an instant that nothing depends on.
 #[derive(Debug, Clone, Copy)]

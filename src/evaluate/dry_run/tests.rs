@@ -108,13 +108,58 @@ fn outside_of_windows_only_those_move_that_are_very_far_or_asked_for() {
 
 #[test]
 fn a_minute_and_a_namespace_have_their_limits() {
-    let held = "held: api-2 OneAtATime, web-1";
     let mut stage = stage(json!({"perMinute": 1}));
-    assert_eq!(told(&stage.at(130)), format!("moves: api-1 b1→a1; {held} PerMinute, web-2 PerMinute"));
+    assert_eq!(told(&stage.at(130)), "moves: api-1 b1→a1; held: web-1 PerMinute, api-2 OneAtATime, web-2 PerMinute");
     stage.read(189);
     assert_eq!(stage.at(189).plan.moves.len(), 0);
     assert_eq!(stage.at(190).plan.moves.len(), 1, "the next minute has its own");
     let mut stage = self::stage(json!({"perNamespace": 1}));
-    assert_eq!(told(&stage.at(130)), format!("moves: api-1 b1→a1; {held} PerNamespace, web-2 PerNamespace"));
+    assert_eq!(
+        told(&stage.at(130)),
+        "moves: api-1 b1→a1; held: web-1 PerNamespace, api-2 OneAtATime, web-2 PerNamespace"
+    );
     assert_eq!(stage.at(131).plan.moves.len(), 0, "while that one is under way");
+}
+
+/// Four replicas of one workload, whose budget lets three be away at once.
+fn with_a_budget(movement: serde_json::Value) -> Stage {
+    let world = (1..=4).fold(
+        World::with_nodes("a1=far b1=closely").workload("ReplicaSet/web", 4).budget("web", "web", 3),
+        |world, it| world.pod(pod(&format!("web-{it}")).on("b1").owned_by("ReplicaSet/web")),
+    );
+    let mut stage = Stage::after_a_failover(&world);
+    stage.object.spec.movement = serde_json::from_value(movement).unwrap();
+    stage
+}
+
+#[test]
+fn each_limit_counts_the_pods_of_one_workload_that_move_at_once() {
+    let rows = [
+        (json!({}), "web-2 b1→a1, web-3 b1→a1; held: web-4 DisruptionBudgetSpent"),
+        (json!({"perWorkload": 2}), "web-2 b1→a1; held: web-3 PerWorkload, web-4 PerWorkload"),
+        (json!({"perNamespace": 2}), "web-2 b1→a1; held: web-3 PerNamespace, web-4 PerNamespace"),
+        (json!({"perMinute": 2}), "web-2 b1→a1; held: web-3 PerMinute, web-4 PerMinute"),
+        (json!({"maxConcurrent": 2}), "web-2 b1→a1; held: web-3 Concurrency, web-4 Concurrency"),
+    ];
+    lab::table::check_rows(rows, |(movement, expected)| {
+        assert_eq!(
+            told(&with_a_budget(movement.clone()).at(130)),
+            format!("moves: web-1 b1→a1, {expected}"),
+            "{movement}"
+        );
+    });
+    let dry = with_a_budget(json!({"mode": "DryRun"})).at(130);
+    assert_eq!(sentences(&dry)[3], "web-4: it would be moved when others have been, but spec.movement.mode is DryRun");
+}
+
+#[test]
+fn what_another_database_moves_in_a_namespace_counts_there() {
+    let mut other = with_a_budget(json!({}));
+    assert_eq!(other.at(130).plan.moves.len(), 3);
+    let mut stage = stage(json!({"perNamespace": 4}));
+    stage.others.underway.clone_from(&other.memory.journal.underway);
+    assert_eq!(
+        told(&stage.at(130)),
+        "moves: api-1 b1→a1; held: web-1 PerNamespace, api-2 OneAtATime, web-2 PerNamespace"
+    );
 }

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
-
 use super::{Follower, Input, Planner, certain};
 use crate::core::{
     distance::tier::{Tier, TierMap},
@@ -58,17 +56,6 @@ pub(in crate::core::movement) fn reserve<'a>(
 }
 
 impl<'a> Planner<'a> {
-    /// When the youngest follower was made that admission injected, anywhere and by namespace.
-    pub(super) fn injected(&self) -> (Option<Timestamp>, HashMap<&'a str, Timestamp>) {
-        let mut by_namespace: HashMap<&str, Timestamp> = HashMap::new();
-        let pods = self.input.followers.iter().map(|follower| follower.pod);
-        for pod in pods.filter(|pod| pod.is_drawn_by(self.input.node_label)) {
-            let youngest = by_namespace.entry(&pod.namespace).or_insert(pod.created);
-            *youngest = pod.created.max(*youngest);
-        }
-        (by_namespace.values().max().copied(), by_namespace)
-    }
-
     /// That the namespace's quotas have something left for the pods that there are more of meanwhile.
     pub(super) fn quota(&self, way: Way, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
         let pods = match way {
@@ -77,9 +64,7 @@ impl<'a> Planner<'a> {
         };
         self.room.within_quota(pod, pods).map_err(HeldReason::Quota)
     }
-}
 
-impl<'a> Planner<'a> {
     /// The pods of which each needs a place near the primary when their workload is restarted, the first one first: those that are
     /// not there, and as many of the others as it has more meanwhile. (In the worst case those that are near go last.)
     pub(super) fn restarted(&self, key: &WorkloadKey, first: &Follower<'a>) -> Vec<Follower<'a>> {

@@ -262,7 +262,7 @@ fn a_node_is_emptied_only_of_what_can_go_elsewhere() {
         ("a follower that a budget keeps", owned(pod("w")).budget("b", "web", 0), "b1 next"),
         ("a follower that the movement moves", owned(pod("w")), "MovementFirst"),
         ("a follower without room near the primary", owned(pod("w").asking_for_cpu(2000)), "NoRoom"),
-        ("a follower that isn't Ready and may be starting", owned(pod("w").unready().created(900)), "WorkloadNotWhole"),
+        ("a follower that isn't Ready and may be starting", owned(pod("w").unready().created(900)), "NotReady"),
         ("a follower that hasn't been Ready for long", owned(pod("w").unready()), "MovementFirst"),
     ];
     check_rows(rows, |(what, world, expected)| {
