@@ -124,8 +124,8 @@ fn a_minute_and_a_namespace_have_their_limits() {
 /// Four replicas of one workload, whose budget lets three be away at once.
 fn with_a_budget(movement: serde_json::Value) -> Stage {
     let world = (1..=4).fold(
-        World::with_nodes("a1=far b1=closely").workload("ReplicaSet/web", 4).budget("web", "web", 3),
-        |world, it| world.pod(pod(&format!("web-{it}")).on("b1").owned_by("ReplicaSet/web")),
+        World::with_nodes("a1=far b1=closely").workload("ReplicaSet/mail", 4).budget("mail", "mail", 3),
+        |world, it| world.pod(pod(&format!("mail-{it}")).on("b1").owned_by("ReplicaSet/mail")),
     );
     let mut stage = Stage::after_a_failover(&world);
     stage.object.spec.movement = serde_json::from_value(movement).unwrap();
@@ -135,21 +135,21 @@ fn with_a_budget(movement: serde_json::Value) -> Stage {
 #[test]
 fn each_limit_counts_the_pods_of_one_workload_that_move_at_once() {
     let rows = [
-        (json!({}), "web-2 b1→a1, web-3 b1→a1; held: web-4 DisruptionBudgetSpent"),
-        (json!({"perWorkload": 2}), "web-2 b1→a1; held: web-3 PerWorkload, web-4 PerWorkload"),
-        (json!({"perNamespace": 2}), "web-2 b1→a1; held: web-3 PerNamespace, web-4 PerNamespace"),
-        (json!({"perMinute": 2}), "web-2 b1→a1; held: web-3 PerMinute, web-4 PerMinute"),
-        (json!({"maxConcurrent": 2}), "web-2 b1→a1; held: web-3 Concurrency, web-4 Concurrency"),
+        (json!({}), "mail-2 b1→a1, mail-3 b1→a1; held: mail-4 DisruptionBudgetSpent"),
+        (json!({"perWorkload": 2}), "mail-2 b1→a1; held: mail-3 PerWorkload, mail-4 PerWorkload"),
+        (json!({"perNamespace": 2}), "mail-2 b1→a1; held: mail-3 PerNamespace, mail-4 PerNamespace"),
+        (json!({"perMinute": 2}), "mail-2 b1→a1; held: mail-3 PerMinute, mail-4 PerMinute"),
+        (json!({"maxConcurrent": 2}), "mail-2 b1→a1; held: mail-3 Concurrency, mail-4 Concurrency"),
     ];
     lab::table::check_rows(rows, |(movement, expected)| {
         assert_eq!(
             told(&with_a_budget(movement.clone()).at(130)),
-            format!("moves: web-1 b1→a1, {expected}"),
+            format!("moves: mail-1 b1→a1, {expected}"),
             "{movement}"
         );
     });
     let dry = with_a_budget(json!({"mode": "DryRun"})).at(130);
-    assert_eq!(sentences(&dry)[3], "web-4: it would be moved when others have been, but spec.movement.mode is DryRun");
+    assert_eq!(sentences(&dry)[3], "mail-4: it would be moved when others have been, but spec.movement.mode is DryRun");
 }
 
 #[test]
