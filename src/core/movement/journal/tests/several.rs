@@ -75,7 +75,7 @@ fn what_was_there_before_or_is_added_besides_tells_nothing_of_a_move() {
     let mut undecided = one();
     assert_eq!(ends(&settle(&mut undecided, &world, 105)), Vec::<String>::new());
     let mut measured = world.clone();
-    measured.tiers.nodes.insert("n9".into(), measured.tiers.nodes["a1"].clone());
+    measured.tiers.nodes.insert("n9".into(), measured.tiers.nodes["a1"]);
     assert_eq!(ends(&settle(&mut undecided.clone(), &measured, 106)), ["older moved"]);
     assert_eq!(ends(&settle(&mut undecided, &world, 220)), ["older useless"], "that never is");
 }

@@ -41,7 +41,7 @@ impl Company {
 
 #[derive(Debug)]
 enum Event {
-    Place { pod: Pod, node: String },
+    Place { pod: Box<Pod>, node: String },
     Ready { uid: String },
     Count { workload: usize },
 }
@@ -119,7 +119,7 @@ impl Cluster {
                 self.born += 1;
                 let name = format!("{}-new-{:04}", &pod.name[..3], self.born);
                 let mut new =
-                    Pod { name: name.clone(), uid: format!("uid-{name}"), node: Some(node), ready: false, ..pod };
+                    Pod { name: name.clone(), uid: format!("uid-{name}"), node: Some(node), ready: false, ..*pod };
                 // The API server knows seconds.
                 new.created = Timestamp::from_second(self.moment().wall.as_second()).unwrap();
                 new.preferred_keys.push(LABEL.into());
@@ -166,7 +166,7 @@ impl Cluster {
             budget.version = format!("{}-{}", self.now, self.evicted);
         }
         let pod = Arc::unwrap_or_clone(self.world.pods.remove(&move_.uid).unwrap());
-        self.later(PLACED, Event::Place { pod, node: move_.to.clone() });
+        self.later(PLACED, Event::Place { pod: Box::new(pod), node: move_.to.clone() });
         self.later(COUNTED, Event::Count { workload });
         self.fewest = self.fewest.min(self.serving(workload));
         true
