@@ -104,6 +104,12 @@ fn of_restart(
         };
         return (age >= UNTOUCHED).then_some(end);
     }
+    // A Deployment that has scaled its old ReplicaSet down lacks nobody as long as the last pod of it still serves.
+    let old = |pod: &&Pod| !pod.terminating && pod.restarted_for.as_deref() != mark;
+    if mark.is_some() && move_.workload.kind == "Deployment" && workload_pods.pods.iter().copied().any(|pod| old(&pod))
+    {
+        return None;
+    }
     let serving = || workload_pods.pods.iter().copied().filter(move |pod| look.snapshot.serves(pod));
     let nearer = |pod: &&Pod| pod.node.as_deref().is_some_and(|node| look.tiers.tier(node) < move_.from_tier);
     let near = u32::try_from(serving().filter(nearer).count()).unwrap_or(u32::MAX);

@@ -145,6 +145,40 @@ fn a_restart_ends_when_its_pod_has_been_replaced() {
 }
 
 #[test]
+fn a_restart_of_a_deployment_ends_when_no_old_pod_serves_beside_the_new_ones() {
+    let of = |name: &str, node: &str| pod(name).on(node).owned_by("ReplicaSet/new").created(101);
+    let new = |name| {
+        let mut pod = of(name, "a1");
+        pod.restarted_for = Some("default/2".into());
+        pod
+    };
+    let world = || {
+        let world = World::with_nodes("a1=closely b1=far").workload("Deployment/web", 2);
+        let world = world.changed("Deployment/web", |it| it.restarted_for = Some("default/2".into()));
+        // The old ReplicaSet wants nobody any more, and its last pod hasn't heard of that.
+        world.workload("ReplicaSet/new", 2).under("ReplicaSet/new", "web").pod(new("new-1"))
+    };
+    let rows = [
+        ("an old pod serves", world().pod(of("last", "b1")), None),
+        (
+            "it ends",
+            world().pod(new("new-2")).pod(of("last", "b1").terminating()),
+            Some(End::Moved { to: "a1".into() }),
+        ),
+    ];
+    check_rows(rows, |(what, world, expected)| {
+        let mut journal = journal();
+        journal.underway[0].way = Ok(Way::Restart);
+        (journal.underway[0].workload.kind, journal.underway[0].workload.uid) =
+            ("Deployment".into(), "Deployment/web".into());
+        journal.underway[0].pods = 2;
+        let outcomes = settle(&mut journal, &world, 105);
+        assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
+        assert_eq!(journal.moved, if expected.is_some() { 2 } else { 0 }, "{what}");
+    });
+}
+
+#[test]
 fn a_move_is_overdue_when_this_process_has_waited_for_it_for_too_long() {
     let timeout = Duration::from_secs(300);
     let day = 24 * 3600;
