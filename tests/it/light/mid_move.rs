@@ -15,7 +15,7 @@ use kube::{
     Api,
     api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
 };
-use lab::{control_plane::Component, light::READY_DELAY};
+use lab::{control_plane::Component, light::READY_DELAY, wait::until_within};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
@@ -63,9 +63,9 @@ fn an_api_server_that_is_away_for_half_a_minute_in_the_middle_of_a_movement_ends
         // Longer than the Lease lasts, and than a watch may be silent before its facts count as old.
         tokio::time::sleep(Duration::from_secs(30)).await;
         block_in_place(|| scene.world.bed.restart(Component::KubeApiserver))?;
-        // Everybody else was away for as long, and looks ever more rarely meanwhile.
+        // Whoever counts the budget looks ever more rarely while there is nobody to ask.
         let goes_on = async || Ok((stage.witness.seen().evicted.len() > evicted).then_some(()));
-        until("the movement to go on", goes_on).await?;
+        until_within(Duration::from_secs(120), "the movement to go on", goes_on).await?;
         stage.ends_well(scene).await
     });
 }
