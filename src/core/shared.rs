@@ -2,13 +2,13 @@
 
 use std::{
     collections::HashSet,
-    hash::Hash,
+    hash::{Hash, Hasher},
     ops::{Deref, DerefMut},
     sync::Arc,
 };
 
 /// A value that may be others', too. It reads as the value; whoever writes to it has one of his own from then on.
-#[derive(Debug, Default, Eq, Hash)]
+#[derive(Debug, Default, Eq)]
 pub struct Shared<Value>(Arc<Value>);
 
 impl<Value> Clone for Shared<Value> {
@@ -20,6 +20,12 @@ impl<Value> Clone for Shared<Value> {
 impl<Value: PartialEq> PartialEq for Shared<Value> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || *self.0 == *other.0
+    }
+}
+
+impl<Value: Hash> Hash for Shared<Value> {
+    fn hash<State: Hasher>(&self, state: &mut State) {
+        self.0.hash(state);
     }
 }
 

@@ -199,7 +199,9 @@ mod tests {
     fn what_is_grouped_is_told_of_each_change_and_of_nothing_else() {
         let mut table = Table::<_, _, Told>::default();
         let listed = [Event::Init, Event::InitApply(("a", 1)), Event::InitApply(("b", 2)), Event::InitDone];
-        listed.into_iter().for_each(|event| drop(table.apply(event, pair)));
+        for event in listed {
+            table.apply(event, pair);
+        }
         table.groups.0.sort();
         for event in [Event::Apply(("a", 1)), Event::Apply(("a", 3)), Event::Delete(("c", 1)), Event::Delete(("b", 1))]
         {
@@ -208,7 +210,9 @@ mod tests {
         assert_eq!(table.groups.0, ["-→1", "-→2", "1→3", "2→-"]);
         let again = [Event::Init, Event::InitApply(("a", 3)), Event::InitApply(("d", 4)), Event::InitDone];
         let known = Arc::clone(&table.live["a"]);
-        again.into_iter().for_each(|event| drop(table.apply(event, pair)));
+        for event in again {
+            table.apply(event, pair);
+        }
         assert_eq!(table.groups.0[4..], ["-→4"]);
         assert!(Arc::ptr_eq(&known, &table.live["a"]), "a new list takes no memory for what is there already");
     }

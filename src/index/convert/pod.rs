@@ -60,7 +60,7 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
             Some("Running") => Phase::Running,
             _ => Phase::Pending,
         },
-        ready: ready,
+        ready,
         requests: held.into(),
         limits: limits.into(),
         host_ports: host_ports(&spec).into(),
