@@ -124,7 +124,7 @@ fn a_minute_and_a_namespace_have_their_limits() {
 /// Four replicas of one workload, whose budget lets three be away at once.
 fn with_a_budget(movement: serde_json::Value) -> Stage {
     let world = (1..=4).fold(
-        World::with_nodes("a1=far b1=closely").workload("ReplicaSet/mail", 4).budget("mail", "mail", 3),
+        World::with_nodes("a1=far b1=closely").workload("ReplicaSet/mail", 4).budget("mail", "web", 3),
         |world, it| world.pod(pod(&format!("mail-{it}")).on("b1").owned_by("ReplicaSet/mail")),
     );
     let mut stage = Stage::after_a_failover(&world);
