@@ -92,7 +92,7 @@ pub struct Input<'a> {
     pub window: u32,
     /// Pods and workloads (by UID) that must wait for a while, and why.
     pub backoff: &'a BTreeMap<String, HeldReason>,
-    /// What the marks of workloads begin with that were restarted in this epoch ([`restart::series`]).
+    /// What the marks of workloads begin with that were restarted in this epoch ([`series`](super::restart::series)).
     pub restart_series: &'a str,
     /// Restarts that admission missed.
     pub missed: &'a MissedRestarts,
