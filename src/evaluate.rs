@@ -175,12 +175,13 @@ pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided 
     }
     let labelled = !memory.relabelling && facts.failover().is_some_and(|failover| failover.labelled_at.is_none());
     let over = memory.is_over(facts, gate.as_ref(), &plan, &outcomes, now.instant);
-    memory.journal.underway.extend(plan.moves.iter().map(|move_| movement::entry(facts, move_, now)));
+    let snapshot = facts.tables.snapshot();
+    memory.journal.underway.extend(plan.moves.iter().map(|move_| move_.begun(snapshot, now)));
     memory.note_begun(&plan.moves, now.instant);
     let between_moves = gate.is_none() && stays::between_moves(&plan, memory);
     stays::note_lately(memory, &outcomes, now.instant);
     memory.course.note(&plan, &outcomes, now);
-    let stays = stays::by_workload(&plan, facts.tables.snapshot());
+    let stays = stays::by_workload(&plan, snapshot);
     Decided {
         doubts,
         overwritten,

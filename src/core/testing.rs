@@ -12,6 +12,11 @@ use super::{
     distance::tier::{NodeTier, Tier, TierMap},
     map::{Grouping, Map},
     moment::Moment,
+    movement::{
+        journal::{Trace, Underway},
+        ways::Way,
+        workloads::WorkloadKey,
+    },
     quota::Quota,
     selector::{Expression, Labels, NodeTerm, Operator, Selector},
     workload::{
@@ -168,6 +173,31 @@ fn beside(key: &str, key_of_pods: &str, value: &str) -> PodTerm {
 }
 
 /// A Ready node with 1 cpu and room for 10 pods, in the zone that its name begins with: `a1` is in `a`.
+/// An eviction from `b1`, which is far, begun at this second: of a workload of the namespace `shop`, `"ReplicaSet/web"`.
+pub(crate) fn underway(workload: &str, started: i64) -> Underway {
+    let (kind, name) = workload.split_once('/').unwrap();
+    Underway {
+        way: Ok(Way::Evict),
+        workload: WorkloadKey { namespace: "shop".into(), kind: kind.into(), name: name.into(), uid: workload.into() },
+        pod: "gone".into(),
+        uid: "uid-gone".into(),
+        from: "b1".into(),
+        from_tier: Tier::Far,
+        started: at(started),
+        since: instant(started),
+        pods: 1,
+        trace: Trace::default(),
+    }
+}
+
+impl Underway {
+    /// The same in another namespace.
+    pub(crate) fn in_namespace(mut self, namespace: &str) -> Self {
+        self.workload.namespace = namespace.into();
+        self
+    }
+}
+
 pub(crate) fn node(name: &str) -> Node {
     Node {
         name: name.into(),

@@ -19,9 +19,9 @@ use crate::{
             breaker::Breaker,
             control::{Control, wanted_now},
             held::{Gate, HeldReason},
-            journal::{End, Look, Outcome, Settled, Trace, Underway},
+            journal::{End, Look, Outcome, Settled},
             limits::Limits,
-            plan::{Follower, Input, Move, Plan, Rules, plan},
+            plan::{Follower, Input, Plan, Rules, plan},
             restart::MISSED,
             window::Evidence,
         },
@@ -189,29 +189,4 @@ pub(super) fn next_moves(
         missed: &memory.missed,
         now,
     })
-}
-
-/// The journal's entry of a move that is about to be carried out.
-pub(super) fn entry(facts: &Facts<'_>, move_: &Move, now: Moment) -> Underway {
-    let (beside, after) = move_.beside.clone();
-    Underway {
-        way: Ok(move_.way),
-        workload: move_.workload.clone(),
-        pod: move_.pod.clone(),
-        uid: move_.uid.clone(),
-        from: move_.from.clone(),
-        from_tier: move_.from_tier,
-        started: now.wall,
-        since: now.instant,
-        pods: move_.pods,
-        trace: Trace {
-            to: move_.to.clone(),
-            like: facts.tables.snapshot().pods.get(&move_.uid).cloned(),
-            spends: move_.spends.clone(),
-            beside: Some(beside),
-            after: Some(after),
-            unready: move_.unready,
-            ..Trace::default()
-        },
-    }
 }

@@ -143,8 +143,8 @@ async fn a_refusal_that_could_not_be_written_is_to_be_tried_again() {
     assert!(!write_refusal(&Client::new(router, "default"), "orders", "it can't be read").await);
 }
 
-#[test]
-fn a_halt_is_told_although_failed_moves_are_still_under_way() {
+/// The status of a database of which no primary is known yet.
+fn written(memory: &Memory, decided: &Decided) -> DatabaseClusterStatus {
     let object: DatabaseCluster = serde_json::from_value(serde_json::json!({
         "apiVersion": "switchover.dev/v1alpha1",
         "kind": "DatabaseCluster",
@@ -154,15 +154,21 @@ fn a_halt_is_told_although_failed_moves_are_still_under_way() {
     .unwrap();
     let mut tracker = PrimaryTracker::new(Belief::default(), std::time::Duration::from_secs(5));
     let view = tracker.observe(&std::collections::BTreeMap::new(), std::time::Instant::now());
+    let (object, view) = (&object, &view);
+    let facts = Facts { object, view, credentials: None, witness: None, hosts: &[], memory, decided };
+    let mut status = DatabaseClusterStatus::default();
+    update(&mut status, &facts, crate::core::testing::at(0));
+    status
+}
+
+#[test]
+fn a_halt_is_told_although_failed_moves_are_still_under_way() {
     let evicted = MovingStatus { action: "Evict".into(), from_tier: "far".into(), ..surging() };
     let before = DatabaseClusterStatus { moving: vec![evicted], ..DatabaseClusterStatus::default() };
     let memory = Memory::restored(&before, crate::core::testing::moment(0));
     let told = |gate: Option<Gate>| {
         let decided = Decided { gate, ..Decided::default() };
-        let (view, memory, decided) = (&view, &memory, &decided);
-        let facts = Facts { object: &object, view, credentials: None, witness: None, hosts: &[], memory, decided };
-        let mut status = DatabaseClusterStatus::default();
-        update(&mut status, &facts, crate::core::testing::at(0));
+        let status = written(&memory, &decided);
         let moving = status.conditions.into_iter().find(|condition| condition.type_ == "Moving").unwrap();
         (moving.status, moving.reason)
     };
@@ -173,15 +179,6 @@ fn a_halt_is_told_although_failed_moves_are_still_under_way() {
 #[test]
 fn between_two_moves_the_movement_goes_on_and_workloads_are_listed_up_to_a_number() {
     use crate::core::movement::held::HeldReason;
-    let object: DatabaseCluster = serde_json::from_value(serde_json::json!({
-        "apiVersion": "switchover.dev/v1alpha1",
-        "kind": "DatabaseCluster",
-        "metadata": {"name": "orders"},
-        "spec": {"discovery": {"patroni": {"urls": ["http://10.0.0.1:8008"]}}},
-    }))
-    .unwrap();
-    let mut tracker = PrimaryTracker::new(Belief::default(), std::time::Duration::from_secs(5));
-    let view = tracker.observe(&std::collections::BTreeMap::new(), std::time::Instant::now());
     let stays = |n: usize| Stays {
         workload: WorkloadKey {
             kind: "Deployment".into(),
@@ -194,10 +191,7 @@ fn between_two_moves_the_movement_goes_on_and_workloads_are_listed_up_to_a_numbe
     };
     let decided = Decided { stays: (0..60).map(stays).collect(), between_moves: true, ..Decided::default() };
     let memory = Memory::default();
-    let (view, memory, decided) = (&view, &memory, &decided);
-    let facts = Facts { object: &object, view, credentials: None, witness: None, hosts: &[], memory, decided };
-    let mut status = DatabaseClusterStatus::default();
-    update(&mut status, &facts, crate::core::testing::at(0));
+    let status = written(&memory, &decided);
     let moving = status.conditions.iter().find(|condition| condition.type_ == "Moving").unwrap();
     assert_eq!((&*moving.status, &*moving.message), ("True", "the next move is about to begin"));
     assert_eq!((status.held_workloads.len(), status.held_workloads_total), (50, 60));

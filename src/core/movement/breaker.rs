@@ -45,26 +45,7 @@ mod tests {
     use lab::table::check_rows;
 
     use super::*;
-    use crate::core::{
-        distance::tier::Tier,
-        movement::{journal::Trace, ways::Way, workloads::WorkloadKey},
-        testing::{at, instant},
-    };
-
-    fn failed(namespace: &str) -> Underway {
-        Underway {
-            way: Ok(Way::Evict),
-            workload: WorkloadKey { namespace: namespace.into(), ..WorkloadKey::default() },
-            pod: "web-1".into(),
-            uid: "1".into(),
-            from: "b1".into(),
-            from_tier: Tier::Far,
-            started: at(0),
-            since: instant(0),
-            pods: 1,
-            trace: Trace::default(),
-        }
-    }
+    use crate::core::testing::underway;
 
     #[test]
     fn a_namespace_is_halted_by_its_own_failures_and_all_by_those_of_many() {
@@ -94,7 +75,8 @@ mod tests {
             ),
         ];
         check_rows(rows, |(what, failures, fine, following, expected)| {
-            let failures: Vec<_> = words(failures).iter().map(|namespace| failed(namespace)).collect();
+            let failures: Vec<_> =
+                words(failures).iter().map(|namespace| underway("ReplicaSet/web", 0).in_namespace(namespace)).collect();
             let following = words(following);
             let breaker = Breaker::of(
                 &failures,

@@ -1,6 +1,7 @@
 //! What to move now, and why the rest stays.
 
 mod away;
+mod begun;
 mod movable;
 mod order;
 mod room;

@@ -4,14 +4,9 @@ use super::*;
 use crate::{
     api::{Span, database_cluster::FailoverStatus, keys},
     core::{
-        movement::{
-            journal::{Trace, Underway},
-            ledger::Others,
-            ways::Way,
-            workloads::WorkloadKey,
-        },
+        movement::{journal::Underway, ledger::Others},
         primary::Primary,
-        testing::{World, at, instant, moment},
+        testing::{World, at, moment, underway},
     },
     evaluate::testing::{Stage, view},
 };
@@ -53,18 +48,7 @@ fn the_first_reason_is_the_one_that_is_told() {
         ..FailoverStatus::default()
     };
     fn failed(namespace: &str) -> Underway {
-        Underway {
-            way: Ok(Way::Evict),
-            workload: WorkloadKey { namespace: namespace.into(), ..WorkloadKey::default() },
-            pod: "web-1".into(),
-            uid: "1".into(),
-            from: "b1".into(),
-            from_tier: crate::core::distance::tier::Tier::Far,
-            started: at(-300),
-            since: instant(-300),
-            pods: 1,
-            trace: Trace::default(),
-        }
+        underway("ReplicaSet/web", -300).in_namespace(namespace)
     }
     type Spoil = fn(&mut Stage, &mut Labelling);
     let paused: Spoil = |stage, _| stage.object.spec.paused = true;

@@ -105,9 +105,8 @@ fn of_restart(
         return (age >= UNTOUCHED).then_some(end);
     }
     // A Deployment that has scaled its old ReplicaSet down lacks nobody as long as the last pod of it still serves.
-    let old = |pod: &&Pod| !pod.terminating && pod.restarted_for.as_deref() != mark;
-    if mark.is_some() && move_.workload.kind == "Deployment" && workload_pods.pods.iter().copied().any(|pod| old(&pod))
-    {
+    let old = |pod: &Pod| !pod.terminating && pod.restarted_for.as_deref() != mark;
+    if mark.is_some() && move_.workload.kind == "Deployment" && workload_pods.pods.iter().any(|pod| old(pod)) {
         return None;
     }
     let serving = || workload_pods.pods.iter().copied().filter(move |pod| look.snapshot.serves(pod));

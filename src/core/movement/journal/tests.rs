@@ -3,7 +3,7 @@ use lab::table::check_rows;
 use super::*;
 use crate::core::{
     movement::workloads::workload_of,
-    testing::{World, at, instant, moment, pod},
+    testing::{World, at, instant, moment, pod, underway},
     workload::Pod,
 };
 
@@ -12,24 +12,7 @@ mod several;
 const LABEL: &str = "switchover";
 
 fn journal() -> Journal {
-    let workload = WorkloadKey {
-        namespace: "shop".into(),
-        kind: "ReplicaSet".into(),
-        name: "web".into(),
-        uid: "ReplicaSet/web".into(),
-    };
-    let underway = Underway {
-        way: Ok(Way::Evict),
-        workload,
-        pod: "old".into(),
-        uid: "uid-old".into(),
-        from: "b1".into(),
-        from_tier: Tier::Far,
-        started: at(100),
-        since: instant(100),
-        pods: 1,
-        trace: Trace::default(),
-    };
+    let underway = Underway { pod: "old".into(), uid: "uid-old".into(), ..underway("ReplicaSet/web", 100) };
     Journal { underway: vec![underway], ..Journal::default() }
 }
 

@@ -4,9 +4,8 @@ use lab::table::check_rows;
 
 use super::*;
 use crate::core::{
-    distance::tier::Tier,
-    movement::{journal::Trace, ways::Way, window::FIRST, workloads::WorkloadKey},
-    testing::{at, instant},
+    movement::{journal::Trace, window::FIRST},
+    testing::{self, instant},
 };
 
 /// `"shop/web-1→a1"`
@@ -14,16 +13,10 @@ fn underway(text: &str) -> Underway {
     let (namespace, rest) = text.split_once('/').unwrap();
     let (pod, to) = rest.split_once('→').unwrap();
     Underway {
-        way: Ok(Way::Evict),
-        workload: WorkloadKey { namespace: namespace.into(), ..WorkloadKey::default() },
         pod: pod.into(),
         uid: format!("{namespace}/{pod}"),
-        from: "b1".into(),
-        from_tier: Tier::Far,
-        started: at(0),
-        since: instant(0),
-        pods: 1,
         trace: Trace { to: to.into(), ..Trace::default() },
+        ..testing::underway("ReplicaSet/web", 0).in_namespace(namespace)
     }
 }
 

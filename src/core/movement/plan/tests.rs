@@ -3,11 +3,8 @@ use std::time::Instant;
 use super::*;
 use crate::core::{
     distance::tier::NodeTier,
-    movement::{
-        journal::{Trace, Underway},
-        ways::UnknownWay,
-    },
-    testing::{LABEL, World, at, instant, moment, node, pod},
+    movement::{journal::Underway, ways::UnknownWay},
+    testing::{LABEL, World, at, instant, moment, node, pod, underway},
 };
 use lab::table::check_rows;
 
@@ -111,22 +108,6 @@ fn two_far() -> World {
         .workload("ReplicaSet/web", 2)
         .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web"))
         .pod(pod("web-2").on("b1").owned_by("ReplicaSet/web"))
-}
-
-fn underway(workload: &str, started: i64) -> Underway {
-    let (kind, name) = workload.split_once('/').unwrap();
-    Underway {
-        way: Ok(Way::Evict),
-        workload: WorkloadKey { namespace: "shop".into(), kind: kind.into(), name: name.into(), uid: workload.into() },
-        pod: "gone".into(),
-        uid: "uid-gone".into(),
-        from: "b1".into(),
-        from_tier: Tier::Far,
-        started: at(started),
-        since: instant(started),
-        pods: 1,
-        trace: Trace::default(),
-    }
 }
 
 #[test]

@@ -4,14 +4,13 @@ use crate::core::{
     movement::{
         breaker::Breaker,
         control::Control,
-        journal::{Trace, Underway},
+        journal::Underway,
         ledger::Others,
         plan::{self, plan},
         restart::MissedRestarts,
-        ways::{UnknownWay, Way},
-        workloads::WorkloadKey,
+        ways::UnknownWay,
     },
-    testing::{LABEL as KEY, World, at, instant, moment, node, pod},
+    testing::{self, LABEL as KEY, World, moment, node, pod},
     workload::Toleration,
 };
 use lab::table::check_rows;
@@ -121,24 +120,7 @@ fn tolerating(mut pod: Pod, limit_s: Option<i64>) -> Pod {
 }
 
 fn underway(from: &str, started: i64) -> Journal {
-    let workload = WorkloadKey {
-        namespace: "shop".into(),
-        kind: "ReplicaSet".into(),
-        name: "gone".into(),
-        uid: "ReplicaSet/gone".into(),
-    };
-    let underway = Underway {
-        way: Ok(Way::Evict),
-        workload,
-        pod: "gone".into(),
-        uid: "uid-gone".into(),
-        from: from.into(),
-        from_tier: Tier::Far,
-        started: at(started),
-        since: instant(started),
-        pods: 1,
-        trace: Trace::default(),
-    };
+    let underway = Underway { from: from.into(), ..testing::underway("ReplicaSet/gone", started) };
     Journal { underway: vec![underway], ..Journal::default() }
 }
 

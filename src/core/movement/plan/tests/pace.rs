@@ -8,11 +8,7 @@ use std::{
 
 use super::*;
 use crate::core::{
-    movement::{
-        journal::{Look, Trace},
-        ledger::Ledger,
-        window::FIRST,
-    },
+    movement::{journal::Look, ledger::Ledger, window::FIRST},
     workload::Resources,
 };
 
@@ -216,7 +212,8 @@ fn move_all(cluster: &mut Cluster) -> u64 {
             missed: &MissedRestarts::default(),
             now,
         });
-        let begun: Vec<Underway> = planned.moves.iter().map(|move_| begin(move_, &case.world, now)).collect();
+        let snapshot = case.world.snapshot();
+        let begun: Vec<Underway> = planned.moves.iter().map(|move_| move_.begun(snapshot, now)).collect();
         journal = case.journal.clone();
         journal.underway.extend(begun);
         let refused = ledger.enter("default", &case.others, &journal.underway, settled.evidence, rules.max_concurrent);
@@ -231,29 +228,6 @@ fn move_all(cluster: &mut Cluster) -> u64 {
         assert!(cluster.now < 1_000_000, "{} are far", cluster.far());
     }
     cluster.now
-}
-
-fn begin(move_: &Move, world: &World, now: Moment) -> Underway {
-    let trace = Trace {
-        to: move_.to.clone(),
-        like: world.pods.get(&move_.uid).cloned(),
-        spends: move_.spends.clone(),
-        beside: Some(Arc::clone(&move_.beside.0)),
-        after: Some(move_.beside.1),
-        ..Trace::default()
-    };
-    Underway {
-        way: Ok(move_.way),
-        workload: move_.workload.clone(),
-        pod: move_.pod.clone(),
-        uid: move_.uid.clone(),
-        from: move_.from.clone(),
-        from_tier: move_.from_tier,
-        started: now.wall,
-        since: now.instant,
-        pods: 1,
-        trace,
-    }
 }
 
 #[test]
