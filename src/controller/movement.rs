@@ -1,6 +1,10 @@
 //! Moves are carried out, and their ends told.
 
-use std::{collections::HashMap, pin::pin, time::Instant};
+use std::{
+    collections::HashMap,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -17,11 +21,16 @@ use crate::{
         words::Milliseconds,
     },
     evaluate::Memory,
+    index::Index,
 };
 
 /// Evictions of one database that are in flight together. (They are asked of the API server one after the other where one disruption
 /// budget covers them: it writes that budget each time, and whoever comes second waits for half a second.)
 const IN_FLIGHT: usize = 32;
+
+/// How long an eviction waits at most for the disruption controller to count the one before it under the same budget. Whoever comes
+/// earlier meets its write of the budget's status, and is let wait by the API server for half a second.
+const COUNTED_WITHIN: Duration = Duration::from_millis(500);
 
 /// What became of one move that was to be carried out.
 enum Answer {
@@ -50,11 +59,40 @@ pub(super) async fn carry_out(
         let answer = cluster::carry_out(&shared.client, &move_, restart_series).await;
         (move_, answer.map_or_else(Answer::None, Answer::Given))
     };
-    let groups = stream::iter(one_after_the_other(moves)).map(|group| Box::pin(stream::iter(group).then(one)));
+    let index = &shared.index;
+    let in_turn = |(mut rest, before): (std::vec::IntoIter<Move>, Option<String>)| async move {
+        let move_: Move = rest.next()?;
+        until_counted(index, &move_, before.as_deref()).await;
+        let before = version(index, &move_);
+        Some((one(move_).await, (rest, before)))
+    };
+    let groups = stream::iter(one_after_the_other(moves));
+    let groups = groups.map(|group| Box::pin(stream::unfold((group.into_iter(), None), in_turn)));
     let mut answers = pin!(groups.flatten_unordered(IN_FLIGHT));
     while let Some((move_, answer)) = answers.next().await {
         take_note(shared, database, &move_, answer, memory);
     }
+}
+
+/// Waits until the status of the pod's budget counts every eviction that was granted, or for [`COUNTED_WITHIN`]. The last one was asked for
+/// when the budget was of version `before`.
+async fn until_counted(index: &Index, move_: &Move, before: Option<&str>) {
+    let Some(spends) = &move_.spends else { return };
+    let mut changes = index.changes();
+    let counts = || {
+        let tables = index.read();
+        let budget = tables.snapshot().budgets.get(&spends.budget);
+        budget.is_none_or(|it| it.disrupted.is_empty() && before.is_none_or(|before| it.version != before))
+    };
+    let counted = async { while !counts() && changes.changed().await.is_ok() {} };
+    // After that it is asked all the same: the API server decides.
+    let _ = tokio::time::timeout(COUNTED_WITHIN, counted).await;
+}
+
+/// Of which version the pod's budget is now.
+fn version(index: &Index, move_: &Move) -> Option<String> {
+    let spends = move_.spends.as_ref()?;
+    Some(index.read().snapshot().budgets.get(&spends.budget)?.version.clone())
 }
 
 /// The moves in groups: those that one disruption budget covers, or else of one workload, in their order. Groups are in the order of their

@@ -39,6 +39,11 @@ pub(super) fn sort(candidates: &mut [Candidate<'_, '_>], input: &Input<'_>, work
     let desired = |key: &WorkloadKey| workloads.get(key).and_then(|it| it.desired).unwrap_or(0);
     // One move takes the smallest part of the largest workload.
     let mut of_namespace: BTreeMap<&str, Vec<(Reverse<u32>, &WorkloadKey)>> = BTreeMap::new();
+    // Whose pods are on the move has had that many turns.
+    let mut moving: HashMap<&str, usize> = HashMap::new();
+    for move_ in input.journal.underway.iter().chain(&input.others.underway) {
+        *moving.entry(&move_.workload.uid).or_default() += 1;
+    }
     let mut turns: HashMap<&str, usize> = HashMap::new();
     let mut turn = Vec::new();
     for candidate in candidates.iter() {
@@ -46,10 +51,10 @@ pub(super) fn sort(candidates: &mut [Candidate<'_, '_>], input: &Input<'_>, work
             turn.push((0, candidate.follower.pod.uid.clone()));
             continue;
         };
-        let next = turns.entry(&key.uid).or_insert(0);
-        if *next == 0 {
+        let next = turns.entry(&key.uid).or_insert_with(|| {
             of_namespace.entry(&key.namespace).or_default().push((Reverse(desired(key)), key));
-        }
+            moving.get(&*key.uid).copied().unwrap_or(0)
+        });
         turn.push((*next, candidate.follower.pod.uid.clone()));
         *next += 1;
     }
