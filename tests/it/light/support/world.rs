@@ -203,6 +203,14 @@ impl World {
         self.roles().get_mut(name).with_context(|| format!("{name} was never started"))?.kill()
     }
 
+    /// Sends a signal to a role that runs: `STOP`, `CONT`.
+    pub(crate) fn signal_role(&self, name: &str, signal: &str) -> Result<()> {
+        let pid = self.roles().get(name).with_context(|| format!("{name} was never started"))?.pid();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status()?;
+        ensure!(sent.success(), "{name} took no {signal}");
+        Ok(())
+    }
+
     /// Starts again what was killed.
     pub(crate) fn restore(&self) -> Result<()> {
         for role in CONTROLLERS.into_iter().chain([WEBHOOK]) {
