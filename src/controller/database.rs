@@ -193,13 +193,15 @@ impl Task {
         if let (true, Some(text)) = (written, heeded) {
             self.remove_decision(&text).await;
         }
+        let next = decided.emptying.as_mut().and_then(|emptying| emptying.next.take()).filter(|_| written);
+        let empties = self.entered.empties(next.as_deref());
         if !written {
             decided.plan.moves.iter().for_each(|move_| self.memory.forget_move(&move_.uid));
             self.entered.correct(&self.memory.journal.underway);
             return;
         }
         self.carry_out(decided.plan.moves, &found.view, &others, object.spec.movement.per_workload).await;
-        if let Some(node) = decided.emptying.and_then(|emptying| emptying.next) {
+        if let Some(node) = next.filter(|_| empties) {
             self.empty(&node, &object.node_label(), &found.view).await;
         }
     }
