@@ -1,6 +1,7 @@
 //! Lean facts of namespaces, nodes, pods, workloads and disruption budgets: what the decisions need and nothing else.
 
 mod groups;
+mod unwatched;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +21,10 @@ use super::{
     taints::Tolerated,
 };
 
-pub use self::groups::{PodGroups, SetGroups};
+pub use self::{
+    groups::{PodGroups, SetGroups},
+    unwatched::{Unwatched, unwatched},
+};
 pub use super::{
     placement::{HostPort, PodTerm, Protocol, Spread},
     taints::Taint,
@@ -137,6 +141,8 @@ pub enum Phase {
 /// The controller that owns an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
+    /// Group and version of its kind: `apps/v1`.
+    pub api: String,
     pub kind: String,
     pub name: String,
     pub uid: String,
@@ -304,7 +310,7 @@ pub enum Strategy {
     None,
 }
 
-/// A ReplicaSet, StatefulSet or Deployment.
+/// A ReplicaSet, StatefulSet or Deployment, or another owner of pods that was asked for its scale.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Workload {
     pub kind: String,
@@ -335,9 +341,28 @@ pub struct Workload {
     pub revision: Option<String>,
     /// What people ask of all its pods, by its own annotations.
     pub orders: Option<Box<Orders>>,
+    /// Nothing is known of it but how many pods it wants, and that is asked now and then.
+    pub scaled: bool,
+    /// Of a Rollout: pods that were created before this are evicted and made anew (`spec.restartAt`).
+    pub restart_at: Option<Timestamp>,
 }
 
 impl Workload {
+    /// It makes ReplicaSets, and these make pods.
+    #[must_use]
+    pub fn is_above_sets(&self) -> bool {
+        !self.scaled && matches!(&*self.kind, "Deployment" | "Rollout")
+    }
+
+    /// Whether a restart of it has come to the pod: its template's mark is handed on to pods, and a Rollout's new pods are younger.
+    #[must_use]
+    pub fn has_restarted(&self, pod: &Pod) -> bool {
+        match self.restart_at {
+            Some(at) => pod.created >= at,
+            None => pod.restarted_for == self.restarted_for,
+        }
+    }
+
     /// The UID of what a set belongs to. A ReplicaSet is its Deployment's, or another owner's, because there may be several; each
     /// StatefulSet is a workload of its own, whoever made it.
     #[must_use]

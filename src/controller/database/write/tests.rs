@@ -41,7 +41,8 @@ impl Cluster {
         let mut object = self.0.lock();
         let named = &patch["metadata"]["resourceVersion"];
         if !named.is_null() && *named != object["metadata"]["resourceVersion"] {
-            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409});
+            let status =
+                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409});
             return (StatusCode::CONFLICT, Json(status)).into_response();
         }
         object["status"] = patch["status"].clone();
