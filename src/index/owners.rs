@@ -24,6 +24,8 @@ const CONCURRENT: usize = 4;
 const GOES_ON: Duration = Duration::from_secs(600);
 /// What a kind is called in paths is asked anew after this long, because it may have been defined meanwhile.
 const KINDS_LAST: Duration = Duration::from_secs(60);
+/// Owners of one namespace that are asked for: whoever writes pods names their owners, as many as they like.
+const MOST_OF_A_NAMESPACE: usize = 1000;
 
 /// Asks, and remembers what it need not ask again.
 pub struct Asking {
@@ -46,11 +48,12 @@ impl Asking {
         Self { client: client.clone(), wanted: BTreeMap::new(), kinds: HashMap::new() }
     }
 
-    /// Asks for each of them once, and puts the answers into the tables. Whoever gives none isn't known any more.
-    pub async fn round(&mut self, index: &Index, now: Instant) {
+    /// Asks for each of them once, and puts the answers into the tables. Whoever gives none isn't known any more. How many were asked for.
+    pub async fn round(&mut self, index: &Index, now: Instant) -> usize {
         self.want(&index.picture(), now);
         let found = self.ask(now).await;
         index.put_owners(found);
+        self.wanted.len()
     }
 
     /// The same for tables that nobody else writes.
@@ -61,11 +64,23 @@ impl Asking {
         tables.put_owners(found);
     }
 
+    /// Nothing is known of any of them; asks for none.
+    pub fn forget(&mut self, index: &Index) -> usize {
+        self.wanted.clear();
+        index.put_owners(Vec::new());
+        0
+    }
+
     fn want(&mut self, tables: &Tables, now: Instant) {
         for owner in tables.unwatched() {
             self.wanted.insert(owner.place().1.uid.clone(), (owner, now));
         }
-        self.wanted.retain(|_, (_, wanted)| now.saturating_duration_since(*wanted) < GOES_ON);
+        let mut of_namespaces: HashMap<String, usize> = HashMap::new();
+        self.wanted.retain(|_, (owner, wanted)| {
+            let of_namespace = of_namespaces.entry(owner.place().0.clone()).or_default();
+            *of_namespace += 1;
+            *of_namespace <= MOST_OF_A_NAMESPACE && now.saturating_duration_since(*wanted) < GOES_ON
+        });
     }
 
     async fn ask(&mut self, now: Instant) -> Vec<Workload> {

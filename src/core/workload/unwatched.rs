@@ -31,11 +31,20 @@ pub fn unwatched(snapshot: Snapshot<'_>, pod: &Pod) -> Option<Unwatched> {
     if owner.api.starts_with("apps/") {
         let above = snapshot.workloads.get(&owner.uid)?.owner.as_ref()?;
         let rollout = above.kind == "Rollout" && above.api.starts_with(ROLLOUTS);
-        return rollout.then(|| Unwatched::Rollout { namespace: namespace(), owner: above.clone() });
+        let asked = rollout && is_plain(above);
+        return asked.then(|| Unwatched::Rollout { namespace: namespace(), owner: above.clone() });
     }
     // Pods of Jobs come to an end, and are left alone.
     let ends = owner.kind == "Job" || owner.kind == "CronJob";
-    (!ends).then(|| Unwatched::Scale { namespace: namespace(), owner: owner.clone() })
+    (!ends && is_plain(owner)).then(|| Unwatched::Scale { namespace: namespace(), owner: owner.clone() })
+}
+
+/// Whether its names are what Kubernetes lets names be. Whoever writes a pod writes its owner, and a path is made of that.
+fn is_plain(owner: &Owner) -> bool {
+    let plain = |text: &str, also: char| {
+        text.chars().all(|it| it.is_ascii_alphanumeric() || it == '-' || it == '.' || it == also)
+    };
+    plain(&owner.api, '/') && plain(&owner.kind, '-') && plain(&owner.name, '-')
 }
 
 #[cfg(test)]
@@ -69,5 +78,8 @@ mod tests {
         assert_eq!(asked(owner("batch/v1", "Job"), None), None);
         assert_eq!(asked(owner("apps/v1", "DaemonSet"), None), None);
         assert_eq!(asked(owner("v1", "Node"), None), None, "a static pod");
+        let elsewhere = Owner { name: "../../other/fleets/x".into(), ..owner("example.com/v1", "Fleet") };
+        assert_eq!(asked(elsewhere, None), None, "no name");
+        assert_eq!(asked(owner("example.com/v1?watch=true", "Fleet"), None), None, "no version");
     }
 }
