@@ -1,21 +1,17 @@
 //! Lean facts of namespaces, nodes, pods, workloads and disruption budgets: what the decisions need and nothing else.
 
 mod groups;
+mod snapshot;
 mod unwatched;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::{
     distance::tier::Tier,
     follow::Annotations,
-    map::Map,
     orders::Orders,
-    quota::Quota,
     selector::{Labels, NodeTerm, Selector},
     shared::Shared,
     taints::Tolerated,
@@ -23,6 +19,7 @@ use super::{
 
 pub use self::{
     groups::{PodGroups, SetGroups},
+    snapshot::Snapshot,
     unwatched::{Unwatched, unwatched},
 };
 pub use super::{
@@ -412,47 +409,4 @@ pub struct Namespace {
     /// What people ask of all its pods besides that.
     pub orders: Option<Box<Orders>>,
     pub terminating: bool,
-}
-
-/// Everything that a decision looks at, as it was at one moment. Borrowed from the index, which keeps it current.
-#[derive(Debug, Clone, Copy)]
-pub struct Snapshot<'a> {
-    /// By name.
-    pub nodes: &'a Map<String, Arc<Node>>,
-    /// By UID.
-    pub pods: &'a Map<String, Arc<Pod>>,
-    /// By UID.
-    pub workloads: &'a Map<String, Arc<Workload>>,
-    /// By UID.
-    pub budgets: &'a Map<String, Arc<DisruptionBudget>>,
-    /// By name.
-    pub namespaces: &'a Map<String, Arc<Namespace>>,
-    /// By UID.
-    pub quotas: &'a Map<String, Arc<Quota>>,
-    /// The pods, grouped.
-    pub groups: &'a PodGroups,
-    /// The ReplicaSets and StatefulSets among the workloads, grouped.
-    pub sets: &'a SetGroups,
-}
-
-impl<'a> Snapshot<'a> {
-    pub fn nodes(self) -> impl Iterator<Item = &'a Node> {
-        self.nodes.values().map(Arc::as_ref)
-    }
-
-    pub fn pods(self) -> impl Iterator<Item = &'a Pod> {
-        self.pods.values().map(Arc::as_ref)
-    }
-
-    /// Whether the pod's node is there and Ready. One that isn't may be dead, and its pods with it, whatever they said last.
-    #[must_use]
-    pub fn on_a_live_node(self, pod: &Pod) -> bool {
-        pod.node.as_deref().and_then(|node| self.nodes.get(node)).is_some_and(|node| node.ready)
-    }
-
-    /// Whether the pod serves: it says so, and so does its node.
-    #[must_use]
-    pub fn serves(self, pod: &Pod) -> bool {
-        pod.serves() && self.on_a_live_node(pod)
-    }
 }
