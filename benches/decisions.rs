@@ -156,8 +156,13 @@ fn planning(criterion: &mut Criterion) {
         ready: true,
         created: at,
         owner: Some(
-            Owner { kind: "ReplicaSet".to_owned(), name: format!("web-{}", n / 10), uid: format!("set-{}", n / 10) }
-                .into(),
+            Owner {
+                kind: "ReplicaSet".to_owned(),
+                name: format!("web-{}", n / 10),
+                uid: format!("set-{}", n / 10),
+                ..Owner::default()
+            }
+            .into(),
         ),
         requests: Resources { cpu_m: 250, memory_bytes: 512 << 20, ..Resources::default() }.into(),
         ..Pod::default()

@@ -9,6 +9,7 @@ pub mod lease;
 pub mod leftovers;
 mod moves;
 pub mod nodes;
+pub mod owners;
 pub mod watch;
 
 pub(crate) use self::calls::{bounded, plainly};

@@ -8,6 +8,7 @@ mod labels;
 mod metrics;
 mod movement;
 mod opt_in;
+mod owners;
 mod removal;
 pub(crate) mod status_update;
 
@@ -128,6 +129,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     let shared =
         Shared { client, namespace, index, leadership, nodes, ledger, notices, metrics, discovery_metrics, tick };
     let shared = Arc::new(shared);
+    tasks.spawn(owners::run(Arc::clone(&shared)));
     let mut manager = Manager {
         shared: Arc::clone(&shared),
         databases: HashMap::new(),

@@ -4,6 +4,7 @@ mod by_hand;
 mod convert;
 mod following;
 mod once;
+mod owners;
 mod pools;
 mod quantity;
 mod seen;
@@ -44,6 +45,7 @@ pub use self::{
     convert::{node, pod},
     following::{Followers, Following, How},
     once::LookError,
+    owners::Asking,
 };
 
 /// A DatabaseCluster as the API server holds it, or why it can't be read.
@@ -89,7 +91,8 @@ impl PartialEq for Latency {
 pub struct Tables {
     pub nodes: Table<String, Node>,
     pub pods: Table<String, Pod, PodGroups>,
-    pub workloads: [Table<String, Workload>; 3],
+    /// ReplicaSets, StatefulSets, Deployments, and owners that were asked for.
+    pub workloads: [Table<String, Workload>; 4],
     pub all_workloads: Map<String, Arc<Workload>>,
     sets: SetGroups,
     pub budgets: Table<String, DisruptionBudget>,
@@ -138,6 +141,9 @@ pub struct Index {
     changed: channel::Sender<u64>,
     health: Arc<Vec<Health>>,
 }
+
+/// Which of the tables of workloads is that of owners that were asked for.
+const ASKED: usize = 3;
 
 const KINDS: [&str; 10] = [
     "DatabaseCluster",
@@ -218,6 +224,13 @@ impl Index {
             if changed {
                 index.changed.send_modify(|version| *version += 1);
             }
+        }
+    }
+
+    /// What was found of all owners of pods that nobody watches.
+    fn put_owners(&self, found: Vec<Workload>) {
+        if self.tables.write().put_owners(found) {
+            self.changed.send_modify(|version| *version += 1);
         }
     }
 

@@ -21,6 +21,11 @@ pub enum EffectError {
 }
 
 impl EffectError {
+    /// There is no such thing.
+    pub(crate) fn says_gone(&self) -> bool {
+        matches!(self, Self::Api(kube::Error::Api(status)) if status.code == 404)
+    }
+
     /// Somebody else wrote meanwhile.
     pub(crate) fn conflicts(&self) -> bool {
         matches!(self, Self::Api(kube::Error::Api(status)) if status.code == 409)

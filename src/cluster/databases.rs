@@ -86,17 +86,24 @@ pub async fn remove_annotation(client: &Client, name: &str, key: &str, value: &s
     bounded(api.patch(name, &params, &Patch::Merge(json!({ "metadata": metadata })))).await.map(|_| ())
 }
 
-/// Writes the whole status of a DatabaseCluster. Server-side apply: what is not in `status` any more is removed.
+/// Writes the whole status of a DatabaseCluster, if nobody has written anything of it since it was of this `version`
+/// (`metadata.resourceVersion`); the version that it has now. Server-side apply: what is not in `status` any more is removed.
 ///
 /// # Errors
-/// No answer, or a refusal.
-pub async fn write_status(client: &Client, name: &str, status: &DatabaseClusterStatus) -> Result<(), EffectError> {
-    let api: Api<DatabaseCluster> = Api::all(client.clone());
+/// No answer, or a refusal; it conflicts (409) where somebody has written meanwhile.
+pub async fn write_status(
+    client: &Client,
+    name: &str,
+    status: &DatabaseClusterStatus,
+    version: &str,
+) -> Result<String, EffectError> {
     let patch = json!({
         "apiVersion": format!("{}/{}", crate::api::GROUP, crate::api::VERSION),
         "kind": "DatabaseCluster",
+        "metadata": { "resourceVersion": version },
         "status": status,
     });
     let params = PatchParams::apply(keys::FIELD_MANAGER).force();
-    bounded(api.patch_status(name, &params, &Patch::Apply(patch))).await.map(|_| ())
+    let written = bounded(api(client).patch_status(name, &params, &Patch::Apply(patch))).await?;
+    Ok(written.resource_version().unwrap_or_default())
 }

@@ -1,6 +1,6 @@
 //! Carries out one move: an eviction, or a restart.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
@@ -12,6 +12,8 @@ use k8s_openapi::{
 use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
+    core::{DynamicObject, GroupVersionKind},
+    discovery::ApiResource,
 };
 use serde_json::json;
 use strum::{IntoStaticStr, VariantNames};
@@ -113,7 +115,9 @@ async fn restart(client: &Client, move_: &Move, mark: &str) -> Result<Evicted, E
     } } } } });
     let params = PatchParams { field_manager: Some(keys::FIELD_MANAGER.into()), ..PatchParams::default() };
     let (namespace, name) = (&move_.workload.namespace, &move_.workload.name);
-    let answer = if move_.workload.kind == "StatefulSet" {
+    let answer = if move_.workload.kind == "Rollout" {
+        restart_rollout(client, move_, mark, &params).await
+    } else if move_.workload.kind == "StatefulSet" {
         let api: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
         bounded(api.patch(name, &params, &Patch::Strategic(patch))).await.map(|_| ())
     } else {
@@ -125,6 +129,23 @@ async fn restart(client: &Client, move_: &Move, mark: &str) -> Result<Evicted, E
         Err(EffectError::Api(kube::Error::Api(status))) => Ok(refusal(&status)),
         Err(error) => Err(error),
     }
+}
+
+/// Has a Rollout of Argo's evict its pods and make them anew, in the version that they are of. What stands in its template would make
+/// another version, and so the mark stands on the object.
+///
+/// `spec.restartAt` is compared with when pods were created, and so it is made of that: a second after the youngest of them, whatever
+/// clock the API server goes by.
+async fn restart_rollout(client: &Client, move_: &Move, mark: &str, params: &PatchParams) -> Result<(), EffectError> {
+    let rollouts = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout"));
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &move_.workload.namespace, &rollouts);
+    let (_, youngest) = move_.beside;
+    let after = youngest.checked_add(SignedDuration::from_secs(1)).unwrap_or(youngest);
+    let patch = json!({
+        "metadata": { "uid": move_.workload.uid, "annotations": { keys::RESTARTED_FOR: mark } },
+        "spec": { "restartAt": after },
+    });
+    bounded(api.patch(&move_.workload.name, params, &Patch::Merge(patch))).await.map(|_| ())
 }
 
 #[cfg(test)]

@@ -62,6 +62,9 @@ impl Look {
 fn decide(object: &DatabaseCluster, tables: &Tables, own_namespace: &str, now: Moment) -> Decided {
     let status = object.status.clone().unwrap_or_default();
     let mut memory = Memory::restored(&status, now);
+    if leader_has_settled(&status) {
+        memory.note_settled();
+    }
     let facts = Facts {
         object,
         tables,
@@ -118,6 +121,18 @@ fn view(status: &DatabaseClusterStatus, now: Moment) -> PrimaryView {
         known_since: since,
         calm_since: since,
     }
+}
+
+/// Whether the controller, by what it says of the movement, has found that the primary has held for long enough. Of gates that come before
+/// that one, nothing follows.
+fn leader_has_settled(status: &DatabaseClusterStatus) -> bool {
+    let moving = status.conditions.iter().find(|condition| condition.type_ == "Moving");
+    moving.is_some_and(|moving| match &*moving.reason {
+        "LabelsPending" | "Halted" | "OutsideWindow" | "DryRun" | "NamespaceHalted" | "Done" | "Held" => true,
+        // What was begun for the last primary goes on while the present one settles.
+        "Moving" => status.moving.is_empty() || status.moving.iter().any(|it| it.epoch == Some(status.epoch)),
+        _ => false,
+    })
 }
 
 fn condition<'a>(status: &'a DatabaseClusterStatus, type_: &str) -> Option<(bool, &'a str)> {

@@ -18,7 +18,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use self::entered::Entered;
+use self::{entered::Entered, write::Written};
 use super::{Shared, status_update};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus},
@@ -37,13 +37,14 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 /// Runs until `stop`, or until nobody finds out any more who is primary.
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
     let Some(source) = Source::of(&name, &object.spec, &shared.client, &shared.namespace) else { return };
-    let Some(status) = last_status(&shared, &name, &object, &stop).await else { return };
+    let Some(written) = last_status(&shared, &name, &object, &stop).await else { return };
+    let status = written.status().clone();
     let discovery =
         discover::spawn(name.clone(), source, status_update::restored(&status), shared.discovery_metrics.clone());
     tracing::info!(database = name, primary = status.primary, epoch = status.epoch, "following a database");
     let mut changes = shared.index.changes();
     let mut news = discovery.state.clone();
-    let mut task = Task::new(Arc::clone(&shared), name, status, discovery, stop.clone());
+    let mut task = Task::new(Arc::clone(&shared), name, written, discovery, stop.clone());
     while task.discovery.alive() && !stop.is_cancelled() {
         task.step().await;
         tokio::select! {
@@ -72,10 +73,10 @@ async fn last_status(
     name: &str,
     object: &DatabaseCluster,
     stop: &CancellationToken,
-) -> Option<DatabaseClusterStatus> {
+) -> Option<Written> {
     loop {
         match cluster::read_database(&shared.client, name).await {
-            Ok(now) => return (now.metadata.uid == object.metadata.uid).then(|| now.status.unwrap_or_default()),
+            Ok(now) => return (now.metadata.uid == object.metadata.uid).then(|| Written::read(now)),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(database = name, error, "can't read its last status; will try again");
@@ -93,7 +94,7 @@ struct Task {
     /// As it should be written.
     status: DatabaseClusterStatus,
     /// As it was last written.
-    written: Option<DatabaseClusterStatus>,
+    written: Written,
     /// What evaluations remember.
     memory: Memory,
     /// Its moves in the ledger of all databases.
@@ -119,13 +120,14 @@ impl Task {
     fn new(
         shared: Arc<Shared>,
         name: String,
-        status: DatabaseClusterStatus,
+        written: Written,
         discovery: discover::Discovery,
         stop: CancellationToken,
     ) -> Self {
+        let status = written.status().clone();
         Self {
             memory: Memory::restored(&status, process::now()),
-            written: Some(status.clone()),
+            written,
             heeded: None,
             finalizer_tried: None,
             dropped: None,
@@ -191,13 +193,15 @@ impl Task {
         if let (true, Some(text)) = (written, heeded) {
             self.remove_decision(&text).await;
         }
+        let next = decided.emptying.as_mut().and_then(|emptying| emptying.next.take()).filter(|_| written);
+        let empties = self.entered.empties(next.as_deref());
         if !written {
             decided.plan.moves.iter().for_each(|move_| self.memory.forget_move(&move_.uid));
             self.entered.correct(&self.memory.journal.underway);
             return;
         }
         self.carry_out(decided.plan.moves, &found.view, &others, object.spec.movement.per_workload).await;
-        if let Some(node) = decided.emptying.and_then(|emptying| emptying.next) {
+        if let Some(node) = next.filter(|_| empties) {
             self.empty(&node, &object.node_label(), &found.view).await;
         }
     }

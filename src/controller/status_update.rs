@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::Client;
+use kube::{Client, ResourceExt};
 use serde_json::Value;
 
 use crate::{
@@ -358,7 +358,8 @@ pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) -> boo
         status.message = Some(line(&unknown.message));
         set(&mut status.conditions, unknown, generation, wall);
         set(&mut status.conditions, refusal, generation, wall);
-        Ok(cluster::write_status(client, name, &status).await?)
+        let version = object.resource_version().unwrap_or_default();
+        Ok(cluster::write_status(client, name, &status, &version).await.map(|_| ())?)
     };
     let written = write().await;
     if let Err(error) = &written {

@@ -24,7 +24,8 @@ pub const DOMAIN: &str = "switchover.dev/";
 /// Annotation that admission writes: what was injected, and for which database epoch.
 pub const INJECTED: &str = "switchover.dev/injected";
 /// Annotation of a workload's pod template, and so of its pods: the database and epoch that it was restarted for, and which
-/// time that was (`core::restart`). Changing it is what starts the rollout.
+/// time that was (`core::restart`). Changing it is what starts the rollout. Of a Rollout of Argo's it stands on the object itself, beside
+/// `spec.restartAt`: in its template it would be a new version.
 pub const RESTARTED_FOR: &str = "switchover.dev/restarted-for";
 /// Node annotation: `"false"` keeps switchover's hands off the node's label and taint.
 pub const MANAGE: &str = "switchover.dev/manage";

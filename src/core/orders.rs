@@ -69,7 +69,10 @@ impl Place<'_> {
         let wishes = is_wish(key);
         match self {
             Self::Namespace => pauses || wishes,
-            Self::Workload(_) => pauses || key == keys::MOVE_NOW,
+            // Of a Rollout the mark of a restart stands on the object itself.
+            Self::Workload(kind) => {
+                pauses || key == keys::MOVE_NOW || (kind == "Rollout" && key == keys::RESTARTED_FOR)
+            }
             Self::Pod => pauses || wishes || [keys::INJECTED, keys::RESTARTED_FOR].contains(&key),
             // Whatever else stands there holds nobody's pods.
             Self::Database => true,

@@ -76,7 +76,8 @@ impl Pod {
     /// `"ReplicaSet/web"`: the owner's UID is the same text.
     pub(crate) fn owned_by(mut self, owner: &str) -> Self {
         let (kind, name) = owner.split_once('/').unwrap();
-        self.owner = Some(Owner { kind: kind.into(), name: name.into(), uid: owner.into() }.into());
+        let api = "apps/v1".to_owned();
+        self.owner = Some(Owner { api, kind: kind.into(), name: name.into(), uid: owner.into() }.into());
         self
     }
 
@@ -185,6 +186,7 @@ pub(crate) fn underway(workload: &str, started: i64) -> Underway {
         from_tier: Tier::Far,
         started: at(started),
         since: instant(started),
+        found: instant(started),
         pods: 1,
         trace: Trace::default(),
     }
@@ -293,8 +295,8 @@ impl World {
 
     /// Puts a ReplicaSet under a Deployment.
     pub(crate) fn under(mut self, set: &str, deployment: &str) -> Self {
-        let owner =
-            Owner { kind: "Deployment".into(), name: deployment.into(), uid: format!("Deployment/{deployment}") };
+        let (api, uid) = ("apps/v1".to_owned(), format!("Deployment/{deployment}"));
+        let owner = Owner { api, kind: "Deployment".into(), name: deployment.into(), uid };
         Arc::make_mut(self.workloads.get_mut(set).unwrap()).owner = Some(owner);
         self
     }

@@ -1,26 +1,27 @@
 //! Lean facts of namespaces, nodes, pods, workloads and disruption budgets: what the decisions need and nothing else.
 
 mod groups;
+mod snapshot;
+mod unwatched;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::{
     distance::tier::Tier,
     follow::Annotations,
-    map::Map,
     orders::Orders,
-    quota::Quota,
     selector::{Labels, NodeTerm, Selector},
     shared::Shared,
     taints::Tolerated,
 };
 
-pub use self::groups::{PodGroups, SetGroups};
+pub use self::{
+    groups::{PodGroups, SetGroups},
+    snapshot::Snapshot,
+    unwatched::{Unwatched, unwatched},
+};
 pub use super::{
     placement::{HostPort, PodTerm, Protocol, Spread},
     taints::Taint,
@@ -137,6 +138,8 @@ pub enum Phase {
 /// The controller that owns an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
+    /// Group and version of its kind: `apps/v1`.
+    pub api: String,
     pub kind: String,
     pub name: String,
     pub uid: String,
@@ -304,7 +307,7 @@ pub enum Strategy {
     None,
 }
 
-/// A ReplicaSet, StatefulSet or Deployment.
+/// A ReplicaSet, StatefulSet or Deployment, or another owner of pods that was asked for its scale.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Workload {
     pub kind: String,
@@ -335,9 +338,28 @@ pub struct Workload {
     pub revision: Option<String>,
     /// What people ask of all its pods, by its own annotations.
     pub orders: Option<Box<Orders>>,
+    /// Nothing is known of it but how many pods it wants, and that is asked now and then.
+    pub scaled: bool,
+    /// Of a Rollout: pods that were created before this are evicted and made anew (`spec.restartAt`).
+    pub restart_at: Option<Timestamp>,
 }
 
 impl Workload {
+    /// It makes ReplicaSets, and these make pods.
+    #[must_use]
+    pub fn is_above_sets(&self) -> bool {
+        !self.scaled && matches!(&*self.kind, "Deployment" | "Rollout")
+    }
+
+    /// Whether a restart of it has come to the pod: its template's mark is handed on to pods, and a Rollout's new pods are younger.
+    #[must_use]
+    pub fn has_restarted(&self, pod: &Pod) -> bool {
+        match self.restart_at {
+            Some(at) => pod.created >= at,
+            None => pod.restarted_for == self.restarted_for,
+        }
+    }
+
     /// The UID of what a set belongs to. A ReplicaSet is its Deployment's, or another owner's, because there may be several; each
     /// StatefulSet is a workload of its own, whoever made it.
     #[must_use]
@@ -387,47 +409,4 @@ pub struct Namespace {
     /// What people ask of all its pods besides that.
     pub orders: Option<Box<Orders>>,
     pub terminating: bool,
-}
-
-/// Everything that a decision looks at, as it was at one moment. Borrowed from the index, which keeps it current.
-#[derive(Debug, Clone, Copy)]
-pub struct Snapshot<'a> {
-    /// By name.
-    pub nodes: &'a Map<String, Arc<Node>>,
-    /// By UID.
-    pub pods: &'a Map<String, Arc<Pod>>,
-    /// By UID.
-    pub workloads: &'a Map<String, Arc<Workload>>,
-    /// By UID.
-    pub budgets: &'a Map<String, Arc<DisruptionBudget>>,
-    /// By name.
-    pub namespaces: &'a Map<String, Arc<Namespace>>,
-    /// By UID.
-    pub quotas: &'a Map<String, Arc<Quota>>,
-    /// The pods, grouped.
-    pub groups: &'a PodGroups,
-    /// The ReplicaSets and StatefulSets among the workloads, grouped.
-    pub sets: &'a SetGroups,
-}
-
-impl<'a> Snapshot<'a> {
-    pub fn nodes(self) -> impl Iterator<Item = &'a Node> {
-        self.nodes.values().map(Arc::as_ref)
-    }
-
-    pub fn pods(self) -> impl Iterator<Item = &'a Pod> {
-        self.pods.values().map(Arc::as_ref)
-    }
-
-    /// Whether the pod's node is there and Ready. One that isn't may be dead, and its pods with it, whatever they said last.
-    #[must_use]
-    pub fn on_a_live_node(self, pod: &Pod) -> bool {
-        pod.node.as_deref().and_then(|node| self.nodes.get(node)).is_some_and(|node| node.ready)
-    }
-
-    /// Whether the pod serves: it says so, and so does its node.
-    #[must_use]
-    pub fn serves(self, pod: &Pod) -> bool {
-        pod.serves() && self.on_a_live_node(pod)
-    }
 }

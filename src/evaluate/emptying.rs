@@ -1,15 +1,18 @@
 //! A taint that evicts: which far node is emptied next, and what is taken off them when movement may not run.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Facts, Memory, Refusal, movement};
-use crate::core::{
-    distance::overwrite::{NodeChange, TaintEffect},
-    moment::Moment,
-    movement::{
-        held::Gate,
-        plan::Plan,
-        taint::{self, Emptying},
+use crate::{
+    api::DatabaseCluster,
+    core::{
+        distance::overwrite::{NodeChange, TaintEffect},
+        moment::Moment,
+        movement::{
+            held::Gate,
+            plan::Plan,
+            taint::{self, Emptying},
+        },
     },
 };
 
@@ -23,6 +26,12 @@ pub(super) fn emptying(
     now: Moment,
 ) -> Option<Emptying> {
     facts.object.spec.taint.filter(|rule| rule.effect() == TaintEffect::NoExecute)?;
+    let others = facts.tables.databases.values().filter(|other| other.name != facts.database());
+    let others = others.filter_map(|other| other.object.as_ref().ok());
+    let evicts = |other: &&Arc<DatabaseCluster>| {
+        other.spec.taint.as_ref().is_some_and(|rule| rule.effect() == TaintEffect::NoExecute)
+    };
+    let other_keys: Vec<String> = others.filter(evicts).map(|other| other.node_label().to_string()).collect();
     let refused = refused.iter().map(|(node, refusal)| (node.clone(), refusal.why.clone())).collect();
     Some(taint::emptying(&taint::Input {
         snapshot: facts.tables.snapshot(),
@@ -32,6 +41,8 @@ pub(super) fn emptying(
         gate,
         plan,
         journal: &memory.journal,
+        others: facts.others,
+        other_keys: &other_keys,
         refused: &refused,
         now,
     }))

@@ -48,6 +48,8 @@ const MOVE_REFUSED: Pause = Pause { first: Duration::from_secs(2), longest: Dura
 const BUDGET_REFUSED: Pause = Pause { first: Duration::from_millis(500), longest: Duration::from_secs(60) };
 /// How far clocks of different machines may be apart before a primary counts as having held for longer than it has.
 const CLOCKS_APART: Duration = Duration::from_secs(60);
+/// Longer than anybody lets a primary settle.
+const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What one database's evaluations remember.
 #[derive(Debug, Clone, Default)]
@@ -121,6 +123,11 @@ impl Memory {
     #[must_use]
     pub fn busy(&self) -> bool {
         !self.journal.underway.is_empty() || self.at_once
+    }
+
+    /// Whoever leads says that the primary has held for long enough: who only looks needn't allow for two clocks.
+    pub fn note_settled(&mut self) {
+        self.credit = self.credit.map(|_| LONG);
     }
 
     /// A node was written to, or refused it.
@@ -274,6 +281,7 @@ fn journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
         from_tier: Tier::from_label(Some(&moving.from_tier)),
         started: moving.started_at.unwrap_or(Timestamp::UNIX_EPOCH),
         since: now,
+        found: now,
         pods: moving.pods,
         trace: Trace {
             to: moving.to.clone(),

@@ -19,12 +19,13 @@ impl Tables {
         self.pods.apply(Event::Apply(pod), |pod| (uid.to_owned(), pod));
     }
 
-    /// A Deployment, StatefulSet or ReplicaSet, by its UID.
+    /// A Deployment, StatefulSet or ReplicaSet, or another owner of pods, by its UID.
     pub fn put_workload(&mut self, uid: &str, kind: &str, workload: Option<Workload>) {
         let table = match kind {
             "ReplicaSet" => 0,
             "StatefulSet" => 1,
-            _ => 2,
+            "Deployment" => 2,
+            _ => super::ASKED,
         };
         self.see_workload(table, Event::Apply(workload), |workload| (uid.to_owned(), workload));
     }

@@ -1,5 +1,6 @@
 //! Kubernetes' objects → lean facts. Nothing of the big objects outlives this file.
 
+mod owners;
 mod pod;
 mod requests;
 mod workloads;
@@ -12,6 +13,7 @@ use k8s_openapi::{
     },
 };
 
+pub(super) use self::owners::{rollout, scale};
 pub use self::pod::pod;
 pub(super) use self::workloads::{deployment, replica_set, stateful_set};
 use super::quantity;
@@ -79,6 +81,7 @@ fn resources(list: &Quantities) -> Resources {
 fn controller(meta: &ObjectMeta) -> Option<Owner> {
     let owners = meta.owner_references.as_deref().unwrap_or_default();
     owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| Owner {
+        api: owner.api_version.clone(),
         kind: owner.kind.clone(),
         name: owner.name.clone(),
         uid: owner.uid.clone(),

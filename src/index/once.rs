@@ -16,7 +16,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Index, Latency, Tables, convert, database,
+    Asking, Index, Latency, Tables, convert, database,
     seen::{keyed_by_name, keyed_by_uid, namespace, reckoned},
 };
 use crate::{
@@ -59,10 +59,11 @@ impl Index {
                 table("PodDisruptionBudget", Api::<PodDisruptionBudget>::all(all()), keyed_by_uid(convert::budget)),
                 table("ResourceQuota", Api::<ResourceQuota>::all(all()), keyed_by_uid(convert::quota)),
             )?;
-        let workloads = [replica_sets, stateful_sets, deployments];
+        let workloads = [replica_sets, stateful_sets, deployments, Table::default()];
         let mut tables =
             Tables { nodes, pods, workloads, budgets, namespaces, quotas, latencies, databases, ..Tables::default() };
         tables.gather_workloads();
+        Asking::new(client).look_once(&mut tables).await;
         Ok(tables)
     }
 }

@@ -129,7 +129,8 @@ pub struct MovementRules {
     #[schemars(range(min = 1, max = 1000))]
     pub per_namespace: Option<u32>,
 
-    /// Number of moves that may begin within a minute. Without it there is no such limit.
+    /// Number of moves of this database that may begin within a minute; each database has its own number, as with maxConcurrent. Without it
+    /// there is no such limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub per_minute: Option<u32>,

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::{NodeLatencySpec, node_latency::Reading},
+    api::{NodeLatencySpec, database_cluster::MovingStatus, node_latency::Reading},
     core::testing::{World, at, instant, moment, pod},
     index::Latency,
 };
@@ -58,6 +58,36 @@ fn one_look_decides_what_the_controller_would() {
     assert_eq!(told(cluster(json!({}), "True"), false), "web-1 Frozen");
     assert_eq!(told(cluster(json!({"paused": true}), "False"), false), "web-1 Paused");
     assert_eq!(told(cluster(json!({"movement": {"settle": "10m"}}), "False"), false), "web-1 Settling");
+}
+
+/// A controller that took over counts a primary as having held for a minute less than the status says, and says itself when that is over.
+#[test]
+fn the_primary_has_held_for_long_enough_when_the_controller_says_so() {
+    let told_beside = |reason: &str, epoch: Option<u64>| {
+        let mut tables = cluster(json!({"movement": {"settle": "70s"}}), "False");
+        let mut object = DatabaseCluster::clone(tables.databases.get("default").unwrap().object.as_ref().unwrap());
+        object.metadata.resource_version = Some("2".into());
+        let status = object.status.as_mut().unwrap();
+        let mut moving = status.conditions[0].clone();
+        (moving.type_, moving.reason) = ("Moving".into(), reason.into());
+        status.conditions.push(moving);
+        let of = |epoch| MovingStatus {
+            pod: "bank/app-1".into(),
+            uid: "9".into(),
+            epoch: Some(epoch),
+            ..MovingStatus::default()
+        };
+        status.moving = epoch.map(of).into_iter().collect();
+        tables.put_database(&object);
+        told(tables, false)
+    };
+    assert_eq!(told_beside("Settling", None), "web-1 Settling");
+    assert_eq!(told_beside("Paused", None), "web-1 Settling", "nothing follows from that");
+    for reason in ["Held", "Done", "LabelsPending", "OutsideWindow", "Moving"] {
+        assert_eq!(told_beside(reason, None), "web-1 b1→a1", "{reason}");
+    }
+    assert_eq!(told_beside("Moving", Some(1)), "web-1 b1→a1", "a move for this primary");
+    assert_eq!(told_beside("Moving", Some(0)), "web-1 Settling", "one for the last primary goes on");
 }
 
 #[test]

@@ -4,13 +4,14 @@
 use std::{sync::Arc, time::Instant};
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::Task;
 use crate::{
     api::DatabaseCluster,
     cluster::EventReason,
     cluster::{EffectError, nodes::StillRight},
-    controller::{labels, movement},
+    controller::{Shared, labels, movement},
     core::{
         distance::overwrite::{NodeChange, TaintEffect},
         movement::{
@@ -26,9 +27,14 @@ use crate::{
     process,
 };
 
+/// Whether this replica leads for certain, and the database is still to be followed.
+pub(super) fn leads(shared: &Shared, stop: &CancellationToken) -> bool {
+    !stop.is_cancelled() && shared.leadership.borrow().leads(Instant::now())
+}
+
 impl Task {
     pub(super) fn leads(&self) -> bool {
-        !self.stop.is_cancelled() && self.shared.leadership.borrow().leads(Instant::now())
+        leads(&self.shared, &self.stop)
     }
 
     /// Asked right before a node is labelled: whether this replica leads and the primary is believed to be what it was.

@@ -30,6 +30,11 @@ impl Entered {
         self.shared.ledger.lock().correct(&self.database, underway);
     }
 
+    /// The node that it is about to empty, if any; false if another database is about to empty one.
+    pub(super) fn empties(&self, node: Option<&str>) -> bool {
+        self.shared.ledger.lock().empties(&self.database, node)
+    }
+
     fn enter(&self, saw: &Others, underway: &[Underway], evidence: Evidence, most: u32) -> Vec<String> {
         self.shared.ledger.lock().enter(&self.database, saw, underway, evidence, most)
     }

@@ -65,12 +65,17 @@ fn holds_back(workload_pods: &WorkloadPods<'_>, pod: &Pod) -> bool {
 /// # Errors
 /// Why not, in words.
 fn restart(kind: &str, workload_pods: Option<&WorkloadPods<'_>>) -> Result<(), String> {
-    if !matches!(kind, "Deployment" | "StatefulSet") {
+    if !matches!(kind, "Deployment" | "StatefulSet" | "Rollout") {
         return Err(format!("a {kind} can't be restarted by its template"));
     }
     let no = |why: &str| Err(format!("its {kind} {why}"));
-    // Nothing is known of one that is gone, and then nobody restarts it either.
-    let Some((it, itself)) = workload_pods.and_then(|it| Some((it, it.itself?))) else { return no("isn't known") };
+    // Nothing is known of one that is gone, or that may not be read, and then nobody restarts it either.
+    let Some((it, itself)) = workload_pods.and_then(|it| Some((it, it.itself?))) else {
+        return match kind {
+            "Rollout" => no("isn't known: the component deploy/components/argo-rollouts lets it be read and restarted"),
+            _ => no("isn't known"),
+        };
+    };
     let desired = it.desired.unwrap_or_default();
     match itself.strategy {
         _ if itself.paused => no("is paused, so that its template isn't rolled out"),

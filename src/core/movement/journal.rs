@@ -41,6 +41,8 @@ pub struct Underway {
     /// Since when this process has waited for its replacement: since it began it, or read of it in the status, or the pod was last
     /// seen to be ending.
     pub since: Instant,
+    /// When this process began it or read of it in the status. However long ago that was by the wall clock, which may have jumped.
+    pub found: Instant,
     /// Number of pods that this moves.
     pub pods: u32,
     pub trace: Trace,

@@ -25,6 +25,8 @@ struct Book {
     underway: Vec<Underway>,
     /// The ledger's version when moves were last begun.
     begun: u64,
+    /// The node that it is about to empty by a taint: no picture shows that yet.
+    emptying: Option<String>,
 }
 
 /// What the ledger held of the other databases when one of them looked.
@@ -34,6 +36,8 @@ pub struct Others {
     pub underway: Vec<Underway>,
     /// How many pods may be on the move, over all databases.
     pub window: Window,
+    /// A node that one of them is about to empty by a taint.
+    pub emptying: Option<String>,
     /// The ledger's.
     pub version: u64,
 }
@@ -41,7 +45,7 @@ pub struct Others {
 /// Nobody else moves anything, and nothing but the database's own limit holds.
 impl Default for Others {
     fn default() -> Self {
-        Self { underway: Vec::new(), window: Window::unlimited(), version: 0 }
+        Self { underway: Vec::new(), window: Window::unlimited(), emptying: None, version: 0 }
     }
 }
 
@@ -70,9 +74,10 @@ impl Ledger {
     /// What the others have under way.
     pub fn look(&mut self, database: &str, now: Instant) -> Others {
         self.window.rest(self.books.values().any(|book| in_time(&book.underway) > 0), now);
-        let others = self.books.iter().filter(|(name, _)| *name != database);
-        let underway = others.flat_map(|(_, book)| &book.underway).cloned().collect();
-        Others { underway, window: self.window.clone(), version: self.version }
+        let others = || self.books.iter().filter(|(name, _)| *name != database).map(|(_, book)| book);
+        let underway = others().flat_map(|book| &book.underway).cloned().collect();
+        let emptying = others().find_map(|book| book.emptying.clone());
+        Others { underway, window: self.window.clone(), emptying, version: self.version }
     }
 
     /// Enters what a database has under way after it `saw` the others, of which it has at most `most`. Returns the UIDs of those pods that
@@ -94,9 +99,19 @@ impl Ledger {
         if news {
             self.version += 1;
         }
-        let begun = if news { self.version } else { before };
-        self.books.insert(database.to_owned(), Book { underway: entered, begun });
+        let book = self.books.entry(database.to_owned()).or_default();
+        book.underway = entered;
+        book.begun = if news { self.version } else { before };
         refused
+    }
+
+    /// The node that a database is about to empty by a taint, if any. False if another one is about to empty one: then it isn't now.
+    #[must_use]
+    pub fn empties(&mut self, database: &str, node: Option<&str>) -> bool {
+        let mut others = self.books.iter().filter(|(name, _)| *name != database);
+        let free = node.is_none() || others.all(|(_, book)| book.emptying.is_none());
+        self.books.entry(database.to_owned()).or_default().emptying = node.filter(|_| free).map(str::to_owned);
+        free
     }
 
     fn refused(&self, database: &str, saw: &Others, underway: &[Underway]) -> Vec<String> {

@@ -47,7 +47,11 @@ pub fn times(mark: Option<&str>, series: &str) -> u32 {
 #[must_use]
 pub fn missed(workload_pods: &WorkloadPods<'_>, mark: Option<&str>, pod: &Pod, node_label: &str) -> bool {
     let mut staying = workload_pods.pods.iter().filter(|pod| !pod.terminating && pod.phase != Phase::Finished);
-    let over = workload_pods.whole() && staying.all(|pod| pod.restarted_for.as_deref() == mark);
+    let has_come = |pod: &Pod| match workload_pods.itself {
+        Some(itself) => itself.has_restarted(pod),
+        None => pod.restarted_for.as_deref() == mark,
+    };
+    let over = workload_pods.whole() && staying.all(|pod| has_come(pod));
     over && !pod.is_drawn_by(node_label)
 }
 

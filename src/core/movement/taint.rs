@@ -10,6 +10,7 @@ use super::{
     fit::{Refusals, Room},
     held::{Gate, HeldReason},
     journal::Journal,
+    ledger::Others,
     plan::{Held, Plan, Rules, at_rest, certain, complete, replaceable, reserve},
     workloads::{Workloads, uid_of, workload_of},
 };
@@ -35,6 +36,10 @@ pub struct Input<'a> {
     /// What the movement does now, and what it leaves where it is.
     pub plan: &'a Plan,
     pub journal: &'a Journal,
+    /// What other databases have on the move, or are about to empty.
+    pub others: &'a Others,
+    /// The keys of other databases whose taint evicts, too.
+    pub other_keys: &'a [String],
     /// Nodes that could not be changed a moment ago, and why.
     pub refused: &'a BTreeMap<String, String>,
     pub now: Moment,
@@ -161,8 +166,9 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
         return emptying;
     }
     let ended = |node: &Node| ended(input.snapshot, node, &taint);
-    if let Some(node) = bearing.iter().find(|node| ended(node).next().is_some()) {
-        emptying.waits = Some(Waits::Leaving { node: node.name.clone() });
+    let own = || bearing.iter().find(|node| ended(node).next().is_some()).map(|node| node.name.clone());
+    if let Some(node) = own().or_else(|| emptied_by_others(input)) {
+        emptying.waits = Some(Waits::Leaving { node });
         return emptying;
     }
     let mut look = Look::of(input, bare.iter().flat_map(|node| ended(node)));
@@ -183,6 +189,19 @@ pub fn emptying(input: &Input<'_>) -> Emptying {
         }
     }
     emptying
+}
+
+/// A node that another database empties, as the picture shows or as it is about to: together with one of ours it could end more pods of
+/// a workload than may be missing.
+fn emptied_by_others(input: &Input<'_>) -> Option<String> {
+    let taints: Vec<Taint> = input.other_keys.iter().map(|key| evicting(key)).collect();
+    let leaving = |node: &&Node| {
+        let mut taints = taints.iter().filter(|taint| node.taints.contains(taint));
+        taints.any(|taint| ended(input.snapshot, node, taint).next().is_some())
+    };
+    let shown =
+        if taints.is_empty() { None } else { input.snapshot.nodes().filter(leaving).map(|node| &node.name).min() };
+    shown.or(input.others.emptying.as_ref()).cloned()
 }
 
 /// The pods of a node that the taint ends.
@@ -209,17 +228,18 @@ struct Look<'a> {
 
 impl<'a> Look<'a> {
     fn of(input: &'a Input<'a>, ended: impl Iterator<Item = &'a Pod>) -> Self {
-        let Input { snapshot, tiers, plan, journal, .. } = input;
-        let underway = journal.underway.iter().map(|move_| &*move_.from);
+        let Input { snapshot, tiers, plan, journal, others, .. } = input;
+        let all = || journal.underway.iter().chain(&others.underway);
+        let underway = all().map(|move_| &*move_.from);
         let mut held: HashMap<&str, Vec<&Held>> = HashMap::new();
         for it in &plan.held {
             held.entry(&it.node).or_default().push(it);
         }
         let ended = ended.filter_map(|pod| uid_of(*snapshot, pod));
-        let moved = journal.underway.iter().map(|move_| &*move_.workload.uid);
+        let moved = all().map(|move_| &*move_.workload.uid);
         let workloads = Workloads::named(*snapshot, ended.chain(moved));
         let mut room = Room::of(*snapshot);
-        reserve(&mut room, journal.underway.iter(), &workloads, *snapshot);
+        reserve(&mut room, all(), &workloads, *snapshot);
         for move_ in &plan.moves {
             if let Some(pod) = snapshot.pods.get(&move_.uid) {
                 room.place(pod, &move_.to);

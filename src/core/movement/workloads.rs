@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::core::workload::{Owner, Pod, Snapshot, Workload};
+use crate::core::workload::{Owner, Phase, Pod, Snapshot, Workload};
 
 /// A workload as people name it: the Deployment rather than its ReplicaSet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +30,7 @@ pub struct WorkloadPods<'a> {
     pub desired: Option<u32>,
     /// Its controller is replacing pods, or is about to.
     pub rollout: bool,
-    /// The Deployment, StatefulSet or ReplicaSet itself, if it is one.
+    /// The Deployment, StatefulSet or ReplicaSet itself, if it is one, or another owner that was asked for.
     pub itself: Option<&'a Workload>,
     /// How many of its pods serve, on nodes that are Ready, and have for as long as they must.
     pub serving: u32,
@@ -45,6 +45,9 @@ impl WorkloadPods<'_> {
         !self.rollout && self.desired.is_some_and(|desired| self.serving >= desired)
     }
 }
+
+/// Labels by which controllers tell pods of one template from those of another.
+const REVISIONS: [&str; 2] = ["controller-revision-hash", "pod-template-hash"];
 
 /// What the ReplicaSets of one workload want together, or its StatefulSet.
 #[derive(Default)]
@@ -127,11 +130,20 @@ impl<'a> WorkloadPods<'a> {
             self.warming = self.serving - available;
             self.serving = available;
         }
-        if let Some(deployment) = itself.filter(|workload| workload.kind == "Deployment") {
+        if let Some(above) = itself.filter(|workload| workload.is_above_sets()) {
             // While it ends pods before it makes new ones, its ReplicaSets want fewer than it does.
             let wanted = wants.map_or(0, |wants| wants.desired);
-            self.desired = Some(deployment.desired);
-            self.rollout |= deployment.rolling || wanted < deployment.desired;
+            self.desired = Some(above.desired);
+            self.rollout |= above.rolling || wanted < above.desired;
+        }
+        if itself.is_some_and(|workload| workload.scaled) {
+            // It was asked a while ago: pods that have come since are wanted, too. And whether it replaces them, only they tell.
+            let staying = || self.pods.iter().filter(|pod| !pod.terminating && pod.phase != Phase::Finished);
+            self.desired = self.desired.max(u32::try_from(staying().count()).ok());
+            self.rollout |= REVISIONS.iter().any(|key| {
+                let mut revisions = staying().map(|pod| pod.labels.get(*key));
+                revisions.next().is_some_and(|first| revisions.any(|other| other != first))
+            });
         }
     }
 }

@@ -49,13 +49,13 @@ impl PodGroups {
     }
 }
 
-/// ReplicaSets and StatefulSets by the UID of the workload that they are, or are part of.
+/// What makes pods itself, ReplicaSets and StatefulSets mostly, by the UID of the workload that they are, or are part of.
 #[derive(Debug, Clone, Default)]
 pub struct SetGroups(pub Groups<Workload>);
 
 impl Grouping<Workload> for SetGroups {
     fn replace(&mut self, before: Option<&Arc<Workload>>, now: Option<&Arc<Workload>>) {
-        let set = |workload: &&Arc<Workload>| workload.kind != "Deployment";
+        let set = |workload: &&Arc<Workload>| !workload.is_above_sets();
         if let Some(before) = before.filter(set) {
             take(&mut self.0, before.top(), before);
         }

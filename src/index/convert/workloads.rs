@@ -87,7 +87,7 @@ fn available(min_ready_s: Option<i32>, available: Option<i32>) -> Option<u32> {
 
 /// As the Deployment's controller reckons (`ResolveFenceposts`): a share of the replicas becomes more pods than it says where pods are
 /// added, and fewer where they go; one of both is more than none.
-fn rolling(strategy: DeploymentStrategy, desired: u32) -> Strategy {
+pub(super) fn rolling(strategy: DeploymentStrategy, desired: u32) -> Strategy {
     if strategy.type_.as_deref() == Some("Recreate") {
         return Strategy::Recreate;
     }

@@ -47,7 +47,7 @@ impl Workload {
     }
 
     fn owner(&self) -> Owner {
-        Owner { kind: self.kind().to_owned(), name: self.spec.name.clone(), uid: self.uid() }
+        Owner { api: "apps/v1".to_owned(), kind: self.kind().to_owned(), name: self.spec.name.clone(), uid: self.uid() }
     }
 
     fn set_uid(&self, revision: u32) -> String {
@@ -108,7 +108,12 @@ impl Cluster {
             }
             Kind::Deployment => {
                 let name = format!("{}-{}", workload.spec.name, pod.revision);
-                owner = Owner { kind: "ReplicaSet".to_owned(), name, uid: workload.set_uid(pod.revision) };
+                owner = Owner {
+                    api: "apps/v1".to_owned(),
+                    kind: "ReplicaSet".to_owned(),
+                    name,
+                    uid: workload.set_uid(pod.revision),
+                };
             }
             Kind::ReplicaSet => {}
         }

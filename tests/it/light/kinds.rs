@@ -120,18 +120,71 @@ fn scale_of(scene: &Scene, namespace: &str, fleet: &str) -> Result<String> {
 }
 
 #[test]
+fn pods_that_a_custom_resource_makes_itself_follow_as_its_scale_says() {
+    scene("scaled", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        let web = scene.workload(&namespace, "web").says(READY_DELAY, "1s");
+        let _operator = web.fleet_of_pods(3).await?;
+        assert_eq!(scale_of(scene, &namespace, "web")?, "3 3");
+        assert_eq!(scene.zones(&namespace).await?, "3 in dc1");
+        until("all to serve", async || Ok((web.pod_names().await?.len() == 3).then_some(()))).await?;
+        let witness = Witness::of(scene, &namespace).await?;
+        eventually("all to serve", 3, async || Ok(witness.seen().serving().len())).await?;
+        let witness = Witness::of(scene, &namespace).await?;
+
+        patroni.switchover("pg3", 2);
+        assert_eq!(scene.its_database().movement_over(2).await?, (3, 0));
+        assert_eq!(scene.zones(&namespace).await?, "3 in dc3");
+        let seen = witness.seen();
+        assert_eq!((seen.fewest_serving, seen.evicted.len(), seen.ever.len()), (Some(2), 3, 6), "without a budget one");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_rollout_of_argos_is_restarted_in_the_version_that_it_is_of() {
+    scene("rollout", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        let web = scene.workload(&namespace, "web").says(keys::MOVE, "restart").says(READY_DELAY, "500ms");
+        let _controller = web.rollout(3).await?;
+        web.budget().await?;
+        let rollouts = scene.rollouts(&namespace)?;
+        let before = rollouts.get("web").await?;
+        assert_eq!(scene.zones(&namespace).await?, "3 in dc1");
+        let witness = Witness::of(scene, &namespace).await?;
+
+        // Without the component's rights its pods are counted, and it can't be restarted.
+        patroni.switchover("pg3", 2);
+        let why = "web: CannotRestart: its Rollout isn't known: the component deploy/components/argo-rollouts lets it be read and \
+                   restarted: write switchover.dev/move: evict";
+        eventually("what is held", vec![why.to_owned(); 3], async || scene.held(&namespace).await).await?;
+        tokio::task::block_in_place(|| scene.argo_rollouts())?;
+
+        eventually("every pod near pg3", "3 in dc3".to_owned(), async || scene.zones(&namespace).await).await?;
+        until("the restart to be over", async || Ok(scene.status().await?.moving.is_empty().then_some(()))).await?;
+        let seen = witness.seen();
+        assert_eq!((seen.fewest_serving, seen.evicted.len(), seen.ever.len()), (Some(2), 3, 6), "each pod once");
+        let after = rollouts.get("web").await?;
+        assert_eq!(after.annotations()[keys::RESTARTED_FOR], "rollout/2");
+        assert!(after.data["spec"]["restartAt"].is_string());
+        assert_eq!(after.data["spec"]["template"], before.data["spec"]["template"], "it is no new version");
+        assert_eq!(after.data["status"]["restartedAt"], after.data["spec"]["restartAt"]);
+        Ok(())
+    });
+}
+
+#[test]
 fn pods_of_a_custom_resource_stay_where_its_replicas_or_its_template_are_not_known() {
     scene("custom", async |scene| {
         let (patroni, namespace) = scene.two_centres(json!({})).await?;
-        let _operator = scene.workload(&namespace, "own").fleet_of_pods(2).await?;
-        assert_eq!(scale_of(scene, &namespace, "own")?, "2 2");
+        let _operator = scene.workload(&namespace, "own").crate_of_pods(2).await?;
         scene.workload(&namespace, "restarted").says(keys::MOVE, "restart").fleet_of_a_replica_set(1).await?;
         assert_eq!(scene.zones(&namespace).await?, "3 in dc1");
         let witness = Witness::of(scene, &namespace).await?;
         patroni.switchover("pg3", 2);
         let held = [
-            "own: UnknownWorkload: the number of replicas of a Fleet is not known",
-            "own: UnknownWorkload: the number of replicas of a Fleet is not known",
+            "own: UnknownWorkload: the number of replicas of a Crate is not known",
+            "own: UnknownWorkload: the number of replicas of a Crate is not known",
             "restarted: CannotRestart: a Fleet can't be restarted by its template: write switchover.dev/move: evict",
         ];
         let held = held.map(str::to_owned).to_vec();

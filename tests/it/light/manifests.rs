@@ -188,6 +188,7 @@ fn a_policy_knows_an_account_in_whatever_namespace() {
 #[test]
 fn each_component_does_what_it_says() {
     let expected = [
+        "argo-rollouts",
         "certificates-apart",
         "cloudnativepg",
         "network-policies",
@@ -207,6 +208,15 @@ fn each_component_does_what_it_says() {
     };
     assert!(may_patch_workloads(&base()), "restarts work without anything else");
     assert!(!may_patch_workloads(&with("without-restart")));
+
+    let objects = with("argo-rollouts");
+    let rules = &named(&objects, "ClusterRole", "switchover-argo-rollouts").expect("a role")["rules"];
+    let rule = json!([{"apiGroups": ["argoproj.io"], "resources": ["rollouts"], "verbs": ["get", "patch"]}]);
+    assert_eq!(rules, &rule);
+    let policy = "switchover-controller-rollouts";
+    assert!(named(&objects, "ValidatingAdmissionPolicy", policy).is_some(), "what it may patch is narrowed");
+    let binding = named(&objects, "ValidatingAdmissionPolicyBinding", policy).expect("a binding");
+    assert_eq!(binding["spec"]["policyName"], policy);
 
     let objects = with("certificates-apart");
     for kind in ["RoleBinding", "ClusterRoleBinding"] {

@@ -8,6 +8,7 @@ use k8s_openapi::api::{
     admissionregistration::v1::{
         ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
     },
+    coordination::v1::Lease,
     core::v1::{Namespace, Pod},
     policy::v1::{Eviction, PodDisruptionBudget},
 };
@@ -127,6 +128,97 @@ fn two_drains_and_the_controller_share_one_budget() {
             block_in_place(|| drain.join()).expect("kubectl drain ends")?;
         }
         stage.ends_well_whoever_moved(scene).await
+    });
+}
+
+/// Two that lead know nothing of each other's ledger: what they share is what the API server counts.
+#[test]
+fn a_second_controller_that_leads_too_shares_the_budget() {
+    upheaval("beside", async |scene| {
+        let stage = Stage::set(scene, json!({})).await?;
+        let second = scene.namespace("second", None, json!({})).await?;
+        let _beside = scene.world.controller_beside(&second).await?;
+        let leases: Api<Lease> = Api::namespaced(scene.client.clone(), &second);
+        until("the second one to lead", async || {
+            let lease = leases.get_opt("switchover-controller").await?.and_then(|lease| lease.spec);
+            Ok(lease.and_then(|spec| spec.holder_identity).filter(|holder| !holder.is_empty()))
+        })
+        .await?;
+        stage.begin_to_move().await?;
+        stage.ends_well_whoever_moved(scene).await?;
+        until("nothing to be under way", async || Ok(scene.status().await?.moving.is_empty().then_some(()))).await
+    });
+}
+
+#[test]
+fn a_node_that_goes_off_under_a_replacement_halts_nothing_and_another_one_takes_it() {
+    scene("target-off", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({"movement": {"haltAfterFailures": 1}})).await?;
+        let gone = json!({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 2});
+        let web = scene.workload(&namespace, "web").says(READY_DELAY, "5s").with(json!({"tolerations": [gone]}));
+        web.deployment(3).await?;
+        web.budget().await?;
+        assert_eq!(scene.zones(&namespace).await?, "3 in dc1");
+        let witness = Witness::of(scene, &namespace).await?;
+        patroni.switchover("pg3", 2);
+        let node = until("a replacement on its node", async || {
+            let places = scene.places(&namespace).await?;
+            Ok(places.into_iter().find_map(|place| place.strip_prefix("web on dc3").map(|rest| format!("dc3{rest}"))))
+        })
+        .await?;
+        scene.power_off(&node).await?;
+        let evicted = witness.seen().evicted;
+        assert_eq!(evicted.len(), 1);
+        // Its replacement isn't Ready, and so nobody else goes.
+        until("its end on the dead node", async || {
+            let there = scene.places(&namespace).await?.contains(&format!("web on {node}"));
+            Ok((!there).then_some(()))
+        })
+        .await?;
+        assert_eq!(witness.seen().evicted, evicted);
+
+        let over = async || Ok(scene.status().await?.failovers.first().filter(|it| it.moved_at.is_some()).cloned());
+        let row = until_within(Duration::from_secs(90), "the movement to be over", over).await?;
+        assert_eq!((row.epoch, row.moved, row.held), (2, 3, 0));
+        let other = if node == "dc3-1" { "dc3-2" } else { "dc3-1" };
+        assert_eq!(scene.places(&namespace).await?, vec![format!("web on {other}"); 3]);
+        let seen = witness.seen();
+        assert_eq!((seen.fewest_serving, seen.evicted.len()), (Some(2), 3), "the budget, each pod once");
+        assert_eq!(seen.ever.len(), 7, "one replacement for each, and one for the one that was lost");
+        Ok(())
+    });
+}
+
+#[test]
+fn pods_that_crash_after_they_were_ready_stop_their_workload_and_no_other() {
+    scene("crash", async |scene| {
+        let stage = Stage::set(scene, json!({})).await?;
+        let other = scene.namespace("other", Some(scene.name), json!({})).await?;
+        scene.workload(&other, "api").says(READY_DELAY, "1s").deployment(3).await?;
+        stage.patroni.switchover("pg3", 2);
+        // Two replacements are Ready, one after the other, and then crash again and again.
+        until("a second replacement", async || {
+            let near = scene.places(&stage.namespace).await?.iter().filter(|place| place.contains("dc3")).count();
+            Ok((near >= 2).then_some(()))
+        })
+        .await?;
+        let crashed = scene.crash_one(&stage.namespace, "dc3").await?;
+        until("the movement to stop there", async || {
+            let held = scene.held(&stage.namespace).await?;
+            let stopped = held.iter().all(|held| held.starts_with("web: NoDisruptionBudget: "));
+            Ok((!held.is_empty() && stopped && scene.status().await?.moving.is_empty()).then_some(()))
+        })
+        .await?;
+        let evicted = stage.witness.seen().evicted;
+        assert!(evicted.len() < 4, "too late to disturb anything");
+        eventually("the others near pg3", "3 in dc3".to_owned(), async || scene.zones(&other).await).await?;
+        stays("who was evicted", SEVERAL_TICKS, evicted, async || Ok(stage.witness.seen().evicted)).await?;
+
+        scene.recover(&stage.namespace, &crashed).await?;
+        eventually("every pod near pg3", "4 in dc3".to_owned(), async || scene.zones(&stage.namespace).await).await?;
+        assert_eq!(scene.its_database().movement_over(2).await?, (7, 0));
+        assert_eq!(stage.witness.seen().ever.len(), 8, "one replacement for each");
+        Ok(())
     });
 }
 

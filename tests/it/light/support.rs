@@ -2,11 +2,13 @@
 
 pub(crate) mod custom;
 pub(crate) mod databases;
+pub(crate) mod faults;
 pub(crate) mod limits;
 pub(crate) mod mariadb;
 pub(crate) mod objects;
 pub(crate) mod places;
 pub(crate) mod postgres;
+pub(crate) mod rollouts;
 pub(crate) mod scene;
 pub(crate) mod stage;
 pub(crate) mod witness;

@@ -15,7 +15,7 @@ use switchover::api::{database_cluster::MovingStatus, keys};
 use tokio::task::block_in_place;
 
 use super::support::{
-    Patroni, Scene, Stage, eventually,
+    Patroni, SEVERAL_TICKS, Scene, Stage, Witness, eventually,
     objects::NEAR_PG1,
     stays, until, upheaval,
     world::{CONTROLLERS, NAMESPACE, WEBHOOK},
@@ -61,6 +61,60 @@ fn both_controllers_die_in_the_middle_of_a_movement() {
         block_in_place(|| scene.world.restore())?;
         stage.ends_well(scene).await?;
         assert_eq!(stage.witness.seen().evicted.len(), 4, "each pod once");
+        Ok(())
+    });
+}
+
+/// The leader dies when an eviction has been accepted and its replacement isn't Ready, which takes ten seconds here.
+#[test]
+fn the_leader_dies_between_an_eviction_and_its_replacement() {
+    upheaval("between", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        let web = scene.workload(&namespace, "web").says(READY_DELAY, "10s");
+        web.deployment(2).await?;
+        web.budget().await?;
+        let witness = Witness::of(scene, &namespace).await?;
+        let first = leader(scene).await?;
+        patroni.switchover("pg3", 2);
+        let uid = until("an eviction", async || Ok(witness.seen().evicted.into_iter().next())).await?;
+        scene.world.kill_role(first)?;
+        let seen = witness.seen();
+        assert_eq!((seen.evicted.len(), seen.serving().len()), (1, 1), "its replacement isn't Ready");
+
+        // The next leader finds the move, and waits for its end before the other pod goes.
+        until("another leader", async || Ok((leader(scene).await? != first).then_some(()))).await?;
+        let moving: Vec<String> = scene.status().await?.moving.into_iter().map(|moving| moving.uid).collect();
+        assert_eq!(moving, [uid]);
+        assert_eq!(scene.its_database().movement_over(2).await?, (2, 0));
+        let seen = witness.seen();
+        assert_eq!((seen.fewest_serving, seen.evicted.len(), seen.ever.len()), (Some(1), 2, 4), "each pod once");
+        Ok(())
+    });
+}
+
+/// Its process is halted as by a machine that is out of memory or a virtual one that is moved: what it does next it decided when it led.
+#[test]
+fn a_leader_that_was_halted_and_goes_on_overwrites_nothing() {
+    upheaval("halted-leader", async |scene| {
+        let stage = Stage::set(scene, json!({})).await?;
+        let first = leader(scene).await?;
+        stage.begin_to_move().await?;
+        scene.world.signal_role(first, "STOP")?;
+        let next = async || Ok((leader(scene).await? != first).then_some(()));
+        until("another leader", next).await?;
+        // It moves the rest, and then begins another epoch that the former one knows nothing of.
+        stage.ends_well(scene).await?;
+        stage.patroni.switchover("pg1", 3);
+        assert_eq!(scene.its_database().movement_over(3).await?, (4, 0));
+        let epochs = async || -> Result<(u64, usize)> {
+            let status = scene.status().await?;
+            Ok((status.epoch, status.failovers.len()))
+        };
+        let before = epochs().await?;
+        scene.world.signal_role(first, "CONT")?;
+        stays("the status", SEVERAL_TICKS, before, epochs).await?;
+        assert_eq!(scene.zones(&stage.namespace).await?, "4 in dc1");
+        assert_eq!(stage.witness.seen().ever.len(), 12, "each pod once for each change");
         Ok(())
     });
 }

@@ -56,6 +56,9 @@ pub const READY_DELAY: &str = "pod-ready.stage.kwok.x-k8s.io/delay";
 /// The pod annotation that delays the end of a deleted pod, e.g. `5s`. Without it a pod is gone at once.
 pub const DELETE_DELAY: &str = "pod-delete.stage.kwok.x-k8s.io/delay";
 
+/// The annotation by which kwok leaves a fake node or pod as it is, so that a test says what becomes of it. It still ends pods.
+pub const LEFT_ALONE: &str = "lab.switchover.dev/left-alone";
+
 /// A port that was free when asked for may be taken a moment later.
 const ATTEMPTS: usize = 3;
 
@@ -263,7 +266,8 @@ impl Programs {
     fn start(settings: Settings) -> Result<Programs> {
         let (place, directory) = (settings.place.clone(), settings.directory.clone());
         let (kwok, stages) = (settings.cache.go(&KWOK).join("kwok"), directory.join("stages.yaml"));
-        fs::write(&stages, deleting_once(&fs::read_to_string(settings.cache.stages())?)?)?;
+        let text = fs::read_to_string(settings.cache.stages())?;
+        fs::write(&stages, leaving_alone(&deleting_once(&text)?)?)?;
         let mut control_plane = ControlPlane::start(settings)?;
         let mut command = Command::new(kwok);
         command
@@ -290,6 +294,15 @@ fn deleting_once(stages: &str) -> Result<String> {
     let (before, stage) = stages.split_once("name: pod-delete\n").context("kwok's stages have no pod-delete")?;
     ensure!(stage.matches(deleted).count() == 1, "kwok's stage pod-delete has changed its shape");
     Ok(format!("{before}name: pod-delete\n{}", stage.replacen(deleted, &[deleted, once].concat(), 1)))
+}
+
+/// Nodes and pods that bear [`LEFT_ALONE`] are in no stage but that of their end.
+fn leaving_alone(stages: &str) -> Result<String> {
+    let begin = "    matchExpressions:\n";
+    let rule = format!("    - key: '.metadata.annotations[\"{LEFT_ALONE}\"]'\n      operator: 'DoesNotExist'\n");
+    let (before, last) = stages.split_once("name: pod-delete\n").context("kwok's stages have no pod-delete")?;
+    ensure!(before.matches(begin).count() >= 4, "kwok's stages have changed their shape");
+    Ok(format!("{}name: pod-delete\n{last}", before.replace(begin, &format!("{begin}{rule}"))))
 }
 
 impl Drop for Programs {

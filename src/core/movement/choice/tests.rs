@@ -60,6 +60,8 @@ fn a_single_replica_moves_by_itself_only_where_the_new_pod_comes_first() {
             held("its StatefulSet has the updateStrategy OnDelete, so that its template isn't rolled out"),
         ),
         ("ReplicaSet/web", 1, None, held("a ReplicaSet can't be restarted by its template")),
+        // Its controller evicts it as anybody would.
+        ("Rollout/web", 1, ordered, held("its Rollout ends every pod before it starts a new one")),
     ];
     check_rows(rows, |(workload, replicas, strategy, expected)| {
         let told = chosen(MoveMode::Auto, workload, replicas, |it| it.strategy = strategy);
@@ -84,6 +86,9 @@ fn a_restart_is_refused_where_it_would_end_everybody_or_nobody() {
         ("StatefulSet/db", Strategy::Ordered { unavailable: 2, partition: 0 }, false, "CannotRestart"),
         ("StatefulSet/db", Strategy::OnDelete, false, "CannotRestart"),
         ("ReplicaSet/web", Strategy::None, false, "CannotRestart"),
+        ("Rollout/web", Strategy::Ordered { unavailable: 1, partition: 0 }, false, "Restart"),
+        ("Rollout/web", Strategy::Ordered { unavailable: 1, partition: 0 }, true, "CannotRestart"),
+        ("Rollout/web", Strategy::Ordered { unavailable: 2, partition: 0 }, false, "CannotRestart"),
     ];
     check_rows(rows, |(workload, strategy, paused, expected)| {
         let told = chosen(MoveMode::Restart, workload, 2, |it| (it.strategy, it.paused) = (strategy, paused));

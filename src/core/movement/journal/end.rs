@@ -40,7 +40,9 @@ pub(super) fn follow(move_: &mut Underway, look: &Look<'_>, evidence: &mut Evide
 
 /// How a move has ended, if it has.
 pub(super) fn of(move_: &mut Underway, workload_pods: Option<&WorkloadPods<'_>>, look: &Look<'_>) -> Option<End> {
-    let (snapshot, age) = (look.snapshot, move_.age(look.now.wall));
+    // As this process has waited: by a wall clock that jumps, an eviction that was just granted would seem never to have been carried out,
+    // and the next pod would follow it.
+    let (snapshot, age) = (look.snapshot, look.now.instant.saturating_duration_since(move_.found));
     let untouched = move_.untouched(snapshot);
     match move_.way {
         Err(_) => return of_unknown(move_, workload_pods, snapshot, age),
@@ -92,10 +94,15 @@ fn of_restart(
         return None;
     }
     let mark = workload_pods.itself.and_then(|itself| itself.restarted_for.as_deref());
+    // What is known of an owner that nobody watches may be older than the restart.
+    let known = restart::times(mark, look.restart_series) > 0;
+    if move_.workload.kind == "Rollout" && !known && age < UNTOUCHED {
+        return None;
+    }
     if untouched {
         // The rollout hasn't begun, or it hasn't come to this pod (of a StatefulSet), or somebody took it back: the mark in template
         // and pods tells.
-        let end = match mark.filter(|mark| restart::times(Some(mark), look.restart_series) > 0) {
+        let end = match mark.filter(|_| known) {
             None => End::Reverted,
             Some(mark) if workload_pods.pods.iter().any(|pod| pod.restarted_for.as_deref() == Some(mark)) => {
                 return None;

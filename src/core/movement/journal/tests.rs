@@ -4,7 +4,7 @@ use super::*;
 use crate::core::{
     movement::workloads::workload_of,
     testing::{World, at, instant, moment, pod, underway},
-    workload::Pod,
+    workload::{Owner, Pod},
 };
 
 mod several;
@@ -26,14 +26,18 @@ fn settle(journal: &mut Journal, world: &World, second: i64) -> Vec<Outcome> {
 }
 
 fn look(journal: &mut Journal, world: &World, second: i64) -> Settled {
-    journal.settle(&Look {
+    journal.settle(&look_at(world, second))
+}
+
+fn look_at(world: &World, second: i64) -> Look<'_> {
+    Look {
         snapshot: world.snapshot(),
         tiers: &world.tiers,
         node_label: LABEL,
         restart_series: "default/2",
         timeout: Duration::from_secs(300),
         now: moment(second),
-    })
+    }
 }
 
 #[test]
@@ -159,6 +163,61 @@ fn a_restart_of_a_deployment_ends_when_no_old_pod_serves_beside_the_new_ones() {
         assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
         assert_eq!(journal.moved, if expected.is_some() { 2 } else { 0 }, "{what}");
     });
+}
+
+/// Pods of a Rollout bear no mark, because its template has none: those are new that are younger than its `restartAt`.
+#[test]
+fn a_restart_of_a_rollout_ends_when_it_says_so() {
+    let of = |name: &str, node: &str, second: i64| pod(name).on(node).owned_by("ReplicaSet/web").created(second);
+    let world = |mark: Option<&str>, rolling: bool| {
+        let above = Owner { kind: "Rollout".into(), uid: "Rollout/web".into(), name: "web".into(), ..Owner::default() };
+        World::with_nodes("a1=closely b1=far")
+            .workload("ReplicaSet/web", 2)
+            .changed("ReplicaSet/web", |it| it.owner = Some(above))
+            .workload("Rollout/web", 2)
+            .changed("Rollout/web", |it| {
+                (it.restarted_for, it.rolling) = (mark.map(str::to_owned), rolling);
+                it.restart_at = mark.map(|_| crate::core::testing::at(99));
+            })
+    };
+    let mark = Some("default/2");
+    let new = |world: World| world.pod(of("new-1", "a1", 101)).pod(of("new-2", "a1", 104));
+    let old = |world: World| world.pod(of("old", "b1", 0)).pod(of("other", "b1", 0));
+    let rows = [
+        ("its answer is older", new(world(None, false)), 105, None),
+        ("nobody knows of it any more", new(world(None, false)), 130, Some(End::Moved { to: "a1".into() })),
+        ("it is at it", new(world(mark, true)), 105, None),
+        ("it has said that it is over", new(world(mark, false)), 105, Some(End::Moved { to: "a1".into() })),
+        ("it hasn't begun", old(world(mark, true)), 130, None),
+        ("it has come to an end without it", old(world(mark, false)), 130, Some(End::NotCarriedOut)),
+        ("somebody took it back", old(world(None, false)), 130, Some(End::Reverted)),
+    ];
+    check_rows(rows, |(what, world, second, expected)| {
+        let mut journal = journal();
+        let move_ = &mut journal.underway[0];
+        move_.way = Ok(Way::Restart);
+        (move_.workload.kind, move_.workload.uid) = ("Rollout".into(), "Rollout/web".into());
+        move_.uid = "uid-old".into();
+        let outcomes = settle(&mut journal, &world, second);
+        assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
+    });
+}
+
+#[test]
+fn a_clock_that_jumps_ends_no_move() {
+    let old = || pod("old").on("b1").owned_by("ReplicaSet/web");
+    let unmeasured = || pod("new").on("n9").owned_by("ReplicaSet/web").created(101).preferring(LABEL);
+    let granted_a_moment_ago = world().pod(old());
+    let no_reading_yet =
+        World::with_nodes("a1=closely b1=far n9=unknown").workload("ReplicaSet/web", 1).pod(unmeasured());
+    for (what, world) in [("granted a moment ago", granted_a_moment_ago), ("not measured yet", no_reading_yet)] {
+        for hours in [-2, 1, 14] {
+            let mut journal = journal();
+            let now = Moment { instant: instant(101), wall: at(101 + hours * 3600) };
+            let look = Look { now, ..look_at(&world, 101) };
+            assert_eq!(journal.settle(&look).outcomes, [], "{what}, {hours} h");
+        }
+    }
 }
 
 #[test]

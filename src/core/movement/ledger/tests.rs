@@ -110,3 +110,21 @@ fn a_database_that_is_followed_no_more_leaves_nothing_behind() {
     assert_eq!((window(&after), after.underway), (100, vec![]));
     assert_eq!(window(&ledger.look("billing", instant(1) + Duration::from_secs(60))), FIRST);
 }
+
+#[test]
+fn two_databases_do_not_empty_two_nodes_at_once() {
+    let mut ledger = Ledger::default();
+    assert!(ledger.empties("orders", Some("b1")));
+    assert_eq!(ledger.look("billing", instant(0)).emptying.as_deref(), Some("b1"));
+    assert!(!ledger.empties("billing", Some("b2")));
+    assert!(ledger.empties("orders", Some("b1")), "its own is nobody else's");
+    assert_eq!(ledger.look("orders", instant(0)).emptying, None, "what was refused isn't begun");
+    let saw = ledger.look("orders", instant(0));
+    enter(&mut ledger, "orders", &saw, "shop/web-1→a1");
+    assert!(!ledger.empties("billing", Some("b2")), "its moves end nothing of that");
+    // The picture shows the taint, or it wasn't put on after all.
+    assert!(ledger.empties("orders", None));
+    assert!(ledger.empties("billing", Some("b2")));
+    ledger.forget("billing");
+    assert!(ledger.empties("orders", Some("b3")));
+}

@@ -21,6 +21,7 @@ impl Move {
             from_tier: self.from_tier,
             started: now.wall,
             since: now.instant,
+            found: now.instant,
             pods: self.pods,
             trace: Trace {
                 to: self.to.clone(),

@@ -33,12 +33,20 @@ struct Case {
     mode: MoveMode,
     gate: Option<Gate>,
     journal: Journal,
+    others: Others,
     refused: BTreeMap<String, String>,
 }
 
 impl From<World> for Case {
     fn from(world: World) -> Self {
-        Self { world, mode: MoveMode::Evict, gate: None, journal: Journal::default(), refused: BTreeMap::new() }
+        Self {
+            world,
+            mode: MoveMode::Evict,
+            gate: None,
+            journal: Journal::default(),
+            others: Others::default(),
+            refused: BTreeMap::new(),
+        }
     }
 }
 
@@ -80,7 +88,8 @@ impl Case {
             now,
         });
         let (key, rules, plan, refused) = (KEY, RULES, &plan, &self.refused);
-        emptying(&Input { snapshot, tiers, key, rules, gate, plan, journal, refused, now })
+        let (others, other_keys) = (&self.others, &["other".to_owned()][..]);
+        emptying(&Input { snapshot, tiers, key, rules, gate, plan, journal, others, other_keys, refused, now })
     }
 
     /// `b1 next`, `b1 withdrawn; Paused`, `b2 next; Never`, …
@@ -259,6 +268,23 @@ fn a_node_is_emptied_only_of_what_can_go_elsewhere() {
     unknown.underway[0].way = Err(UnknownWay("Surge".into()));
     let moving = Case { journal: unknown, ..Case::from(three()) };
     assert_eq!(moving.told(), "b2 next; MovementFirst", "nor does one whose pod a newer version moves");
+}
+
+#[test]
+fn while_another_database_empties_a_node_or_moves_pods_off_it_none_is_emptied() {
+    let theirs = |key: &str| {
+        let mut node = node("b2");
+        node.taints.push(evicting(key));
+        three().node(node)
+    };
+    let there = || other("o").on("b2").owned_by("DaemonSet/d");
+    assert_eq!(Case::from(theirs("other").pod(there())).told(), "OneNodeAtATime", "its pods are leaving");
+    assert_eq!(Case::from(theirs("other")).told(), "b1 next", "it is empty");
+    assert_eq!(Case::from(theirs("nobody")).told(), "b1 next", "no database has that key");
+    let about_to = Others { emptying: Some("b2".into()), ..Others::default() };
+    assert_eq!(Case { others: about_to, ..Case::from(three()) }.told(), "OneNodeAtATime", "it is about to");
+    let moving = Others { underway: underway("b1", 900).underway, ..Others::default() };
+    assert_eq!(Case { others: moving, ..Case::from(three()) }.told(), "b2 next; MovementFirst", "its move");
 }
 
 #[test]

@@ -192,6 +192,33 @@ impl World {
         self.start_process(role, command)
     }
 
+    /// Starts a controller beside the installed ones, as somebody may who knows nothing of them: with a Lease of its own in this
+    /// namespace, so that it leads, too. It ends with the value.
+    pub(crate) async fn controller_beside(&self, namespace: &str) -> Result<Process> {
+        let account = "switchover-controller";
+        let [role, binding] = [
+            json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+                "metadata": {"name": "beside", "namespace": namespace},
+                "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}],
+            }),
+            json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+                "metadata": {"name": "beside", "namespace": namespace},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "beside"},
+                "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}],
+            }),
+        ];
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": [role, binding]});
+        tokio::task::block_in_place(|| self.kubectl(&["apply", "--server-side", "-f", "-"], &list.to_string()))?;
+        let kubeconfig = self.bed.kubeconfig_for_service_account(NAMESPACE, account).await?;
+        let mut command = Command::new(product());
+        command.env("KUBECONFIG", kubeconfig).env("SWITCHOVER_IDENTITY", "beside");
+        command.args(["controller", "--tick=250ms", "--lease-duration=4s", "--certificates=external"]);
+        command.args(["--metrics-listen=127.0.0.1:0", &format!("--lease-namespace={namespace}")]);
+        self.start_process("beside", command)
+    }
+
     fn start_process(&self, name: &str, command: Command) -> Result<Process> {
         let (log, owned) = (self.log(name), name.to_owned());
         let place = Place { namespace: None, die_with_thread: true };
@@ -201,6 +228,14 @@ impl World {
     /// SIGKILL.
     pub(crate) fn kill_role(&self, name: &str) -> Result<()> {
         self.roles().get_mut(name).with_context(|| format!("{name} was never started"))?.kill()
+    }
+
+    /// Sends a signal to a role that runs: `STOP`, `CONT`.
+    pub(crate) fn signal_role(&self, name: &str, signal: &str) -> Result<()> {
+        let pid = self.roles().get(name).with_context(|| format!("{name} was never started"))?.pid();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status()?;
+        ensure!(sent.success(), "{name} took no {signal}");
+        Ok(())
     }
 
     /// Starts again what was killed.
