@@ -20,7 +20,7 @@ use super::{
     taints::Tolerated,
 };
 
-pub use self::groups::{PodGroups, SetGroups};
+pub use self::groups::{Occupants, PodGroups, SetGroups};
 pub use super::{
     placement::{HostPort, PodTerm, Protocol, Spread},
     taints::Taint,
@@ -260,6 +260,12 @@ impl Pod {
     #[must_use]
     pub fn is_replaced_before_it_is_gone(&self) -> bool {
         self.owner.as_ref().is_none_or(|owner| owner.kind != "StatefulSet")
+    }
+
+    /// The UID of whoever owns it, or its own: those of one owner are alike.
+    #[must_use]
+    pub fn whose(&self) -> &str {
+        self.owner.as_ref().map_or(&self.uid, |owner| &owner.uid)
     }
 
     /// Takes room on its node.
