@@ -29,7 +29,7 @@ use self::{
     resources::{Changed, Used},
     spread::Alike,
 };
-use crate::core::workload::{Node, Pod, Resources, Snapshot};
+use crate::core::workload::{Node, Pod, Resources, Snapshot, Workload};
 
 /// Why a pod doesn't fit a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +104,47 @@ pub struct Room<'a> {
     changes: (usize, usize),
 }
 
+/// A pod that looks for a node, and what of it is the same for every node.
+struct Candidate<'r, 'a> {
+    room: &'r Room<'a>,
+    pod: &'r Pod,
+    asks: Cow<'r, Resources>,
+    unforeseen: Option<&'static str>,
+    /// Filled in when that is first needed.
+    others: OnceCell<Others<'r>>,
+}
+
+impl<'r, 'a> Candidate<'r, 'a> {
+    fn of(room: &'r Room<'a>, pod: &'r Pod) -> Self {
+        let unforeseen = || room.template(pod).and_then(|template| template.unforeseen);
+        Self {
+            room,
+            pod,
+            asks: room.asks(pod),
+            unforeseen: pod.unforeseen.or_else(unforeseen),
+            others: OnceCell::new(),
+        }
+    }
+
+    fn fits(&self, node: &Node, used: Used<'_>) -> Result<(), Misfit> {
+        let Self { room, pod, asks, .. } = self;
+        if let Some(rule) = self.unforeseen {
+            return Err(Misfit::Unforeseeable(rule));
+        }
+        if !node.ready {
+            return Err(Misfit::NotReady);
+        }
+        taints::allow(pod, node)?;
+        nodes::allow(pod, node)?;
+        resources::allow(asks, used, node)?;
+        ports::allow(pod, used)?;
+        let others = self.others.get_or_init(|| room.others(pod));
+        pod.spread.iter().zip(&others.alike).try_for_each(|(spread, alike)| alike.allow(pod, spread, node))?;
+        others.neighbours.allow(pod, node)?;
+        room.queue.allow(pod, asks, used, node, |other| room.lets(other, used, node))
+    }
+}
+
 /// How a pod's rules about other pods stand. It is the same for every node, so that the pods of thousands of nodes are looked at once
 /// per pod, and not once per pod and node.
 struct Others<'r> {
@@ -145,7 +186,8 @@ impl<'a> Room<'a> {
     }
 
     fn used(&self, node: &str) -> Used<'_> {
-        self.changed.get(node).map_or_else(|| Used::by(self.snapshot.groups.by_node.get(node)), Changed::used)
+        let changed = if self.changed.is_empty() { None } else { self.changed.get(node) };
+        changed.map_or_else(|| Used::by(self.snapshot.groups.by_node.get(node)), Changed::used)
     }
 
     /// Carries a move out in thought. The place that the pod leaves is not given back as room: it is far anyway.
@@ -221,8 +263,7 @@ impl<'a> Room<'a> {
     /// What a replacement of the pod asks for: what its template says, at least. (The pod itself may have been resized, and what admission
     /// added to it, it adds again.)
     fn asks<'p>(&self, pod: &'p Pod) -> Cow<'p, Resources> {
-        let workload = pod.owner.as_ref().and_then(|owner| self.snapshot.workloads.get(&owner.uid));
-        match workload {
+        match self.template(pod) {
             Some(workload) if workload.requests != *pod.requests => {
                 let mut most = (*pod.requests).clone();
                 most.raise_to(&workload.requests);
@@ -230,6 +271,11 @@ impl<'a> Room<'a> {
             }
             _ => Cow::Borrowed(&pod.requests),
         }
+    }
+
+    /// What the pod was made of.
+    fn template(&self, pod: &Pod) -> Option<&'a Workload> {
+        self.snapshot.workloads.get(&pod.owner.as_ref()?.uid).map(AsRef::as_ref)
     }
 
     /// How often it was added to, and taken back from.
@@ -268,19 +314,21 @@ impl<'a> Room<'a> {
         allowed: impl Fn(&Node) -> Result<(), Misfit>,
     ) -> Result<&'n Node, String> {
         let mut misfits: BTreeMap<Misfit, usize> = BTreeMap::new();
-        let mut best: Option<&'n Node> = None;
-        let others = OnceCell::new();
+        let mut best: Option<(u64, &'n Node)> = None;
+        let candidate = Candidate::of(self, pod);
         for node in nodes {
-            if best.is_some_and(|best| self.free_pods(node) <= self.free_pods(best)) {
+            let used = self.used(&node.name);
+            let free = node.pods.saturating_sub(used.pods);
+            if best.is_some_and(|(most, _)| free <= most) {
                 continue;
             }
-            match allowed(node).and_then(|()| self.fits_beside(pod, node, &others)) {
-                Ok(()) => best = Some(node),
+            match allowed(node).and_then(|()| candidate.fits(node, used)) {
+                Ok(()) => best = Some((free, node)),
                 Err(misfit) => *misfits.entry(misfit).or_default() += 1,
             }
         }
         // Thousands of nodes give few reasons, which are worded once.
-        best.ok_or_else(|| {
+        best.map(|(_, node)| node).ok_or_else(|| {
             let mut worded: BTreeMap<String, usize> = BTreeMap::new();
             for (misfit, nodes) in misfits {
                 *worded.entry(misfit.to_string()).or_default() += nodes;
@@ -295,28 +343,7 @@ impl<'a> Room<'a> {
     /// # Errors
     /// The first filter that refuses.
     pub fn fits(&self, pod: &Pod, node: &Node) -> Result<(), Misfit> {
-        self.fits_beside(pod, node, &OnceCell::new())
-    }
-
-    /// `others` are what the pod's rules say of others, filled in when that is first needed.
-    fn fits_beside<'r>(&'r self, pod: &'r Pod, node: &Node, others: &OnceCell<Others<'r>>) -> Result<(), Misfit> {
-        let template = || pod.owner.as_ref().and_then(|owner| self.snapshot.workloads.get(&owner.uid)?.unforeseen);
-        if let Some(rule) = pod.unforeseen.or_else(template) {
-            return Err(Misfit::Unforeseeable(rule));
-        }
-        if !node.ready {
-            return Err(Misfit::NotReady);
-        }
-        taints::allow(pod, node)?;
-        nodes::allow(pod, node)?;
-        let asks = self.asks(pod);
-        let used = self.used(&node.name);
-        resources::allow(&asks, used, node)?;
-        ports::allow(pod, used)?;
-        let others = others.get_or_init(|| self.others(pod));
-        pod.spread.iter().zip(&others.alike).try_for_each(|(spread, alike)| alike.allow(pod, spread, node))?;
-        others.neighbours.allow(pod, node)?;
-        self.queue.allow(pod, &asks, used, node, |other| self.lets(other, used, node))
+        Candidate::of(self, pod).fits(node, self.used(&node.name))
     }
 
     /// Whether what other pods are there lets a pod go to the node, that has resources for it and that it may choose.

@@ -1,40 +1,53 @@
 //! Pods alike get the same answer: nodes that have no room for one have none for the next one either.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::{HashMap, HashSet},
-    hash::Hash,
+    hash::{Hash, Hasher},
 };
 
 use super::Room;
 use crate::core::{
     selector::{Labels, NodeTerm},
+    shared::Shared,
     workload::{HostPort, Node, Pod, PodTerm, Resources, Spread, Toleration},
 };
 
 /// Everything of a pod that decides which of some nodes take its replacement.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 struct Shape<'a> {
-    requests: &'a Resources,
+    requests: &'a Shared<Resources>,
     /// What its template asks for.
     template: Option<&'a Resources>,
-    host_ports: &'a [HostPort],
+    host_ports: &'a Shared<Vec<HostPort>>,
     priority: i32,
-    tolerations: &'a [Toleration],
-    node_selector: &'a Labels,
-    node_terms: Option<&'a [NodeTerm]>,
+    tolerations: &'a Shared<Vec<Toleration>>,
+    node_selector: &'a Shared<Labels>,
+    node_terms: &'a Option<Shared<Vec<NodeTerm>>>,
     unforeseen: [Option<&'static str>; 2],
     rules: Option<Rules<'a>>,
 }
 
+/// Replicas have most of it in the same place in memory, so that comparing costs little, and hashing all of it much. What differs most
+/// is hashed.
+impl Hash for Shape<'_> {
+    fn hash<State: Hasher>(&self, state: &mut State) {
+        let Resources { cpu_m, memory_bytes, other } = &**self.requests;
+        (cpu_m, memory_bytes, other.len(), self.priority, self.unforeseen).hash(state);
+        if let Some(Rules { namespace, labels, own, .. }) = &self.rules {
+            (namespace, labels, own).hash(state);
+        }
+    }
+}
+
 /// Of a pod that has rules about others, or that others may have rules about.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 struct Rules<'a> {
     namespace: &'a str,
-    labels: &'a Labels,
-    spread: &'a [Spread],
-    anti_affinity: &'a [PodTerm],
-    affinity: &'a [PodTerm],
+    labels: &'a Shared<Labels>,
+    spread: &'a Shared<Vec<Spread>>,
+    anti_affinity: &'a Shared<Vec<PodTerm>>,
+    affinity: &'a Shared<Vec<PodTerm>>,
     /// It counts itself until it is gone.
     replaced_first: bool,
     /// Where it is itself, which may not count: by the keys of its spreads and its affinity, and, where any of the nodes is in the
@@ -104,7 +117,7 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             namespace,
             labels,
             node,
-            owner,
+            owner: _,
             requests,
             host_ports,
             tolerations,
@@ -140,13 +153,14 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             orders: _,
         } = pod;
         let own_rules = !(spread.is_empty() && anti_affinity.is_empty() && affinity.is_empty());
-        let at = node.as_deref().and_then(|node| room.snapshot.nodes.get(node));
-        let domain = |key: &str| at?.labels.get(key).map(String::as_str);
+        let at = OnceCell::new();
+        let at = || *at.get_or_init(|| room.snapshot.nodes.get(node.as_deref()?));
+        let domain = |key: &str| at()?.labels.get(key).map(String::as_str);
         let shared = |key: &'a str| domain(key).filter(|domain| self.has(key, domain));
         let by_spread = spread.iter().map(|spread| domain(&spread.key));
         let by_affinity = affinity.iter().map(|term| domain(&term.key));
         let by_anti_affinity = anti_affinity.iter().map(|term| shared(&term.key));
-        let template = owner.as_ref().and_then(|owner| room.snapshot.workloads.get(&owner.uid));
+        let template = room.template(pod);
         Shape {
             requests,
             template: template.map(|template| &template.requests),
@@ -154,7 +168,7 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             priority: *priority,
             tolerations,
             node_selector,
-            node_terms: node_terms.as_ref().map(|terms| terms.as_slice()),
+            node_terms,
             unforeseen: [*unforeseen, template.and_then(|template| template.unforeseen)],
             rules: (own_rules || room.may_be_refused(namespace)).then(|| Rules {
                 namespace,
