@@ -4,6 +4,7 @@
 //! doesn't evaluate), it says no: a pod that isn't moved is safe, a pod that is evicted and stays Pending is not. `make crosscheck`
 //! asks the real scheduler about thousands of cases.
 
+mod draws;
 mod interpod;
 mod nodes;
 mod ports;
@@ -23,6 +24,7 @@ use std::{
 
 pub use self::shape::Refusals;
 use self::{
+    draws::Draws,
     interpod::Neighbours,
     queue::Queue,
     quotas::Quotas,
@@ -48,6 +50,8 @@ pub enum Misfit {
     Spread(String),
     AntiAffinity,
     PodAffinity,
+    /// What it or others only prefer draws it elsewhere, about as much as to nodes that are near.
+    Drawn,
     /// Its label doesn't say closely, by which the scheduler goes.
     Label,
     /// It is no nearer than the pod is now, or nobody is sure of that.
@@ -71,6 +75,7 @@ impl std::fmt::Display for Misfit {
             Self::Spread(key) => write!(f, "topology spread over {key} would be violated"),
             Self::AntiAffinity => f.write_str("pod anti-affinity"),
             Self::PodAffinity => f.write_str("pod affinity"),
+            Self::Drawn => f.write_str("preferred affinity to other pods or nodes draws it elsewhere"),
             Self::Label => f.write_str("its label doesn't say closely"),
             Self::Distance(why) => f.write_str(why),
             Self::Unforeseeable(rule) => write!(f, "{rule}, which can't be foreseen"),
@@ -138,9 +143,10 @@ impl<'r, 'a> Candidate<'r, 'a> {
         nodes::allow(pod, node)?;
         resources::allow(asks, used, node)?;
         ports::allow(pod, used)?;
-        let others = self.others.get_or_init(|| room.others(pod));
+        let others = self.others.get_or_init(|| Others { draws: room.draws(pod), ..room.others(pod) });
         pod.spread.iter().zip(&others.alike).try_for_each(|(spread, alike)| alike.allow(pod, spread, node))?;
         others.neighbours.allow(pod, node)?;
+        others.draws.as_ref().map_or(Ok(()), |draws| draws.allow(node))?;
         room.queue.allow(pod, asks, used, node, |other| room.lets(other, used, node))
     }
 }
@@ -151,6 +157,8 @@ struct Others<'r> {
     neighbours: Neighbours<'r>,
     /// For each of its spreads.
     alike: Vec<Alike<'r>>,
+    /// Where it could as well go elsewhere.
+    draws: Option<Draws<'r>>,
 }
 
 impl<'a> Room<'a> {
@@ -356,7 +364,7 @@ impl<'a> Room<'a> {
     }
 
     fn others<'r>(&'r self, pod: &'r Pod) -> Others<'r> {
-        Others { neighbours: self.neighbours(pod), alike: self.alike(pod) }
+        Others { neighbours: self.neighbours(pod), alike: self.alike(pod), draws: None }
     }
 
     /// Where others are when a replacement of `pod` is scheduled. The pod itself is on its way out by then, or gone if its controller

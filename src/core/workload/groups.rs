@@ -20,6 +20,10 @@ pub struct PodGroups {
     pub refusing_at_home: Groups<Pod>,
     /// Those that take room and refuse others of other namespaces, too, by their own.
     pub refusing_anywhere: Groups<Pod>,
+    /// Those that take room and draw others to them or away from them: those of their own namespace alone, by it.
+    pub drawing_at_home: Groups<Pod>,
+    /// Those of other namespaces, too, by their own.
+    pub drawing_anywhere: Groups<Pod>,
 }
 
 /// Those that take room on one node.
@@ -62,6 +66,9 @@ impl PodGroups {
         if let Some(refusing) = self.refusing(pod) {
             put(refusing, &pod.namespace, pod);
         }
+        if let Some(drawing) = self.drawing(pod) {
+            put(drawing, &pod.namespace, pod);
+        }
     }
 
     fn remove(&mut self, pod: &Arc<Pod>) {
@@ -83,6 +90,16 @@ impl PodGroups {
         if let Some(refusing) = self.refusing(pod) {
             take(refusing, &pod.namespace, pod);
         }
+        if let Some(drawing) = self.drawing(pod) {
+            take(drawing, &pod.namespace, pod);
+        }
+    }
+
+    fn drawing(&mut self, pod: &Pod) -> Option<&mut Groups<Pod>> {
+        if !pod.draws() {
+            return None;
+        }
+        Some(if pod.draws_at_home() { &mut self.drawing_at_home } else { &mut self.drawing_anywhere })
     }
 
     fn refusing(&mut self, pod: &Pod) -> Option<&mut Groups<Pod>> {
@@ -144,6 +161,8 @@ mod tests {
         groups.by_namespace.iter().for_each(|(it, pods)| show(format!("in {it}"), pods));
         groups.by_owner.iter().for_each(|(it, pods)| show(format!("of {it}"), pods));
         groups.waiting.iter().for_each(|(it, pods)| show(format!("waiting of {it}"), pods));
+        groups.drawing_at_home.iter().for_each(|(it, pods)| show(format!("drawing in {it}"), pods));
+        groups.drawing_anywhere.iter().for_each(|(it, pods)| show(format!("drawing beyond {it}"), pods));
         groups.refusing_at_home.iter().for_each(|(it, pods)| show(format!("refusing in {it}"), pods));
         groups.refusing_anywhere.iter().for_each(|(it, pods)| show(format!("refusing beyond {it}"), pods));
         groups.by_node.iter().for_each(|(it, there)| {
@@ -168,6 +187,8 @@ mod tests {
                 }
                 match other {
                     0 => it.pending(1),
+                    3 => it.leaning(-10, "host", "web"),
+                    4 if exclusive > 0 => it.beside("host", "app", "web"),
                     1 => {
                         it.requests.other.insert("example.com/gpu".into(), u64::from(number));
                         it

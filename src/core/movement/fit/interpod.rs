@@ -89,7 +89,11 @@ impl<'a> Room<'a> {
     }
 
     /// The residents that a term of `pod` may look at.
-    fn seen_by<'r>(&'r self, pod: &'r Pod, term: &PodTerm) -> impl Iterator<Item = Resident<'a>> + use<'r, 'a> {
+    pub(super) fn seen_by<'r>(
+        &'r self,
+        pod: &'r Pod,
+        term: &PodTerm,
+    ) -> impl Iterator<Item = Resident<'a>> + use<'r, 'a> {
         let at_home = term.stays_at_home().then(|| self.residents_of(&pod.namespace));
         let everywhere = (!term.stays_at_home()).then(|| self.residents());
         at_home.into_iter().flatten().chain(everywhere.into_iter().flatten())
@@ -104,7 +108,7 @@ impl<'a> Room<'a> {
         term.looks_at(&pod.namespace, &other.namespace, labels)
     }
 
-    fn may_select(&self, term: &PodTerm, pod: &Pod, other: &Pod) -> bool {
+    pub(super) fn may_select(&self, term: &PodTerm, pod: &Pod, other: &Pod) -> bool {
         self.selects(term, pod, other) != Some(false)
     }
 }

@@ -10,7 +10,7 @@ use super::Room;
 use crate::core::{
     selector::{Labels, NodeTerm},
     shared::Shared,
-    workload::{HostPort, Node, Pod, PodTerm, Resources, Spread, Toleration},
+    workload::{HostPort, Leaning, Node, Pod, PodTerm, PreferredNodes, Resources, Spread, Toleration},
 };
 
 /// Everything of a pod that decides which of some nodes take its replacement.
@@ -24,6 +24,7 @@ struct Shape<'a> {
     tolerations: &'a Shared<Vec<Toleration>>,
     node_selector: &'a Shared<Labels>,
     node_terms: &'a Option<Shared<Vec<NodeTerm>>>,
+    preferred_nodes: &'a Shared<Vec<PreferredNodes>>,
     unforeseen: [Option<&'static str>; 2],
     rules: Option<Rules<'a>>,
 }
@@ -48,6 +49,7 @@ struct Rules<'a> {
     spread: &'a Shared<Vec<Spread>>,
     anti_affinity: &'a Shared<Vec<PodTerm>>,
     affinity: &'a Shared<Vec<PodTerm>>,
+    leanings: &'a Shared<Vec<Leaning>>,
     /// It counts itself until it is gone.
     replaced_first: bool,
     /// Where it is itself, which may not count: by the keys of its spreads and its affinity, and, where any of the nodes is in the
@@ -123,9 +125,11 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             tolerations,
             node_selector,
             node_terms,
+            preferred_nodes,
             spread,
             anti_affinity,
             affinity,
+            leanings,
             priority,
             unforeseen,
             // Who it is, and how it does; and what says whether it may be moved, not where to.
@@ -152,13 +156,14 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             injected: _,
             orders: _,
         } = pod;
-        let own_rules = !(spread.is_empty() && anti_affinity.is_empty() && affinity.is_empty());
+        let own_rules = !(spread.is_empty() && anti_affinity.is_empty() && !pod.draws());
+        let others = || room.may_be_refused(namespace) || room.drawing(namespace).next().is_some();
         let at = OnceCell::new();
         let at = || *at.get_or_init(|| room.snapshot.nodes.get(node.as_deref()?));
         let domain = |key: &str| at()?.labels.get(key).map(String::as_str);
         let shared = |key: &'a str| domain(key).filter(|domain| self.has(key, domain));
         let by_spread = spread.iter().map(|spread| domain(&spread.key));
-        let by_affinity = affinity.iter().map(|term| domain(&term.key));
+        let by_affinity = leanings.iter().map(|it| &it.term).chain(affinity.iter()).map(|term| domain(&term.key));
         let by_anti_affinity = anti_affinity.iter().map(|term| shared(&term.key));
         let template = room.template(pod);
         Shape {
@@ -169,13 +174,15 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             tolerations,
             node_selector,
             node_terms,
+            preferred_nodes,
             unforeseen: [*unforeseen, template.and_then(|template| template.unforeseen)],
-            rules: (own_rules || room.may_be_refused(namespace)).then(|| Rules {
+            rules: (own_rules || others()).then(|| Rules {
                 namespace,
                 labels,
                 spread,
                 anti_affinity,
                 affinity,
+                leanings,
                 replaced_first: pod.is_replaced_before_it_is_gone(),
                 own: by_spread.chain(by_affinity).chain(by_anti_affinity).collect(),
             }),

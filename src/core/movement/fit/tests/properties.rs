@@ -101,7 +101,9 @@ proptest! {
             places.push((node, pod, false));
         }
         for (pod, node) in world.pods.values().flat_map(|pod| world.nodes.values().map(move |node| (pod, node))) {
-            prop_assert_eq!(room.fits(pod, node), one_by_one(&world, &places, pod, node), "{} on {}", pod.name, node.name);
+            // What others only prefer is no rule.
+            let said = room.fits(pod, node).or_else(|misfit| if misfit == Misfit::Drawn { Ok(()) } else { Err(misfit) });
+            prop_assert_eq!(said, one_by_one(&world, &places, pod, node), "{} on {}", pod.name, node.name);
         }
     }
 
