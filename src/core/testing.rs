@@ -318,6 +318,8 @@ impl World {
             name: name.into(),
             selector: selector("app", app),
             allowed,
+            // It has counted everybody.
+            healthy: u32::MAX,
             version: "1".into(),
             ..DisruptionBudget::default()
         };

@@ -146,7 +146,8 @@ pub enum HeldReason {
     },
     #[strum(serialize = "NoDisruptionBudget")]
     NoBudget(String),
-    /// Its disruption budget allows no further eviction while pods are on the move that it covers.
+    /// Its disruption budget allows no further eviction while pods are on the move that it covers, or as long as its status lags behind
+    /// them.
     #[strum(serialize = "DisruptionBudgetSpent")]
     BudgetSpent(String),
     #[strum(serialize = "SeveralDisruptionBudgets")]
@@ -295,7 +296,8 @@ impl fmt::Display for HeldReason {
             Self::NoBudget(budget) => write!(f, "the disruption budget {budget} allows no eviction now"),
             Self::BudgetSpent(budget) => write!(
                 f,
-                "the disruption budget {budget} allows no further eviction while pods are on the move that it covers"
+                "the disruption budget {budget} allows no further eviction while pods are on the move that it covers, and until its \
+                 status counts them again"
             ),
             Self::SeveralBudgets(budgets) => {
                 write!(f, "more than one disruption budget covers it ({budgets}), so Kubernetes refuses to evict it")

@@ -123,7 +123,7 @@ impl<'a> Away<'a> {
                 return Err(HeldReason::OneAtATime);
             }
             self.whole_or_nobody_serves(workload_pods)?;
-            return self.restart(&covering, pods);
+            return self.restart(&covering, workload_pods, pods);
         }
         if covering.len() > 1 {
             let names: Vec<_> = covering.iter().map(|(_, budget)| budget.name.as_str()).collect();
@@ -153,7 +153,7 @@ impl<'a> Away<'a> {
             return Err(match spent {
                 Some(spent) if spent.moves > 0 => HeldReason::BudgetSpent(budget.name.clone()),
                 _ if budget.allowed > 0 => lacking(workload_pods),
-                _ => HeldReason::NoBudget(budget.name.clone()),
+                _ => self.allows_none(budget, workload_pods),
             });
         }
         if pod.serves() {
@@ -163,15 +163,36 @@ impl<'a> Away<'a> {
         Ok(Takes { budgets: vec![(uid.to_owned(), 1)], spends: Some(spends) })
     }
 
+    /// Why a budget that allows nothing does so. While its status names pods whose eviction was granted, or counts fewer Ready pods than
+    /// serve, somebody has yet to count them again: after an API server was away, that may take half a minute.
+    fn allows_none(&self, budget: &DisruptionBudget, workload_pods: &WorkloadPods<'_>) -> HeldReason {
+        // Most often fewer serve than it counts, and nobody needs to ask whom it covers.
+        let uncounted = || {
+            let covered = |pod: &&&Pod| self.snapshot.serves(pod) && budget.selector.matches(&pod.labels);
+            workload_pods.pods.iter().filter(covered).count() > budget.healthy as usize
+        };
+        let serve = workload_pods.serving + workload_pods.warming;
+        if !budget.disrupted.is_empty() || (budget.healthy < serve && uncounted()) {
+            HeldReason::BudgetSpent(budget.name.clone())
+        } else {
+            HeldReason::NoBudget(budget.name.clone())
+        }
+    }
+
     /// A restart asks no budget where it starts new pods before it ends old ones; the API server doesn't ask for it, so that several may
     /// cover it.
-    fn restart(&self, covering: &[(&str, &DisruptionBudget)], pods: u32) -> Result<Takes, HeldReason> {
+    fn restart(
+        &self,
+        covering: &[(&str, &DisruptionBudget)],
+        workload_pods: &WorkloadPods<'_>,
+        pods: u32,
+    ) -> Result<Takes, HeldReason> {
         if pods == 0 {
             return Ok(Takes::default());
         }
         let spent = |uid: &str| self.spent.get(uid).map_or(0, |spent| spent.unseen);
         match covering.iter().find(|(uid, budget)| budget.allowed < spent(uid).saturating_add(pods)) {
-            Some((_, budget)) => Err(HeldReason::NoBudget(budget.name.clone())),
+            Some((_, budget)) => Err(self.allows_none(budget, workload_pods)),
             None => {
                 let budgets = covering.iter().map(|(uid, _)| ((*uid).to_owned(), pods)).collect();
                 Ok(Takes { budgets, spends: None })

@@ -26,6 +26,11 @@ fn a_workload_moves_as_many_pods_as_its_budget_allows_and_one_without_a_budget()
     let unready_one = |world: World| world.pod(pod("web-6").on("b1").owned_by("ReplicaSet/web").unready());
     let warming = |world: World, available| world.changed("ReplicaSet/web", |it| it.available = Some(available));
     let budget = |allowed| replicas(6).budget("pdb", "web", allowed);
+    let counts = |healthy, disrupted: &[&str]| {
+        budget(0).budget_changed("pdb", |it| {
+            (it.healthy, it.disrupted) = (healthy, disrupted.iter().map(|name| (*name).to_owned()).collect());
+        })
+    };
     let rows = [
         ("no budget", replicas(6), None, "1 moves; 5 OneAtATime"),
         ("no budget, and more asked for", replicas(6), Some(3), "3 moves; 3 PerWorkload"),
@@ -35,6 +40,9 @@ fn a_workload_moves_as_many_pods_as_its_budget_allows_and_one_without_a_budget()
         ("a budget of 3, and more asked for", budget(3), Some(5), "3 moves; 3 DisruptionBudgetSpent"),
         ("a budget of all: somebody stays", budget(6), None, "5 moves; 1 OneAtATime"),
         ("a budget of none", budget(0), None, "0 moves; 6 NoDisruptionBudget"),
+        ("a budget of none that counts all who serve", counts(6, &[]), None, "0 moves; 6 NoDisruptionBudget"),
+        ("one that has yet to count somebody", counts(5, &[]), None, "0 moves; 6 DisruptionBudgetSpent"),
+        ("one that somebody else has just spent", counts(6, &["gone"]), None, "0 moves; 6 DisruptionBudgetSpent"),
         ("a replica is missing, no budget", lacking_one(replicas(6)), None, "0 moves; 6 WorkloadNotWhole"),
         ("a replica is missing, two may be", lacking_one(replicas(6)), Some(2), "1 moves; 5 WorkloadNotWhole"),
         ("a replica is missing, the budget allows", lacking_one(budget(2)), None, "2 moves; 4 DisruptionBudgetSpent"),
