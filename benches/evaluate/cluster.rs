@@ -106,9 +106,10 @@ impl Plan {
         }
         // As many as are there fill it.
         let near = (self.pods - self.far) / (self.nodes / 3) * CPU_M;
+        // Where their number can't be divided by three, the last ones have no pods.
         let cpu_m = match (self.full, center) {
-            (true, 1) => near,
-            (true, 2) => 0,
+            (true, 1) if number < self.nodes / 3 * 3 => near,
+            (true, 1 | 2) => 0,
             _ => 64_000,
         };
         let taint = json!({"key": format!("switchover.dev/{}", name_of(0)), "value": "far", "effect": "NoSchedule"});

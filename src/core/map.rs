@@ -99,6 +99,28 @@ impl<Key: Eq + Hash, Value> Map<Key, Value> {
     }
 }
 
+impl<Key: Eq + Hash, Value> Map<Key, Arc<Value>> {
+    /// Each value that took another one's place since `before` was cloned from this map, behind that one. `None` where keys have come or
+    /// gone since, or the maps have nothing to do with each other. Only parts that were written to are looked at.
+    #[must_use]
+    pub fn replaced_since<'m>(&'m self, before: &'m Self) -> Option<Vec<(&'m Value, &'m Value)>> {
+        if (self.parts.len(), self.len) != (before.parts.len(), before.len) {
+            return None;
+        }
+        let mut replaced = Vec::new();
+        let parts = self.parts.iter().zip(before.parts.iter()).filter(|(now, before)| !Arc::ptr_eq(now, before));
+        for (key, now, before) in
+            parts.flat_map(|(now, before)| now.iter().map(move |(key, value)| (key, value, before)))
+        {
+            let before = before.get(key)?;
+            if !Arc::ptr_eq(now, before) {
+                replaced.push((&**before, &**now));
+            }
+        }
+        Some(replaced)
+    }
+}
+
 impl<Key: Eq + Hash + Clone, Value: Clone> Map<Key, Value> {
     /// Returns what was there before.
     pub fn insert(&mut self, key: Key, value: Value) -> Option<Value> {
@@ -255,6 +277,22 @@ mod tests {
         let before = map.clone();
         assert_eq!((map.remove(&10_000), map.get_mut(&10_000)), (None, None));
         assert!(map.is_same(&before), "nothing was there");
+    }
+
+    #[test]
+    fn what_was_replaced_since_a_clone_is_found_and_what_came_or_went_is_not_passed_over() {
+        let mut map: Map<usize, Arc<usize>> = (0..1_000).map(|n| (n, Arc::new(n))).collect();
+        let before = map.clone();
+        assert_eq!(map.replaced_since(&before), Some(vec![]));
+        map.insert(77, Arc::new(0));
+        assert_eq!(map.replaced_since(&before), Some(vec![(&77, &0)]));
+        let moved_on = map.clone();
+        map.remove(&5);
+        assert_eq!(map.replaced_since(&moved_on), None);
+        map.insert(2_000, Arc::new(1));
+        assert_eq!(map.replaced_since(&moved_on), None, "as many as before, and others");
+        let made_anew = moved_on.iter().map(|(key, value)| (*key, Arc::clone(value))).collect();
+        assert_eq!(moved_on.replaced_since(&made_anew), None, "parts are others");
     }
 
     #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! What a pod's spec says of ports, and of other pods, to the scheduler.
 
-use super::selector::{Labels, Selector};
+use super::selector::{Labels, NodeTerm, Selector};
 
 /// A transport protocol.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -42,6 +42,20 @@ pub struct Spread {
     pub every_node: bool,
     /// Nodes don't count whose taints the pod doesn't tolerate (`nodeTaintsPolicy: Honor`).
     pub heeds_taints: bool,
+}
+
+/// Nodes that a pod prefers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct PreferredNodes {
+    pub weight: i64,
+    pub term: NodeTerm,
+}
+
+/// Pods that a pod is preferred beside or, by a negative weight, apart from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Leaning {
+    pub weight: i64,
+    pub term: PodTerm,
 }
 
 /// A required term of affinity or anti-affinity between pods.

@@ -20,8 +20,8 @@ use super::{
     quota::Quota,
     selector::{Expression, Labels, NodeTerm, Operator, Selector},
     workload::{
-        DisruptionBudget, Namespace, Node, Owner, Phase, Pod, PodTerm, Resources, Snapshot, Spread, Strategy, Taint,
-        Toleration, Workload,
+        DisruptionBudget, Leaning, Namespace, Node, Owner, Phase, Pod, PodTerm, PreferredNodes, Resources, Snapshot,
+        Spread, Strategy, Taint, Toleration, Workload,
     },
 };
 
@@ -154,6 +154,19 @@ impl Pod {
 
     pub(crate) fn not_beside(mut self, key: &str, app: &str) -> Self {
         self.anti_affinity.push(beside(key, "app", app));
+        self
+    }
+
+    /// It prefers nodes with this label, by so much.
+    pub(crate) fn preferring_nodes(mut self, weight: i64, key: &str, value: &str) -> Self {
+        let term = NodeTerm { expressions: vec![expression(key, Operator::In, &[value])], fields: Vec::new() };
+        self.preferred_nodes.push(PreferredNodes { weight, term });
+        self
+    }
+
+    /// It prefers to be beside pods of this application or, by a negative weight, apart from them.
+    pub(crate) fn leaning(mut self, weight: i64, key: &str, app: &str) -> Self {
+        self.leanings.push(Leaning { weight, term: beside(key, "app", app) });
         self
     }
 

@@ -18,12 +18,12 @@ use super::{
 };
 
 pub use self::{
-    groups::{PodGroups, SetGroups},
+    groups::{Occupants, PodGroups, SetGroups},
     snapshot::Snapshot,
     unwatched::{Unwatched, unwatched},
 };
 pub use super::{
-    placement::{HostPort, PodTerm, Protocol, Spread},
+    placement::{HostPort, Leaning, PodTerm, PreferredNodes, Protocol, Spread},
     taints::Taint,
 };
 
@@ -209,9 +209,13 @@ pub struct Pod {
     pub node_terms: Option<Shared<Vec<NodeTerm>>>,
     /// Keys of the node labels that its preferred node affinity names.
     pub preferred_keys: Shared<Vec<String>>,
+    /// Its preferred node affinity.
+    pub preferred_nodes: Shared<Vec<PreferredNodes>>,
     pub spread: Shared<Vec<Spread>>,
     pub anti_affinity: Shared<Vec<PodTerm>>,
     pub affinity: Shared<Vec<PodTerm>>,
+    /// Its preferred affinity and anti-affinity to other pods.
+    pub leanings: Shared<Vec<Leaning>>,
     /// Why admission leaves the pod alone, if it does: another scheduler, or Windows. Then nothing says where a
     /// replacement would go.
     pub not_injected: Option<String>,
@@ -259,10 +263,30 @@ impl Pod {
         self.node.is_none() && self.phase == Phase::Pending && !self.terminating && !self.gated
     }
 
+    /// Whether its rules draw other pods to it, or away from it, in the scheduler's scores. (Required affinity draws those that it selects,
+    /// too.)
+    #[must_use]
+    pub fn draws(&self) -> bool {
+        !(self.leanings.is_empty() && self.affinity.is_empty())
+    }
+
+    /// Whether these rules look at its own namespace alone.
+    #[must_use]
+    pub fn draws_at_home(&self) -> bool {
+        let terms = self.leanings.iter().map(|leaning| &leaning.term).chain(self.affinity.iter());
+        terms.into_iter().all(PodTerm::stays_at_home)
+    }
+
     /// Its controller makes a replacement before it has gone. (A StatefulSet waits, because both have the same name.)
     #[must_use]
     pub fn is_replaced_before_it_is_gone(&self) -> bool {
         self.owner.as_ref().is_none_or(|owner| owner.kind != "StatefulSet")
+    }
+
+    /// The UID of whoever owns it, or its own: those of one owner are alike.
+    #[must_use]
+    pub fn whose(&self) -> &str {
+        self.owner.as_ref().map_or(&self.uid, |owner| &owner.uid)
     }
 
     /// Takes room on its node.

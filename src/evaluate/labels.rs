@@ -24,7 +24,7 @@ use crate::{
         words::listed,
         workload::{Node, Taint},
     },
-    index::Tables,
+    index::{Latency, Tables},
 };
 
 /// A node whose label the API server refuses, such as by somebody's admission policy, is tried again after this long.
@@ -138,9 +138,12 @@ pub(super) fn measure(facts: &Facts<'_>, memory: &mut Memory, now: Instant) -> V
     }
     memory.measured = Some(now);
     let primary_host = facts.view.known().and(memory.primary_host.as_deref());
-    let looked = Looked::at(facts, primary_host, now);
     // Of the same readings again nothing comes, but where they count up to a change.
     let undecided = memory.at_once || memory.tiers.nodes.values().any(|node| node.candidate.is_some());
+    if !undecided && memory.looked.as_mut().is_some_and(|before| before.goes_on(facts, primary_host, now)) {
+        return Vec::new();
+    }
+    let looked = Looked::at(facts, primary_host, now);
     if !undecided && memory.looked.as_ref().is_some_and(|before| before.is_like(&looked)) {
         memory.looked = Some(looked);
         return Vec::new();
@@ -148,7 +151,7 @@ pub(super) fn measure(facts: &Facts<'_>, memory: &mut Memory, now: Instant) -> V
     let measured = measured(facts.tables, facts.object, primary_host, &memory.tiers, memory.at_once, now);
     let doubts = new_doubts(&memory.tiers, &measured, facts.status);
     if !memory.tiers.says_the_same(&measured) {
-        memory.compared = None;
+        (memory.compared, memory.near_of) = (None, None);
     }
     memory.tiers = measured;
     memory.looked = Some(looked);
@@ -187,8 +190,11 @@ pub(super) fn compare(
 #[derive(Debug, Clone)]
 pub(super) struct Looked {
     nodes: Map<String, Arc<Node>>,
-    /// In the order of the nodes: the fresh round trip, and whether the agent has gone.
-    readings: Vec<(Option<u32>, bool)>,
+    latencies: Map<String, Arc<Latency>>,
+    /// In the order of the nodes.
+    readings: Vec<Reading>,
+    /// Until then none of them becomes too old.
+    until: Option<Instant>,
     primary_host: Option<String>,
     rules: TierRules,
     key: LabelKey,
@@ -197,12 +203,18 @@ pub(super) struct Looked {
 impl Looked {
     fn at(facts: &Facts<'_>, primary_host: Option<&str>, now: Instant) -> Self {
         let Facts { tables, object, .. } = facts;
-        let stale_after = object.spec.tiers.stale_after.0;
-        let mut readings = Readings::of(tables, primary_host, stale_after, now);
-        let of_node = |node: &Arc<Node>| (readings.rtt_us(&node.name), readings.is_abandoned(&node.name));
+        let mut readings = Readings::of(tables, primary_host, object.spec.tiers.stale_after.0, now);
+        let mut until = None;
+        let of_node = |node: &Arc<Node>| {
+            let latency = readings.tables.latencies.get(&node.name);
+            until = earlier(until, latency.and_then(|latency| readings.same_until(latency)));
+            readings.reading(latency)
+        };
         Self {
             nodes: tables.nodes.live().clone(),
+            latencies: tables.latencies.live().clone(),
             readings: tables.nodes.live().values().map(of_node).collect(),
+            until,
             primary_host: primary_host.map(str::to_owned),
             rules: object.spec.tiers.clone(),
             key: object.node_label(),
@@ -214,6 +226,33 @@ impl Looked {
             && self.readings == other.readings
             && (&self.primary_host, &self.rules, &self.key) == (&other.primary_host, &other.rules, &other.key)
     }
+
+    /// Whether a look now would be like this one, found out by what was written since alone. It may say no where it would. From now on it
+    /// is about what there is now.
+    fn goes_on(&mut self, facts: &Facts<'_>, primary_host: Option<&str>, now: Instant) -> bool {
+        let Facts { tables, object, .. } = facts;
+        let same = self.nodes.is_same(tables.nodes.live())
+            && self.primary_host.as_deref() == primary_host
+            && (&self.rules, &self.key) == (&object.spec.tiers, &object.node_label())
+            && self.until.is_none_or(|until| now <= until);
+        let latencies = tables.latencies.live();
+        let Some(written) = latencies.replaced_since(&self.latencies).filter(|_| same) else { return false };
+        let mut readings = Readings::of(tables, primary_host, object.spec.tiers.stale_after.0, now);
+        let mut until = self.until;
+        for (before, latency) in written {
+            if readings.reading(Some(before)) != readings.reading(Some(latency)) {
+                return false;
+            }
+            until = earlier(until, readings.same_until(latency));
+        }
+        self.until = until;
+        self.latencies.clone_from(latencies);
+        true
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
 }
 
 /// Every node was as it should be, and nobody waited for anything. Until a node or a tier changes it stays so.
@@ -241,6 +280,9 @@ impl Compared {
     }
 }
 
+/// What one node says: the fresh median in microseconds, and whether its agent has gone.
+type Reading = (Option<u32>, bool);
+
 /// The readings of all nodes towards one host.
 struct Readings<'a> {
     tables: &'a Tables,
@@ -256,9 +298,16 @@ impl<'a> Readings<'a> {
         Self { tables, host, stale_after, now, place: 0 }
     }
 
-    /// The fresh median, in microseconds.
-    fn rtt_us(&mut self, node: &str) -> Option<u32> {
-        let (host, latency) = (self.host?, self.tables.latencies.get(node)?);
+    fn reading(&mut self, latency: Option<&Latency>) -> Reading {
+        (latency.and_then(|latency| self.rtt_us(latency)), self.is_abandoned(latency))
+    }
+
+    fn of_node(&mut self, node: &str) -> Reading {
+        self.reading(self.tables.latencies.get(node))
+    }
+
+    fn rtt_us(&mut self, latency: &Latency) -> Option<u32> {
+        let host = self.host?;
         if self.now.saturating_duration_since(latency.received) > self.stale_after {
             return None;
         }
@@ -270,9 +319,18 @@ impl<'a> Readings<'a> {
     }
 
     /// No agent has been heard of for so long that it is gone.
-    fn is_abandoned(&self, node: &str) -> bool {
-        let heard = self.tables.latencies.get(node).map(|latency| latency.received);
-        heard.is_none_or(|at| self.now.saturating_duration_since(at) > GONE.max(self.stale_after))
+    fn is_abandoned(&self, latency: Option<&Latency>) -> bool {
+        latency.is_none_or(|latency| self.now.saturating_duration_since(latency.received) > self.gone_after())
+    }
+
+    fn gone_after(&self) -> Duration {
+        GONE.max(self.stale_after)
+    }
+
+    /// Until when it says the same, unless it is written anew. `None`: for ever.
+    fn same_until(&self, latency: &Latency) -> Option<Instant> {
+        let ends = [self.stale_after, self.gone_after()].map(|age| latency.received.checked_add(age));
+        ends.into_iter().flatten().find(|end| *end >= self.now)
     }
 }
 
@@ -301,16 +359,14 @@ fn measured(
     let mut readings = Readings::of(tables, primary, stale_after, now);
     let label = |node: &Node| node.labelled(&key);
     let (managed, left_alone): (Vec<&Node>, Vec<&Node>) = tables.nodes.values().partition(|node| is_ours(node, &key));
-    let mut look = |node: &Node| Measured {
-        label: label(node),
-        rtt_us: readings.rtt_us(&node.name).map(u64::from),
-        ready: node.ready,
-        abandoned: readings.is_abandoned(&node.name),
+    let mut look = |node: &Node| {
+        let (rtt_us, abandoned) = readings.of_node(&node.name);
+        Measured { label: label(node), rtt_us: rtt_us.map(u64::from), ready: node.ready, abandoned }
     };
     let measured = managed.into_iter().map(|node| (node.name.clone(), look(node))).collect();
     let mut map = tiers(&measured, previous, &thresholds(object), at_once, now);
     for node in left_alone {
-        let rtt_us = readings.rtt_us(&node.name).map(u64::from);
+        let rtt_us = readings.of_node(&node.name).0.map(u64::from);
         map.nodes.insert(node.name.clone(), NodeTier::labelled(label(node), rtt_us));
     }
     if primary.is_none() {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,6 +26,7 @@ use crate::{
             overwrite::Overwrites,
             tier::{Tier, TierMap},
         },
+        map::Map,
         moment::Moment,
         movement::{
             held::{Gate, HeldReason},
@@ -78,6 +80,8 @@ pub struct Memory {
     pub journal: Journal,
     /// Nodes near this primary that were seen with its label.
     near: BTreeSet<String>,
+    /// The nodes, and the key of the label, that they were last seen by. Nobody's tier has changed since.
+    pub(super) near_of: Option<(Map<String, Arc<Node>>, String)>,
     /// Workloads and disruption budgets that the API server refused evictions of, and workloads whose replacement admission missed, by UID.
     pub(super) backoffs: Backoffs<HeldReason>,
     pub(super) missed: MissedRestarts,
@@ -184,6 +188,11 @@ impl Memory {
 
     /// Takes note of the nodes near the primary. One that was never among them may be what workloads lacked that came no nearer.
     pub(super) fn note_near(&mut self, snapshot: Snapshot<'_>, node_label: &str) {
+        let seen = self.near_of.as_ref();
+        if seen.is_some_and(|(nodes, key)| nodes.is_same(snapshot.nodes) && key == node_label) {
+            return;
+        }
+        self.near_of = Some((snapshot.nodes.clone(), node_label.to_owned()));
         let near =
             |node: &&Node| node.labelled(node_label) == Tier::Closely && self.tiers.tier(&node.name) == Tier::Closely;
         let new: Vec<String> = snapshot
@@ -221,6 +230,7 @@ impl Memory {
         self.course = Course::default();
         self.lately = Lately::default();
         self.near.clear();
+        self.near_of = None;
         self.backoffs = Backoffs::default();
     }
 

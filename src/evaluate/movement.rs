@@ -89,6 +89,9 @@ pub(super) fn followers<'a>(
 
 /// The median round-trip time from the followers' nodes to the primary, in microseconds.
 pub(super) fn median_rtt_us(followers: &[Follower<'_>], tiers: &TierMap) -> Option<u64> {
+    if followers.is_empty() {
+        return None;
+    }
     let tiers = tiers.by_node();
     let mut rtts: Vec<u64> = followers
         .iter()
@@ -130,8 +133,12 @@ pub(super) fn breaker(facts: &Facts<'_>, followers: &[Follower<'_>], memory: &Me
     let rules = &facts.object.spec.movement;
     let own = memory.journal.failures(rules.replacement_timeout.0, now);
     let theirs = facts.others.underway.iter().filter(|move_| move_.trace.failed && !move_.trace.unready);
+    let mut failures = own.chain(theirs).peekable();
+    if failures.peek().is_none() {
+        return Breaker::default();
+    }
     let following: BTreeSet<&str> = followers.iter().map(|follower| &*follower.pod.namespace).collect();
-    Breaker::of(own.chain(theirs), &memory.journal.fine, &following, rules.halt_after_failures)
+    Breaker::of(failures, &memory.journal.fine, &following, rules.halt_after_failures)
 }
 
 /// Takes note of what moves that are over say of the next ones.

@@ -3,7 +3,7 @@
 use crate::core::{
     selector::{Labels, NodeTerm},
     shared::Pool,
-    workload::{HostPort, Owner, Pod, PodTerm, Resources, Spread, Toleration, Wishes},
+    workload::{HostPort, Leaning, Owner, Pod, PodTerm, PreferredNodes, Resources, Spread, Toleration, Wishes},
 };
 
 /// Everything that any pod in the tables says.
@@ -17,6 +17,8 @@ pub(super) struct Pools {
     tolerations: Pool<Vec<Toleration>>,
     node_terms: Pool<Vec<NodeTerm>>,
     preferred_keys: Pool<Vec<String>>,
+    preferred_nodes: Pool<Vec<PreferredNodes>>,
+    leanings: Pool<Vec<Leaning>>,
     spreads: Pool<Vec<Spread>>,
     terms: Pool<Vec<PodTerm>>,
 }
@@ -32,6 +34,8 @@ impl Pools {
         self.host_ports.share(&mut pod.host_ports);
         self.tolerations.share(&mut pod.tolerations);
         self.preferred_keys.share(&mut pod.preferred_keys);
+        self.preferred_nodes.share(&mut pod.preferred_nodes);
+        self.leanings.share(&mut pod.leanings);
         self.spreads.share(&mut pod.spread);
         self.terms.share(&mut pod.anti_affinity);
         self.terms.share(&mut pod.affinity);

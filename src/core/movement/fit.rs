@@ -4,6 +4,7 @@
 //! doesn't evaluate), it says no: a pod that isn't moved is safe, a pod that is evicted and stays Pending is not. `make crosscheck`
 //! asks the real scheduler about thousands of cases.
 
+mod draws;
 mod interpod;
 mod nodes;
 mod ports;
@@ -17,12 +18,20 @@ mod taints;
 use std::{
     borrow::Cow,
     cell::OnceCell,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
 };
 
 pub use self::shape::Refusals;
-use self::{interpod::Neighbours, queue::Queue, quotas::Quotas, resources::Used, spread::Alike};
-use crate::core::workload::{Node, Pod, Resources, Snapshot};
+use self::{
+    draws::Draws,
+    interpod::Neighbours,
+    queue::Queue,
+    quotas::Quotas,
+    resources::{Changed, Used},
+    spread::Alike,
+};
+use crate::core::workload::{Node, Pod, Resources, Snapshot, Workload};
 
 /// Why a pod doesn't fit a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +50,8 @@ pub enum Misfit {
     Spread(String),
     AntiAffinity,
     PodAffinity,
+    /// What it or others only prefer draws it elsewhere, about as much as to nodes that are near.
+    Drawn,
     /// Its label doesn't say closely, by which the scheduler goes.
     Label,
     /// It is no nearer than the pod is now, or nobody is sure of that.
@@ -64,6 +75,7 @@ impl std::fmt::Display for Misfit {
             Self::Spread(key) => write!(f, "topology spread over {key} would be violated"),
             Self::AntiAffinity => f.write_str("pod anti-affinity"),
             Self::PodAffinity => f.write_str("pod affinity"),
+            Self::Drawn => f.write_str("preferred affinity to other pods or nodes draws it elsewhere"),
             Self::Label => f.write_str("its label doesn't say closely"),
             Self::Distance(why) => f.write_str(why),
             Self::Unforeseeable(rule) => write!(f, "{rule}, which can't be foreseen"),
@@ -80,19 +92,63 @@ struct Resident<'a> {
     leaving: bool,
 }
 
-/// Who is where, with planned moves carried out in thought.
+/// Who is where, with planned moves carried out in thought. What there is, is kept with the pods for everybody
+/// ([`PodGroups`](crate::core::workload::PodGroups)); a room has what was changed in thought alone.
 #[derive(Debug)]
 pub struct Room<'a> {
     snapshot: Snapshot<'a>,
-    /// By namespace.
-    residents: HashMap<&'a str, Vec<Resident<'a>>>,
+    /// Those that are somewhere in thought, by namespace.
+    added: HashMap<&'a str, Vec<Resident<'a>>>,
+    /// UIDs of those that were moved away in thought.
+    moved: HashSet<&'a str>,
     /// By node.
-    used: HashMap<&'a str, Used<'a>>,
-    refusing: interpod::Refusing<'a>,
+    changed: HashMap<&'a str, Changed<'a>>,
     queue: Queue<'a>,
     quotas: Quotas<'a>,
     /// How often it was added to, and taken back from.
     changes: (usize, usize),
+}
+
+/// A pod that looks for a node, and what of it is the same for every node.
+struct Candidate<'r, 'a> {
+    room: &'r Room<'a>,
+    pod: &'r Pod,
+    asks: Cow<'r, Resources>,
+    unforeseen: Option<&'static str>,
+    /// Filled in when that is first needed.
+    others: OnceCell<Others<'r>>,
+}
+
+impl<'r, 'a> Candidate<'r, 'a> {
+    fn of(room: &'r Room<'a>, pod: &'r Pod) -> Self {
+        let unforeseen = || room.template(pod).and_then(|template| template.unforeseen);
+        Self {
+            room,
+            pod,
+            asks: room.asks(pod),
+            unforeseen: pod.unforeseen.or_else(unforeseen),
+            others: OnceCell::new(),
+        }
+    }
+
+    fn fits(&self, node: &Node, used: Used<'_>) -> Result<(), Misfit> {
+        let Self { room, pod, asks, .. } = self;
+        if let Some(rule) = self.unforeseen {
+            return Err(Misfit::Unforeseeable(rule));
+        }
+        if !node.ready {
+            return Err(Misfit::NotReady);
+        }
+        taints::allow(pod, node)?;
+        nodes::allow(pod, node)?;
+        resources::allow(asks, used, node)?;
+        ports::allow(pod, used)?;
+        let others = self.others.get_or_init(|| Others { draws: room.draws(pod), ..room.others(pod) });
+        pod.spread.iter().zip(&others.alike).try_for_each(|(spread, alike)| alike.allow(pod, spread, node))?;
+        others.neighbours.allow(pod, node)?;
+        others.draws.as_ref().map_or(Ok(()), |draws| draws.allow(node))?;
+        room.queue.allow(pod, asks, used, node, |other| room.lets(other, used, node))
+    }
 }
 
 /// How a pod's rules about other pods stand. It is the same for every node, so that the pods of thousands of nodes are looked at once
@@ -101,6 +157,8 @@ struct Others<'r> {
     neighbours: Neighbours<'r>,
     /// For each of its spreads.
     alike: Vec<Alike<'r>>,
+    /// Where it could as well go elsewhere.
+    draws: Option<Draws<'r>>,
 }
 
 impl<'a> Room<'a> {
@@ -108,41 +166,60 @@ impl<'a> Room<'a> {
     pub fn of(snapshot: Snapshot<'a>) -> Self {
         let mut room = Self {
             snapshot,
-            residents: HashMap::new(),
-            used: HashMap::new(),
-            refusing: interpod::Refusing::default(),
-            queue: Queue::default(),
+            added: HashMap::new(),
+            moved: HashSet::new(),
+            changed: HashMap::new(),
+            queue: Queue::of(&snapshot.groups.waiting),
             quotas: Quotas::of(snapshot),
             changes: (0, 0),
         };
-        for pod in snapshot.pods() {
-            // Room is made for it where it is nominated, and the scheduler lets nobody who comes later have that.
-            let nominated = pod.nominated.as_deref().filter(|_| pod.waits());
-            if let Some(node) = pod.node.as_deref().filter(|_| pod.occupies()).or(nominated) {
+        // Room is made for them where they are nominated, and the scheduler lets nobody who comes later have that.
+        for pod in snapshot.groups.waiting.values().flat_map(|pods| pods.iter()) {
+            if let Some(node) = pod.nominated.as_deref() {
                 room.occupy(Resident { node, pod, leaving: pod.terminating }, &pod.requests);
-            } else if pod.waits() {
-                room.queue.enter(pod);
             }
         }
         room
     }
 
     fn occupy(&mut self, resident: Resident<'a>, requests: &Resources) {
-        self.residents.entry(&resident.pod.namespace).or_default().push(resident);
-        self.used.entry(resident.node).or_default().add(resident.pod, requests);
-        self.refusing.add(resident);
+        self.added.entry(&resident.pod.namespace).or_default().push(resident);
+        self.change(resident.node).add(resident.pod, requests);
+    }
+
+    /// What is used of a node, to be changed.
+    fn change(&mut self, node: &'a str) -> &mut Changed<'a> {
+        let occupants = self.snapshot.groups.by_node.get(node);
+        self.changed.entry(node).or_insert_with(|| Changed::of(occupants))
+    }
+
+    fn used(&self, node: &str) -> Used<'_> {
+        let changed = if self.changed.is_empty() { None } else { self.changed.get(node) };
+        changed.map_or_else(|| Used::by(self.snapshot.groups.by_node.get(node)), Changed::used)
     }
 
     /// Carries a move out in thought. The place that the pod leaves is not given back as room: it is far anyway.
     pub fn place(&mut self, pod: &'a Pod, node: &'a str) {
-        let residents = self.residents.get_mut(&*pod.namespace).into_iter().flatten();
-        for resident in residents.filter(|resident| resident.pod.uid == pod.uid) {
+        let mut left = Vec::new();
+        if let Some(there) = self.there(pod) {
+            self.moved.insert(&there.uid);
+            left.extend(there.node.as_deref());
+        }
+        let in_thought = self.added.get_mut(&*pod.namespace).into_iter().flatten();
+        for resident in in_thought.filter(|resident| resident.pod.uid == pod.uid) {
             resident.leaving = true;
-            if let Some(used) = self.used.get_mut(resident.node) {
-                used.pods = used.pods.saturating_sub(1);
-            }
+            left.push(resident.node);
+        }
+        for node in left {
+            let changed = self.change(node);
+            changed.pods = changed.pods.saturating_sub(1);
         }
         self.add(pod, node);
+    }
+
+    /// The pod as it is, where it takes room.
+    fn there(&self, pod: &Pod) -> Option<&'a Pod> {
+        self.snapshot.pods.get(&pod.uid).map(AsRef::as_ref).filter(|pod| pod.occupies())
     }
 
     /// Puts one more pod like this one onto a node in thought: the pod itself stays where it is meanwhile. If the pod's workload has
@@ -162,27 +239,31 @@ impl<'a> Room<'a> {
         self.queue.take_back(pod);
         self.quotas.take_back(pod, &requests);
         let added = |resident: &Resident<'_>| resident.node == node && resident.pod.uid == pod.uid && !resident.leaving;
-        if let Some(residents) = self.residents.get_mut(&*pod.namespace)
+        if let Some(residents) = self.added.get_mut(&*pod.namespace)
             && let Some(last) = residents.iter().rposition(added)
         {
             residents.remove(last);
         }
-        if let Some(used) = self.used.get_mut(node) {
-            used.take(pod, &requests);
+        if let Some(changed) = self.changed.get_mut(node) {
+            changed.take(pod, &requests);
         }
-        self.refusing.take_back(pod, node);
     }
 
     /// Takes back the last move that was carried out in thought: the room is what it was before.
     pub fn put_back(&mut self, pod: &'a Pod, node: &str) {
         let (added, taken_back) = self.changes;
         self.take_back(pod, node);
-        let residents = self.residents.get_mut(&*pod.namespace).into_iter().flatten();
-        for resident in residents.filter(|resident| resident.pod.uid == pod.uid) {
+        let mut returned = Vec::new();
+        if self.moved.remove(&*pod.uid) {
+            returned.extend(self.there(pod).and_then(|there| there.node.as_deref()));
+        }
+        let in_thought = self.added.get_mut(&*pod.namespace).into_iter().flatten();
+        for resident in in_thought.filter(|resident| resident.pod.uid == pod.uid) {
             resident.leaving = resident.pod.terminating;
-            if let Some(used) = self.used.get_mut(resident.node) {
-                used.pods += 1;
-            }
+            returned.push(resident.node);
+        }
+        for node in returned {
+            self.change(node).pods += 1;
         }
         self.changes = (added - 1, taken_back);
     }
@@ -190,8 +271,7 @@ impl<'a> Room<'a> {
     /// What a replacement of the pod asks for: what its template says, at least. (The pod itself may have been resized, and what admission
     /// added to it, it adds again.)
     fn asks<'p>(&self, pod: &'p Pod) -> Cow<'p, Resources> {
-        let workload = pod.owner.as_ref().and_then(|owner| self.snapshot.workloads.get(&owner.uid));
-        match workload {
+        match self.template(pod) {
             Some(workload) if workload.requests != *pod.requests => {
                 let mut most = (*pod.requests).clone();
                 most.raise_to(&workload.requests);
@@ -199,6 +279,11 @@ impl<'a> Room<'a> {
             }
             _ => Cow::Borrowed(&pod.requests),
         }
+    }
+
+    /// What the pod was made of.
+    fn template(&self, pod: &Pod) -> Option<&'a Workload> {
+        self.snapshot.workloads.get(&pod.owner.as_ref()?.uid).map(AsRef::as_ref)
     }
 
     /// How often it was added to, and taken back from.
@@ -215,7 +300,7 @@ impl<'a> Room<'a> {
     /// How many more pods the node takes.
     #[must_use]
     pub fn free_pods(&self, node: &Node) -> u64 {
-        node.pods.saturating_sub(self.used.get(node.name.as_str()).map_or(0, |used| used.pods))
+        node.pods.saturating_sub(self.used(&node.name).pods)
     }
 
     /// Whether the pod's namespace may have so many pods more like it while the pod itself is still there.
@@ -237,19 +322,21 @@ impl<'a> Room<'a> {
         allowed: impl Fn(&Node) -> Result<(), Misfit>,
     ) -> Result<&'n Node, String> {
         let mut misfits: BTreeMap<Misfit, usize> = BTreeMap::new();
-        let mut best: Option<&'n Node> = None;
-        let others = OnceCell::new();
+        let mut best: Option<(u64, &'n Node)> = None;
+        let candidate = Candidate::of(self, pod);
         for node in nodes {
-            if best.is_some_and(|best| self.free_pods(node) <= self.free_pods(best)) {
+            let used = self.used(&node.name);
+            let free = node.pods.saturating_sub(used.pods);
+            if best.is_some_and(|(most, _)| free <= most) {
                 continue;
             }
-            match allowed(node).and_then(|()| self.fits_beside(pod, node, &others)) {
-                Ok(()) => best = Some(node),
+            match allowed(node).and_then(|()| candidate.fits(node, used)) {
+                Ok(()) => best = Some((free, node)),
                 Err(misfit) => *misfits.entry(misfit).or_default() += 1,
             }
         }
         // Thousands of nodes give few reasons, which are worded once.
-        best.ok_or_else(|| {
+        best.map(|(_, node)| node).ok_or_else(|| {
             let mut worded: BTreeMap<String, usize> = BTreeMap::new();
             for (misfit, nodes) in misfits {
                 *worded.entry(misfit.to_string()).or_default() += nodes;
@@ -264,32 +351,11 @@ impl<'a> Room<'a> {
     /// # Errors
     /// The first filter that refuses.
     pub fn fits(&self, pod: &Pod, node: &Node) -> Result<(), Misfit> {
-        self.fits_beside(pod, node, &OnceCell::new())
-    }
-
-    /// `others` are what the pod's rules say of others, filled in when that is first needed.
-    fn fits_beside<'r>(&'r self, pod: &'r Pod, node: &Node, others: &OnceCell<Others<'r>>) -> Result<(), Misfit> {
-        let template = || pod.owner.as_ref().and_then(|owner| self.snapshot.workloads.get(&owner.uid)?.unforeseen);
-        if let Some(rule) = pod.unforeseen.or_else(template) {
-            return Err(Misfit::Unforeseeable(rule));
-        }
-        if !node.ready {
-            return Err(Misfit::NotReady);
-        }
-        taints::allow(pod, node)?;
-        nodes::allow(pod, node)?;
-        let asks = self.asks(pod);
-        let used = self.used.get(node.name.as_str());
-        resources::allow(&asks, used, node)?;
-        ports::allow(pod, used)?;
-        let others = others.get_or_init(|| self.others(pod));
-        pod.spread.iter().zip(&others.alike).try_for_each(|(spread, alike)| alike.allow(pod, spread, node))?;
-        others.neighbours.allow(pod, node)?;
-        self.queue.allow(pod, &asks, used, node, |other| self.lets(other, used, node))
+        Candidate::of(self, pod).fits(node, self.used(&node.name))
     }
 
     /// Whether what other pods are there lets a pod go to the node, that has resources for it and that it may choose.
-    fn lets(&self, pod: &Pod, used: Option<&Used<'_>>, node: &Node) -> bool {
+    fn lets(&self, pod: &Pod, used: Used<'_>, node: &Node) -> bool {
         let others = self.others(pod);
         let mut spread = pod.spread.iter().zip(&others.alike);
         ports::allow(pod, used).is_ok()
@@ -298,26 +364,39 @@ impl<'a> Room<'a> {
     }
 
     fn others<'r>(&'r self, pod: &'r Pod) -> Others<'r> {
-        Others { neighbours: self.neighbours(pod), alike: self.alike(pod) }
+        Others { neighbours: self.neighbours(pod), alike: self.alike(pod), draws: None }
     }
 
     /// Where others are when a replacement of `pod` is scheduled. The pod itself is on its way out by then, or gone if its controller
     /// waits for that.
     fn beside<'r>(
-        &'r self,
+        &self,
         pod: &'r Pod,
-        residents: impl IntoIterator<Item = &'r Resident<'a>>,
+        residents: impl IntoIterator<Item = Resident<'a>>,
     ) -> impl Iterator<Item = Resident<'a>> {
         residents.into_iter().filter_map(move |resident| {
             let itself = resident.pod.uid == pod.uid;
             let there = !itself || pod.is_replaced_before_it_is_gone();
-            there.then_some(Resident { leaving: resident.leaving || itself, ..*resident })
+            there.then_some(Resident { leaving: resident.leaving || itself, ..resident })
         })
     }
 
     /// Those of one namespace.
-    fn residents_of(&self, namespace: &str) -> &[Resident<'a>] {
-        self.residents.get(namespace).map_or(&[], Vec::as_slice)
+    fn residents_of<'r>(&'r self, namespace: &str) -> impl Iterator<Item = Resident<'a>> + use<'r, 'a> {
+        let there = self.snapshot.groups.by_namespace.get(namespace).into_iter().flat_map(|pods| pods.iter());
+        let in_thought = self.added.get(namespace).into_iter().flatten().copied();
+        there.filter_map(|pod| self.resident(pod)).chain(in_thought)
+    }
+
+    /// All of them.
+    fn residents<'r>(&'r self) -> impl Iterator<Item = Resident<'a>> + use<'r, 'a> {
+        let in_thought = self.added.values().flatten().copied();
+        self.snapshot.pods.values().filter_map(|pod| self.resident(pod)).chain(in_thought)
+    }
+
+    fn resident(&self, pod: &'a Arc<Pod>) -> Option<Resident<'a>> {
+        let node = pod.node.as_deref().filter(|_| pod.occupies())?;
+        Some(Resident { node, pod, leaving: pod.terminating || self.moved.contains(&*pod.uid) })
     }
 
     fn domain(&self, node: &str, key: &str) -> Option<&'a str> {

@@ -36,7 +36,7 @@ use super::{
     limits::Taken,
     restart::MissedRestarts,
     ways::Way,
-    workloads::{WorkloadKey, Workloads},
+    workloads::{Keys, WorkloadKey, Workloads},
 };
 use crate::core::{
     distance::tier::{NodeTier, Tier, TierMap},
@@ -164,13 +164,16 @@ impl Plan {
 /// Plans what is moved now. The result does not depend on the order of `followers`.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
-    let tiers = input.tiers.by_node();
+    if input.followers.is_empty() {
+        return Plan::default();
+    }
+    let (tiers, mut keys) = (input.tiers.by_node(), Keys::default());
     let mut candidates: Vec<Candidate<'_, '_>> = input
         .followers
         .iter()
         .filter_map(|follower| {
-            let node = misplaced(input, &tiers, follower)?;
-            Some(Candidate { key: super::workloads::workload_of(input.snapshot, follower.pod), follower, node })
+            let (node, at) = misplaced(input, &tiers, follower)?;
+            Some(Candidate { key: keys.of(input.snapshot, follower.pod), follower, node, at, turn: 0 })
         })
         .collect();
     if candidates.is_empty() {
@@ -223,23 +226,29 @@ pub fn plan(input: &Input<'_>) -> Plan {
 /// # Errors
 /// Why pods are not moved by that tier.
 pub(super) fn certain(tiers: &TierMap, node: &str, rules: Rules, now: Moment) -> Result<u64, HeldReason> {
-    let tier = tiers.nodes.get(node).ok_or(HeldReason::NotMeasured)?;
+    sure(tiers.nodes.get(node).ok_or(HeldReason::NotMeasured)?, rules, now)
+}
+
+/// The same of a node's tier.
+fn sure(tier: &NodeTier, rules: Rules, now: Moment) -> Result<u64, HeldReason> {
     let rtt_us = tier.rtt_us.ok_or(HeldReason::NotMeasured)?;
     if tier.settled(rules.settle, now.instant) { Ok(rtt_us) } else { Err(HeldReason::TierSettling(rules.settle)) }
 }
 
-/// The node of a follower that sits where it should not.
-fn misplaced<'a>(input: &Input<'_>, tiers: &HashMap<&str, &NodeTier>, follower: &Follower<'a>) -> Option<&'a str> {
+/// The node of a follower that sits where it should not, and how far that is.
+fn misplaced<'a, 't>(
+    input: &Input<'_>,
+    tiers: &HashMap<&str, &'t NodeTier>,
+    follower: &Follower<'a>,
+) -> Option<(&'a str, &'t NodeTier)> {
     let pod = follower.pod;
     if pod.belongs_to_its_node() || pod.terminating || pod.phase != Phase::Running {
         return None;
     }
     let node = pod.node.as_deref()?;
-    match tiers.get(node)?.tier {
-        Tier::Far => Some(node),
-        Tier::Intermediate if input.rules.include_intermediate => Some(node),
-        _ => None,
-    }
+    let at = *tiers.get(node)?;
+    let bad = at.tier == Tier::Far || at.tier == Tier::Intermediate && input.rules.include_intermediate;
+    bad.then_some((node, at))
 }
 
 /// How many more moves may begin.
@@ -296,13 +305,13 @@ impl<'a> Planner<'a> {
         candidate: &Candidate<'_, 'a>,
         candidates: &[Candidate<'_, '_>],
     ) -> Result<Move, HeldReason> {
-        let Candidate { follower, node, .. } = candidate;
+        let Candidate { follower, node, at, .. } = candidate;
         let pod = follower.pod;
-        let (key, way) = self.movable(candidate.key.as_ref(), follower)?;
-        let far = (self.input.gate, self.input.tiers.rtt_us(node));
+        let (key, way) = self.movable(candidate.key.as_deref(), follower)?;
+        let far = (self.input.gate, at.rtt_us);
         self.input.control.allow(self.input.snapshot, (key, pod), far, self.input.now)?;
         self.open(pod)?;
-        certain(self.input.tiers, node, self.input.rules, self.input.now)?;
+        let from = (*node, sure(at, self.input.rules, self.input.now)?);
         self.away.free(key, pod)?;
         let workload_pods = at_rest(&self.workloads, key)?;
         self.patient(pod)?;
@@ -321,15 +330,15 @@ impl<'a> Planner<'a> {
         self.taken.allow(&pod.namespace)?;
         let target = match way {
             Way::Evict => {
-                let target = self.target(follower, node)?;
+                let target = self.target(follower, from)?;
                 self.room.place(follower.replacement, &target.name);
                 target
             }
-            Way::Restart => self.add_all(&self.restarted(key, follower), node)?,
+            Way::Restart => self.add_all(&self.restarted(key, follower), from)?,
         };
         let pods = match way {
             Way::Evict => 1,
-            Way::Restart => candidates.iter().filter(|other| other.key.as_ref() == Some(key)).count(),
+            Way::Restart => candidates.iter().filter(|other| other.key.as_deref() == Some(key)).count(),
         };
         let move_ = Move {
             way,
@@ -338,9 +347,9 @@ impl<'a> Planner<'a> {
             pod: pod.name.clone(),
             uid: pod.uid.clone(),
             from: (*node).to_owned(),
-            from_tier: self.input.tiers.tier(node),
+            from_tier: at.tier,
             to: target.name.clone(),
-            from_rtt_us: self.input.tiers.rtt_us(node),
+            from_rtt_us: at.rtt_us,
             to_rtt_us: self.input.tiers.rtt_us(&target.name),
             pods: u32::try_from(pods).unwrap_or(u32::MAX),
             time: restarts + 1,

@@ -207,7 +207,7 @@ fn emptied_by_others(input: &Input<'_>) -> Option<String> {
 /// The pods of a node that the taint ends.
 fn ended<'a>(snapshot: Snapshot<'a>, node: &Node, taint: &Taint) -> impl Iterator<Item = &'a Pod> + use<'a> {
     let (there, taint) = (snapshot.groups.by_node.get(&node.name), taint.clone());
-    let pods = there.into_iter().flat_map(|there| there.iter()).map(AsRef::as_ref);
+    let pods = there.into_iter().flat_map(|there| &there.pods).map(AsRef::as_ref);
     pods.filter(move |pod: &&Pod| pod.is_ended_by(&taint))
 }
 

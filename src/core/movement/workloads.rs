@@ -1,7 +1,7 @@
 //! Which pods belong to which workload, and whether a workload is whole.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -71,7 +71,8 @@ impl Wants {
 /// All workloads that own pods.
 #[derive(Debug)]
 pub struct Workloads<'a> {
-    workloads: BTreeMap<WorkloadKey, WorkloadPods<'a>>,
+    /// By UID, under each of the names that its pods call it by.
+    workloads: HashMap<String, BTreeMap<WorkloadKey, WorkloadPods<'a>>>,
 }
 
 impl<'a> Workloads<'a> {
@@ -86,7 +87,7 @@ impl<'a> Workloads<'a> {
     /// Counts the pods of the workloads of these UIDs, however often each is named.
     #[must_use]
     pub fn named<'n>(snapshot: Snapshot<'a>, uids: impl IntoIterator<Item = &'n str>) -> Self {
-        let mut workloads: BTreeMap<WorkloadKey, WorkloadPods<'a>> = BTreeMap::new();
+        let mut workloads = HashMap::new();
         for uid in uids.into_iter().collect::<HashSet<_>>() {
             let sets: &[Arc<Workload>] = snapshot.sets.0.get(uid).map_or(&[], |sets| sets);
             let parts = sets.iter().map(|set| &*set.uid).filter(|set| *set != uid);
@@ -107,14 +108,16 @@ impl<'a> Workloads<'a> {
                 }
             }
             of_uid.values_mut().for_each(|workload_pods| workload_pods.count(snapshot, itself, wants.as_ref()));
-            workloads.append(&mut of_uid);
+            if !of_uid.is_empty() {
+                workloads.insert(uid.to_owned(), of_uid);
+            }
         }
         Self { workloads }
     }
 
     #[must_use]
     pub fn get(&self, key: &WorkloadKey) -> Option<&WorkloadPods<'a>> {
-        self.workloads.get(key)
+        self.workloads.get(&key.uid)?.get(key)
     }
 }
 
@@ -165,6 +168,21 @@ fn key_of(owner: &Owner, pod: &Pod) -> WorkloadKey {
 
 fn is_key_of(key: &WorkloadKey, owner: &Owner, pod: &Pod) -> bool {
     (&key.uid, &key.name, &key.kind, &key.namespace) == (&owner.uid, &owner.name, &owner.kind, &pod.namespace)
+}
+
+/// The workloads of many pods, each named once for all of its pods.
+#[derive(Debug, Default)]
+pub(super) struct Keys<'a> {
+    by_owner: HashMap<(&'a Owner, &'a str), Arc<WorkloadKey>>,
+}
+
+impl<'a> Keys<'a> {
+    /// The workload that owns a pod ([`workload_of`]).
+    pub(super) fn of(&mut self, snapshot: Snapshot<'a>, pod: &'a Pod) -> Option<Arc<WorkloadKey>> {
+        let (owner, top) = (pod.owner.as_deref()?, || owner_of(snapshot, pod));
+        let known = self.by_owner.entry((owner, &pod.namespace));
+        Some(Arc::clone(known.or_insert_with(|| Arc::new(key_of(top().unwrap_or(owner), pod)))))
+    }
 }
 
 /// The UID of the workload that owns a pod ([`workload_of`]).

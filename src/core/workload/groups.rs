@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{Pod, Workload};
-use crate::core::map::{Grouping, Groups, put, take};
+use super::{Pod, PodTerm, Resources, Workload};
+use crate::core::map::{Grouping, Groups, Map, put, take};
 
 /// Pods by where they are and whom they belong to.
 #[derive(Debug, Clone, Default)]
@@ -13,7 +13,25 @@ pub struct PodGroups {
     /// By the UID of the object that made them.
     pub by_owner: Groups<Pod>,
     /// By the name of the node that they take room on.
-    pub by_node: Groups<Pod>,
+    pub by_node: Map<String, Arc<Occupants>>,
+    /// Those that wait for the scheduler, by whose they are ([`Pod::whose`]).
+    pub waiting: Groups<Pod>,
+    /// Those that take room and refuse others of their own namespace alone, by it.
+    pub refusing_at_home: Groups<Pod>,
+    /// Those that take room and refuse others of other namespaces, too, by their own.
+    pub refusing_anywhere: Groups<Pod>,
+    /// Those that take room and draw others to them or away from them: those of their own namespace alone, by it.
+    pub drawing_at_home: Groups<Pod>,
+    /// Those of other namespaces, too, by their own.
+    pub drawing_anywhere: Groups<Pod>,
+}
+
+/// Those that take room on one node.
+#[derive(Debug, Clone, Default)]
+pub struct Occupants {
+    pub pods: Vec<Arc<Pod>>,
+    /// What they hold together.
+    pub requests: Resources,
 }
 
 impl Grouping<Pod> for PodGroups {
@@ -33,8 +51,23 @@ impl PodGroups {
         if let Some(owner) = &pod.owner {
             put(&mut self.by_owner, &owner.uid, pod);
         }
-        if let Some(node) = pod.node.as_deref().filter(|_| pod.occupies()) {
-            put(&mut self.by_node, node, pod);
+        if pod.waits() {
+            put(&mut self.waiting, pod.whose(), pod);
+        }
+        let Some(node) = pod.node.as_deref().filter(|_| pod.occupies()) else { return };
+        match self.by_node.get_mut(node) {
+            Some(occupants) => Arc::make_mut(occupants).add(pod),
+            None => {
+                let mut occupants = Occupants::default();
+                occupants.add(pod);
+                self.by_node.insert(node.to_owned(), Arc::new(occupants));
+            }
+        }
+        if let Some(refusing) = self.refusing(pod) {
+            put(refusing, &pod.namespace, pod);
+        }
+        if let Some(drawing) = self.drawing(pod) {
+            put(drawing, &pod.namespace, pod);
         }
     }
 
@@ -43,8 +76,53 @@ impl PodGroups {
         if let Some(owner) = &pod.owner {
             take(&mut self.by_owner, &owner.uid, pod);
         }
-        if let Some(node) = pod.node.as_deref().filter(|_| pod.occupies()) {
-            take(&mut self.by_node, node, pod);
+        if pod.waits() {
+            take(&mut self.waiting, pod.whose(), pod);
+        }
+        let Some(node) = pod.node.as_deref().filter(|_| pod.occupies()) else { return };
+        if let Some(occupants) = self.by_node.get_mut(node) {
+            let occupants = Arc::make_mut(occupants);
+            occupants.remove(pod);
+            if occupants.pods.is_empty() {
+                self.by_node.remove(node);
+            }
+        }
+        if let Some(refusing) = self.refusing(pod) {
+            take(refusing, &pod.namespace, pod);
+        }
+        if let Some(drawing) = self.drawing(pod) {
+            take(drawing, &pod.namespace, pod);
+        }
+    }
+
+    fn drawing(&mut self, pod: &Pod) -> Option<&mut Groups<Pod>> {
+        if !pod.draws() {
+            return None;
+        }
+        Some(if pod.draws_at_home() { &mut self.drawing_at_home } else { &mut self.drawing_anywhere })
+    }
+
+    fn refusing(&mut self, pod: &Pod) -> Option<&mut Groups<Pod>> {
+        if pod.anti_affinity.is_empty() {
+            return None;
+        }
+        let at_home = pod.anti_affinity.iter().all(PodTerm::stays_at_home);
+        Some(if at_home { &mut self.refusing_at_home } else { &mut self.refusing_anywhere })
+    }
+}
+
+impl Occupants {
+    fn add(&mut self, pod: &Arc<Pod>) {
+        self.requests.add(&pod.requests);
+        self.pods.push(Arc::clone(pod));
+    }
+
+    fn remove(&mut self, pod: &Arc<Pod>) {
+        if let Some(at) = self.pods.iter().position(|it| Arc::ptr_eq(it, pod)) {
+            self.pods.swap_remove(at);
+            // Sums that were too large for a number can't be taken back.
+            self.requests = Resources::default();
+            self.pods.iter().for_each(|it| self.requests.add(&it.requests));
         }
     }
 }
@@ -82,21 +160,44 @@ mod tests {
         };
         groups.by_namespace.iter().for_each(|(it, pods)| show(format!("in {it}"), pods));
         groups.by_owner.iter().for_each(|(it, pods)| show(format!("of {it}"), pods));
-        groups.by_node.iter().for_each(|(it, pods)| show(format!("on {it}"), pods));
+        groups.waiting.iter().for_each(|(it, pods)| show(format!("waiting of {it}"), pods));
+        groups.drawing_at_home.iter().for_each(|(it, pods)| show(format!("drawing in {it}"), pods));
+        groups.drawing_anywhere.iter().for_each(|(it, pods)| show(format!("drawing beyond {it}"), pods));
+        groups.refusing_at_home.iter().for_each(|(it, pods)| show(format!("refusing in {it}"), pods));
+        groups.refusing_anywhere.iter().for_each(|(it, pods)| show(format!("refusing beyond {it}"), pods));
+        groups.by_node.iter().for_each(|(it, there)| {
+            show(format!("on {it}, with {:?} of it", there.requests), &there.pods);
+        });
         shown.values_mut().for_each(|pods| pods.sort());
         shown
     }
 
     fn any_pod() -> impl Strategy<Value = Pod> {
         let text = |options: &'static [&'static str]| prop::sample::select(options);
-        (0..6u8, text(&["", "n1", "n2"]), text(&["", "ReplicaSet/a", "ReplicaSet/b"]), any::<bool>(), 0..900u64)
-            .prop_map(|(number, node, owner, exclusive, cpu_m)| {
+        let cpu_m = prop_oneof![9 => 0..900u64, 1 => Just(u64::MAX - 100)];
+        (0..6u8, text(&["", "n1", "n2"]), text(&["", "ReplicaSet/a", "ReplicaSet/b"]), 0..3u8, cpu_m, 0..5u8).prop_map(
+            |(number, node, owner, exclusive, cpu_m, other)| {
                 let mut it = pod(&format!("p{number}")).asking_for_cpu(cpu_m);
-                it.namespace = if exclusive { "bank" } else { "shop" }.into();
+                it.namespace = if exclusive > 0 { "bank" } else { "shop" }.into();
                 it = if node.is_empty() { it } else { it.on(node) };
                 it = if owner.is_empty() { it } else { it.owned_by(owner) };
-                if exclusive { it.not_beside("host", "web") } else { it }
-            })
+                it = if exclusive > 0 { it.not_beside("host", "web") } else { it };
+                for term in it.anti_affinity.iter_mut().filter(|_| exclusive > 1) {
+                    term.namespaces = vec!["shop".into()];
+                }
+                match other {
+                    0 => it.pending(1),
+                    3 => it.leaning(-10, "host", "web"),
+                    4 if exclusive > 0 => it.beside("host", "app", "web"),
+                    1 => {
+                        it.requests.other.insert("example.com/gpu".into(), u64::from(number));
+                        it
+                    }
+                    2 => it.terminating(),
+                    _ => it,
+                }
+            },
+        )
     }
 
     proptest! {

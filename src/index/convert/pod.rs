@@ -11,7 +11,7 @@ use crate::{
         schedulers::Schedulers,
         selector::{Labels, NodeTerm},
         shared::Shared,
-        workload::{HostPort, Phase, Pod, PodTerm, Protocol, Spread, Toleration, Wishes},
+        workload::{HostPort, Leaning, Phase, Pod, PodTerm, PreferredNodes, Protocol, Spread, Toleration, Wishes},
     },
 };
 
@@ -36,6 +36,8 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
         .map(|name| format!("it is scheduled by {name}"))
         .or_else(|| windows.then(|| "it is a Windows pod".to_owned()));
     let node_affinity = affinity.node_affinity.unwrap_or_default();
+    let preferred = node_affinity.preferred_during_scheduling_ignored_during_execution.unwrap_or_default();
+    let preferred_nodes: Shared<Vec<PreferredNodes>> = preferred.into_iter().map(preferred_nodes).collect();
     let pinned_by = spec.volumes.as_deref().unwrap_or_default().iter().find_map(pinned_by);
     let unforeseen = unforeseen(&spec);
     let not_to_evict = not_to_evict(meta.annotations.as_ref());
@@ -76,13 +78,17 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
         node_terms: node_affinity
             .required_during_scheduling_ignored_during_execution
             .map(|required| required.node_selector_terms.into_iter().map(node_term).collect()),
-        preferred_keys: node_affinity
-            .preferred_during_scheduling_ignored_during_execution
-            .unwrap_or_default()
-            .into_iter()
-            .flat_map(|term| term.preference.match_expressions.unwrap_or_default())
-            .map(|expression| expression.key)
+        preferred_keys: preferred_nodes
+            .iter()
+            .flat_map(|preferred| &preferred.term.expressions)
+            .map(|expression| expression.key.clone())
             .collect(),
+        preferred_nodes,
+        leanings: leanings(
+            pod_affinity.preferred_during_scheduling_ignored_during_execution,
+            anti_affinity.preferred_during_scheduling_ignored_during_execution,
+        )
+        .into(),
         spread: spec
             .topology_spread_constraints
             .unwrap_or_default()
@@ -225,12 +231,31 @@ fn node_term(term: kube::NodeSelectorTerm) -> NodeTerm {
     NodeTerm { expressions: expressions(term.match_expressions), fields: expressions(term.match_fields) }
 }
 
+fn preferred_nodes(preferred: kube::PreferredSchedulingTerm) -> PreferredNodes {
+    PreferredNodes { weight: preferred.weight.into(), term: node_term(preferred.preference) }
+}
+
 fn terms(terms: Option<Vec<kube::PodAffinityTerm>>) -> Vec<PodTerm> {
-    let term = |term: kube::PodAffinityTerm| PodTerm {
+    terms.unwrap_or_default().into_iter().map(pod_term).collect()
+}
+
+fn leanings(
+    beside: Option<Vec<kube::WeightedPodAffinityTerm>>,
+    apart: Option<Vec<kube::WeightedPodAffinityTerm>>,
+) -> Vec<Leaning> {
+    let leaning = |it: kube::WeightedPodAffinityTerm, sign: i64| Leaning {
+        weight: sign * i64::from(it.weight),
+        term: pod_term(it.pod_affinity_term),
+    };
+    let beside = beside.unwrap_or_default().into_iter().map(|it| leaning(it, 1));
+    beside.chain(apart.unwrap_or_default().into_iter().map(|it| leaning(it, -1))).collect()
+}
+
+fn pod_term(term: kube::PodAffinityTerm) -> PodTerm {
+    PodTerm {
         key: term.topology_key,
         selector: selector(term.label_selector),
         namespaces: term.namespaces.unwrap_or_default(),
         namespace_selector: term.namespace_selector.map(|labels| selector(Some(labels))),
-    };
-    terms.unwrap_or_default().into_iter().map(term).collect()
+    }
 }

@@ -154,6 +154,24 @@ fn a_spread_asks_for_the_pods_own_values_of_its_match_label_keys() {
 }
 
 #[test]
+fn what_a_pod_only_prefers_has_its_weight_and_what_it_avoids_a_negative_one() {
+    let term = |app: &str| json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": app}}});
+    let leaning = |weight: u32, app: &str| json!([{"weight": weight, "podAffinityTerm": term(app)}]);
+    let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
+    let nodes = json!([{"weight": 7, "preference": {"matchExpressions": [{"key": "size", "operator": "Exists"}]}}]);
+    let pod = pod_of(&json!({"spec": {"affinity": {
+        "nodeAffinity": {preferred: nodes},
+        "podAffinity": {preferred: leaning(30, "api")},
+        "podAntiAffinity": {preferred: leaning(100, "web")},
+    }}}));
+    let leanings: Vec<_> =
+        pod.leanings.iter().map(|it| (it.weight, &*it.term.selector.expressions[0].values)).collect();
+    assert_eq!(leanings, [(30, &["api".to_owned()][..]), (-100, &["web".to_owned()][..])]);
+    assert_eq!(pod.preferred_nodes.iter().map(|it| it.weight).collect::<Vec<_>>(), [7]);
+    assert_eq!(**pod.preferred_keys, ["size"]);
+}
+
+#[test]
 fn a_term_looks_at_the_namespaces_that_it_names_or_selects() {
     let term = |change: Value| {
         let mut term = json!({"topologyKey": "zone", "labelSelector": {}});

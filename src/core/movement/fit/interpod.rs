@@ -1,47 +1,9 @@
 //! As the plugin InterPodAffinity: required affinity and anti-affinity between pods, of both sides.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use super::{Misfit, Resident, Room};
 use crate::core::workload::{Node, Pod, PodTerm};
-
-/// Residents that refuse others by required anti-affinity.
-#[derive(Debug, Default)]
-pub(super) struct Refusing<'a> {
-    /// Those that look at their own namespace alone, by namespace.
-    at_home: HashMap<&'a str, Vec<(&'a str, &'a Pod)>>,
-    /// All others.
-    anywhere: Vec<(&'a str, &'a Pod)>,
-}
-
-impl<'a> Refusing<'a> {
-    pub(super) fn add(&mut self, resident: Resident<'a>) {
-        if let Some(list) = self.list(resident.pod) {
-            list.push((resident.node, resident.pod));
-        }
-    }
-
-    /// Takes back what was added last.
-    pub(super) fn take_back(&mut self, pod: &'a Pod, node: &str) {
-        if let Some(list) = self.list(pod)
-            && let Some(last) = list.iter().rposition(|(there, other)| *there == node && other.uid == pod.uid)
-        {
-            list.remove(last);
-        }
-    }
-
-    fn list(&mut self, pod: &'a Pod) -> Option<&mut Vec<(&'a str, &'a Pod)>> {
-        if pod.anti_affinity.is_empty() {
-            return None;
-        }
-        let at_home = pod.anti_affinity.iter().all(PodTerm::stays_at_home);
-        Some(if at_home { self.at_home.entry(&pod.namespace).or_default() } else { &mut self.anywhere })
-    }
-
-    fn of(&self, namespace: &str) -> impl Iterator<Item = (&'a str, &'a Pod)> {
-        self.at_home.get(namespace).into_iter().flatten().chain(&self.anywhere).copied()
-    }
-}
 
 /// How a pod's rules about others stand, by domain: the value that nodes have for a label's key.
 pub(super) struct Neighbours<'r> {
@@ -70,7 +32,20 @@ impl Neighbours<'_> {
 impl<'a> Room<'a> {
     /// Whether the rules of any pod that is somewhere could be about pods of this namespace.
     pub(super) fn may_be_refused(&self, namespace: &str) -> bool {
-        self.refusing.of(namespace).next().is_some()
+        self.refusing(namespace).next().is_some()
+    }
+
+    /// Where there are pods that may refuse those of this namespace by required anti-affinity.
+    fn refusing<'r>(&'r self, namespace: &'r str) -> impl Iterator<Item = (&'a str, &'a Pod)> + use<'r, 'a> {
+        let groups = self.snapshot.groups;
+        let at_home = groups.refusing_at_home.get(namespace).into_iter().flat_map(|pods| pods.iter());
+        let there = at_home.chain(groups.refusing_anywhere.values().flat_map(|pods| pods.iter()));
+        let there = there.filter_map(|pod| Some((pod.node.as_deref()?, pod.as_ref())));
+        let about =
+            move |pod: &Pod| pod.namespace == namespace || !pod.anti_affinity.iter().all(PodTerm::stays_at_home);
+        let in_thought =
+            self.added.values().flatten().filter(move |it| !it.pod.anti_affinity.is_empty() && about(it.pod));
+        there.chain(in_thought.map(|it| (it.node, it.pod)))
     }
 
     pub(super) fn neighbours<'r>(&'r self, pod: &'r Pod) -> Neighbours<'r> {
@@ -84,7 +59,7 @@ impl<'a> Room<'a> {
             }
         }
         // Symmetry: whoever is there may refuse the pod.
-        for (node, other) in self.refusing.of(&pod.namespace) {
+        for (node, other) in self.refusing(&pod.namespace) {
             if other.uid == pod.uid && !pod.is_replaced_before_it_is_gone() {
                 continue;
             }
@@ -114,10 +89,14 @@ impl<'a> Room<'a> {
     }
 
     /// The residents that a term of `pod` may look at.
-    fn seen_by<'r>(&'r self, pod: &'r Pod, term: &PodTerm) -> impl Iterator<Item = &'r Resident<'a>> {
-        let at_home = term.stays_at_home();
-        let namespaces = self.residents.iter().filter(move |(name, _)| !at_home || **name == pod.namespace);
-        namespaces.flat_map(|(_, residents)| residents)
+    pub(super) fn seen_by<'r>(
+        &'r self,
+        pod: &'r Pod,
+        term: &PodTerm,
+    ) -> impl Iterator<Item = Resident<'a>> + use<'r, 'a> {
+        let at_home = term.stays_at_home().then(|| self.residents_of(&pod.namespace));
+        let everywhere = (!term.stays_at_home()).then(|| self.residents());
+        at_home.into_iter().flatten().chain(everywhere.into_iter().flatten())
     }
 
     /// Whether a term of `pod` selects `other`. `None`: nobody knows the labels of the other's namespace, and they decide it.
@@ -129,7 +108,7 @@ impl<'a> Room<'a> {
         term.looks_at(&pod.namespace, &other.namespace, labels)
     }
 
-    fn may_select(&self, term: &PodTerm, pod: &Pod, other: &Pod) -> bool {
+    pub(super) fn may_select(&self, term: &PodTerm, pod: &Pod, other: &Pod) -> bool {
         self.selects(term, pod, other) != Some(false)
     }
 }

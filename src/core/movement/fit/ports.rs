@@ -3,8 +3,7 @@
 use super::{Misfit, resources::Used};
 use crate::core::workload::Pod;
 
-pub(super) fn allow(pod: &Pod, used: Option<&Used<'_>>) -> Result<(), Misfit> {
-    let taken = used.map_or(&[][..], |used| &used.ports);
-    let conflict = pod.host_ports.iter().find(|port| taken.iter().any(|other| other.excludes(port)));
+pub(super) fn allow(pod: &Pod, used: Used<'_>) -> Result<(), Misfit> {
+    let conflict = pod.host_ports.iter().find(|port| used.ports().any(|other| other.excludes(port)));
     conflict.map_or(Ok(()), |port| Err(Misfit::HostPort(port.port)))
 }

@@ -1,13 +1,16 @@
 //! Pods that wait for the scheduler: those that come before a replacement may take the room that it needs.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Misfit, nodes,
     resources::{Used, lacking},
     taints,
 };
-use crate::core::workload::{Node, Pod, Resources};
+use crate::core::{
+    map::Groups,
+    workload::{Node, Pod, Resources},
+};
 
 /// Pods that wait, by whose they are: those of one owner are alike.
 #[derive(Debug, Default)]
@@ -24,22 +27,22 @@ struct Alike<'a> {
     count: u64,
 }
 
-fn whose(pod: &Pod) -> &str {
-    pod.owner.as_ref().map_or(&pod.uid, |owner| &owner.uid)
+/// Whether it takes room that nobody knows where to look for. Of one that the scheduler has nothing for nobody here knows what it waits
+/// for: it might do so for ever. For one that is nominated room is made where it is nominated.
+fn is_waiting(pod: &Pod) -> bool {
+    let for_ever = pod.unschedulable && (pod.pinned_by.is_some() || pod.unforeseen.is_some());
+    pod.nominated.is_none() && !for_ever
 }
 
 impl<'a> Queue<'a> {
-    pub(super) fn enter(&mut self, pod: &'a Pod) {
-        // Nobody here knows what it waits for, and the scheduler has nothing for it: it might do so for ever.
-        if pod.unschedulable && (pod.pinned_by.is_some() || pod.unforeseen.is_some()) {
-            return;
-        }
-        let alike = self.waiting.entry(whose(pod)).or_insert(Alike { pod, count: 0 });
-        alike.count += 1;
-        // They may have been created under different rules: whoever asks for most stands for all.
-        if pod.requests.cpu_m > alike.pod.requests.cpu_m {
-            alike.pod = pod;
-        }
+    pub(super) fn of(waiting: &'a Groups<Pod>) -> Self {
+        let alike = |(whose, pods): (&'a String, &'a Arc<Vec<Arc<Pod>>>)| {
+            let pods = || pods.iter().map(AsRef::as_ref).filter(|pod| is_waiting(pod));
+            // They may have been created under different rules: whoever asks for most stands for all.
+            let pod = pods().max_by_key(|pod| (pod.requests.cpu_m, &pod.uid))?;
+            Some((whose.as_str(), Alike { pod, count: pods().count() as u64 }))
+        };
+        Self { waiting: waiting.iter().filter_map(alike).collect(), reserved: HashMap::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -48,11 +51,11 @@ impl<'a> Queue<'a> {
 
     /// A place is reserved for one more pod like this one, which may be among those that wait.
     pub(super) fn reserve(&mut self, pod: &'a Pod) {
-        *self.reserved.entry(whose(pod)).or_default() += 1;
+        *self.reserved.entry(pod.whose()).or_default() += 1;
     }
 
     pub(super) fn take_back(&mut self, pod: &Pod) {
-        if let Some(reserved) = self.reserved.get_mut(whose(pod)) {
+        if let Some(reserved) = self.reserved.get_mut(pod.whose()) {
             *reserved = reserved.saturating_sub(1);
         }
     }
@@ -64,7 +67,7 @@ impl<'a> Queue<'a> {
         &self,
         pod: &Pod,
         asks: &Resources,
-        used: Option<&Used<'_>>,
+        used: Used<'_>,
         node: &Node,
         lets: impl Fn(&Pod) -> bool,
     ) -> Result<(), Misfit> {
@@ -81,12 +84,11 @@ impl<'a> Queue<'a> {
 }
 
 /// Whether there is room for one more beside all of these.
-fn beside(first: &[(&Pod, u64)], asks: &Resources, used: Option<&Used<'_>>, node: &Node) -> Result<(), Misfit> {
+fn beside(first: &[(&Pod, u64)], asks: &Resources, used: Used<'_>, node: &Node) -> Result<(), Misfit> {
     if first.is_empty() {
         return Ok(());
     }
-    let mut then = used.map(|used| used.resources.clone()).unwrap_or_default();
-    let mut pods = used.map_or(0, |used| used.pods);
+    let (mut then, mut pods) = (used.resources.clone(), used.pods);
     for (other, count) in first {
         pods += count;
         add_times(&mut then, &other.requests, *count);
@@ -94,11 +96,11 @@ fn beside(first: &[(&Pod, u64)], asks: &Resources, used: Option<&Used<'_>>, node
     if pods >= node.pods {
         return Err(Misfit::Queued("pods".into()));
     }
-    lacking(asks, Some(&then), &node.allocatable).map_or(Ok(()), |resource| Err(Misfit::Queued(resource.to_owned())))
+    lacking(asks, &then, &node.allocatable).map_or(Ok(()), |resource| Err(Misfit::Queued(resource.to_owned())))
 }
 
-fn may_go(pod: &Pod, used: Option<&Used<'_>>, node: &Node) -> bool {
-    lacking(&pod.requests, used.map(|used| &used.resources), &node.allocatable).is_none()
+fn may_go(pod: &Pod, used: Used<'_>, node: &Node) -> bool {
+    lacking(&pod.requests, used.resources, &node.allocatable).is_none()
         && taints::allow(pod, node).is_ok()
         && nodes::allow(pod, node).is_ok()
 }

@@ -1,40 +1,55 @@
 //! Pods alike get the same answer: nodes that have no room for one have none for the next one either.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::{HashMap, HashSet},
-    hash::Hash,
+    hash::{Hash, Hasher},
 };
 
 use super::Room;
 use crate::core::{
     selector::{Labels, NodeTerm},
-    workload::{HostPort, Node, Pod, PodTerm, Resources, Spread, Toleration},
+    shared::Shared,
+    workload::{HostPort, Leaning, Node, Pod, PodTerm, PreferredNodes, Resources, Spread, Toleration},
 };
 
 /// Everything of a pod that decides which of some nodes take its replacement.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 struct Shape<'a> {
-    requests: &'a Resources,
+    requests: &'a Shared<Resources>,
     /// What its template asks for.
     template: Option<&'a Resources>,
-    host_ports: &'a [HostPort],
+    host_ports: &'a Shared<Vec<HostPort>>,
     priority: i32,
-    tolerations: &'a [Toleration],
-    node_selector: &'a Labels,
-    node_terms: Option<&'a [NodeTerm]>,
+    tolerations: &'a Shared<Vec<Toleration>>,
+    node_selector: &'a Shared<Labels>,
+    node_terms: &'a Option<Shared<Vec<NodeTerm>>>,
+    preferred_nodes: &'a Shared<Vec<PreferredNodes>>,
     unforeseen: [Option<&'static str>; 2],
     rules: Option<Rules<'a>>,
 }
 
+/// Replicas have most of it in the same place in memory, so that comparing costs little, and hashing all of it much. What differs most
+/// is hashed.
+impl Hash for Shape<'_> {
+    fn hash<State: Hasher>(&self, state: &mut State) {
+        let Resources { cpu_m, memory_bytes, other } = &**self.requests;
+        (cpu_m, memory_bytes, other.len(), self.priority, self.unforeseen).hash(state);
+        if let Some(Rules { namespace, labels, own, .. }) = &self.rules {
+            (namespace, labels, own).hash(state);
+        }
+    }
+}
+
 /// Of a pod that has rules about others, or that others may have rules about.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 struct Rules<'a> {
     namespace: &'a str,
-    labels: &'a Labels,
-    spread: &'a [Spread],
-    anti_affinity: &'a [PodTerm],
-    affinity: &'a [PodTerm],
+    labels: &'a Shared<Labels>,
+    spread: &'a Shared<Vec<Spread>>,
+    anti_affinity: &'a Shared<Vec<PodTerm>>,
+    affinity: &'a Shared<Vec<PodTerm>>,
+    leanings: &'a Shared<Vec<Leaning>>,
     /// It counts itself until it is gone.
     replaced_first: bool,
     /// Where it is itself, which may not count: by the keys of its spreads and its affinity, and, where any of the nodes is in the
@@ -104,15 +119,17 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             namespace,
             labels,
             node,
-            owner,
+            owner: _,
             requests,
             host_ports,
             tolerations,
             node_selector,
             node_terms,
+            preferred_nodes,
             spread,
             anti_affinity,
             affinity,
+            leanings,
             priority,
             unforeseen,
             // Who it is, and how it does; and what says whether it may be moved, not where to.
@@ -139,14 +156,16 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             injected: _,
             orders: _,
         } = pod;
-        let own_rules = !(spread.is_empty() && anti_affinity.is_empty() && affinity.is_empty());
-        let at = node.as_deref().and_then(|node| room.snapshot.nodes.get(node));
-        let domain = |key: &str| at?.labels.get(key).map(String::as_str);
+        let own_rules = !(spread.is_empty() && anti_affinity.is_empty() && !pod.draws());
+        let others = || room.may_be_refused(namespace) || room.drawing(namespace).next().is_some();
+        let at = OnceCell::new();
+        let at = || *at.get_or_init(|| room.snapshot.nodes.get(node.as_deref()?));
+        let domain = |key: &str| at()?.labels.get(key).map(String::as_str);
         let shared = |key: &'a str| domain(key).filter(|domain| self.has(key, domain));
         let by_spread = spread.iter().map(|spread| domain(&spread.key));
-        let by_affinity = affinity.iter().map(|term| domain(&term.key));
+        let by_affinity = leanings.iter().map(|it| &it.term).chain(affinity.iter()).map(|term| domain(&term.key));
         let by_anti_affinity = anti_affinity.iter().map(|term| shared(&term.key));
-        let template = owner.as_ref().and_then(|owner| room.snapshot.workloads.get(&owner.uid));
+        let template = room.template(pod);
         Shape {
             requests,
             template: template.map(|template| &template.requests),
@@ -154,14 +173,16 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             priority: *priority,
             tolerations,
             node_selector,
-            node_terms: node_terms.as_ref().map(|terms| terms.as_slice()),
+            node_terms,
+            preferred_nodes,
             unforeseen: [*unforeseen, template.and_then(|template| template.unforeseen)],
-            rules: (own_rules || room.may_be_refused(namespace)).then(|| Rules {
+            rules: (own_rules || others()).then(|| Rules {
                 namespace,
                 labels,
                 spread,
                 anti_affinity,
                 affinity,
+                leanings,
                 replaced_first: pod.is_replaced_before_it_is_gone(),
                 own: by_spread.chain(by_affinity).chain(by_anti_affinity).collect(),
             }),

@@ -1,3 +1,4 @@
+mod draws;
 mod interpod;
 mod nodes;
 mod ports;

@@ -4,70 +4,99 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
+    sync::Arc,
 };
 
 use super::{Follower, Input};
 use crate::core::{
-    distance::tier::Tier,
+    distance::tier::{NodeTier, Tier},
     movement::workloads::{WorkloadKey, Workloads},
 };
 
 /// A follower that sits where it should not.
 #[derive(Debug)]
 pub(super) struct Candidate<'i, 'a> {
-    pub key: Option<WorkloadKey>,
+    pub key: Option<Arc<WorkloadKey>>,
     pub follower: &'i Follower<'a>,
     pub node: &'a str,
+    /// How far that is.
+    pub at: &'i NodeTier,
+    /// How many of its workload are moved before it.
+    pub turn: usize,
 }
 
 /// How much a pod suffers, most first: one that isn't Ready, perhaps because it is far; on the worst tier; by whole milliseconds. Then by
 /// its own priority.
 type Suffers = (bool, Reverse<Tier>, Reverse<u64>, Reverse<i32>);
 
-fn suffers(input: &Input<'_>, candidate: &Candidate<'_, '_>) -> Suffers {
-    let pod = candidate.follower.pod;
-    let rtt_ms = input.tiers.rtt_us(candidate.node).unwrap_or(0) / 1_000;
-    (pod.ready, Reverse(input.tiers.tier(candidate.node)), Reverse(rtt_ms), Reverse(pod.priority))
+impl<'a> Candidate<'_, 'a> {
+    fn suffers(&self) -> Suffers {
+        let (pod, at) = (self.follower.pod, self.at);
+        (pod.ready, Reverse(at.tier), Reverse(at.rtt_us.unwrap_or(0) / 1_000), Reverse(pod.priority))
+    }
+
+    fn name(&self) -> (&'a str, &'a str) {
+        (&self.follower.pod.name, &self.follower.pod.uid)
+    }
 }
+
+/// A workload among those of all candidates.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// By its key.
+    rank: usize,
+    desired: Reverse<u32>,
+    /// In its namespace: one move takes the smallest part of the largest workload.
+    in_namespace: usize,
+}
+
+/// By where their keys are in memory, which are the same for all pods of one owner.
+type Places = HashMap<*const WorkloadKey, Place>;
 
 /// Puts candidates into the order in which they are moved, which depends on nothing but the picture.
 pub(super) fn sort(candidates: &mut [Candidate<'_, '_>], input: &Input<'_>, workloads: &Workloads<'_>) {
-    let name = |it: &Candidate<'_, '_>| (it.follower.pod.name.clone(), it.follower.pod.uid.clone());
-    let rtt = |it: &Candidate<'_, '_>| Reverse(input.tiers.rtt_us(it.node));
-    candidates.sort_by_cached_key(|it| (it.key.clone(), suffers(input, it), rtt(it), name(it)));
-
-    let desired = |key: &WorkloadKey| workloads.get(key).and_then(|it| it.desired).unwrap_or(0);
-    // One move takes the smallest part of the largest workload.
-    let mut of_namespace: BTreeMap<&str, Vec<(Reverse<u32>, &WorkloadKey)>> = BTreeMap::new();
+    let places = places(candidates, workloads);
+    let place = |it: &Candidate<'_, '_>| it.key.as_ref().map(|key| places[&Arc::as_ptr(key)]);
+    let rank = |it: &Candidate<'_, '_>| place(it).map(|place| place.rank);
+    candidates.sort_by_cached_key(|it| (rank(it), it.suffers(), Reverse(it.at.rtt_us), it.name()));
     // Whose pods are on the move has had that many turns.
     let mut moving: HashMap<&str, usize> = HashMap::new();
     for move_ in input.journal.underway.iter().chain(&input.others.underway) {
         *moving.entry(&move_.workload.uid).or_default() += 1;
     }
-    let mut turns: HashMap<&str, usize> = HashMap::new();
-    let mut turn = Vec::new();
-    for candidate in candidates.iter() {
-        let Some(key) = &candidate.key else {
-            turn.push((0, candidate.follower.pod.uid.clone()));
-            continue;
-        };
-        let next = turns.entry(&key.uid).or_insert_with(|| {
-            of_namespace.entry(&key.namespace).or_default().push((Reverse(desired(key)), key));
-            moving.get(&*key.uid).copied().unwrap_or(0)
-        });
-        turn.push((*next, candidate.follower.pod.uid.clone()));
-        *next += 1;
+    let mut turns = vec![None; places.len()];
+    for candidate in &mut *candidates {
+        if let (Some(rank), Some(key)) = (rank(candidate), &candidate.key) {
+            let turn = turns[rank].unwrap_or_else(|| moving.get(&*key.uid).copied().unwrap_or(0));
+            candidate.turn = turn;
+            turns[rank] = Some(turn + 1);
+        }
     }
-    let mut ranks: HashMap<String, usize> = HashMap::new();
-    for keys in of_namespace.values_mut() {
-        keys.sort();
-        ranks.extend(keys.iter().enumerate().map(|(rank, (_, key))| (key.uid.clone(), rank)));
-    }
-    let turn: HashMap<String, usize> = turn.into_iter().map(|(turn, uid)| (uid, turn)).collect();
     candidates.sort_by_cached_key(|it| {
-        let of = |key: &WorkloadKey| (ranks.get(&key.uid).copied().unwrap_or(0), Reverse(desired(key)));
-        let its = it.key.as_ref().map_or((0, Reverse(0)), of);
-        let turn = turn.get(&it.follower.pod.uid).copied().unwrap_or(0);
-        (suffers(input, it), turn, its, it.key.clone(), name(it))
+        let of = place(it).map_or((0, Reverse(0)), |place| (place.in_namespace, place.desired));
+        (it.suffers(), it.turn, of, rank(it), it.name())
     });
+}
+
+fn places(candidates: &[Candidate<'_, '_>], workloads: &Workloads<'_>) -> Places {
+    let keys: HashMap<*const WorkloadKey, &WorkloadKey> =
+        candidates.iter().filter_map(|it| it.key.as_ref()).map(|key| (Arc::as_ptr(key), &**key)).collect();
+    let desired = |key: &WorkloadKey| Reverse(workloads.get(key).and_then(|it| it.desired).unwrap_or(0));
+    let mut places: BTreeMap<&WorkloadKey, Place> = BTreeMap::new();
+    let mut of_namespace: BTreeMap<&str, Vec<(Reverse<u32>, &WorkloadKey)>> = BTreeMap::new();
+    for key in keys.values().copied() {
+        places.entry(key).or_insert_with(|| {
+            let desired = desired(key);
+            of_namespace.entry(&key.namespace).or_default().push((desired, key));
+            Place { rank: 0, desired, in_namespace: 0 }
+        });
+    }
+    places.values_mut().enumerate().for_each(|(rank, place)| place.rank = rank);
+    for all in of_namespace.values_mut() {
+        all.sort();
+        for (in_namespace, (_, key)) in all.iter().enumerate() {
+            places.entry(key).and_modify(|place| place.in_namespace = in_namespace);
+        }
+    }
+    keys.into_iter().filter_map(|(at, key)| Some((at, *places.get(key)?))).collect()
 }

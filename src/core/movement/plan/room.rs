@@ -86,7 +86,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Takes room near the primary for one more pod like each of these of one workload, or for none. Returns the first one's node.
-    pub(super) fn add_all(&mut self, followers: &[Follower<'a>], from: &str) -> Result<&'a Node, HeldReason> {
+    pub(super) fn add_all(&mut self, followers: &[Follower<'a>], from: (&str, u64)) -> Result<&'a Node, HeldReason> {
         let mut added: Vec<(&'a Pod, &'a Node)> = Vec::new();
         for follower in followers {
             match self.target(follower, from) {
@@ -103,12 +103,16 @@ impl<'a> Planner<'a> {
         added.first().map(|(_, target)| *target).ok_or_else(|| HeldReason::NoRoom("there is none".into()))
     }
 
-    /// The emptiest closely node that takes the pod and is no farther from the other databases that it follows.
-    pub(super) fn target(&self, follower: &Follower<'a>, from: &str) -> Result<&'a Node, HeldReason> {
+    /// The emptiest closely node that takes the pod, is nearer than where it is, so many microseconds away, and no farther from the other
+    /// databases that it follows.
+    pub(super) fn target(
+        &self,
+        follower: &Follower<'a>,
+        (from, from_rtt_us): (&str, u64),
+    ) -> Result<&'a Node, HeldReason> {
         if self.targets.is_empty() {
             return Err(HeldReason::NoRoom("there is none".into()));
         }
-        let from_rtt_us = certain(self.input.tiers, from, self.input.rules, self.input.now)?;
         let nearer = |node: &Node| match self.offers.get(&(&raw const *node)) {
             Some(Ok(rtt_us)) if *rtt_us < from_rtt_us => {
                 match follower.others.iter().any(|tiers| leaves_behind(tiers.tier(from), tiers.tier(&node.name))) {

@@ -210,7 +210,21 @@ impl Maker<'_> {
         if self.dice.chance(12) {
             pod["metadata"]["labels"]["leaves"] = "yes".into();
         }
+        if self.dice.chance(10) {
+            self.add_leaning(&mut pod);
+        }
+        if self.dice.chance(8) {
+            let term = self.term();
+            pod["spec"]["affinity"]["podAffinity"][REQUIRED] = json!([term]);
+        }
         pod
+    }
+
+    /// What a pod prefers of others.
+    fn add_leaning(&mut self, pod: &mut Value) {
+        let kind = self.dice.pick(&["podAffinity", "podAntiAffinity", "podAntiAffinity"]);
+        let leaning = json!({"weight": self.dice.pick(&[1, 50, 100]), "podAffinityTerm": self.term()});
+        pod["spec"]["affinity"][kind][PREFERRED] = json!([leaning]);
     }
 
     fn candidate(&mut self) -> Value {
@@ -245,7 +259,17 @@ impl Maker<'_> {
         if self.dice.chance(15) {
             self.add_port(&mut pod);
         }
+        if self.dice.chance(20) {
+            self.add_leaning(&mut pod);
+        }
         self.inject(&mut pod);
+        if self.dice.chance(10) {
+            let own = json!({"weight": self.dice.pick(&[5, 50, 100]), "preference": {"matchExpressions": [self.node_expression()]}});
+            match pod["spec"]["affinity"]["nodeAffinity"][PREFERRED].as_array_mut() {
+                Some(preferred) => preferred.push(own),
+                None => pod["spec"]["affinity"]["nodeAffinity"][PREFERRED] = json!([own]),
+            }
+        }
         pod
     }
 
@@ -270,8 +294,7 @@ impl Maker<'_> {
         }
         if mode != "required" {
             let term = |weight: u32, tier: &str| json!({"weight": weight, "preference": {"matchExpressions": [{"key": TIER, "operator": "In", "values": [tier]}]}});
-            affinity["preferredDuringSchedulingIgnoredDuringExecution"] =
-                json!([term(100, "closely"), term(50, "intermediate")]);
+            affinity[PREFERRED] = json!([term(100, "closely"), term(50, "intermediate")]);
         }
     }
 
@@ -413,4 +436,5 @@ impl Maker<'_> {
     }
 }
 
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
