@@ -263,30 +263,10 @@ impl Pod {
         self.node.is_none() && self.phase == Phase::Pending && !self.terminating && !self.gated
     }
 
-    /// Whether its rules draw other pods to it, or away from it, in the scheduler's scores. (Required affinity draws those that it selects,
-    /// too.)
-    #[must_use]
-    pub fn draws(&self) -> bool {
-        !(self.leanings.is_empty() && self.affinity.is_empty())
-    }
-
-    /// Whether these rules look at its own namespace alone.
-    #[must_use]
-    pub fn draws_at_home(&self) -> bool {
-        let terms = self.leanings.iter().map(|leaning| &leaning.term).chain(self.affinity.iter());
-        terms.into_iter().all(PodTerm::stays_at_home)
-    }
-
     /// Its controller makes a replacement before it has gone. (A StatefulSet waits, because both have the same name.)
     #[must_use]
     pub fn is_replaced_before_it_is_gone(&self) -> bool {
         self.owner.as_ref().is_none_or(|owner| owner.kind != "StatefulSet")
-    }
-
-    /// The UID of whoever owns it, or its own: those of one owner are alike.
-    #[must_use]
-    pub fn whose(&self) -> &str {
-        self.owner.as_ref().map_or(&self.uid, |owner| &owner.uid)
     }
 
     /// Takes room on its node.

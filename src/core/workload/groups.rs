@@ -127,6 +127,29 @@ impl Occupants {
     }
 }
 
+/// What it is grouped by.
+impl Pod {
+    /// The UID of whoever owns it, or its own: those of one owner are alike.
+    #[must_use]
+    pub fn whose(&self) -> &str {
+        self.owner.as_ref().map_or(&self.uid, |owner| &owner.uid)
+    }
+
+    /// Whether its rules draw other pods to it, or away from it, in the scheduler's scores. (Required affinity draws those that it selects,
+    /// too.)
+    #[must_use]
+    pub fn draws(&self) -> bool {
+        !(self.leanings.is_empty() && self.affinity.is_empty())
+    }
+
+    /// Whether these rules look at its own namespace alone.
+    #[must_use]
+    pub fn draws_at_home(&self) -> bool {
+        let terms = self.leanings.iter().map(|leaning| &leaning.term).chain(self.affinity.iter());
+        terms.into_iter().all(PodTerm::stays_at_home)
+    }
+}
+
 /// What makes pods itself, ReplicaSets and StatefulSets mostly, by the UID of the workload that they are, or are part of.
 #[derive(Debug, Clone, Default)]
 pub struct SetGroups(pub Groups<Workload>);

@@ -206,23 +206,22 @@ fn whoever_suffers_most_goes_first_then_workloads_and_namespaces_take_turns() {
 
 #[test]
 fn whose_pods_are_on_the_move_has_had_its_turns() {
-    let world = replicas(3).budget("pdb", "web", 3).workload("ReplicaSet/api", 2).budget("api", "api", 2);
+    let world = replicas(4).budget("pdb", "web", 4).workload("ReplicaSet/api", 3).budget("api", "api", 3);
     let api = |name: &str| {
         let mut pod = pod(name).on("b1").owned_by("ReplicaSet/api");
         pod.labels.insert("app".into(), "api".into());
         pod
     };
-    let world = world.pod(api("api-1")).pod(api("api-2"));
+    let world = world.pod(api("api-1")).pod(api("api-2")).pod(api("api-3"));
     let told = |underway: Vec<Underway>| {
         let journal = Journal { underway, ..Journal::default() };
-        Case { journal, rules: Rules { max_concurrent: 4, ..RULES }, ..world.clone().into() }.told()
+        let told = Case { journal, rules: Rules { max_concurrent: 4, ..RULES }, ..world.clone().into() }.told();
+        told.split_once(';').map(|(moves, _)| moves.to_owned())
     };
-    let first = "moves: web-1 b1→a1, api-1 b1→a1, web-2 b1→a1, api-2 b1→a1; held: web-3 Concurrency";
-    assert_eq!(told(vec![]), first);
+    assert_eq!(told(vec![]).unwrap(), "moves: web-1 b1→a1, api-1 b1→a1, web-2 b1→a1, api-2 b1→a1");
     let mut moving = spending("gone");
     moving.trace.bound = true;
-    let second = "moves: api-1 b1→a1, web-1 b1→a1, api-2 b1→a1; held: web-2 Concurrency, web-3 Concurrency";
-    assert_eq!(told(vec![moving]), second);
+    assert_eq!(told(vec![moving]).unwrap(), "moves: api-1 b1→a1, web-1 b1→a1, api-2 b1→a1");
 }
 
 #[test]
