@@ -138,6 +138,7 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             gated: _,
             injected: _,
             orders: _,
+            ready_after_s: _,
         } = pod;
         let own_rules = !(spread.is_empty() && anti_affinity.is_empty() && affinity.is_empty());
         let at = node.as_deref().and_then(|node| room.snapshot.nodes.get(node));
