@@ -7,6 +7,7 @@ mod once;
 mod pools;
 mod quantity;
 mod seen;
+pub mod snapshot;
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 

@@ -201,15 +201,16 @@ fn scratch(volume: &kube::Volume) -> Option<String> {
     (empty.medium.as_deref() != Some("Memory")).then(|| volume.name.clone())
 }
 
-/// What others write on pods so that nobody evicts them.
+/// What others write on pods so that nobody evicts them: the annotation, and the value that forbids it.
+pub(in crate::index) const MARKS: [(&str, Option<&str>); 4] = [
+    ("cluster-autoscaler.kubernetes.io/safe-to-evict", Some("false")),
+    ("karpenter.sh/do-not-disrupt", Some("true")),
+    ("karpenter.sh/do-not-evict", Some("true")),
+    // Whatever its value is.
+    ("descheduler.alpha.kubernetes.io/prefer-no-eviction", None),
+];
+
 fn not_to_evict(annotations: Option<&std::collections::BTreeMap<String, String>>) -> Option<String> {
-    const MARKS: [(&str, Option<&str>); 4] = [
-        ("cluster-autoscaler.kubernetes.io/safe-to-evict", Some("false")),
-        ("karpenter.sh/do-not-disrupt", Some("true")),
-        ("karpenter.sh/do-not-evict", Some("true")),
-        // Whatever its value is.
-        ("descheduler.alpha.kubernetes.io/prefer-no-eviction", None),
-    ];
     let annotations = annotations?;
     let marked = |(key, forbids): &(&str, Option<&str>)| {
         let value = annotations.get(*key).filter(|value| forbids.is_none_or(|forbids| *value == forbids))?;
