@@ -288,7 +288,9 @@ impl Foreseen {
         let families = [&self.ready, &self.moves, &self.no_place, &self.blocked, &self.seconds];
         for member in before.difference(&now) {
             let labels = DatabaseMember { database: database.into(), member: member.clone() };
-            families.iter().for_each(|family| drop(family.remove(&labels)));
+            for family in families {
+                family.remove(&labels);
+            }
         }
         for of in readiness {
             let labels = DatabaseMember { database: database.into(), member: of.member.clone() };

@@ -335,7 +335,15 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         Now { type_: ConditionType::Moving, holds: moving, reason: moving_reason, message: moving_message },
     ];
     let ready = facts.readiness.and_then(ready_for_failover);
-    always.into_iter().chain(labels).chain(credentials).chain(witness).chain(hosts).chain(emptying).chain(ready).collect()
+    always
+        .into_iter()
+        .chain(labels)
+        .chain(credentials)
+        .chain(witness)
+        .chain(hosts)
+        .chain(emptying)
+        .chain(ready)
+        .collect()
 }
 
 /// Where replacements failed, as people are told.

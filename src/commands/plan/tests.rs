@@ -99,8 +99,7 @@ default: pg1 → pg2: NOT ALL FITS
 #[test]
 fn members_are_compared_and_the_best_one_is_named() {
     let (_, answers) = answers("--all").unwrap();
-    let expected = "\
-  DATABASE  PRIMARY    NEAR  MOVE  NO PLACE  BLOCKED  TIME  MISSING
+    let expected = "  DATABASE  PRIMARY    NEAR  MOVE  NO PLACE  BLOCKED  TIME  MISSING
   default   pg1 (now)  4     0     0         0        0 s   -
   default   pg2        0     2     2         0        6 s   2 cpu
   default   pg3        0     4     0         0        12 s  -

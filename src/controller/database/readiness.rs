@@ -90,7 +90,12 @@ impl Task {
         let bad = matches!(worst.grade, Grade::Blocked | Grade::NoPlace);
         // What the last leader told is told once more, which is better than never.
         if bad && before.is_none_or(|before| now > before) {
-            tracing::warn!(database = self.name, member = worst.member, why = worst.message, "less ready for a failover");
+            tracing::warn!(
+                database = self.name,
+                member = worst.member,
+                why = worst.message,
+                "less ready for a failover"
+            );
             let note = format!("if {} became the primary: {}", worst.member, worst.message);
             self.notice(true, EventReason::LessReadyForFailover, note);
         }

@@ -69,7 +69,8 @@ fn what_a_plan_foresees_is_what_then_happens() {
         assert_eq!(because, ["huge NoRoom", "huge NoRoom", "still Never"]);
         assert_eq!(scene.zones(&namespace).await?, "3 in dc1, 8 in dc3", "nobody waits for a node");
         let failover = scene.status().await?.failovers[0].clone();
-        let took = failover.last_move_at.context("a last move")?.duration_since(failover.first_move_at.context("a first")?);
+        let took =
+            failover.last_move_at.context("a last move")?.duration_since(failover.first_move_at.context("a first")?);
         let last = 4.0;
         let ratio = forecast["seconds"]["total"].as_f64().context("seconds")? / (took.as_secs_f64() + last);
         println!("foresight.estimate_ratio: {ratio:.2}");
