@@ -119,7 +119,7 @@ pub fn foresee(question: &Question<'_>, member: &MemberStatus) -> Result<Forecas
     let others = other_tiers(tables, question.followers);
     let course = waves::play(question, &mut picture, &tiers, &others);
     let paced = pace::pace(question, &course);
-    let (missing, obstacles) = missing::missing(question, &picture, &course, &tiers, &replaced);
+    let (missing, obstacles) = missing::missing(question, &picture, &course, &tiers, replaced.as_ref());
     Ok(Forecast {
         database: question.database().to_owned(),
         primary: question.status.primary.clone(),

@@ -26,7 +26,7 @@ pub(super) fn missing(
     picture: &Picture,
     course: &Course,
     tiers: &TierMap,
-    loss: &Option<Loss>,
+    loss: Option<&Loss>,
 ) -> (Vec<Missing>, Vec<String>) {
     let Placeless { by_workload, never } = placeless(picture, course);
     let label = question.object.node_label();
@@ -53,15 +53,11 @@ pub(super) fn missing(
             budget.namespace, budget.name, budget.healthy
         )
     }));
-    if let Some(loss) = loss.as_ref().filter(|loss| loss.pending > 0) {
+    if let Some(loss) = loss.filter(|loss| loss.pending > 0) {
         obstacles.insert(format!("{} pods of what is lost find no node at all", loss.pending));
     }
-    let places = near::places(&picture.tables, tiers, &near_what(question, tiers));
+    let places = near::places(&picture.tables, tiers, &format!("a primary of {}", question.database()));
     (lacks.told(&places).into_iter().collect(), obstacles.into_iter().collect())
-}
-
-fn near_what(question: &Question<'_>, _: &TierMap) -> String {
-    format!("a primary of {}", question.database())
 }
 
 /// Those for whom there is no room, by workload, and the budgets that never let anybody go.
