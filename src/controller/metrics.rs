@@ -150,7 +150,7 @@ impl ControllerMetrics {
         registry.register("status_writes", "Writes of DatabaseCluster status, by outcome", m.status_writes);
         let help = "Opted-in namespaces whose label or annotations have a wrong value";
         registry.register("namespaces_with_mistakes", help, m.mistaken_namespaces);
-        m.foreseen.register(registry);
+        m.foreseen.enter(registry);
         metrics
     }
 
@@ -267,7 +267,7 @@ impl ControllerMetrics {
 }
 
 impl Foreseen {
-    fn register(self, registry: &mut Registry) {
+    fn enter(self, registry: &mut Registry) {
         let help = "1 if every follower would find its place with this member as the primary";
         registry.register("failover_ready", help, self.ready);
         registry.register("failover_moves", "Followers that would be moved", self.moves);
