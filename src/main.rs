@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Status(args) => status::run(&args).await?,
-        Command::Plan(args) => plan::run(&args).await?,
+        Command::Plan(args) => plan::run(&args).await??,
         Command::Snapshot(args) => snapshot::run(&args).await?,
         Command::Explain(args) => explain::run(&args).await?,
         Command::Record(args) => record::run(&args, until_terminated()?).await?,

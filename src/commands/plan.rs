@@ -45,8 +45,6 @@ pub enum PlanError {
     Json(#[from] serde_json::Error),
     #[error(transparent)]
     Yaml(#[from] serde_saphyr::ser::Error),
-    #[error(transparent)]
-    Verdict(#[from] Verdict),
 }
 
 /// Something wouldn't fit.
@@ -76,11 +74,11 @@ struct Unclear {
     why: String,
 }
 
-/// Prints it.
+/// Prints it. What it comes to is for scripts: the verdict, where not all fits.
 ///
 /// # Errors
-/// Nobody can tell, or something wouldn't fit: [`PlanError::Verdict`] when that was printed.
-pub async fn run(args: &PlanArgs) -> Result<(), PlanError> {
+/// There is nothing to make a forecast from.
+pub async fn run(args: &PlanArgs) -> Result<Result<(), Verdict>, PlanError> {
     let (tables, now) = look(args).await?;
     let lost = Lost { names: args.without.clone() };
     if let [first, ..] = lost.unknown(&tables)[..] {
@@ -96,7 +94,7 @@ pub async fn run(args: &PlanArgs) -> Result<(), PlanError> {
         Shape::Table if args.all => print!("{}", printable_lines(&words::comparison(&answers))),
         Shape::Table => print!("{}", printable_lines(&words::text(&answers))),
     }
-    Ok(verdict(&answers)?)
+    Ok(verdict(&answers))
 }
 
 fn verdict(answers: &[OfDatabase]) -> Result<(), Verdict> {
