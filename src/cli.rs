@@ -17,7 +17,8 @@ pub use self::{
     controller::{Certificates, ControllerArgs},
     recordings::{RecordArgs, ReplayArgs},
     tools::{
-        CertsArgs, ExplainArgs, MoveArgs, PauseArgs, ResumeArgs, SimulateArgs, StatusArgs, UninstallArgs, WhatArgs,
+        CertsArgs, ExplainArgs, MoveArgs, PauseArgs, PlanArgs, ResumeArgs, SimulateArgs, SnapshotArgs, StatusArgs,
+        UninstallArgs, WhatArgs,
     },
     webhook::WebhookArgs,
     witness::WitnessArgs,
@@ -45,6 +46,11 @@ pub struct Args {
 pub enum Command {
     /// Show primaries, tiers, nodes with their distance, what is moving, what is held and why
     Status(StatusArgs),
+    /// Say what a change of primary, or the loss of a data centre, would lead to: what moves, what stays, what is missing.
+    /// Exit status 0: all fits; 3: something wouldn't; 1: nobody can tell
+    Plan(PlanArgs),
+    /// Write what plans are made from into a file: for plan -f, offline
+    Snapshot(SnapshotArgs),
     /// Write what the members of a Patroni cluster answer, as JSON lines, whenever it changes: for bug reports and replay
     Record(RecordArgs),
     /// Run the decision over recorded answers of a Patroni cluster, offline: one line for each change of view
@@ -80,6 +86,14 @@ pub enum Command {
 pub enum Output {
     Text,
     Json,
+}
+
+/// How a forecast looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shape {
+    Table,
+    Json,
+    Yaml,
 }
 
 /// How a definition is written.

@@ -24,7 +24,7 @@ use futures::FutureExt;
 use kube::Client;
 use parking_lot::Mutex;
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     pub nodes: NodeWriter,
     /// What every database has on the move.
     pub ledger: Mutex<Ledger>,
+    /// Of all databases one at a time finds out what would come of another primary.
+    pub foresight: Arc<Semaphore>,
     pub notices: Notices,
     pub metrics: ControllerMetrics,
     pub discovery_metrics: discover::Metrics,
@@ -126,8 +128,20 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     let tick = config.tick;
     let nodes = NodeWriter::new(client.clone());
     let ledger = Mutex::default();
-    let shared =
-        Shared { client, namespace, index, leadership, nodes, ledger, notices, metrics, discovery_metrics, tick };
+    let foresight = Arc::new(Semaphore::new(1));
+    let shared = Shared {
+        client,
+        namespace,
+        index,
+        leadership,
+        nodes,
+        ledger,
+        foresight,
+        notices,
+        metrics,
+        discovery_metrics,
+        tick,
+    };
     let shared = Arc::new(shared);
     tasks.spawn(owners::run(Arc::clone(&shared)));
     let mut manager = Manager {

@@ -24,6 +24,7 @@ mod stays;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod thought;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ mod owners;
 mod pools;
 mod quantity;
 mod seen;
+pub mod snapshot;
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 

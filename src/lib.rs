@@ -14,6 +14,7 @@ pub mod core;
 pub mod api;
 pub mod cluster;
 pub mod evaluate;
+pub mod foresight;
 pub mod index;
 
 pub mod credentials;

@@ -8,7 +8,9 @@ use switchover::{
     agent,
     cli::{Args, Command},
     cluster,
-    commands::{certs, crds, explain, move_now, pause, record, replay, resume, simulate, status, uninstall},
+    commands::{
+        certs, crds, explain, move_now, pause, plan, record, replay, resume, simulate, snapshot, status, uninstall,
+    },
     controller,
     process::{self, Failure, Threads, until_terminated},
     webhook, witness,
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Status(args) => status::run(&args).await?,
+        Command::Plan(args) => plan::run(&args).await??,
+        Command::Snapshot(args) => snapshot::run(&args).await?,
         Command::Explain(args) => explain::run(&args).await?,
         Command::Record(args) => record::run(&args, until_terminated()?).await?,
         Command::Replay(args) => replay::run(&args)?,

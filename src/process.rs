@@ -26,6 +26,11 @@ const QUIET: [&str; 2] = ["kube_client=off", "kube_runtime=off"];
 /// Whatever ends a process, told in one line.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
+/// What a tool found out, for scripts: it has told it already, and ends with this code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("exit status {0}")]
+pub struct Verdict(pub u8);
+
 /// Which threads a role runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Threads {
@@ -59,6 +64,9 @@ pub fn run(args: &LogArgs, threads: Threads, role: impl Future<Output = Result<(
     let ended = start(args, threads, role);
     log::flush();
     let Err(failure) = ended else { return ExitCode::SUCCESS };
+    if let Some(Verdict(code)) = failure.downcast_ref() {
+        return ExitCode::from(*code);
+    }
     let _ = writeln!(io::stderr(), "switchover: {}", in_one_line(&*failure));
     ExitCode::FAILURE
 }

@@ -25,7 +25,8 @@ pub use self::{
     patroni::PatroniDiscovery,
     status::{
         ClaimantStatus, ConditionType, DatabaseClusterStatus, DecisionStatus, FailoverStatus, HeldStatus,
-        HeldWorkloadStatus, IgnoredStatus, MemberStatus, MovingStatus, TierCounts, UselessStatus, WorkloadStatus,
+        HeldWorkloadStatus, IgnoredStatus, MemberStatus, MovingStatus, ReadinessStatus, TierCounts, UselessStatus,
+        WorkloadStatus,
     },
     taint::{TaintEffect, TaintRule},
     tiers::TierRules,

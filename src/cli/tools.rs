@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 use jiff::Timestamp;
 
-use super::{ClusterArgs, Output, SchedulersArgs};
+use super::{ClusterArgs, Output, SchedulersArgs, Shape};
 use crate::api::Span;
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -49,6 +49,52 @@ pub struct ExplainArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct PlanArgs {
+    /// Only this DatabaseCluster
+    pub database: Option<String>,
+
+    /// As if this member were the primary (default: each one that isn't)
+    #[arg(long, value_name = "MEMBER", requires = "database")]
+    pub to: Option<String>,
+
+    /// As if these nodes or zones were lost, with everything that is there
+    #[arg(long, value_name = "NODE|ZONE", value_delimiter = ',')]
+    pub without: Vec<String>,
+
+    /// Compare the members, the present primary among them: where would a primary be best for those who follow?
+    #[arg(long, conflicts_with = "to")]
+    pub all: bool,
+
+    /// A file that switchover snapshot wrote (- is standard input), in place of the cluster
+    #[arg(short, long, value_name = "SNAPSHOT")]
+    pub filename: Option<PathBuf>,
+
+    /// Namespace that switchover runs in
+    #[arg(long, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub own_namespace: String,
+
+    #[command(flatten)]
+    pub schedulers: SchedulersArgs,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Shape::Table)]
+    pub output: Shape,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct SnapshotArgs {
+    /// The file to write (default: standard output). It has no Secrets, no environment and no commands of containers
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,

@@ -47,6 +47,8 @@ pub enum EventReason {
     Halted,
     /// Nothing is left to move.
     MovementOver,
+    /// If another member became the primary, more would find no place or could not be moved than before.
+    LessReadyForFailover,
     /// This pod is being moved.
     FollowingPrimary,
     /// This pod took a moved one's place without affinity.

@@ -5,6 +5,7 @@ mod decision;
 mod entered;
 mod hosts;
 mod ownership;
+mod readiness;
 mod remember;
 mod tell;
 mod tell_stays;
@@ -112,6 +113,8 @@ struct Task {
     told_halted: Option<(bool, BTreeSet<String>)>,
     /// What the owners of workloads were told of pods that stay.
     told_stays: tell_stays::ToldStays,
+    /// What would come of another primary.
+    readiness: readiness::Watch,
     /// How the credentials stood when people were last told.
     last_secret_state: Option<SecretState>,
 }
@@ -137,6 +140,7 @@ impl Task {
             told_stays: tell_stays::ToldStays::default(),
             entered: Entered::new(Arc::clone(&shared), name.clone()),
             last_secret_state: None,
+            readiness: readiness::Watch::default(),
             shared,
             name,
             discovery,
@@ -174,6 +178,7 @@ impl Task {
             now,
         );
         self.enter(&mut decided, &others, object.spec.movement.max_concurrent);
+        self.foresee(&object, &tables, &found.view, now).await;
         let unreached = hosts::unreached(&tables, &found, object.spec.tiers.stale_after.0, now.instant);
         let hosts: Vec<String> = found.refused.iter().cloned().chain(unreached).collect();
         // Labels may take a while; watches write meanwhile, which costs less when nobody holds the tables as they were.

@@ -1,5 +1,11 @@
 //! The controller's metrics.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -17,6 +23,7 @@ use crate::{
         },
     },
     evaluate::{Decided, Memory},
+    foresight::{Grade, Readiness},
     index::Index,
 };
 
@@ -43,6 +50,12 @@ struct DatabaseMove {
 struct DatabaseReason {
     database: String,
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DatabaseMember {
+    database: String,
+    member: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -76,6 +89,19 @@ pub struct ControllerMetrics {
     gate: Family<DatabaseReason, Gauge>,
     status_writes: Family<DatabaseOutcome, Counter>,
     mistaken_namespaces: Gauge,
+    foreseen: Foreseen,
+}
+
+/// What would come of another primary, by member.
+#[derive(Debug, Clone, Default)]
+struct Foreseen {
+    ready: Family<DatabaseMember, Gauge>,
+    moves: Family<DatabaseMember, Gauge>,
+    no_place: Family<DatabaseMember, Gauge>,
+    blocked: Family<DatabaseMember, Gauge>,
+    seconds: Family<DatabaseMember, Gauge>,
+    /// Of whom something is told, by database.
+    members: Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>,
 }
 
 impl ControllerMetrics {
@@ -99,6 +125,7 @@ impl ControllerMetrics {
             gate: Family::default(),
             status_writes: Family::default(),
             mistaken_namespaces: Gauge::default(),
+            foreseen: Foreseen::default(),
         };
         let m = metrics.clone();
         registry.register("leader", "1 while this replica leads", m.leader);
@@ -123,7 +150,13 @@ impl ControllerMetrics {
         registry.register("status_writes", "Writes of DatabaseCluster status, by outcome", m.status_writes);
         let help = "Opted-in namespaces whose label or annotations have a wrong value";
         registry.register("namespaces_with_mistakes", help, m.mistaken_namespaces);
+        m.foreseen.enter(registry);
         metrics
+    }
+
+    /// Shows what would come of another primary. Members that aren't there any more go.
+    pub(super) fn observe_readiness(&self, database: &str, readiness: &[Readiness]) {
+        self.foreseen.observe(database, readiness);
     }
 
     pub(super) fn observe_process(&self, index: &Index, leads: bool) {
@@ -216,6 +249,7 @@ impl ControllerMetrics {
     /// Drops the series that say where a database stands, which is no longer followed from here. What was counted stays.
     pub(super) fn forget(&self, database: &str) {
         self.moving.remove(&DatabaseOnly { database: database.into() });
+        self.foreseen.observe(database, &[]);
         for tier in Tier::ALL {
             let tier = tier.label().unwrap_or("unknown");
             self.nodes.remove(&DatabaseTier { database: database.into(), tier });
@@ -228,6 +262,43 @@ impl ControllerMetrics {
         }
         for &reason in Gate::NAMES {
             self.gate.remove(&DatabaseReason { database: database.into(), reason });
+        }
+    }
+}
+
+impl Foreseen {
+    fn enter(self, registry: &mut Registry) {
+        let help = "1 if every follower would find its place with this member as the primary";
+        registry.register("failover_ready", help, self.ready);
+        registry.register("failover_moves", "Followers that would be moved", self.moves);
+        registry.register("failover_no_place", "Followers that would find no place", self.no_place);
+        registry.register("failover_blocked", "Followers that could not be moved as they are", self.blocked);
+        let help = "How long the movement would take";
+        registry.register_with_unit("failover", help, Unit::Seconds, self.seconds);
+    }
+
+    fn observe(&self, database: &str, readiness: &[Readiness]) {
+        let mut all = self.members.lock();
+        let now: BTreeSet<String> = readiness.iter().map(|of| of.member.clone()).collect();
+        let before = all.insert(database.to_owned(), now.clone()).unwrap_or_default();
+        if now.is_empty() {
+            all.remove(database);
+        }
+        drop(all);
+        let families = [&self.ready, &self.moves, &self.no_place, &self.blocked, &self.seconds];
+        for member in before.difference(&now) {
+            let labels = DatabaseMember { database: database.into(), member: member.clone() };
+            for family in families {
+                family.remove(&labels);
+            }
+        }
+        for of in readiness {
+            let labels = DatabaseMember { database: database.into(), member: of.member.clone() };
+            let ready = u32::from(of.grade == Grade::Ready);
+            let values = [ready, of.would_move, of.would_not_fit, of.blocked, of.seconds];
+            for (family, value) in families.iter().zip(values) {
+                family.get_or_create(&labels).set(value.into());
+            }
         }
     }
 }

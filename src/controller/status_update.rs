@@ -10,7 +10,7 @@ use crate::{
         DatabaseCluster, DatabaseClusterStatus,
         database_cluster::{
             ClaimantStatus, ConditionType, HeldStatus, HeldWorkloadStatus, IgnoredStatus, MemberStatus, MovingStatus,
-            TierCounts, UselessStatus, WorkloadStatus,
+            ReadinessStatus, TierCounts, UselessStatus, WorkloadStatus,
         },
     },
     cluster,
@@ -23,6 +23,7 @@ use crate::{
     credentials::SecretState,
     discover::{Member, Restored, witness::WitnessStanding},
     evaluate::{Decided, Memory, Stays},
+    foresight::{Grade, Readiness},
     process::Failure,
 };
 
@@ -38,6 +39,9 @@ const MOST_IGNORED: usize = 20;
 const MOST_CLAIMS: usize = 64;
 /// Workloads that status remembers as moved in vain.
 const MOST_USELESS: usize = 100;
+/// Members whose readiness status tells, and resources that one of them lacks.
+const MOST_READINESS: usize = 64;
+const MOST_RESOURCES: usize = 32;
 
 /// Of a database whose spec is refused: whatever was known of its primary is old.
 const NOT_FOLLOWED: &str = "NotFollowed";
@@ -60,6 +64,8 @@ pub(crate) struct Facts<'a> {
     pub hosts: &'a [String],
     pub memory: &'a Memory,
     pub decided: &'a Decided,
+    /// Of each other member, if it was found out anew; else what was known stays.
+    pub readiness: Option<&'a [Readiness]>,
 }
 
 impl Facts<'_> {
@@ -110,17 +116,50 @@ pub(crate) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     status.moving = journal.underway.iter().map(|underway| moving(underway, &before, epoch)).collect();
     let useless = journal.useless.iter().take(MOST_USELESS);
     status.useless = useless.map(|(key, moves)| UselessStatus { workload: workload(key), moves: *moves }).collect();
+    if let Some(readiness) = facts.readiness {
+        status.readiness = readiness.iter().take(MOST_READINESS).map(readiness_of).collect();
+    }
     for (type_, concerns) in [
         (ConditionType::CredentialsCurrent, facts.credentials.is_some()),
         (ConditionType::WitnessSeen, object.spec.witness.is_some()),
         (ConditionType::HostsAccepted, !facts.hosts.is_empty()),
         (ConditionType::EvictsByTaint, emptying.is_some()),
+        (ConditionType::ReadyForFailover, !status.readiness.is_empty()),
     ] {
         status.conditions.retain(|condition| concerns || condition.type_ != type_.name());
     }
     for condition in conditions(facts) {
         set(&mut status.conditions, condition, object.metadata.generation, wall);
     }
+}
+
+fn readiness_of(of: &Readiness) -> ReadinessStatus {
+    let amount = |(name, amount): (&String, &u64)| {
+        let text = if name == "cpu" { format!("{amount}m") } else { amount.to_string() };
+        (name.clone(), text)
+    };
+    ReadinessStatus {
+        member: of.member.clone(),
+        reason: of.grade.name().to_owned(),
+        message: of.message.chars().take(LONGEST_SENTENCE).collect(),
+        followers: of.followers,
+        would_move: of.would_move,
+        would_not_fit: of.would_not_fit,
+        blocked: of.blocked,
+        missing: of.missing.iter().take(MOST_RESOURCES).map(amount).collect(),
+        seconds: of.seconds,
+    }
+}
+
+/// The worst of all, and who it would be with.
+fn ready_for_failover(readiness: &[Readiness]) -> Option<Now> {
+    let worst = readiness.iter().max_by_key(|of| (of.grade, of.would_not_fit, of.blocked))?;
+    let holds = worst.grade == Grade::Ready;
+    let message = match holds {
+        true => format!("every follower finds its place with each of {} other members", readiness.len()),
+        false => format!("with {} as the primary: {}", worst.member, worst.message),
+    };
+    Some(Now { type_: ConditionType::ReadyForFailover, holds, reason: worst.grade.name(), message })
 }
 
 fn claimant(claimant: &Primary) -> ClaimantStatus {
@@ -295,7 +334,16 @@ fn conditions(facts: &Facts<'_>) -> Vec<Now> {
         },
         Now { type_: ConditionType::Moving, holds: moving, reason: moving_reason, message: moving_message },
     ];
-    always.into_iter().chain(labels).chain(credentials).chain(witness).chain(hosts).chain(emptying).collect()
+    let ready = facts.readiness.and_then(ready_for_failover);
+    always
+        .into_iter()
+        .chain(labels)
+        .chain(credentials)
+        .chain(witness)
+        .chain(hosts)
+        .chain(emptying)
+        .chain(ready)
+        .collect()
 }
 
 /// Where replacements failed, as people are told.

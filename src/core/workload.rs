@@ -237,6 +237,8 @@ pub struct Pod {
     pub scratch: Option<String>,
     /// What decides where its replacement goes, and isn't evaluated here.
     pub unforeseen: Option<&'static str>,
+    /// So many seconds after it had a node it was Ready, if it has been Ready since: so long its replacement takes, too.
+    pub ready_after_s: Option<u32>,
     /// What people ask of it besides its wishes. Of most pods nothing.
     pub orders: Option<Box<Orders>>,
 }

@@ -346,7 +346,7 @@ fn thresholds(object: &DatabaseCluster) -> Thresholds {
 }
 
 /// Every node's tier. `primary` is the host of the confirmed primary; without one nothing changes.
-fn measured(
+pub(super) fn measured(
     tables: &Tables,
     object: &DatabaseCluster,
     primary: Option<&str>,

@@ -19,13 +19,13 @@ use crate::{
             breaker::Breaker,
             control::{Control, wanted_now},
             held::{Gate, HeldReason},
-            journal::{End, Look, Outcome, Settled},
+            journal::{End, Look, MOST_UNDERWAY, Outcome, Settled},
             limits::Limits,
             plan::{Follower, Input, Plan, Rules, plan},
             restart::MISSED,
             window::Evidence,
         },
-        workload::{Node, Pod},
+        workload::Node,
     },
     index::{Followers, Following, How, Tables},
 };
@@ -43,6 +43,7 @@ pub(super) fn rules(object: &DatabaseCluster) -> Rules {
         replacement_timeout: movement.replacement_timeout.0,
         halt_after_failures: movement.halt_after_failures,
         max_useless_moves: movement.max_useless_moves,
+        most_underway: MOST_UNDERWAY,
     }
 }
 
@@ -75,16 +76,23 @@ pub(super) fn followers<'a>(
     followers: &'a Followers,
     others: &'a HashMap<String, TierMap>,
 ) -> Vec<Follower<'a>> {
-    let left_alone =
-        |pod: &Pod| is_left_alone(&pod.namespace, facts.own_namespace).then(|| SkipReason::SystemNamespace.to_string());
-    let follower = |it: &'a Following| Follower {
+    followers.iter().map(|it| follower(it, facts.own_namespace, others)).collect()
+}
+
+/// One of them.
+pub(super) fn follower<'a>(
+    it: &'a Following,
+    own_namespace: &str,
+    others: &'a HashMap<String, TierMap>,
+) -> Follower<'a> {
+    let left_alone = is_left_alone(&it.pod.namespace, own_namespace).then(|| SkipReason::SystemNamespace.to_string());
+    Follower {
         pod: &it.pod,
         replacement: &it.replacement,
         mode: it.how.mode,
-        left_alone: left_alone(&it.pod),
+        left_alone,
         others: it.how.others.iter().filter_map(|other| others.get(&**other)).collect(),
-    };
-    followers.iter().map(follower).collect()
+    }
 }
 
 /// The median round-trip time from the followers' nodes to the primary, in microseconds.

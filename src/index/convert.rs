@@ -14,6 +14,7 @@ use k8s_openapi::{
 };
 
 pub(super) use self::owners::{rollout, scale};
+pub(super) use self::pod::MARKS;
 pub use self::pod::pod;
 pub(super) use self::workloads::{deployment, replica_set, stateful_set};
 use super::quantity;

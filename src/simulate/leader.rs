@@ -120,6 +120,7 @@ impl Task {
             hosts: &[],
             memory: &self.memory,
             decided: &decided,
+            readiness: None,
         };
         status_update::update(&mut self.status, &facts, moment.wall);
         self.busy = !decided.labelling.changes.is_empty() || self.memory.busy();

@@ -400,3 +400,6 @@ impl<'s> Player<'s> {
         self.push(now + DRAIN, Due::Drain(node));
     }
 }
+
+#[cfg(test)]
+mod foretold;

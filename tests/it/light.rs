@@ -16,6 +16,7 @@ mod credentials;
 mod crosscheck;
 mod decision;
 mod elsewhere;
+mod foresight;
 mod harm;
 mod held;
 mod input;

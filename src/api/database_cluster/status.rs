@@ -83,9 +83,15 @@ pub struct DatabaseClusterStatus {
     /// Number of nodes whose reading is not believed, listed or not.
     pub ignored_total: u32,
 
-    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, LabelsAccepted, CredentialsCurrent, WitnessSeen, HostsAccepted, EvictsByTaint.
+    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, LabelsAccepted, CredentialsCurrent, WitnessSeen, HostsAccepted, EvictsByTaint,
+    /// ReadyForFailover.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+
+    /// What would come of it if one of the other members became the primary now. Found out once a minute at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub readiness: Vec<ReadinessStatus>,
 
     /// Pods that stay where they are although their node is far, each with its reason. The first 20.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -171,6 +177,31 @@ pub struct TierCounts {
     pub far: u32,
     /// Nodes that were never measured.
     pub unknown: u32,
+}
+
+/// What would come of it if one member became the primary.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadinessStatus {
+    pub member: String,
+    /// `Ready`, `Unclear`, `Blocked` or `NoPlace`: the worst that would happen to anybody.
+    pub reason: String,
+    /// In one sentence.
+    pub message: String,
+    /// Pods that follow the database.
+    pub followers: u32,
+    /// Of these, those that would be moved.
+    pub would_move: u32,
+    /// Those that would find no place.
+    pub would_not_fit: u32,
+    /// Those that can't be moved as they are.
+    pub blocked: u32,
+    /// What would have to be added near the member, by resource.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub missing: BTreeMap<String, String>,
+    /// How long the movement would take, in seconds.
+    pub seconds: u32,
 }
 
 /// One node whose reading is not believed.
@@ -356,6 +387,8 @@ pub enum ConditionType {
     HostsAccepted,
     /// Far nodes bear a taint that evicts. Of databases that ask for it.
     EvictsByTaint,
+    /// Whichever member becomes the primary, every follower finds its place. Of databases that have other members.
+    ReadyForFailover,
 }
 
 impl ConditionType {

@@ -98,9 +98,11 @@ impl Task {
             hosts,
             memory: &self.memory,
             decided,
+            readiness: self.readiness.news(),
         };
         status_update::update(&mut self.status, &facts, wall);
         self.shared.metrics.observe(&self.name, &self.memory, decided);
+        self.tell_readiness();
         self.write_status().await
     }
 

@@ -155,7 +155,7 @@ fn written(memory: &Memory, decided: &Decided) -> DatabaseClusterStatus {
     let mut tracker = PrimaryTracker::new(Belief::default(), std::time::Duration::from_secs(5));
     let view = tracker.observe(&std::collections::BTreeMap::new(), std::time::Instant::now());
     let (object, view) = (&object, &view);
-    let facts = Facts { object, view, credentials: None, witness: None, hosts: &[], memory, decided };
+    let facts = Facts { object, view, credentials: None, witness: None, hosts: &[], memory, decided, readiness: None };
     let mut status = DatabaseClusterStatus::default();
     update(&mut status, &facts, crate::core::testing::at(0));
     status
@@ -205,4 +205,29 @@ fn between_two_moves_the_movement_goes_on_and_workloads_are_listed_up_to_a_numbe
         passes: false,
     };
     assert_eq!(status.held_workloads[0], expected);
+}
+
+#[test]
+fn readiness_is_told_by_the_worst_and_stays_until_it_is_found_out_anew() {
+    let of = |member: &str, grade, would_not_fit| Readiness {
+        member: member.into(),
+        grade,
+        followers: 8,
+        would_move: 6,
+        would_not_fit,
+        blocked: 0,
+        missing: [("cpu".to_owned(), 1_500), ("memory".to_owned(), 64)].into(),
+        seconds: 40,
+        message: "dc2 lacks 1.5 cpu".into(),
+    };
+    let (good, bad) = (of("pg2", Grade::Ready, 0), of("pg3", Grade::NoPlace, 2));
+    let told = |readiness: &[Readiness]| {
+        let now = ready_for_failover(readiness).unwrap();
+        format!("{} {}: {}", now.holds, now.reason, now.message)
+    };
+    assert_eq!(told(&[good.clone(), bad.clone()]), "false NoPlace: with pg3 as the primary: dc2 lacks 1.5 cpu");
+    assert_eq!(told(&[good.clone()]), "true Ready: every follower finds its place with each of 1 other members");
+    let status = readiness_of(&bad);
+    assert_eq!((&*status.reason, status.would_not_fit, status.seconds), ("NoPlace", 2, 40));
+    assert_eq!(status.missing, [("cpu".to_owned(), "1500m".to_owned()), ("memory".to_owned(), "64".to_owned())].into());
 }

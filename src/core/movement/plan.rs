@@ -31,7 +31,7 @@ use super::{
     control::Control,
     fit::{Misfit, Refusals, Room},
     held::{Gate, HeldReason},
-    journal::{Journal, MOST_UNDERWAY, Spends},
+    journal::{Journal, Spends},
     ledger::Others,
     limits::Taken,
     restart::MissedRestarts,
@@ -70,6 +70,8 @@ pub struct Rules {
     pub replacement_timeout: std::time::Duration,
     pub halt_after_failures: u32,
     pub max_useless_moves: u32,
+    /// Failed moves among them ([`MOST_UNDERWAY`](super::journal::MOST_UNDERWAY)).
+    pub most_underway: usize,
 }
 
 /// Everything that a plan depends on.
@@ -265,7 +267,7 @@ impl Slots {
         let Input { rules, journal, others, .. } = input;
         let under_way = journal.in_time(rules.replacement_timeout, input.now);
         let own = (rules.max_concurrent as usize).saturating_sub(under_way);
-        let most = MOST_UNDERWAY.saturating_sub(journal.underway.len());
+        let most = rules.most_underway.saturating_sub(journal.underway.len());
         Self { own: own.min(most), all: (input.window as usize).saturating_sub(under_way + others.in_time()) }
     }
 }

@@ -27,6 +27,7 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
     };
     let conditions = status.conditions.as_deref().unwrap_or_default();
     let (ready, unschedulable) = (conditions.iter().any(ready), conditions.iter().any(unschedulable));
+    let ready_after_s = ready_after_s(&status);
     let affinity = spec.affinity.clone().unwrap_or_default();
     let anti_affinity = affinity.pod_anti_affinity.unwrap_or_default();
     let pod_affinity = affinity.pod_affinity.unwrap_or_default();
@@ -105,7 +106,23 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
         not_to_evict,
         scratch,
         unforeseen,
+        ready_after_s,
     }
+}
+
+/// How long it took from when it had a node until it was Ready. One whose containers started again was Ready more than once, and its
+/// status tells of the last time.
+fn ready_after_s(status: &kube::PodStatus) -> Option<u32> {
+    let began = |type_: &str| {
+        let mut conditions = status.conditions.iter().flatten();
+        let holds = conditions.find(|condition| condition.type_ == type_ && condition.status == "True")?;
+        Some(holds.last_transition_time.as_ref()?.0)
+    };
+    let again = |container: &kube::ContainerStatus| container.restart_count > 0;
+    if status.container_statuses.iter().flatten().any(again) {
+        return None;
+    }
+    u32::try_from(began("Ready")?.duration_since(began("PodScheduled")?).as_secs()).ok()
 }
 
 fn host_ports(spec: &kube::PodSpec) -> Vec<HostPort> {
@@ -190,15 +207,16 @@ fn scratch(volume: &kube::Volume) -> Option<String> {
     (empty.medium.as_deref() != Some("Memory")).then(|| volume.name.clone())
 }
 
-/// What others write on pods so that nobody evicts them.
+/// What others write on pods so that nobody evicts them: the annotation, and the value that forbids it.
+pub(in crate::index) const MARKS: [(&str, Option<&str>); 4] = [
+    ("cluster-autoscaler.kubernetes.io/safe-to-evict", Some("false")),
+    ("karpenter.sh/do-not-disrupt", Some("true")),
+    ("karpenter.sh/do-not-evict", Some("true")),
+    // Whatever its value is.
+    ("descheduler.alpha.kubernetes.io/prefer-no-eviction", None),
+];
+
 fn not_to_evict(annotations: Option<&std::collections::BTreeMap<String, String>>) -> Option<String> {
-    const MARKS: [(&str, Option<&str>); 4] = [
-        ("cluster-autoscaler.kubernetes.io/safe-to-evict", Some("false")),
-        ("karpenter.sh/do-not-disrupt", Some("true")),
-        ("karpenter.sh/do-not-evict", Some("true")),
-        // Whatever its value is.
-        ("descheduler.alpha.kubernetes.io/prefer-no-eviction", None),
-    ];
     let annotations = annotations?;
     let marked = |(key, forbids): &(&str, Option<&str>)| {
         let value = annotations.get(*key).filter(|value| forbids.is_none_or(|forbids| *value == forbids))?;

@@ -138,6 +138,10 @@ impl Cluster {
             requests: workload.requests().into(),
             preferred_keys: pod.keys.clone().into(),
             restarted_for: pod.mark.clone(),
+            ready_after_s: pod
+                .ready
+                .and_then(|ready| u32::try_from(ready.checked_sub(pod.created)? / 1000).ok())
+                .filter(|it| *it > 0),
             ..facts::Pod::default()
         }
     }

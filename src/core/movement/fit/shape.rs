@@ -155,6 +155,7 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             gated: _,
             injected: _,
             orders: _,
+            ready_after_s: _,
         } = pod;
         let own_rules = !(spread.is_empty() && anti_affinity.is_empty() && !pod.draws());
         let others = || room.may_be_refused(namespace) || room.drawing(namespace).next().is_some();

@@ -21,6 +21,7 @@ const RULES: Rules = Rules {
     replacement_timeout: std::time::Duration::from_secs(300),
     halt_after_failures: 2,
     max_useless_moves: 2,
+    most_underway: super::super::journal::MOST_UNDERWAY,
 };
 
 /// Everything around a world that a plan depends on.

@@ -24,6 +24,7 @@ const RULES: Rules = Rules {
     replacement_timeout: std::time::Duration::from_secs(300),
     halt_after_failures: 1,
     max_useless_moves: 2,
+    most_underway: usize::MAX,
 };
 
 /// Everything around a world that the emptying depends on.

@@ -154,6 +154,14 @@ impl World {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// The same of a tool that tells scripts something by its exit status: that, and what it printed.
+    pub(crate) fn switchover_with_status(&self, arguments: &[&str]) -> Result<(i32, String)> {
+        let output = Command::new(product()).args(arguments).env("KUBECONFIG", self.bed.kubeconfig()).output()?;
+        let status = output.status.code().context("it was ended by a signal")?;
+        ensure!(!output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok((status, String::from_utf8(output.stdout)?))
+    }
+
     /// Starts a controller or the webhook, with the rights of its own account.
     pub(crate) fn start_role(&self, name: &str) -> Result<()> {
         // Quicker than the defaults, so that a scene takes seconds.

@@ -1,0 +1,107 @@
+//! What would come of another primary, found out now and then on a thread of its own: no evaluation waits for it, and it holds no lock.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinHandle;
+
+use super::Task;
+use crate::{
+    api::DatabaseCluster,
+    cluster::EventReason,
+    core::{moment::Moment, primary::PrimaryView},
+    foresight::{Grade, Lost, Question, Readiness, foresee},
+    index::Tables,
+};
+
+/// So many ticks pass between two looks at least: a minute.
+const EVERY_TICKS: u32 = 60;
+/// After a look there is none for so many times what it took: one CPU spends a twentieth of its time on it at most.
+const REST: u32 = 20;
+
+/// What was found out, and what is being found out.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    looking: Option<JoinHandle<(Vec<Readiness>, Duration)>>,
+    due: Option<Instant>,
+    /// Of each other member, until it is written and told.
+    news: Option<Vec<Readiness>>,
+    /// How it stood when people were last told.
+    told: Option<(Grade, u32, u32)>,
+}
+
+impl Watch {
+    pub(super) fn news(&self) -> Option<&[Readiness]> {
+        self.news.as_deref()
+    }
+}
+
+impl Task {
+    /// Takes what was found out meanwhile, and begins to find out anew when it is time. While the primary isn't known nobody looks.
+    pub(super) async fn foresee(
+        &mut self,
+        object: &Arc<DatabaseCluster>,
+        tables: &Tables,
+        view: &PrimaryView,
+        now: Moment,
+    ) {
+        if let Some(looking) = self.readiness.looking.take_if(|looking| looking.is_finished()) {
+            // A forecast that died is a bug, and is in the log: the next one may do better.
+            let (news, took) = looking.await.unwrap_or_default();
+            let pause = (self.shared.tick * EVERY_TICKS).max(took * REST);
+            self.readiness.due = Some(now.instant + pause);
+            self.readiness.news = (!news.is_empty()).then_some(news);
+        }
+        let rests = self.readiness.due.is_some_and(|due| now.instant < due);
+        if rests || self.readiness.looking.is_some() || view.known().is_none() || self.status.members.len() < 2 {
+            return;
+        }
+        let Ok(turn) = Arc::clone(&self.shared.foresight).try_acquire_owned() else { return };
+        // They are known for these tables already: nobody else has to find out again.
+        let followers = tables.followers(&self.name);
+        let (object, tables, status) = (Arc::clone(object), tables.clone(), self.status.clone());
+        let own_namespace = self.shared.namespace.clone();
+        self.readiness.looking = Some(tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let begun = Instant::now();
+            let question = Question {
+                object: &object,
+                tables: &tables,
+                followers: &followers,
+                own_namespace: &own_namespace,
+                status: &status,
+                lost: &Lost::default(),
+                now,
+            };
+            let others = question.others().into_iter();
+            let readiness = others.map(|member| Readiness::of(&member.name, &foresee(&question, member))).collect();
+            (readiness, begun.elapsed())
+        }));
+    }
+
+    /// Tells by metrics how ready each member is, and people when it has become worse.
+    pub(super) fn tell_readiness(&mut self) {
+        let Some(news) = self.readiness.news.take() else { return };
+        self.shared.metrics.observe_readiness(&self.name, &news);
+        let Some(worst) = news.iter().max_by_key(|of| rank(of)) else { return };
+        let (now, before) = (rank(worst), self.readiness.told.replace(rank(worst)));
+        let bad = matches!(worst.grade, Grade::Blocked | Grade::NoPlace);
+        // What the last leader told is told once more, which is better than never.
+        if bad && before.is_none_or(|before| now > before) {
+            tracing::warn!(
+                database = self.name,
+                member = worst.member,
+                why = worst.message,
+                "less ready for a failover"
+            );
+            let note = format!("if {} became the primary: {}", worst.member, worst.message);
+            self.notice(true, EventReason::LessReadyForFailover, note);
+        }
+    }
+}
+
+fn rank(of: &Readiness) -> (Grade, u32, u32) {
+    (of.grade, of.would_not_fit, of.blocked)
+}

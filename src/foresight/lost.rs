@@ -1,0 +1,59 @@
+//! The loss of a node or of a data centre: its pods are gone, and what replaces them comes on top of everybody else.
+
+use std::cmp::Reverse;
+
+use super::{
+    forecast::Loss,
+    near::count,
+    picture::{Gone, Picture},
+};
+use crate::{
+    api::DatabaseCluster,
+    core::{
+        distance::tier::{Tier, TierMap},
+        movement::fit::Room,
+        workload::{Node, Pod},
+    },
+};
+
+impl Picture {
+    /// Puts everybody who was lost somewhere else: those that come first by priority first, followers as near as they may. Whoever finds
+    /// no place waits for one.
+    pub(super) fn replace(&mut self, gone: &Gone, tiers: &TierMap, object: &DatabaseCluster) -> Option<Loss> {
+        if gone.nodes.is_empty() {
+            return None;
+        }
+        let mut loss = Loss { nodes: count(gone.nodes.len()), pods: count(gone.pods.len()), ..Loss::default() };
+        let mut pods: Vec<_> = gone.pods.iter().collect();
+        pods.sort_by_key(|(pod, _)| (Reverse(pod.priority), pod.namespace.clone(), pod.name.clone()));
+        let before = self.tables.clone();
+        let mut nodes: Vec<&Node> = before.nodes.values().collect();
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        let label = object.node_label();
+        let mut room = Room::of(before.snapshot());
+        for (pod, replacement) in pods {
+            let following = gone.followers.iter().find(|it| it.pod.uid == pod.uid);
+            if pod.pinned_by.is_some() {
+                loss.tied += 1;
+                continue;
+            }
+            let drawn = following.is_some() || replacement.is_drawn_by(&label);
+            let node = place(&room, replacement, &nodes, drawn.then_some(tiers));
+            match node {
+                Some(node) => room.add(replacement, &node.name),
+                None => loss.pending += 1,
+            }
+            self.put_again(replacement, node.map(|node| &*node.name), following);
+        }
+        Some(loss)
+    }
+}
+
+/// The node that a pod goes to: of those that take it one that is as near as any, if it is drawn there.
+fn place<'n>(room: &Room<'_>, pod: &Pod, nodes: &[&'n Node], drawn: Option<&TierMap>) -> Option<&'n Node> {
+    let Some(tiers) = drawn else { return room.emptiest(pod, nodes.iter().copied(), |_| Ok(())).ok() };
+    Tier::ALL.iter().find_map(|tier| {
+        let of_tier = nodes.iter().copied().filter(|node| tiers.tier(&node.name) == *tier);
+        room.emptiest(pod, of_tier, |_| Ok(())).ok()
+    })
+}

@@ -1,0 +1,217 @@
+//! What is missing near the member, in words that buy hardware; and what people wrote that no hardware helps against.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    Question,
+    forecast::{Loss, Missing},
+    near, owner,
+    picture::Picture,
+    waves::Course,
+    words::{amounts, joined},
+};
+use crate::core::{
+    distance::tier::{Tier, TierMap},
+    movement::{
+        fit::{Misfit, Room},
+        held::HeldReason,
+        workloads::WorkloadKey,
+    },
+    workload::{DisruptionBudget, Node, Pod, Resources},
+};
+
+/// What would have to be there for everybody who finds no place, and the sentences about everybody else who can't be moved.
+pub(super) fn missing(
+    question: &Question<'_>,
+    picture: &Picture,
+    course: &Course,
+    tiers: &TierMap,
+    loss: Option<&Loss>,
+) -> (Vec<Missing>, Vec<String>) {
+    let Placeless { by_workload, never } = placeless(picture, course);
+    let label = question.object.node_label();
+    let snapshot = picture.tables.snapshot();
+    let near = |node: &&Node| tiers.tier(&node.name) == Tier::Closely && node.labelled(&label) == Tier::Closely;
+    let targets: Vec<&Node> = snapshot.nodes().filter(near).collect();
+    let (mut lacks, mut obstacles) = (Lacks::default(), BTreeSet::new());
+    if !by_workload.is_empty() {
+        let (room, left) = (Room::of(snapshot), left(&targets, picture));
+        for (key, pods) in &by_workload {
+            let Some(pod) = pods.first() else { continue };
+            let name = format!("{}/{}", key.namespace, key.name);
+            match short(picture, &room, &left, pod) {
+                Ok(resources) => lacks.add(&name, near::count(pods.len()), &asks(picture, pod), &resources),
+                Err(why) => {
+                    obstacles.insert(format!("{name}: {why}"));
+                }
+            }
+        }
+    }
+    obstacles.extend(never.iter().map(|budget| {
+        format!(
+            "{}/{}: this disruption budget wants all of its {} pods healthy, and never allows an eviction: let one go",
+            budget.namespace, budget.name, budget.healthy
+        )
+    }));
+    if let Some(loss) = loss.filter(|loss| loss.pending > 0) {
+        obstacles.insert(format!("{} pods of what is lost find no node at all", loss.pending));
+    }
+    let places = near::places(&picture.tables, tiers, &format!("a primary of {}", question.database()));
+    (lacks.told(&places).into_iter().collect(), obstacles.into_iter().collect())
+}
+
+/// Those for whom there is no room, by workload, and the budgets that never let anybody go.
+#[derive(Default)]
+struct Placeless<'p> {
+    by_workload: BTreeMap<WorkloadKey, Vec<&'p Pod>>,
+    never: Vec<&'p DisruptionBudget>,
+}
+
+fn placeless<'p>(picture: &'p Picture, course: &Course) -> Placeless<'p> {
+    let mut found = Placeless::default();
+    let mut budgets: BTreeMap<&str, &DisruptionBudget> = BTreeMap::new();
+    for held in &course.left.held {
+        let Some(following) = picture.follower(&held.uid) else { continue };
+        match &held.reason {
+            HeldReason::NoRoom(_) => {
+                let key = owner(&picture.tables, &following.pod);
+                found.by_workload.entry(key).or_default().push(&following.replacement);
+            }
+            HeldReason::NoBudget(name) => {
+                let of_it = |budget: &&DisruptionBudget| budget.name == *name && budget.namespace == held.namespace;
+                budgets.extend(picture.tables.budgets.values().find(of_it).map(|budget| (&*budget.name, budget)));
+            }
+            _ => {}
+        }
+    }
+    // One that lacks a pod now allows others to go when it has it again.
+    let never = |budget: &&DisruptionBudget| {
+        budget.healthy > 0 && budget.healthy <= budget.desired_healthy && {
+            let of_it = |pod: &&Pod| pod.namespace == budget.namespace && budget.selector.matches(&pod.labels);
+            near::count(picture.tables.pods.values().filter(of_it).count()) <= budget.desired_healthy
+        }
+    };
+    found.never = budgets.into_values().filter(never).collect();
+    found
+}
+
+/// What each node has left, and for how many pods.
+fn left<'n>(targets: &[&'n Node], picture: &Picture) -> Vec<(&'n Node, Resources, u64)> {
+    let groups = &picture.tables.pods.groups().by_node;
+    let of_node = |node: &&'n Node| {
+        let (mut left, mut pods) = (node.allocatable.clone(), node.pods);
+        for pod in groups.get(&node.name).into_iter().flat_map(|pods| pods.iter()) {
+            left.take(&pod.requests);
+            pods = pods.saturating_sub(1);
+        }
+        (*node, left, pods)
+    };
+    targets.iter().map(of_node).collect()
+}
+
+/// What a replacement asks for: what its template does, at least.
+fn asks(picture: &Picture, pod: &Pod) -> Resources {
+    let mut asks = (*pod.requests).clone();
+    if let Some(workload) = pod.owner.as_ref().and_then(|owner| picture.tables.all_workloads.get(&owner.uid)) {
+        asks.raise_to(&workload.requests);
+    }
+    asks
+}
+
+/// The resources of which some node has too little that would take the pod otherwise.
+///
+/// # Errors
+/// No node would, whatever it had; why, in words.
+fn short(
+    picture: &Picture,
+    room: &Room<'_>,
+    left: &[(&Node, Resources, u64)],
+    pod: &Pod,
+) -> Result<BTreeSet<String>, String> {
+    let (asks, mut short, mut why) = (asks(picture, pod), BTreeSet::new(), HashMap::<String, usize>::new());
+    for (node, left, pods) in left {
+        match room.fits(pod, node) {
+            Err(Misfit::Insufficient(_) | Misfit::Queued(_)) => {
+                short.extend(
+                    names(&asks)
+                        .into_iter()
+                        .filter(|(name, wanted)| *wanted > amount(left, name))
+                        .map(|(name, _)| name),
+                );
+                if *pods == 0 {
+                    short.insert("pods".to_owned());
+                }
+            }
+            Err(misfit) => *why.entry(misfit.to_string()).or_default() += 1,
+            Ok(()) => {}
+        }
+    }
+    if !short.is_empty() {
+        return Ok(short);
+    }
+    if left.is_empty() {
+        return Err("no node is near that takes pods".to_owned());
+    }
+    let mut why: Vec<(String, usize)> = why.into_iter().collect();
+    why.sort();
+    let why: Vec<String> =
+        why.iter().map(|(misfit, nodes)| format!("{misfit} on {}", nodes_in_words(*nodes))).collect();
+    Err(if why.is_empty() { "it finds no place".to_owned() } else { format!("no hardware helps: {}", joined(&why)) })
+}
+
+fn nodes_in_words(nodes: usize) -> String {
+    if nodes == 1 { "one node near it".to_owned() } else { format!("{nodes} nodes near it") }
+}
+
+/// By Kubernetes' names.
+fn names(resources: &Resources) -> Vec<(String, u64)> {
+    let basic = [("cpu", resources.cpu_m), ("memory", resources.memory_bytes)];
+    let basic = basic.into_iter().map(|(name, amount)| (name.to_owned(), amount));
+    basic
+        .chain(resources.other.iter().map(|(name, amount)| (name.clone(), *amount)))
+        .filter(|(_, amount)| *amount > 0)
+        .collect()
+}
+
+fn amount(of: &Resources, name: &str) -> u64 {
+    match name {
+        "cpu" => of.cpu_m,
+        "memory" => of.memory_bytes,
+        other => of.other.get(other).copied().unwrap_or(0),
+    }
+}
+
+/// What is lacking altogether.
+#[derive(Default)]
+struct Lacks {
+    resources: BTreeMap<String, u64>,
+    workloads: Vec<(String, u32)>,
+}
+
+impl Lacks {
+    fn add(&mut self, workload: &str, pods: u32, asks: &Resources, short: &BTreeSet<String>) {
+        for (name, amount) in
+            names(asks).into_iter().chain([("pods".to_owned(), 1)]).filter(|(name, _)| short.contains(name))
+        {
+            let sum = self.resources.entry(name).or_default();
+            *sum = sum.saturating_add(amount.saturating_mul(pods.into()));
+        }
+        self.workloads.push((workload.to_owned(), pods));
+    }
+
+    fn told(self, place: &str) -> Option<Missing> {
+        let Self { resources, workloads } = self;
+        if workloads.is_empty() {
+            return None;
+        }
+        let pods = |(at, (name, pods)): (usize, &(String, u32))| match (at, pods) {
+            (0, 1) => format!("1 pod of {name}"),
+            (0, _) => format!("{pods} pods of {name}"),
+            _ => format!("{pods} of {name}"),
+        };
+        let whom = joined(&workloads.iter().enumerate().map(pods).collect::<Vec<_>>());
+        let lacks = if place.contains(" and ") { "lack" } else { "lacks" };
+        let sentence = format!("{place} {lacks} {} for {whom}", amounts(&resources));
+        Some(Missing { place: place.to_owned(), resources, workloads, sentence })
+    }
+}

@@ -1,0 +1,65 @@
+//! Where nodes and pods are.
+
+use crate::{
+    core::{
+        distance::tier::{Tier, TierMap},
+        workload::Node,
+    },
+    index::Tables,
+};
+
+/// The well-known label, and the one that it took the place of.
+const ZONE: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"];
+
+/// What the node's label says of its zone.
+fn zone(node: &Node) -> Option<&str> {
+    ZONE.iter().find_map(|key| node.labels.get(*key)).map(String::as_str)
+}
+
+/// The zone of a node, or its name where it has none.
+pub(super) fn zone_of(tables: &Tables, node: &str) -> String {
+    tables.nodes.get(node).and_then(zone).unwrap_or(node).to_owned()
+}
+
+/// The zones of the nodes that are near, or some words for them.
+pub(super) fn places(tables: &Tables, tiers: &TierMap, member: &str) -> String {
+    let near = tables.nodes.values().filter(|node| tiers.tier(&node.name) == Tier::Closely);
+    let zones: std::collections::BTreeSet<&str> = near.filter_map(zone).collect();
+    match zones.len() {
+        0 => format!("what is near {member}"),
+        _ => zones.into_iter().collect::<Vec<_>>().join(" and "),
+    }
+}
+
+pub(super) fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// What is lost, by the names of nodes and zones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lost {
+    pub names: Vec<String>,
+}
+
+impl Lost {
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The names that no node and no zone has.
+    #[must_use]
+    pub fn unknown(&self, tables: &Tables) -> Vec<&str> {
+        let is_known = |name: &&String| {
+            let alone = Self { names: vec![(*name).clone()] };
+            tables.nodes.values().any(|node| alone.takes(node))
+        };
+        self.names.iter().filter(|name| !is_known(name)).map(String::as_str).collect()
+    }
+
+    /// Whether this node is among what is lost.
+    #[must_use]
+    pub fn takes(&self, node: &Node) -> bool {
+        self.names.iter().any(|name| *name == node.name || zone(node) == Some(name))
+    }
+}

@@ -1,0 +1,139 @@
+//! Wave after wave until nothing is left to move, each carried out in thought before the next one is planned.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::{Question, picture::Picture};
+use crate::{
+    core::{
+        distance::tier::{Tier, TierMap},
+        movement::{
+            fit::Room,
+            held::HeldReason,
+            plan::{Move, Plan},
+            ways::Way,
+            workloads::workload_of,
+        },
+        workload::{Node, Pod},
+    },
+    evaluate::{Stays, thought::Thought},
+};
+
+/// What was done in thought, and what is left.
+#[derive(Debug)]
+pub(super) struct Course {
+    /// In the order in which the plan takes them.
+    pub carried: Vec<Carried>,
+    pub held: Vec<Stays>,
+    /// The same, pod by pod.
+    pub left: Plan,
+}
+
+/// One move that was carried out in thought.
+#[derive(Debug)]
+pub(super) struct Carried {
+    pub move_: Move,
+    pub pods: Vec<Moved>,
+}
+
+/// One pod of it.
+#[derive(Debug)]
+pub(super) struct Moved {
+    pub pod: Arc<Pod>,
+    pub from: String,
+    pub to: String,
+}
+
+pub(super) fn play(
+    question: &Question<'_>,
+    picture: &mut Picture,
+    tiers: &TierMap,
+    other_tiers: &HashMap<String, TierMap>,
+) -> Course {
+    let (mut carried, mut waits) = (Vec::new(), BTreeMap::new());
+    let next = |picture: &Picture, waits: &BTreeMap<String, HeldReason>, at_once: bool| {
+        let thought = Thought {
+            object: question.object,
+            tables: &picture.tables,
+            followers: &picture.followers,
+            other_tiers,
+            own_namespace: question.own_namespace,
+            tiers,
+            waits,
+            at_once,
+            epoch: question.status.epoch,
+            now: question.now,
+        };
+        let plan = thought.next_wave();
+        let held = if plan.moves.is_empty() { thought.stays(&plan) } else { Vec::new() };
+        (plan, held)
+    };
+    // Whoever waits for others of its workload as they are now does so however many may go.
+    let (as_it_is, _) = next(picture, &waits, false);
+    let lack = as_it_is.held.into_iter().filter(|held| matches!(held.reason, HeldReason::NotWhole { .. }));
+    waits.extend(lack.map(|held| (held.uid, held.reason)));
+    picture.let_budgets_go();
+    // Each wave brings somebody near, or restarts a workload for the last time: it ends.
+    loop {
+        let (plan, held) = next(picture, &waits, true);
+        if plan.moves.is_empty() {
+            return Course { carried, held, left: plan };
+        }
+        carry_out(question, picture, tiers, plan, &mut carried, &mut waits);
+    }
+}
+
+/// Evictions first, then restarts, whose pods need places that the plan only proved to be there.
+fn carry_out(
+    question: &Question<'_>,
+    picture: &mut Picture,
+    tiers: &TierMap,
+    plan: Plan,
+    carried: &mut Vec<Carried>,
+    waits: &mut BTreeMap<String, HeldReason>,
+) {
+    let (restarts, evictions): (Vec<_>, Vec<_>) = plan.moves.into_iter().partition(|move_| move_.way == Way::Restart);
+    for move_ in evictions {
+        let (from, to) = (move_.from.clone(), move_.to.clone());
+        let pods = picture.put_replacement(&move_.uid, &to).map(|pod| Moved { pod, from, to });
+        carried.push(Carried { pods: pods.into_iter().collect(), move_ });
+    }
+    for move_ in restarts {
+        let places = places(question, picture, tiers, &move_);
+        let moved = places.into_iter().filter_map(|(uid, from, to)| {
+            let pod = picture.put_replacement(&uid, &to)?;
+            Some(Moved { pod, from, to })
+        });
+        let pods: Vec<Moved> = moved.collect();
+        // It is restarted once, whoever found no place.
+        waits.insert(move_.workload.uid.clone(), HeldReason::Restarted { times: 1 });
+        carried.push(Carried { pods, move_ });
+    }
+}
+
+/// Where the pods of a workload go that is restarted: those that aren't near, the first one where the plan says. UID, node before, node
+/// after.
+fn places(question: &Question<'_>, picture: &Picture, tiers: &TierMap, move_: &Move) -> Vec<(String, String, String)> {
+    let (tables, key) = (picture.tables.clone(), question.object.node_label());
+    let snapshot = tables.snapshot();
+    let near = |node: &&Node| tiers.tier(&node.name) == Tier::Closely && node.labelled(&key) == Tier::Closely;
+    let mut targets: Vec<&Node> = snapshot.nodes().filter(near).collect();
+    targets.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut room = Room::of(snapshot);
+    let away = |pod: &Pod| pod.node.as_deref().is_some_and(|node| tiers.tier(node) != Tier::Closely);
+    let of_it = |pod: &Pod| workload_of(snapshot, pod).is_some_and(|it| it.uid == move_.workload.uid);
+    let mut pods: Vec<_> = picture.followers.iter().filter(|it| away(&it.pod) && of_it(&it.pod)).collect();
+    pods.sort_by_key(|it| (it.pod.uid != move_.uid, it.pod.name.clone()));
+    let mut places = Vec::new();
+    for following in pods {
+        let first = targets.iter().copied().find(|node| following.pod.uid == move_.uid && node.name == move_.to);
+        let found = first.or_else(|| room.emptiest(&following.replacement, targets.iter().copied(), |_| Ok(())).ok());
+        let Some(node) = found else { continue };
+        room.place(&following.replacement, &node.name);
+        let from = following.pod.node.clone().unwrap_or_default();
+        places.push((following.pod.uid.clone(), from, node.name.clone()));
+    }
+    places
+}
