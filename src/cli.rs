@@ -17,7 +17,8 @@ pub use self::{
     controller::{Certificates, ControllerArgs},
     recordings::{RecordArgs, ReplayArgs},
     tools::{
-        CertsArgs, ExplainArgs, MoveArgs, PauseArgs, ResumeArgs, SimulateArgs, StatusArgs, UninstallArgs, WhatArgs,
+        CertsArgs, ExplainArgs, HistoryArgs, HistoryOutput, MoveArgs, PauseArgs, ResumeArgs, SimulateArgs, StatusArgs,
+        UninstallArgs, WhatArgs,
     },
     webhook::WebhookArgs,
     witness::WitnessArgs,
@@ -45,6 +46,8 @@ pub struct Args {
 pub enum Command {
     /// Show primaries, tiers, nodes with their distance, what is moving, what is held and why
     Status(StatusArgs),
+    /// Show what each change of primary came to, and what moving the pods was worth; as a report for a post-mortem, too
+    History(HistoryArgs),
     /// Write what the members of a Patroni cluster answer, as JSON lines, whenever it changes: for bug reports and replay
     Record(RecordArgs),
     /// Run the decision over recorded answers of a Patroni cluster, offline: one line for each change of view

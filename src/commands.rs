@@ -3,9 +3,12 @@
 pub mod certs;
 pub mod crds;
 pub mod explain;
+pub mod history;
+mod lines;
 mod look;
 pub mod move_now;
 pub mod pause;
+mod progress;
 pub mod record;
 pub mod replay;
 pub mod report;
@@ -14,3 +17,4 @@ pub mod simulate;
 pub mod status;
 mod target;
 pub mod uninstall;
+mod watch_status;

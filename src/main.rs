@@ -8,7 +8,7 @@ use switchover::{
     agent,
     cli::{Args, Command},
     cluster,
-    commands::{certs, crds, explain, move_now, pause, record, replay, resume, simulate, status, uninstall},
+    commands::{certs, crds, explain, history, move_now, pause, record, replay, resume, simulate, status, uninstall},
     controller,
     process::{self, Failure, Threads, until_terminated},
     webhook, witness,
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Status(args) => status::run(&args).await?,
+        Command::History(args) => history::run(&args).await?,
         Command::Explain(args) => explain::run(&args).await?,
         Command::Record(args) => record::run(&args, until_terminated()?).await?,
         Command::Replay(args) => replay::run(&args)?,
@@ -48,10 +49,10 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Resume(args) => resume::run(&args).await?,
         Command::Uninstall(args) => uninstall::run(&args).await?,
         Command::Controller(args) => {
-            controller::run(args.config(), cluster::attentive_client().await?, until_terminated()?).await?;
+            controller::run(args.config(), cluster::attentive_client(None).await?, until_terminated()?).await?;
         }
         Command::Webhook(args) => {
-            webhook::run(args.config(), cluster::attentive_client().await?, until_terminated()?).await?
+            webhook::run(args.config(), cluster::attentive_client(None).await?, until_terminated()?).await?
         }
         Command::Witness(args) => witness::run(args.config()?, until_terminated()?).await?,
         Command::Agent(args) => agent::run(args.config(), cluster::client(None).await?, until_terminated()?).await?,
