@@ -17,8 +17,8 @@ pub use self::{
     controller::{Certificates, ControllerArgs},
     recordings::{RecordArgs, ReplayArgs},
     tools::{
-        CertsArgs, ExplainArgs, MoveArgs, PauseArgs, PlanArgs, ResumeArgs, SimulateArgs, SnapshotArgs, StatusArgs,
-        UninstallArgs, WhatArgs,
+        CertsArgs, ExplainArgs, HistoryArgs, HistoryOutput, MoveArgs, PauseArgs, PlanArgs, ResumeArgs, SimulateArgs,
+        SnapshotArgs, StatusArgs, UninstallArgs, WhatArgs,
     },
     webhook::WebhookArgs,
     witness::WitnessArgs,
@@ -51,6 +51,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Write what plans are made from into a file: for plan -f, offline
     Snapshot(SnapshotArgs),
+    /// Show what each change of primary came to, and what moving the pods was worth; as a report for a post-mortem, too
+    History(HistoryArgs),
     /// Write what the members of a Patroni cluster answer, as JSON lines, whenever it changes: for bug reports and replay
     Record(RecordArgs),
     /// Run the decision over recorded answers of a Patroni cluster, offline: one line for each change of view

@@ -3,10 +3,13 @@
 pub mod certs;
 pub mod crds;
 pub mod explain;
+pub mod history;
+mod lines;
 mod look;
 pub mod move_now;
 pub mod pause;
 pub mod plan;
+mod progress;
 pub mod record;
 pub mod replay;
 pub mod report;
@@ -16,3 +19,4 @@ pub mod snapshot;
 pub mod status;
 mod target;
 pub mod uninstall;
+mod watch_status;

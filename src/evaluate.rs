@@ -181,8 +181,8 @@ pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided 
     memory.note_begun(&plan.moves, now.instant);
     let between_moves = gate.is_none() && stays::between_moves(&plan, memory);
     stays::note_lately(memory, &outcomes, now.instant);
-    memory.course.note(&plan, &outcomes, now);
     let stays = stays::by_workload(&plan, snapshot);
+    memory.course.note(&plan, &stays, &outcomes, &memory.tiers, now);
     Decided {
         doubts,
         overwritten,

@@ -9,7 +9,8 @@ use switchover::{
     cli::{Args, Command},
     cluster,
     commands::{
-        certs, crds, explain, move_now, pause, plan, record, replay, resume, simulate, snapshot, status, uninstall,
+        certs, crds, explain, history, move_now, pause, plan, record, replay, resume, simulate, snapshot, status,
+        uninstall,
     },
     controller,
     process::{self, Failure, Threads, until_terminated},
@@ -41,6 +42,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Status(args) => status::run(&args).await?,
         Command::Plan(args) => plan::run(&args).await??,
         Command::Snapshot(args) => snapshot::run(&args).await?,
+        Command::History(args) => history::run(&args).await?,
         Command::Explain(args) => explain::run(&args).await?,
         Command::Record(args) => record::run(&args, until_terminated()?).await?,
         Command::Replay(args) => replay::run(&args)?,
@@ -52,10 +54,10 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Resume(args) => resume::run(&args).await?,
         Command::Uninstall(args) => uninstall::run(&args).await?,
         Command::Controller(args) => {
-            controller::run(args.config(), cluster::attentive_client().await?, until_terminated()?).await?;
+            controller::run(args.config(), cluster::attentive_client(None).await?, until_terminated()?).await?;
         }
         Command::Webhook(args) => {
-            webhook::run(args.config(), cluster::attentive_client().await?, until_terminated()?).await?
+            webhook::run(args.config(), cluster::attentive_client(None).await?, until_terminated()?).await?
         }
         Command::Witness(args) => witness::run(args.config()?, until_terminated()?).await?,
         Command::Agent(args) => agent::run(args.config(), cluster::client(None).await?, until_terminated()?).await?,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
 use jiff::Timestamp;
 
 use super::{ClusterArgs, Output, SchedulersArgs, Shape};
@@ -20,6 +20,32 @@ pub struct StatusArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+
+    /// Show it until Ctrl-C, in the same place, drawn anew when something changes
+    #[arg(short, long, conflicts_with = "output")]
+    pub watch: bool,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// How a history is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HistoryOutput {
+    Table,
+    Json,
+    /// A report for a post-mortem, with timelines
+    Markdown,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct HistoryArgs {
+    /// Only this DatabaseCluster
+    pub database: Option<String>,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = HistoryOutput::Table)]
+    pub output: HistoryOutput,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,

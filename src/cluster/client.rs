@@ -27,12 +27,12 @@ pub async fn client(context: Option<&str>) -> Result<Client, ClusterError> {
     connect(context, Duration::from_secs(310)).await
 }
 
-/// The same for roles whose watches are all [`watch::attentive`], and whose requests are answered sooner.
+/// The same for whoever's watches are all [`watch::attentive`], and whose requests are answered sooner.
 ///
 /// # Errors
 /// Those of [`client`].
-pub async fn attentive_client() -> Result<Client, ClusterError> {
-    connect(None, watch::SILENCE).await
+pub async fn attentive_client(context: Option<&str>) -> Result<Client, ClusterError> {
+    connect(context, watch::SILENCE).await
 }
 
 /// `silence`: the longest pause between two parts of what a server sends.

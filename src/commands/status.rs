@@ -5,16 +5,20 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, ResourceExt, api::ListParams, core::PartialObjectMeta};
 
-use super::report::{ControllerReport, DatabaseReport};
+use super::{
+    lines::{age, milliseconds, table},
+    report::{ControllerReport, DatabaseReport},
+    watch_status,
+};
 use crate::{
     api::{DatabaseClusterStatus, NodeLatency, database_cluster::FailoverStatus},
     cli::{Output, StatusArgs},
     cluster::{self, ClusterError, DatabaseError, lease, plainly},
-    core::words::{Milliseconds, printable_lines},
+    core::words::printable_lines,
 };
 
 /// Why the status can't be shown.
@@ -28,16 +32,21 @@ pub enum StatusError {
     Database(#[from] DatabaseError),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Watch(#[from] watch_status::WatchError),
 }
 
-/// `None` if that can't be found out: whoever may read the status may not be allowed to read Leases.
-async fn controller(client: &Client, namespace: &str) -> Option<ControllerReport> {
+/// `None` if that can't be found out: whoever may read the status may not be allowed to read Leases. `unclear` is called when it takes
+/// a while, because only watching the Lease tells.
+pub(super) async fn look_at_controller(
+    client: &Client,
+    namespace: &str,
+    unclear: impl FnOnce(),
+) -> Option<ControllerReport> {
     let lease = lease::read(client, namespace).await.ok()?;
     let mut report = ControllerReport::of(lease.and_then(|lease| lease.spec).as_ref(), Timestamp::now());
     if report.unclear() {
-        eprintln!(
-            "By this machine's clock no controller has renewed its Lease of late: watching it until it runs out."
-        );
+        unclear();
         if let Some(holder) = lease::holder(client, namespace).await.ok()? {
             (report.leader, report.runs) = (Some(holder), true);
         }
@@ -45,14 +54,22 @@ async fn controller(client: &Client, namespace: &str) -> Option<ControllerReport
     Some(report)
 }
 
-/// Prints the status.
+fn say_unclear() {
+    eprintln!("By this machine's clock no controller has renewed its Lease of late: watching it until it runs out.");
+}
+
+/// Prints the status, once or whenever it changes.
 ///
 /// # Errors
 /// No cluster, missing rights, or no such database.
 pub async fn run(args: &StatusArgs) -> Result<(), StatusError> {
+    if args.watch {
+        let client = cluster::attentive_client(args.cluster.context.as_deref()).await?;
+        return Ok(watch_status::run(&client, args.database.as_deref(), interrupted()).await?);
+    }
     let client = cluster::client(args.cluster.context.as_deref()).await?;
     let reports = collect(&client, args.database.as_deref()).await?;
-    let controller = controller(&client, &args.namespace).await;
+    let controller = look_at_controller(&client, &args.namespace, say_unclear).await;
     match args.output {
         Output::Json => {
             let shown = serde_json::json!({ "controller": controller, "databases": reports });
@@ -70,6 +87,14 @@ pub async fn run(args: &StatusArgs) -> Result<(), StatusError> {
         }
     }
     Ok(())
+}
+
+/// Ends with Ctrl-C.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        // It can't be caught, so it ends the process as it is.
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn collect(client: &Client, only: Option<&str>) -> Result<Vec<DatabaseReport>, StatusError> {
@@ -252,42 +277,6 @@ fn condition<'a>(
     type_: &str,
 ) -> Option<&'a k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
     status.conditions.iter().find(|condition| condition.type_ == type_)
-}
-
-fn milliseconds(us: Option<u64>) -> String {
-    us.map_or_else(|| "-".into(), |us| Milliseconds { us }.to_string())
-}
-
-/// Two units at most, as kubectl shows ages.
-fn age(duration: SignedDuration) -> String {
-    let s = duration.as_secs().max(0);
-    match s {
-        0..120 => format!("{s}s"),
-        120..7200 => format!("{}m{:02}s", s / 60, s % 60),
-        7200..172_800 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
-        _ => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3600),
-    }
-}
-
-/// Columns as wide as their widest cell; the last one is not padded.
-fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> fmt::Result {
-    let head = head.iter().map(|cell| (*cell).to_owned()).collect();
-    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
-    let columns = rows[0].len();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in &rows {
-        write!(out, "  ")?;
-        for (column, cell) in row.iter().enumerate() {
-            if column + 1 == columns {
-                writeln!(out, "{cell}")?;
-            } else {
-                let pad = widths[column] - cell.chars().count();
-                write!(out, "{cell}{:pad$}   ", "")?;
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -358,6 +358,41 @@ pub struct FailoverStatus {
     /// The same after the last move.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt_after_us: Option<u64>,
+    /// What came of it for each workload: whose pods were far for the longest time, first. The first 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub workloads: Vec<FailoverWorkloadStatus>,
+    /// Number of workloads that had pods on far nodes, listed or not.
+    #[serde(skip_serializing_if = "is_none")]
+    pub workloads_total: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+const fn is_none(number: &u32) -> bool {
+    *number == 0
+}
+
+/// What came of one change of primary for one workload.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FailoverWorkloadStatus {
+    /// `Pod` if it has none.
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    /// Number of its pods that were moved.
+    pub moved: u32,
+    /// Number of its pods that were held when this was last written.
+    pub held: u32,
+    /// Seconds that its pods spent on far nodes, all of them together.
+    pub far_pod_seconds: u64,
+    /// Round-trip time to the new primary from the farthest node that a pod of it was moved off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt_before_us: Option<u64>,
+    /// The same from the farthest node that a replacement became Ready on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt_after_us: Option<u64>,
 }
 
 fn optional_date_time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

@@ -93,6 +93,7 @@ fn go_on(failover: &mut FailoverStatus, memory: &Memory, happened: bool) {
     let far = course.far_pod_seconds();
     if happened || far >= failover.far_pod_seconds + MINUTE_S.max(failover.far_pod_seconds / 10) {
         failover.far_pod_seconds = far;
+        (failover.workloads, failover.workloads_total) = course.workloads();
     }
 }
 

@@ -1,0 +1,44 @@
+//! Lines for people: ages, round-trip times, and columns.
+
+use std::fmt::{self, Write as _};
+
+use jiff::SignedDuration;
+
+use crate::core::words::Milliseconds;
+
+/// A round-trip time, or that there is none.
+pub(super) fn milliseconds(us: Option<u64>) -> String {
+    us.map_or_else(|| "-".into(), |us| Milliseconds { us }.to_string())
+}
+
+/// Two units at most, as kubectl shows ages.
+pub(super) fn age(duration: SignedDuration) -> String {
+    let s = duration.as_secs().max(0);
+    match s {
+        0..120 => format!("{s}s"),
+        120..7200 => format!("{}m{:02}s", s / 60, s % 60),
+        7200..172_800 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// Columns as wide as their widest cell; the last one is not padded.
+pub(super) fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> fmt::Result {
+    let head = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let columns = rows[0].len();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in &rows {
+        write!(out, "  ")?;
+        for (column, cell) in row.iter().enumerate() {
+            if column + 1 == columns {
+                writeln!(out, "{cell}")?;
+            } else {
+                let pad = widths[column] - cell.chars().count();
+                write!(out, "{cell}{:pad$}   ", "")?;
+            }
+        }
+    }
+    Ok(())
+}
