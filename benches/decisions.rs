@@ -198,6 +198,7 @@ fn planning(criterion: &mut Criterion) {
             replacement_timeout: Duration::from_secs(300),
             halt_after_failures: 2,
             max_useless_moves: 2,
+            most_underway: usize::MAX,
         },
         gate: None,
         control: Control::default(),
