@@ -8,7 +8,7 @@ use crate::api::{DatabaseClusterStatus, database_cluster::FailoverStatus};
 /// Where the movement stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Progress {
+pub(super) struct Progress {
     /// Pods that were moved since the primary changed.
     pub moved: u32,
     /// Pods that are on the move.
@@ -27,7 +27,7 @@ pub struct Progress {
 impl Progress {
     /// As the status says at `now`.
     #[must_use]
-    pub fn of(status: &DatabaseClusterStatus, now: Timestamp) -> Self {
+    pub(super) fn of(status: &DatabaseClusterStatus, now: Timestamp) -> Self {
         let row = status.failovers.first().filter(|row| row.epoch == status.epoch);
         let moving: u32 = status.moving.iter().filter(|moving| !moving.failed).map(|moving| moving.pods).sum();
         let waiting: u32 = status.held_workloads.iter().filter(|held| held.passes).map(|held| held.pods).sum();
@@ -40,14 +40,14 @@ impl Progress {
 
     /// How many of the pods that can be moved were moved, in percent.
     #[must_use]
-    pub fn percent(&self) -> Option<u32> {
+    pub(super) fn percent(&self) -> Option<u32> {
         let all = self.moved + self.moving + self.waiting;
         (all > 0).then(|| u32::try_from(u64::from(self.moved) * 100 / u64::from(all)).unwrap_or(100))
     }
 
     /// In one sentence. Empty where there was nothing to move.
     #[must_use]
-    pub fn sentence(&self) -> String {
+    pub(super) fn sentence(&self) -> String {
         let Self { moved, moving, waiting, staying, .. } = self;
         if moved + moving + waiting + staying == 0 {
             return String::new();

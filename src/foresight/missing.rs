@@ -100,7 +100,7 @@ fn left<'n>(targets: &[&'n Node], picture: &Picture) -> Vec<(&'n Node, Resources
     let groups = &picture.tables.pods.groups().by_node;
     let of_node = |node: &&'n Node| {
         let (mut left, mut pods) = (node.allocatable.clone(), node.pods);
-        for pod in groups.get(&node.name).into_iter().flat_map(|pods| pods.iter()) {
+        for pod in groups.get(&node.name).into_iter().flat_map(|there| there.pods.iter()) {
             left.take(&pod.requests);
             pods = pods.saturating_sub(1);
         }

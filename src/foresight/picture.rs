@@ -99,7 +99,7 @@ impl Picture {
         let nodes: Vec<String> =
             self.tables.nodes.values().filter(|node| lost.takes(node)).map(|node| node.name.clone()).collect();
         for node in &nodes {
-            let there = self.tables.pods.groups().by_node.get(node).map(|pods| (**pods).clone()).unwrap_or_default();
+            let there = self.tables.pods.groups().by_node.get(node).map(|there| there.pods.clone()).unwrap_or_default();
             for pod in there {
                 self.tables.put_pod(&pod.uid, None);
                 let replacement = match self.places.get(&pod.uid) {
