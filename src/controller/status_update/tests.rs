@@ -226,7 +226,10 @@ fn readiness_is_told_by_the_worst_and_stays_until_it_is_found_out_anew() {
         format!("{} {}: {}", now.holds, now.reason, now.message)
     };
     assert_eq!(told(&[good.clone(), bad.clone()]), "false NoPlace: with pg3 as the primary: dc2 lacks 1.5 cpu");
-    assert_eq!(told(&[good.clone()]), "true Ready: every follower finds its place with each of 1 other members");
+    assert_eq!(
+        told(std::slice::from_ref(&good)),
+        "true Ready: every follower finds its place with each of 1 other members"
+    );
     let status = readiness_of(&bad);
     assert_eq!((&*status.reason, status.would_not_fit, status.seconds), ("NoPlace", 2, 40));
     assert_eq!(status.missing, [("cpu".to_owned(), "1500m".to_owned()), ("memory".to_owned(), "64".to_owned())].into());
