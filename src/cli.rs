@@ -18,7 +18,7 @@ pub use self::{
     recordings::{RecordArgs, ReplayArgs},
     tools::{
         CertsArgs, ExplainArgs, HistoryArgs, HistoryOutput, MoveArgs, PauseArgs, PlanArgs, ResumeArgs, SimulateArgs,
-        SnapshotArgs, StatusArgs, UninstallArgs, WhatArgs,
+        SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
     },
     webhook::WebhookArgs,
     witness::WitnessArgs,
@@ -53,6 +53,8 @@ pub enum Command {
     Snapshot(SnapshotArgs),
     /// Show what each change of primary came to, and what moving the pods was worth; as a report for a post-mortem, too
     History(HistoryArgs),
+    /// Serve a page on this machine that shows it all live, with your own rights; it changes nothing
+    Ui(UiArgs),
     /// Write what the members of a Patroni cluster answer, as JSON lines, whenever it changes: for bug reports and replay
     Record(RecordArgs),
     /// Run the decision over recorded answers of a Patroni cluster, offline: one line for each change of view

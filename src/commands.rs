@@ -18,5 +18,6 @@ pub mod simulate;
 pub mod snapshot;
 pub mod status;
 mod target;
+pub mod ui;
 pub mod uninstall;
 mod watch_status;

@@ -9,7 +9,7 @@ use switchover::{
     cli::{Args, Command},
     cluster,
     commands::{
-        certs, crds, explain, history, move_now, pause, plan, record, replay, resume, simulate, snapshot, status,
+        certs, crds, explain, history, move_now, pause, plan, record, replay, resume, simulate, snapshot, status, ui,
         uninstall,
     },
     controller,
@@ -43,6 +43,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Plan(args) => plan::run(&args).await??,
         Command::Snapshot(args) => snapshot::run(&args).await?,
         Command::History(args) => history::run(&args).await?,
+        Command::Ui(args) => ui::run(&args, until_terminated()?).await?,
         Command::Explain(args) => explain::run(&args).await?,
         Command::Record(args) => record::run(&args, until_terminated()?).await?,
         Command::Replay(args) => replay::run(&args)?,

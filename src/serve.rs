@@ -87,6 +87,18 @@ const HEALTH: Limits = Limits {
     finish: Duration::from_secs(2),
 };
 
+/// Few look, and whoever does may look for hours: the browser asks anew when a stream ends.
+const PAGE: Limits = Limits {
+    connections: 64,
+    keep_alive: true,
+    streams: 1,
+    handshake: Duration::from_secs(5),
+    head: Duration::from_secs(5),
+    idle: Duration::from_secs(4 * 3600),
+    patience: Duration::from_secs(30),
+    finish: Duration::from_secs(2),
+};
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -173,6 +185,20 @@ pub async fn serve_http(
     let listener = listen(address).await?;
     let ending = Ending { stop: shutdown, ..Ending::default() };
     Ok(tokio::spawn(accept(listener, None, router, HEALTH, ConnectionMetrics::default(), ending)))
+}
+
+/// Listens on 127.0.0.1 alone, on a port that the system finds if it is 0.
+///
+/// # Errors
+/// The port can't be listened on.
+pub async fn listen_locally(port: u16) -> Result<TcpListener, ServeError> {
+    listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
+}
+
+/// Serves a page for people, whose streams of events live for as long as somebody looks, until `shutdown`.
+pub fn serve_page(listener: TcpListener, router: Router, shutdown: CancellationToken) -> JoinHandle<()> {
+    let ending = Ending { stop: shutdown, ..Ending::default() };
+    tokio::spawn(accept(listener, None, router, PAGE, ConnectionMetrics::default(), ending))
 }
 
 /// Serves HTTP over TLS from now until its end, in a task of its own. Gives the bound address, too.

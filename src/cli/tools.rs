@@ -52,6 +52,23 @@ pub struct HistoryArgs {
 }
 
 #[derive(Debug, Clone, ClapArgs)]
+pub struct UiArgs {
+    /// Port on 127.0.0.1 (0: any free one)
+    #[arg(long, default_value_t = 7717)]
+    pub port: u16,
+
+    /// Namespace that switchover runs in
+    #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub namespace: String,
+
+    #[command(flatten)]
+    pub schedulers: SchedulersArgs,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
 pub struct ExplainArgs {
     /// A pod of the cluster
     #[arg(required_unless_present = "filename", conflicts_with = "filename")]

@@ -76,7 +76,11 @@ impl Seen {
 ///
 /// # Errors
 /// No answer at the beginning, no such database, or nobody reads any more.
-pub(super) async fn run(client: &Client, only: Option<&str>, shutdown: impl Future<Output = ()>) -> Result<(), WatchError> {
+pub(super) async fn run(
+    client: &Client,
+    only: Option<&str>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), WatchError> {
     // What is wrong from the beginning is said once, and ends it.
     if let Some(name) = only {
         cluster::database(client, name).await?;
