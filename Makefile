@@ -24,6 +24,7 @@ help:
 	@echo "make simulate                      invented months, in which every law must hold; SIMULATE_SEEDS=100 for more"
 	@echo "make failovers                     ten of them in a row on the lab, with services that are hard to move"
 	@echo "make test-chart                    deploy/chart under Helm 3, too, and after kustomize"
+	@echo "make test-ui                       the page of switchover ui in a real browser"
 	@echo "make nightly                       what takes long: failovers, properties, cross-check, months, long fuzz, advisories, every bench"
 	@echo "make lint, docs, deny, crds, chart the parts of make quick, licenses of dependencies, generated files"
 
@@ -105,6 +106,14 @@ test-lab: needs-lab test-tools test-images
 failovers: needs-lab test-tools test-images
 	cargo test --workspace --locked --test it -- lab::marathon:: --include-ignored --test-threads=1
 
+# The page in Debian's headless Chromium: hostile names, accessibility, 5,000 nodes, an API server that goes away. Installs what it needs, as
+# root. UI_PICTURES=FOLDER takes pictures, too.
+.PHONY: test-ui
+test-ui: build
+	test -x /usr/bin/chromium-headless-shell || { apt-get update && apt-get install -y --no-install-recommends chromium-headless-shell; }
+	mkdir -p target/ui && cp tests/ui/package.json tests/ui/package-lock.json target/ui/ && cd target/ui && npm ci --no-audit --no-fund
+	node tests/ui/test.mjs target/release/switchover target/ui $(UI_PICTURES)
+
 # What takes too long for every change, Helm 3 among it: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
 # to do, and GitHub, from which the advisories come.
 nightly: needs-lab
@@ -112,6 +121,7 @@ nightly: needs-lab
 	$(MAKE) properties
 	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM
 	$(MAKE) test-chart
+	$(MAKE) test-ui
 	$(MAKE) simulate SIMULATE_SEED=$$RANDOM SIMULATE_SEEDS=100
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	$(MAKE) bench
