@@ -131,59 +131,56 @@ fn the_controller_may_change_nothing_of_a_node_but_labels_and_taints_of_database
     });
 }
 
-#[test]
-fn the_controller_may_change_nothing_of_a_rollout_but_when_it_restarts() {
-    scene("narrow-rollouts", async |scene| {
-        let (inside, outside) =
-            (scene.namespace("in", Some("somebody"), json!({})).await?, scene.namespace("out", None, json!({})).await?);
-        let made = json!({
-            "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web", "annotations": {"a": "b"}},
-            "spec": {"replicas": 0, "strategy": {"canary": {"maxUnavailable": 1}}, "template": {"spec": {"containers": []}}},
-        });
-        for namespace in [&inside, &outside] {
-            let made = serde_json::from_value(made.clone())?;
-            scene.rollouts(namespace)?.create(&PostParams::default(), &made).await?;
-        }
-        tokio::task::block_in_place(|| scene.argo_rollouts())?;
-        let (client, params) = (controller(scene).await?, PatchParams { dry_run: true, ..PatchParams::default() });
-        let rollouts = |namespace: &str| -> Api<DynamicObject> {
-            let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout"));
-            Api::namespaced_with(client.clone(), namespace, &kind)
-        };
-        let restart = || {
-            json!({
-                "metadata": {"annotations": {"switchover.dev/restarted-for": "orders/2"}},
-                "spec": {"restartAt": "2026-01-01T00:00:00Z"},
-            })
-        };
-        let only = "may change nothing of a Rollout but spec.restartAt and the annotation switchover.dev/restarted-for";
-        let try_ = async |namespace: &str, patch: Value| {
-            refusal(rollouts(namespace).patch("web", &params, &Patch::Merge(patch)).await)
-        };
-        // Rights and policies need a moment until they hold.
-        until("the policy to hold", async || {
-            let answer = try_(&inside, json!({"spec": {"paused": true}})).await;
-            Ok(answer.is_err_and(|said| said.contains(only)).then_some(()))
-        })
-        .await?;
-        assert_eq!(try_(&inside, restart()).await, Ok(()));
-        let elsewhere = try_(&outside, restart()).await.expect_err("it didn't opt in");
-        assert!(elsewhere.contains("only in namespaces that opted in"), "{elsewhere}");
-        for (what, patch) in [
-            ("replicas", json!({"spec": {"replicas": 3}})),
-            ("its strategy", json!({"spec": {"strategy": {"canary": {"maxUnavailable": 2}}}})),
-            ("its template", json!({"spec": {"template": {"spec": {"nodeName": "here"}}}})),
-            ("a field away", json!({"spec": {"strategy": null}})),
-            ("an annotation", json!({"metadata": {"annotations": {"c": "d"}}})),
-            ("an annotation away", json!({"metadata": {"annotations": {"a": null}}})),
-            ("a label", json!({"metadata": {"labels": {"a": "b"}}})),
-            ("a finalizer", json!({"metadata": {"finalizers": ["example.com/theirs"]}})),
-        ] {
-            let answer = try_(&inside, patch).await;
-            assert!(answer.as_ref().is_err_and(|said| said.contains(only)), "{what}: {answer:?}");
-        }
-        Ok(())
+/// With the component of Rollouts, whose rights are of the whole bed: the scene that installs it asks.
+pub(super) async fn the_controller_may_change_nothing_of_a_rollout_but_when_it_restarts(scene: &Scene) -> Result<()> {
+    let (inside, outside) =
+        (scene.namespace("in", Some("somebody"), json!({})).await?, scene.namespace("out", None, json!({})).await?);
+    let made = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "web", "annotations": {"a": "b"}},
+        "spec": {"replicas": 0, "strategy": {"canary": {"maxUnavailable": 1}}, "template": {"spec": {"containers": []}}},
     });
+    for namespace in [&inside, &outside] {
+        let made = serde_json::from_value(made.clone())?;
+        scene.rollouts(namespace)?.create(&PostParams::default(), &made).await?;
+    }
+    let (client, params) = (controller(scene).await?, PatchParams { dry_run: true, ..PatchParams::default() });
+    let rollouts = |namespace: &str| -> Api<DynamicObject> {
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout"));
+        Api::namespaced_with(client.clone(), namespace, &kind)
+    };
+    let restart = || {
+        json!({
+            "metadata": {"annotations": {"switchover.dev/restarted-for": "orders/2"}},
+            "spec": {"restartAt": "2026-01-01T00:00:00Z"},
+        })
+    };
+    let only = "may change nothing of a Rollout but spec.restartAt and the annotation switchover.dev/restarted-for";
+    let try_ = async |namespace: &str, patch: Value| {
+        refusal(rollouts(namespace).patch("web", &params, &Patch::Merge(patch)).await)
+    };
+    // Rights and policies need a moment until they hold.
+    until("the policy to hold", async || {
+        let answer = try_(&inside, json!({"spec": {"paused": true}})).await;
+        Ok(answer.is_err_and(|said| said.contains(only)).then_some(()))
+    })
+    .await?;
+    assert_eq!(try_(&inside, restart()).await, Ok(()));
+    let elsewhere = try_(&outside, restart()).await.expect_err("it didn't opt in");
+    assert!(elsewhere.contains("only in namespaces that opted in"), "{elsewhere}");
+    for (what, patch) in [
+        ("replicas", json!({"spec": {"replicas": 3}})),
+        ("its strategy", json!({"spec": {"strategy": {"canary": {"maxUnavailable": 2}}}})),
+        ("its template", json!({"spec": {"template": {"spec": {"nodeName": "here"}}}})),
+        ("a field away", json!({"spec": {"strategy": null}})),
+        ("an annotation", json!({"metadata": {"annotations": {"c": "d"}}})),
+        ("an annotation away", json!({"metadata": {"annotations": {"a": null}}})),
+        ("a label", json!({"metadata": {"labels": {"a": "b"}}})),
+        ("a finalizer", json!({"metadata": {"finalizers": ["example.com/theirs"]}})),
+    ] {
+        let answer = try_(&inside, patch).await;
+        assert!(answer.as_ref().is_err_and(|said| said.contains(only)), "{what}: {answer:?}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -283,6 +283,10 @@ impl Stage {
         let of_job = ["pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=uninstall"];
         for pod in self.get(&of_job)?["items"].as_array().context("no list")? {
             let name = pod["metadata"]["name"].as_str().context("no name")?;
+            if pod["status"]["phase"] == "Succeeded" {
+                // Its end was told, and Helm may take it away at any moment.
+                continue;
+            }
             if !jobs.contains_key(name) {
                 let log = File::create(self.bed.directory().join(format!("logs/{name}.log")))?;
                 let mut command = self.program(name, &pod["spec"])?;
