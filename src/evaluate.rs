@@ -21,7 +21,7 @@ mod memory;
 mod movement;
 mod stays;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod thought;

@@ -159,57 +159,79 @@ const KINDS: [&str; 10] = [
     "ResourceQuota",
 ];
 
+/// So many of them, the first ones, tell which pods follow whom, and where everybody is.
+const FOLLOWING: usize = 5;
+
 impl Index {
     /// Starts the watches as tasks of `tasks`; none of them ever ends by itself.
     pub fn spawn(client: &Client, schedulers: Schedulers, tasks: &mut JoinSet<()>) -> Self {
-        let index = Self {
+        let index = Self::of(&KINDS);
+        index.watch_following(client, schedulers, tasks);
+        index.watch_workloads(client, tasks);
+        index
+    }
+
+    /// The same without workloads, budgets and quotas: for those who show what there is and decide nothing.
+    pub fn spawn_to_show(client: &Client, schedulers: Schedulers, tasks: &mut JoinSet<()>) -> Self {
+        let index = Self::of(&KINDS[..FOLLOWING]);
+        index.watch_following(client, schedulers, tasks);
+        index
+    }
+
+    fn of(kinds: &[&'static str]) -> Self {
+        Self {
             tables: Arc::default(),
             changed: channel::Sender::new(0),
-            health: Arc::new(KINDS.into_iter().map(Health::new).collect()),
-        };
+            health: Arc::new(kinds.iter().copied().map(Health::new).collect()),
+        }
+    }
+
+    fn watch_following(&self, client: &Client, schedulers: Schedulers, tasks: &mut JoinSet<()>) {
         let databases: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
-        let health = index.health_of("DatabaseCluster");
-        let apply = index.applier(Tables::see_database);
+        let health = self.health_of("DatabaseCluster");
+        let apply = self.applier(Tables::see_database);
         tasks.spawn(watch::follow_dynamic(databases, watch::attentive(), health, apply));
 
-        let all = |kind| (watch::attentive(), index.health_of(kind));
+        let all = |kind| (watch::attentive(), self.health_of(kind));
         let (config, health) = all("NodeLatency");
-        let apply = index.applier(|tables, event| {
+        let apply = self.applier(|tables, event| {
             tables.see_latency(event, Moment { instant: Instant::now(), wall: Timestamp::now() })
         });
         tasks.spawn(watch::run(Objects::<NodeLatency>::all(client), config, health, apply));
 
         let (config, health) = all("Node");
-        tasks.spawn(watch::run(Objects::<KubeNode>::all(client), config, health, index.applier(Tables::see_node)));
+        tasks.spawn(watch::run(Objects::<KubeNode>::all(client), config, health, self.applier(Tables::see_node)));
 
         let (config, health) = all("Namespace");
-        let apply = index.applier(Tables::see_namespace);
+        let apply = self.applier(Tables::see_namespace);
         tasks.spawn(watch::run(Objects::<PartialObjectMeta<KubeNamespace>>::all(client), config, health, apply));
 
         let (config, health) = all("Pod");
-        let apply = index.applier(move |tables, event| tables.see_pod(event, &schedulers));
+        let apply = self.applier(move |tables, event| tables.see_pod(event, &schedulers));
         tasks.spawn(watch::run(Objects::<KubePod>::all(client), config, health, apply));
+    }
 
+    fn watch_workloads(&self, client: &Client, tasks: &mut JoinSet<()>) {
+        let all = |kind| (watch::attentive(), self.health_of(kind));
         let (config, health) = all("ReplicaSet");
-        let apply = index.applier(Tables::see_replica_set);
+        let apply = self.applier(Tables::see_replica_set);
         tasks.spawn(watch::run(Objects::<ReplicaSet>::all(client), config, health, apply));
 
         let (config, health) = all("StatefulSet");
-        let apply = index.applier(Tables::see_stateful_set);
+        let apply = self.applier(Tables::see_stateful_set);
         tasks.spawn(watch::run(Objects::<StatefulSet>::all(client), config, health, apply));
 
         let (config, health) = all("Deployment");
-        let apply = index.applier(Tables::see_deployment);
+        let apply = self.applier(Tables::see_deployment);
         tasks.spawn(watch::run(Objects::<Deployment>::all(client), config, health, apply));
 
         let (config, health) = all("PodDisruptionBudget");
-        let apply = index.applier(Tables::see_budget);
+        let apply = self.applier(Tables::see_budget);
         tasks.spawn(watch::run(Objects::<PodDisruptionBudget>::all(client), config, health, apply));
 
         let (config, health) = all("ResourceQuota");
-        let apply = index.applier(Tables::see_quota);
+        let apply = self.applier(Tables::see_quota);
         tasks.spawn(watch::run(Objects::<ResourceQuota>::all(client), config, health, apply));
-        index
     }
 
     /// A closure that applies one watch event under the lock and wakes the controller if it changed anything.

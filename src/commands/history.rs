@@ -133,7 +133,7 @@ const HEAD: [&str; 13] = [
 
 fn cells(report: &FailoverReport) -> Vec<String> {
     let row = &report.row;
-    let after = |at| report.after_s(at).map_or_else(|| "-".to_owned(), |after_s| format!("+{after_s:.1} s"));
+    let after = |at| row.after_s(at).map_or_else(|| "-".to_owned(), |after_s| format!("+{after_s:.1} s"));
     let reasons: Vec<String> = row.held_by_reason.iter().map(|(reason, pods)| format!("{reason} {pods}")).collect();
     let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     vec![

@@ -22,6 +22,11 @@ pub(super) fn age(duration: SignedDuration) -> String {
     }
 }
 
+/// `orders/deployment/api`, as commands take it.
+pub(super) fn workload_path(namespace: &str, kind: &str, name: &str) -> String {
+    format!("{namespace}/{}/{name}", kind.to_lowercase())
+}
+
 /// Columns as wide as their widest cell; the last one is not padded.
 pub(super) fn table(out: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> fmt::Result {
     let head = head.iter().map(|cell| (*cell).to_owned()).collect();

@@ -77,8 +77,8 @@ fn decide(object: &DatabaseCluster, tables: &Tables, own_namespace: &str, now: M
         confirm_every: Duration::ZERO,
     };
     let mut decided = evaluate(&facts, &mut memory, now);
-    if let Some((true, why)) = condition(&status, "Frozen") {
-        decided.freeze(why);
+    if let Some(frozen) = status.condition("Frozen").filter(|frozen| frozen.status == "True") {
+        decided.freeze(&frozen.message);
     }
     decided
 }
@@ -97,8 +97,8 @@ fn view(status: &DatabaseClusterStatus, now: Moment) -> PrimaryView {
         .primary
         .as_ref()
         .map(|name| Primary { name: name.clone(), timeline: status.timeline.unwrap_or_default() });
-    let known = condition(status, "PrimaryKnown").is_some_and(|(known, _)| known);
-    let split = condition(status, "SplitBrain").is_some_and(|(split, _)| split);
+    let known = status.holds("PrimaryKnown");
+    let split = status.holds("SplitBrain");
     let state = match &last {
         Some(primary) if known => PrimaryState::Known(primary.clone()),
         _ if split => PrimaryState::SplitBrain(Vec::new()),
@@ -126,18 +126,12 @@ fn view(status: &DatabaseClusterStatus, now: Moment) -> PrimaryView {
 /// Whether the controller, by what it says of the movement, has found that the primary has held for long enough. Of gates that come before
 /// that one, nothing follows.
 fn leader_has_settled(status: &DatabaseClusterStatus) -> bool {
-    let moving = status.conditions.iter().find(|condition| condition.type_ == "Moving");
-    moving.is_some_and(|moving| match &*moving.reason {
+    status.condition("Moving").is_some_and(|moving| match &*moving.reason {
         "LabelsPending" | "Halted" | "OutsideWindow" | "DryRun" | "NamespaceHalted" | "Done" | "Held" => true,
         // What was begun for the last primary goes on while the present one settles.
         "Moving" => status.moving.is_empty() || status.moving.iter().any(|it| it.epoch == Some(status.epoch)),
         _ => false,
     })
-}
-
-fn condition<'a>(status: &'a DatabaseClusterStatus, type_: &str) -> Option<(bool, &'a str)> {
-    let condition = status.conditions.iter().find(|condition| condition.type_ == type_)?;
-    Some((condition.status == "True", &condition.message))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl Progress {
     /// As the status says at `now`.
     #[must_use]
     pub(super) fn of(status: &DatabaseClusterStatus, now: Timestamp) -> Self {
-        let row = status.failovers.first().filter(|row| row.epoch == status.epoch);
+        let row = status.failover();
         let moving: u32 = status.moving.iter().filter(|moving| !moving.failed).map(|moving| moving.pods).sum();
         let waiting: u32 = status.held_workloads.iter().filter(|held| held.passes).map(|held| held.pods).sum();
         let staying = status.held_total.saturating_sub(waiting);

@@ -80,7 +80,7 @@ fn check(name: &str, member: &str, status: &DatabaseClusterStatus) -> Result<(),
         let members = if members.is_empty() { "none known yet".into() } else { members.join(", ") };
         return Err(ResumeError::NoSuchMember { member: member.into(), name: name.into(), members });
     }
-    let known = status.conditions.iter().any(|it| it.type_ == "PrimaryKnown" && it.status == "True");
+    let known = status.holds("PrimaryKnown");
     match status.primary.clone().filter(|_| known) {
         Some(primary) => Err(ResumeError::Known { primary, name: name.into() }),
         None => Ok(()),

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, ResourceExt, api::ListParams, core::PartialObjectMeta};
 
 use super::{
-    lines::{age, milliseconds, table},
+    lines::{age, milliseconds, table, workload_path},
     report::{ControllerReport, DatabaseReport},
     watch_status,
 };
@@ -135,13 +135,13 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
     if let Some(error) = &report.error {
         return writeln!(out, "{}: {error}", report.name);
     }
-    if let Some(refused) = condition(status, "Accepted").filter(|condition| condition.status == "False") {
+    if let Some(refused) = status.condition("Accepted").filter(|condition| condition.status == "False") {
         // Whatever else is known of it is old, and the labels may be another database's.
         return writeln!(out, "{}: not followed: {}", report.name, refused.message);
     }
     match &status.primary {
         Some(primary) => {
-            let known = condition(status, "PrimaryKnown").is_some_and(|condition| condition.status == "True");
+            let known = status.holds("PrimaryKnown");
             let timeline = status.timeline.map(|timeline| format!(", timeline {timeline}")).unwrap_or_default();
             let since = status.since.map_or_else(|| "?".into(), |since| age(now.duration_since(since)));
             let doubt = if known { "" } else { " (last known; not confirmed now)" };
@@ -166,7 +166,7 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
         }
     }
     for type_ in ["WitnessSeen", "HostsAccepted", "LabelsAccepted"] {
-        if let Some(bad) = condition(status, type_).filter(|condition| condition.status == "False") {
+        if let Some(bad) = status.condition(type_).filter(|condition| condition.status == "False") {
             writeln!(out, "  {}: {}", bad.type_, bad.message)?;
         }
     }
@@ -185,7 +185,7 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
             node.heartbeat.map_or_else(|| "never".into(), |at| format!("{} ago", age(now.duration_since(at)))),
         ]
     });
-    if let Some(evicts) = condition(status, "EvictsByTaint") {
+    if let Some(evicts) = status.condition("EvictsByTaint") {
         writeln!(out, "  WARNING: spec.taint.evictWithoutBudgets: {}", evicts.message)?;
     }
     table(out, &["NODE", "TIER", "RTT", "LOSS", "HEARTBEAT"], rows)?;
@@ -224,7 +224,7 @@ fn unlisted(out: &mut String, total: u32, listed: usize) -> fmt::Result {
 
 fn movement(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::Result {
     let status = &report.status;
-    if let Some(moving) = condition(status, "Moving") {
+    if let Some(moving) = status.condition("Moving") {
         writeln!(out, "\n  movement: {}: {}", moving.reason, moving.message)?;
     }
     let moving = status.moving.iter().map(|moving| {
@@ -236,7 +236,7 @@ fn movement(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::R
     }
     if !status.held_workloads.is_empty() {
         let held = status.held_workloads.iter().map(|held| {
-            let workload = format!("{}/{}/{}", held.namespace, held.kind.to_lowercase(), held.name);
+            let workload = workload_path(&held.namespace, &held.kind, &held.name);
             vec![workload, held.pods.to_string(), held.reason.clone(), held.message.clone()]
         });
         table(out, &["HELD", "PODS", "REASON", "WHY"], held)?;
@@ -254,10 +254,7 @@ fn movement(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt::R
 }
 
 fn failover(failover: &FailoverStatus, now: Timestamp) -> Vec<String> {
-    let after = |at: Option<Timestamp>| match (failover.confirmed_at, at) {
-        (Some(confirmed), Some(at)) => format!("+{:.1} s", at.duration_since(confirmed).as_secs_f64()),
-        _ => "-".into(),
-    };
+    let after = |at| failover.after_s(at).map_or_else(|| "-".into(), |after_s| format!("+{after_s:.1} s"));
     vec![
         failover.epoch.to_string(),
         format!("{} → {}", failover.from.as_deref().unwrap_or("nobody"), failover.to),
@@ -270,13 +267,6 @@ fn failover(failover: &FailoverStatus, now: Timestamp) -> Vec<String> {
         format!("{} pod s", failover.far_pod_seconds),
         format!("{} → {}", milliseconds(failover.rtt_before_us), milliseconds(failover.rtt_after_us)),
     ]
-}
-
-fn condition<'a>(
-    status: &'a DatabaseClusterStatus,
-    type_: &str,
-) -> Option<&'a k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
-    status.conditions.iter().find(|condition| condition.type_ == type_)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use kube::{
 };
 use serde_json::json;
 
+use super::lines::workload_path;
+
 use crate::{
     api::{DatabaseCluster, keys},
     cluster::{self, ClusterError, DatabaseError, EffectError, bounded},
@@ -87,7 +89,7 @@ impl FromStr for WorkloadName {
 impl fmt::Display for WorkloadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Some(kind) => write!(f, "{}/{}/{}", self.namespace, kind.to_lowercase(), self.name),
+            Some(kind) => f.write_str(&workload_path(&self.namespace, kind, &self.name)),
             None => write!(f, "{}/{}", self.namespace, self.name),
         }
     }
@@ -139,7 +141,7 @@ impl Target {
             found.extend(target.map(|target| (each, target)));
         }
         if found.len() > 1 {
-            let choices = found.iter().map(|(kind, _)| format!("{namespace}/{}/{name}", kind.to_lowercase()));
+            let choices = found.iter().map(|(kind, _)| workload_path(namespace, kind, name));
             let choices = choices.collect::<Vec<_>>().join(" or ");
             return Err(TargetError::Ambiguous { name: workload.to_string(), choices });
         }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     api::{
         DatabaseClusterStatus,
-        database_cluster::{FailoverStatus, MemberStatus, MovingStatus, WorkloadStatus},
+        database_cluster::{MemberStatus, MovingStatus, WorkloadStatus},
     },
     core::{
         backoff::{Backoffs, Pause},
@@ -117,7 +117,7 @@ impl Memory {
             at_once: unlabelled.is_some_and(|failover| failover.from.is_some()),
             journal,
             begun,
-            course: present(status).map(Course::restored).unwrap_or_default(),
+            course: status.failover().map(Course::restored).unwrap_or_default(),
             credit: held,
             ..Self::default()
         }
@@ -271,7 +271,7 @@ impl Memory {
 fn calm_since(status: &DatabaseClusterStatus) -> Option<Timestamp> {
     let mut since = status.since?;
     for (type_, calm) in [("PrimaryKnown", "True"), ("Frozen", "False")] {
-        if let Some(condition) = status.conditions.iter().find(|condition| condition.type_ == type_) {
+        if let Some(condition) = status.condition(type_) {
             if condition.status != calm {
                 return None;
             }
@@ -304,17 +304,13 @@ fn journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
     };
     Journal {
         underway: status.moving.iter().map(underway).collect(),
-        moved: present(status).map_or(0, |failover| failover.moved),
+        moved: status.failover().map_or(0, |failover| failover.moved),
         useless: status.useless.iter().map(|useless| (workload_key(&useless.workload), useless.moves)).collect(),
         ..Journal::default()
     }
 }
 
 /// The row of the present primary.
-fn present(status: &DatabaseClusterStatus) -> Option<&FailoverStatus> {
-    status.failovers.first().filter(|failover| failover.epoch == status.epoch)
-}
-
 fn workload_key(status: &WorkloadStatus) -> WorkloadKey {
     WorkloadKey {
         kind: status.kind.clone(),

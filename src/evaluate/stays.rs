@@ -72,12 +72,7 @@ pub(super) fn by_workload(plan: &Plan, snapshot: Snapshot<'_>) -> Vec<Stays> {
             (row.0, row.1) = (held, pod);
         }
     }
-    let itself = |held: &Held| WorkloadKey {
-        namespace: held.namespace.clone(),
-        kind: "Pod".to_owned(),
-        name: held.pod.clone(),
-        uid: held.uid.clone(),
-    };
+    let itself = |held: &Held| WorkloadKey::of_pod(&held.namespace, &held.pod, &held.uid);
     let mut stays: BTreeMap<(WorkloadKey, &'static str), Stays> = BTreeMap::new();
     for (held, pod, pods) in rows.into_values() {
         // The pods of two ReplicaSets may be of one Deployment.

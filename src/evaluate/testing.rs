@@ -35,20 +35,11 @@ impl Stage {
     /// The database `default`, which the namespace `shop` follows, with the members pg1 (near the nodes of zone a) and pg2 (near
     /// those of zone b). Nobody is primary yet.
     pub(super) fn new(world: &World) -> Self {
-        let object: DatabaseCluster = serde_json::from_value(serde_json::json!({
-            "apiVersion": "switchover.dev/v1alpha1",
-            "kind": "DatabaseCluster",
-            "metadata": { "name": "default", "uid": "uid-default" },
-            "spec": { "discovery": { "patroni": { "urls": ["http://10.0.0.1:8008"] } } },
-        }))
-        .unwrap();
-        let mut tables = Tables::from(world);
-        tables.follow("shop", "default");
-        tables.put_database(&object);
+        let (object, tables) = followed(world);
         let status = DatabaseClusterStatus::default();
         let mut stage = Self {
             memory: Memory::restored(&status, moment(0)),
-            members: [("pg1", "10.0.0.1"), ("pg2", "10.0.0.2")].map(member).into(),
+            members: members(),
             view: view(&[], false, 0, 0),
             stale: None,
             others: Others::default(),
@@ -71,11 +62,7 @@ impl Stage {
 
     /// A node has a reading of this second, in microseconds to pg1 and to pg2.
     pub(super) fn read_node(&mut self, node: &str, us: [u32; 2], second: i64) {
-        let hosts = ["10.0.0.1", "10.0.0.2"];
-        let reading = |(host, us): (&str, u32)| Reading { host: host.into(), rtt_us: Some(us), ..Reading::default() };
-        let readings = hosts.into_iter().zip(us).map(reading).collect();
-        let spec = NodeLatencySpec { heartbeat: at(second), member_count: 2, readings };
-        self.tables.put_latency(node, Latency { spec, received: instant(second) });
+        self.tables.put_latency(node, latency(us, second));
     }
 
     /// From this second on this member is the primary, which is written down as a change if it is one.
@@ -168,8 +155,34 @@ fn tier(tier: Tier) -> &'static str {
     tier.label().unwrap_or("unknown")
 }
 
-fn member((name, host): (&str, &str)) -> MemberStatus {
-    MemberStatus { name: name.into(), host: host.into(), port: 5432, api_url: None }
+/// The database `default`, which the namespace `shop` follows.
+pub(crate) fn followed(world: &World) -> (DatabaseCluster, Tables) {
+    let object: DatabaseCluster = serde_json::from_value(serde_json::json!({
+        "apiVersion": "switchover.dev/v1alpha1",
+        "kind": "DatabaseCluster",
+        "metadata": { "name": "default", "uid": "uid-default" },
+        "spec": { "discovery": { "patroni": { "urls": ["http://10.0.0.1:8008"] } } },
+    }))
+    .unwrap();
+    let mut tables = Tables::from(world);
+    tables.follow("shop", "default");
+    tables.put_database(&object);
+    (object, tables)
+}
+
+/// pg1 and pg2.
+pub(crate) fn members() -> Vec<MemberStatus> {
+    let member =
+        |(name, host): (&str, &str)| MemberStatus { name: name.into(), host: host.into(), port: 5432, api_url: None };
+    [("pg1", "10.0.0.1"), ("pg2", "10.0.0.2")].map(member).into()
+}
+
+/// What a node's agent wrote at this second: so many microseconds to pg1 and to pg2.
+pub(crate) fn latency(us: [u32; 2], second: i64) -> Latency {
+    let reading = |(host, us): (&str, u32)| Reading { host: host.into(), rtt_us: Some(us), ..Reading::default() };
+    let readings = ["10.0.0.1", "10.0.0.2"].into_iter().zip(us).map(reading).collect();
+    let spec = NodeLatencySpec { heartbeat: at(second), member_count: 2, readings };
+    Latency { spec, received: instant(second) }
 }
 
 /// What is believed when these members claim to be primary, from this second on.

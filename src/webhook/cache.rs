@@ -366,16 +366,15 @@ fn database(object: DynamicObject) -> (String, Option<KnownDatabase>) {
         }
     };
     let status = cluster.status.clone().unwrap_or_default();
-    let holds = |kind: &str| status.conditions.iter().any(|it| it.type_ == kind && it.status == "True");
-    let refused = status.conditions.iter().any(|it| it.type_ == "Accepted" && it.status == "False");
+    let refused = status.condition("Accepted").is_some_and(|it| it.status == "False");
     // What the other conditions say is from before.
     let primary = if refused {
         PrimaryBelief::Refused
-    } else if holds("SplitBrain") {
+    } else if status.holds("SplitBrain") {
         PrimaryBelief::Split
-    } else if holds("Frozen") {
+    } else if status.holds("Frozen") {
         PrimaryBelief::Frozen
-    } else if holds("PrimaryKnown") {
+    } else if status.holds("PrimaryKnown") {
         PrimaryBelief::Known
     } else {
         PrimaryBelief::Unknown

@@ -1,5 +1,7 @@
 //! `status`: what switchover knows, and does.
 
+mod look_up;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

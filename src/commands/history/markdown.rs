@@ -7,7 +7,10 @@ use super::{
     timeline::timeline,
     worth::{FailoverReport, RECKONED},
 };
-use crate::core::words::{Milliseconds, printable};
+use crate::{
+    commands::lines::workload_path,
+    core::words::{Milliseconds, printable},
+};
 
 /// Changes of which the timeline is drawn, newest first; the table has them all.
 const MOST_DRAWN: usize = 10;
@@ -49,7 +52,7 @@ fn write_one(out: &mut String, history: &DatabaseHistory) -> fmt::Result {
     writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|")?;
     for report in &history.failovers {
         let row = &report.row;
-        let after = |at| report.after_s(at).map_or_else(|| "–".to_owned(), |after_s| format!("+{after_s:.1} s"));
+        let after = |at| row.after_s(at).map_or_else(|| "–".to_owned(), |after_s| format!("+{after_s:.1} s"));
         let without = report
             .worth
             .map_or_else(|| "–".to_owned(), |worth| format!("≥ {}", pod_time(worth.far_without_pod_seconds)));
@@ -118,7 +121,7 @@ fn write_change(out: &mut String, report: &FailoverReport) -> fmt::Result {
     if !row.workloads.is_empty() {
         writeln!(out, "\n| workload | moved | held | far | RTT of its farthest pod |\n|---|---|---|---|---|")?;
         for workload in &row.workloads {
-            let name = format!("{}/{}/{}", workload.namespace, workload.kind.to_lowercase(), workload.name);
+            let name = workload_path(&workload.namespace, &workload.kind, &workload.name);
             let far = pod_time(workload.far_pod_seconds);
             let rtt = change(workload.rtt_before_us, workload.rtt_after_us);
             writeln!(out, "| {} | {} | {} | {far} | {rtt} |", text(&name), workload.moved, workload.held)?;

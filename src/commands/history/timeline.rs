@@ -23,7 +23,7 @@ pub fn timeline(report: &FailoverReport) -> Vec<String> {
         (report.ended_at, "the primary changes again".to_owned()),
     ];
     let mut told: Vec<(f64, String)> =
-        moments.into_iter().filter_map(|(at, what)| Some((report.after_s(at)?, what))).collect();
+        moments.into_iter().filter_map(|(at, what)| Some((row.after_s(at)?, what))).collect();
     told.sort_by(|a, b| a.0.total_cmp(&b.0));
     let times: Vec<String> = told.iter().map(|(after_s, _)| format!("+{:.1} s", after_s.max(0.0))).collect();
     let wide = times.iter().map(|time| time.chars().count()).max().unwrap_or(0);
@@ -39,10 +39,10 @@ pub fn timeline(report: &FailoverReport) -> Vec<String> {
 /// From the confirmation to the end of the movement.
 fn drawn(report: &FailoverReport) -> Option<[String; 3]> {
     let row = &report.row;
-    let end_s = report.after_s(row.moved_at).filter(|end_s| *end_s > 0.0)?;
+    let end_s = row.after_s(row.moved_at).filter(|end_s| *end_s > 0.0)?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and WIDE")]
     let place = |at: Option<Timestamp>| {
-        let after_s = report.after_s(at)?;
+        let after_s = row.after_s(at)?;
         Some(((after_s / end_s).clamp(0.0, 1.0) * (WIDE - 1) as f64).round() as usize)
     };
     let (first, last) = (place(row.first_move_at), place(row.last_move_at));

@@ -65,12 +65,6 @@ impl FailoverReport {
         };
         rows.iter().enumerate().map(report).collect()
     }
-
-    /// When something happened, in seconds after the primary was confirmed.
-    #[must_use]
-    pub fn after_s(&self, at: Option<Timestamp>) -> Option<f64> {
-        Some(at?.duration_since(self.row.confirmed_at?).as_secs_f64())
-    }
 }
 
 fn worth(row: &FailoverStatus, until: Timestamp) -> Option<Worth> {

@@ -1,10 +1,12 @@
 //! The nodes as a table, a few rows at a time: for whoever looks for one, and for whoever sees no heat map.
 
-use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{page::pods_by_node, places::Places};
-use crate::{core::distance::tier::Tier, index::Tables};
+use super::{
+    page::pods_by_node,
+    places::{Place, Places},
+};
+use crate::index::Tables;
 
 /// Rows of one answer.
 const ROWS: usize = 50;
@@ -22,28 +24,14 @@ pub(super) struct Asked {
 /// Some rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Rows {
+pub(super) struct Rows<'a> {
     pub total: usize,
     pub from: usize,
-    pub rows: Vec<Row>,
-}
-
-/// One node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Row {
-    pub name: String,
-    pub zone: String,
-    pub tier: Tier,
-    pub pods: u32,
-    pub ready: bool,
-    pub cordoned: bool,
-    pub rtt_us: Vec<Option<u32>>,
-    pub heartbeat: Option<Timestamp>,
+    pub rows: Vec<Place<'a>>,
 }
 
 /// The rows that are asked for, the nearest to the primary first.
-pub(super) fn rows(tables: &Tables, asked: &Asked) -> Rows {
+pub(super) fn rows<'a>(tables: &'a Tables, asked: &Asked) -> Rows<'a> {
     let object = tables.databases.get(&asked.database).and_then(|database| database.object.as_ref().ok());
     let Some(object) = object else { return Rows::default() };
     let status = object.status.clone().unwrap_or_default();
@@ -58,15 +46,5 @@ pub(super) fn rows(tables: &Tables, asked: &Asked) -> Rows {
     let total = found.len();
     // Of nodes that have gone meanwhile, the last rows are shown.
     let from = if asked.from < total { asked.from } else { total.saturating_sub(1) / ROWS * ROWS };
-    let row = |node: &&super::places::Place<'_>| Row {
-        name: node.name.to_owned(),
-        zone: node.zone.to_owned(),
-        tier: node.tier,
-        pods: node.pods,
-        ready: node.ready,
-        cordoned: node.cordoned,
-        rtt_us: node.rtt_us.clone(),
-        heartbeat: node.heartbeat,
-    };
-    Rows { total, from, rows: found[from..].iter().take(ROWS).map(row).collect() }
+    Rows { total, from, rows: found[from..].iter().take(ROWS).map(|node| (*node).clone()).collect() }
 }

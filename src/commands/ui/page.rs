@@ -14,6 +14,7 @@ use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::ReadinessStatus},
     commands::{
         history::worth::{FailoverReport, RECKONED},
+        lines::workload_path,
         progress::Progress,
     },
     core::{distance::tier::Tier, label_key::LabelKey, workload::Phase},
@@ -198,7 +199,7 @@ fn detail(database: &Database, tables: &Tables, now: Timestamp) -> Detail {
     let pods = pods_by_node(tables, &database.name);
     let places = Places::of(tables, &status.members, &node_label, &pods.by_node);
     let progress = Progress::of(&status, now);
-    let former = status.failovers.first().filter(|row| row.epoch == status.epoch).and_then(|row| row.from.clone());
+    let former = status.failover().and_then(|row| row.from.clone());
     let zone_of = |node: &str| places.zone_of(node).map(str::to_owned);
     let members = status.members.iter().enumerate().map(|(at, member)| Member {
         name: member.name.clone(),
@@ -227,7 +228,7 @@ fn detail(database: &Database, tables: &Tables, now: Timestamp) -> Detail {
         failed: moving.failed,
     });
     let held = status.held_workloads.iter().map(|held| Stays {
-        workload: format!("{}/{}/{}", held.namespace, held.kind.to_lowercase(), held.name),
+        workload: workload_path(&held.namespace, &held.kind, &held.name),
         pods: held.pods,
         reason: held.reason.clone(),
         message: held.message.clone(),

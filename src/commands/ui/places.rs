@@ -19,7 +19,8 @@ const MOST_ZONES: usize = 40;
 const REST: &str = "other zones";
 
 /// One node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Place<'a> {
     pub name: &'a str,
     /// Empty if nothing says so.

@@ -109,11 +109,11 @@ async fn state(State(shared): State<Arc<Shared>>, uri: Uri) -> impl IntoResponse
     ([(header::CONTENT_TYPE, "application/json")], shared.state(asked(&uri, "database").as_deref()))
 }
 
-async fn rows(State(shared): State<Arc<Shared>>, uri: Uri) -> impl IntoResponse {
+async fn rows(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
     let from = asked(&uri, "from").and_then(|from| from.parse().ok()).unwrap_or_default();
     let text = asked(&uri, "text").unwrap_or_default();
     let asked = Asked { database: asked(&uri, "database").unwrap_or_default(), text, from };
-    axum::Json(nodes::rows(&shared.watched.picture(), &asked))
+    axum::Json(nodes::rows(&shared.watched.picture(), &asked)).into_response()
 }
 
 async fn events(

@@ -2,34 +2,21 @@
 //!
 //! Each kind stands for itself: whoever may not read pods still sees primaries, tiers and the history, and is told what is missing.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
-use kube::{
-    Api, Client,
-    core::{DynamicObject, PartialObjectMeta},
-    discovery::ApiResource,
-    runtime::watcher::Event,
-};
+use kube::Client;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use tokio::{sync::watch as channel, task::JoinSet};
 
 use super::super::{report::ControllerReport, status::look_at_controller};
 use crate::{
-    api::{DatabaseCluster, NodeLatency},
-    cluster::watch::{self, Health, Objects},
-    core::{moment::Moment, schedulers::Schedulers},
-    index::Tables,
+    cluster::watch::Health,
+    core::schedulers::Schedulers,
+    index::{Index, Tables},
 };
 
-/// In the order in which the page says what is missing.
-const KINDS: [&str; 5] = ["DatabaseCluster", "NodeLatency", "Node", "Namespace", "Pod"];
 /// The Lease is read this often.
 const LEASE: Duration = Duration::from_secs(5);
 
@@ -44,12 +31,10 @@ pub(super) struct Unseen {
     pub never: bool,
 }
 
-/// The tables, shared between the watches that write them and the page.
+/// What the watches tell, and what else the page knows.
 #[derive(Debug, Clone)]
 pub(super) struct Watched {
-    tables: Arc<RwLock<Tables>>,
-    changed: channel::Sender<u64>,
-    health: Arc<Vec<Health>>,
+    index: Index,
     /// Since when each kind can't be read.
     failing: Arc<Mutex<BTreeMap<&'static str, Timestamp>>>,
     controller: Arc<RwLock<Option<ControllerReport>>>,
@@ -58,28 +43,8 @@ pub(super) struct Watched {
 impl Watched {
     /// Starts the watches as tasks of `tasks`; none of them ever ends by itself.
     pub(super) fn spawn(client: &Client, schedulers: Schedulers, namespace: String, tasks: &mut JoinSet<()>) -> Self {
-        let watched = Self {
-            tables: Arc::default(),
-            changed: channel::Sender::new(0),
-            health: Arc::new(KINDS.into_iter().map(Health::new).collect()),
-            failing: Arc::default(),
-            controller: Arc::default(),
-        };
-        let [databases, latencies, nodes, namespaces, pods] = KINDS.map(|kind| watched.health_of(kind));
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()));
-        let apply = watched.applier(Tables::see_database);
-        tasks.spawn(watch::follow_dynamic(api, watch::attentive(), databases, apply));
-        let apply = watched.applier(|tables, event| {
-            tables.see_latency(event, Moment { instant: Instant::now(), wall: Timestamp::now() })
-        });
-        tasks.spawn(watch::run(Objects::<NodeLatency>::all(client), watch::attentive(), latencies, apply));
-        let apply = watched.applier(Tables::see_node);
-        tasks.spawn(watch::run(Objects::<Node>::all(client), watch::attentive(), nodes, apply));
-        let apply = watched.applier(Tables::see_namespace);
-        let all = Objects::<PartialObjectMeta<Namespace>>::all(client);
-        tasks.spawn(watch::run(all, watch::attentive(), namespaces, apply));
-        let apply = watched.applier(move |tables, event| tables.see_pod(event, &schedulers));
-        tasks.spawn(watch::run(Objects::<Pod>::all(client), watch::attentive(), pods, apply));
+        let index = Index::spawn_to_show(client, schedulers, tasks);
+        let watched = Self { index, failing: Arc::default(), controller: Arc::default() };
         tasks.spawn(watched.clone().follow_controller(client.clone(), namespace));
         watched
     }
@@ -92,31 +57,14 @@ impl Watched {
         }
     }
 
-    fn applier<K>(
-        &self,
-        apply: impl Fn(&mut Tables, Event<K>) -> bool + Send + 'static,
-    ) -> impl FnMut(Event<K>) + Send + 'static {
-        let watched = self.clone();
-        move |event| {
-            let changed = apply(&mut watched.tables.write(), event);
-            if changed {
-                watched.changed.send_modify(|version| *version += 1);
-            }
-        }
-    }
-
-    fn health_of(&self, kind: &'static str) -> Health {
-        self.health.iter().find(|health| health.kind == kind).cloned().unwrap_or_else(|| Health::new(kind))
-    }
-
     /// The tables as they are now, for as long as anybody needs them.
     pub(super) fn picture(&self) -> Tables {
-        self.tables.read().clone()
+        self.index.picture()
     }
 
     /// Tells that something has changed.
     pub(super) fn changes(&self) -> channel::Receiver<u64> {
-        self.changed.subscribe()
+        self.index.changes()
     }
 
     /// That no controller keeps it current, if that can be found out.
@@ -136,6 +84,6 @@ impl Watched {
             let why = health.failure().unwrap_or_else(|| "it is being read".to_owned());
             Some(Unseen { kind: health.kind, why, since, never: !health.synced() })
         };
-        self.health.iter().filter_map(unseen).collect()
+        self.index.health().iter().filter_map(unseen).collect()
     }
 }

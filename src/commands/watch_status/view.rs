@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
 
 use super::super::{
-    lines::{age, milliseconds},
+    lines::{age, milliseconds, workload_path},
     progress::Progress,
 };
 use crate::{
@@ -58,14 +58,13 @@ pub(super) fn view<'a>(
 
 fn of_database(name: &str, object: &DatabaseCluster, now: Timestamp) -> Vec<String> {
     let status = object.status.clone().unwrap_or_default();
-    let condition = |type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_);
-    if let Some(refused) = condition("Accepted").filter(|condition| condition.status == "False") {
+    if let Some(refused) = status.condition("Accepted").filter(|condition| condition.status == "False") {
         return vec![format!("{name}: not followed: {}", refused.message)];
     }
     let mut lines = vec![primary(name, &status, now)];
     lines.extend(status.message.as_ref().map(|message| format!("  {message}")));
     for type_ in ["SplitBrain", "Frozen"] {
-        let holds = condition(type_).filter(|condition| condition.status == "True");
+        let holds = status.condition(type_).filter(|condition| condition.status == "True");
         lines.extend(holds.map(|condition| format!("  {type_}: {}", condition.message)));
     }
     let tiers = &status.tiers;
@@ -73,7 +72,8 @@ fn of_database(name: &str, object: &DatabaseCluster, now: Timestamp) -> Vec<Stri
         "  nodes      {} closely, {} intermediate, {} far, {} unknown",
         tiers.closely, tiers.intermediate, tiers.far, tiers.unknown
     ));
-    lines.extend(condition("Moving").map(|moving| format!("  movement   {}: {}", moving.reason, moving.message)));
+    lines
+        .extend(status.condition("Moving").map(|moving| format!("  movement   {}: {}", moving.reason, moving.message)));
     let progress = Progress::of(&status, now);
     if let (Some(percent), sentence) = (progress.percent(), progress.sentence()) {
         lines.push(format!("  progress   [{}] {percent} %: {sentence}", bar(percent)));
@@ -85,8 +85,8 @@ fn of_database(name: &str, object: &DatabaseCluster, now: Timestamp) -> Vec<Stri
     });
     list(&mut lines, "moving", status.moving.len(), moving);
     let held = status.held_workloads.iter().map(|held| {
-        let kind = held.kind.to_lowercase();
-        format!("{} of {}/{kind}/{}: {}: {}", held.pods, held.namespace, held.name, held.reason, held.message)
+        let workload = workload_path(&held.namespace, &held.kind, &held.name);
+        format!("{} of {workload}: {}: {}", held.pods, held.reason, held.message)
     });
     list(&mut lines, "held", status.held_workloads_total as usize, held);
     lines.extend(last_change(&status, now));
@@ -95,7 +95,7 @@ fn of_database(name: &str, object: &DatabaseCluster, now: Timestamp) -> Vec<Stri
 
 fn primary(name: &str, status: &DatabaseClusterStatus, now: Timestamp) -> String {
     let Some(primary) = &status.primary else { return format!("{name}: no primary found yet") };
-    let known = status.conditions.iter().any(|c| c.type_ == "PrimaryKnown" && c.status == "True");
+    let known = status.holds("PrimaryKnown");
     let timeline = status.timeline.map(|timeline| format!(", timeline {timeline}")).unwrap_or_default();
     let since = status.since.map_or_else(|| "?".into(), |since| age(now.duration_since(since)));
     let doubt = if known { "" } else { " (last known; not confirmed now)" };

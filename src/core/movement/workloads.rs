@@ -16,6 +16,14 @@ pub struct WorkloadKey {
     pub uid: String,
 }
 
+impl WorkloadKey {
+    /// A pod that nobody owns, or whose owner nobody knows.
+    #[must_use]
+    pub fn of_pod(namespace: &str, name: &str, uid: &str) -> Self {
+        Self { namespace: namespace.to_owned(), kind: "Pod".to_owned(), name: name.to_owned(), uid: uid.to_owned() }
+    }
+}
+
 impl std::fmt::Display for WorkloadKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{} in {}", self.kind.to_lowercase(), self.name, self.namespace)

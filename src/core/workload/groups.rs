@@ -103,11 +103,10 @@ impl PodGroups {
     }
 
     fn refusing(&mut self, pod: &Pod) -> Option<&mut Groups<Pod>> {
-        if pod.anti_affinity.is_empty() {
+        if !pod.refuses() {
             return None;
         }
-        let at_home = pod.anti_affinity.iter().all(PodTerm::stays_at_home);
-        Some(if at_home { &mut self.refusing_at_home } else { &mut self.refusing_anywhere })
+        Some(if pod.refuses_at_home() { &mut self.refusing_at_home } else { &mut self.refusing_anywhere })
     }
 }
 
@@ -133,6 +132,18 @@ impl Pod {
     #[must_use]
     pub fn whose(&self) -> &str {
         self.owner.as_ref().map_or(&self.uid, |owner| &owner.uid)
+    }
+
+    /// Whether its rules refuse other pods by required anti-affinity.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        !self.anti_affinity.is_empty()
+    }
+
+    /// Whether these rules look at its own namespace alone.
+    #[must_use]
+    pub fn refuses_at_home(&self) -> bool {
+        self.anti_affinity.iter().all(PodTerm::stays_at_home)
     }
 
     /// Whether its rules draw other pods to it, or away from it, in the scheduler's scores. (Required affinity draws those that it selects,

@@ -18,6 +18,13 @@ fn far(pods: usize) -> Plan {
     Plan { held: (0..pods).map(held).collect(), ..Plan::default() }
 }
 
+fn one_of_two_is_far() -> World {
+    World::with_nodes("a1=closely b1=far")
+        .workload("ReplicaSet/web", 2)
+        .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web"))
+        .pod(pod("web-2").on("a1").owned_by("ReplicaSet/web"))
+}
+
 #[test]
 fn the_time_that_pods_are_far_is_added_up_from_one_look_to_the_next() {
     let mut course = Course::default();
@@ -34,11 +41,7 @@ fn the_time_that_pods_are_far_is_added_up_from_one_look_to_the_next() {
 
 #[test]
 fn a_course_begins_anew_with_each_primary() {
-    let world = World::with_nodes("a1=closely b1=far")
-        .workload("ReplicaSet/web", 2)
-        .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web"))
-        .pod(pod("web-2").on("a1").owned_by("ReplicaSet/web"));
-    let mut stage = Stage::after_a_failover(&world);
+    let mut stage = Stage::after_a_failover(&one_of_two_is_far());
     stage.at(130);
     stage.at(140);
     let course = stage.memory.course.clone();
@@ -77,11 +80,7 @@ fn each_workload_is_told_of_whose_pods_were_far_for_the_longest_first() {
 
 #[test]
 fn a_workload_s_row_says_from_how_far_to_how_near_its_pods_were_moved() {
-    let world = World::with_nodes("a1=closely b1=far")
-        .workload("ReplicaSet/web", 2)
-        .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web"))
-        .pod(pod("web-2").on("a1").owned_by("ReplicaSet/web"));
-    let mut stage = Stage::after_a_failover(&world);
+    let mut stage = Stage::after_a_failover(&one_of_two_is_far());
     stage.at(130);
     let (rows, total) = stage.memory.course.workloads();
     let row = |row: &FailoverWorkloadStatus| {

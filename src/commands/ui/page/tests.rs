@@ -91,11 +91,11 @@ fn however_many_nodes_there_are_the_page_stays_small_and_hides_no_slow_node() {
 
     let asked = |text: &str, from| Asked { database: "orders".into(), text: text.into(), from };
     let all = rows(&tables, &asked("", 0));
-    assert_eq!((all.total, all.from, all.rows.len(), &*all.rows[0].name), (1501, 0, 50, "a0000"));
+    assert_eq!((all.total, all.from, all.rows.len(), all.rows[0].name), (1501, 0, 50, "a0000"));
     let end = rows(&tables, &asked("", 9_999));
-    assert_eq!((end.from, &*end.rows.last().unwrap().name), (1500, "b1"), "the farthest is the last one");
+    assert_eq!((end.from, end.rows.last().unwrap().name), (1500, "b1"), "the farthest is the last one");
     let found = rows(&tables, &asked("b1", 0));
-    assert_eq!((found.total, &*found.rows[0].name), (1, "b1"));
+    assert_eq!((found.total, found.rows[0].name), (1, "b1"));
     assert_eq!(rows(&tables, &Asked { database: "nobody".into(), ..Asked::default() }).total, 0);
 }
 

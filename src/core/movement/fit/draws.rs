@@ -110,11 +110,8 @@ impl<'a> Room<'a> {
     /// Where there are pods that may draw those of this namespace.
     pub(super) fn drawing<'r>(&'r self, namespace: &'r str) -> impl Iterator<Item = (&'a str, &'a Pod)> + use<'r, 'a> {
         let groups = self.snapshot.groups;
-        let at_home = groups.drawing_at_home.get(namespace).into_iter().flat_map(|pods| pods.iter());
-        let there = at_home.chain(groups.drawing_anywhere.values().flat_map(|pods| pods.iter()));
-        let there = there.filter_map(|pod| Some((pod.node.as_deref()?, pod.as_ref())));
-        let about = move |pod: &Pod| pod.draws() && (pod.namespace == namespace || !pod.draws_at_home());
-        there.chain(self.added.values().flatten().filter(move |it| about(it.pod)).map(|it| (it.node, it.pod)))
+        let there = (&groups.drawing_at_home, &groups.drawing_anywhere);
+        self.with_rules(namespace, there, Pod::draws, Pod::draws_at_home)
     }
 }
 

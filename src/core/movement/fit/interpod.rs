@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{Misfit, Resident, Room};
-use crate::core::workload::{Node, Pod, PodTerm};
+use crate::core::{
+    map::Groups,
+    workload::{Node, Pod, PodTerm},
+};
 
 /// How a pod's rules about others stand, by domain: the value that nodes have for a label's key.
 pub(super) struct Neighbours<'r> {
@@ -38,14 +41,24 @@ impl<'a> Room<'a> {
     /// Where there are pods that may refuse those of this namespace by required anti-affinity.
     fn refusing<'r>(&'r self, namespace: &'r str) -> impl Iterator<Item = (&'a str, &'a Pod)> + use<'r, 'a> {
         let groups = self.snapshot.groups;
-        let at_home = groups.refusing_at_home.get(namespace).into_iter().flat_map(|pods| pods.iter());
-        let there = at_home.chain(groups.refusing_anywhere.values().flat_map(|pods| pods.iter()));
+        let there = (&groups.refusing_at_home, &groups.refusing_anywhere);
+        self.with_rules(namespace, there, Pod::refuses, Pod::refuses_at_home)
+    }
+
+    /// Where there are pods with rules of one sort that may be about pods of this namespace: those that are `there`, whose rules look at their
+    /// own namespace alone or anywhere, and those that are somewhere in thought.
+    pub(super) fn with_rules<'r>(
+        &'r self,
+        namespace: &'r str,
+        (at_home, anywhere): (&'a Groups<Pod>, &'a Groups<Pod>),
+        has_rules: fn(&Pod) -> bool,
+        look_at_home: fn(&Pod) -> bool,
+    ) -> impl Iterator<Item = (&'a str, &'a Pod)> + use<'r, 'a> {
+        let at_home = at_home.get(namespace).into_iter().flat_map(|pods| pods.iter());
+        let there = at_home.chain(anywhere.values().flat_map(|pods| pods.iter()));
         let there = there.filter_map(|pod| Some((pod.node.as_deref()?, pod.as_ref())));
-        let about =
-            move |pod: &Pod| pod.namespace == namespace || !pod.anti_affinity.iter().all(PodTerm::stays_at_home);
-        let in_thought =
-            self.added.values().flatten().filter(move |it| !it.pod.anti_affinity.is_empty() && about(it.pod));
-        there.chain(in_thought.map(|it| (it.node, it.pod)))
+        let about = move |pod: &Pod| has_rules(pod) && (pod.namespace == namespace || !look_at_home(pod));
+        there.chain(self.added.values().flatten().filter(move |it| about(it.pod)).map(|it| (it.node, it.pod)))
     }
 
     pub(super) fn neighbours<'r>(&'r self, pod: &'r Pod) -> Neighbours<'r> {
