@@ -189,10 +189,5 @@ fn already(picture: &Picture, tiers: &TierMap, course: &Course) -> u32 {
 
 /// The workload that owns a pod, or the pod itself.
 fn owner(tables: &Tables, pod: &crate::core::workload::Pod) -> WorkloadKey {
-    workload_of(tables.snapshot(), pod).unwrap_or_else(|| WorkloadKey {
-        namespace: pod.namespace.clone(),
-        kind: "Pod".to_owned(),
-        name: pod.name.clone(),
-        uid: pod.uid.clone(),
-    })
+    workload_of(tables.snapshot(), pod).unwrap_or_else(|| WorkloadKey::of_pod(&pod.namespace, &pod.name, &pod.uid))
 }

@@ -153,7 +153,7 @@ fn readiness_of(of: &Readiness) -> ReadinessStatus {
 
 /// The worst of all, and who it would be with.
 fn ready_for_failover(readiness: &[Readiness]) -> Option<Now> {
-    let worst = readiness.iter().max_by_key(|of| (of.grade, of.would_not_fit, of.blocked))?;
+    let worst = readiness.iter().max_by_key(|of| of.rank())?;
     let holds = worst.grade == Grade::Ready;
     let message = match holds {
         true => format!("every follower finds its place with each of {} other members", readiness.len()),

@@ -1,6 +1,6 @@
 //! The loss of a node or of a data centre: its pods are gone, and what replaces them comes on top of everybody else.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashMap};
 
 use super::{
     forecast::Loss,
@@ -14,6 +14,7 @@ use crate::{
         movement::fit::Room,
         workload::{Node, Pod},
     },
+    index::Following,
 };
 
 impl Picture {
@@ -31,8 +32,9 @@ impl Picture {
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         let label = object.node_label();
         let mut room = Room::of(before.snapshot());
+        let followers: HashMap<&str, &Following> = gone.followers.iter().map(|it| (&*it.pod.uid, it)).collect();
         for (pod, replacement) in pods {
-            let following = gone.followers.iter().find(|it| it.pod.uid == pod.uid);
+            let following = followers.get(&*pod.uid).copied();
             if pod.pinned_by.is_some() {
                 loss.tied += 1;
                 continue;

@@ -11,7 +11,7 @@ use super::{
     words::{amounts, joined},
 };
 use crate::core::{
-    distance::tier::{Tier, TierMap},
+    distance::tier::TierMap,
     movement::{
         fit::{Misfit, Room},
         held::HeldReason,
@@ -29,10 +29,8 @@ pub(super) fn missing(
     loss: Option<&Loss>,
 ) -> (Vec<Missing>, Vec<String>) {
     let Placeless { by_workload, never } = placeless(picture, course);
-    let label = question.object.node_label();
     let snapshot = picture.tables.snapshot();
-    let near = |node: &&Node| tiers.tier(&node.name) == Tier::Closely && node.labelled(&label) == Tier::Closely;
-    let targets: Vec<&Node> = snapshot.nodes().filter(near).collect();
+    let targets = near::targets(snapshot, tiers, &question.object.node_label());
     let (mut lacks, mut obstacles) = (Lacks::default(), BTreeSet::new());
     if !by_workload.is_empty() {
         let (room, left) = (Room::of(snapshot), left(&targets, picture));

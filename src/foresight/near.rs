@@ -3,7 +3,7 @@
 use crate::{
     core::{
         distance::tier::{Tier, TierMap},
-        workload::Node,
+        workload::{Node, Snapshot},
     },
     index::Tables,
 };
@@ -29,6 +29,12 @@ pub(super) fn places(tables: &Tables, tiers: &TierMap, member: &str) -> String {
         0 => format!("what is near {member}"),
         _ => zones.into_iter().collect::<Vec<_>>().join(" and "),
     }
+}
+
+/// The nodes that pods are moved to: they are near, and say so.
+pub(super) fn targets<'a>(snapshot: Snapshot<'a>, tiers: &TierMap, label: &str) -> Vec<&'a Node> {
+    let near = |node: &&Node| tiers.tier(&node.name) == Tier::Closely && node.labelled(label) == Tier::Closely;
+    snapshot.nodes().filter(near).collect()
 }
 
 pub(super) fn count(number: usize) -> u32 {

@@ -1,6 +1,9 @@
 //! The cluster in thought: re-labelled, and with moves carried out.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::near::Lost;
 use crate::{
@@ -96,10 +99,10 @@ impl Picture {
         if lost.is_nothing() {
             return gone;
         }
-        let nodes: Vec<String> =
-            self.tables.nodes.values().filter(|node| lost.takes(node)).map(|node| node.name.clone()).collect();
-        for node in &nodes {
-            let there = self.tables.pods.groups().by_node.get(node).map(|there| there.pods.clone()).unwrap_or_default();
+        gone.nodes = self.tables.nodes.values().filter(|node| lost.takes(node)).map(|node| node.name.clone()).collect();
+        for node in gone.nodes.clone() {
+            let there =
+                self.tables.pods.groups().by_node.get(&node).map(|there| there.pods.clone()).unwrap_or_default();
             for pod in there {
                 self.tables.put_pod(&pod.uid, None);
                 let replacement = match self.places.get(&pod.uid) {
@@ -108,9 +111,8 @@ impl Picture {
                 };
                 gone.take(pod, replacement);
             }
-            self.tables.put_node(node, None);
+            self.tables.put_node(&node, None);
         }
-        gone.nodes = nodes;
         let is_gone = |it: &Following| it.pod.node.as_ref().is_some_and(|node| gone.nodes.contains(node));
         let (away, here): (Vec<_>, Vec<_>) = std::mem::take(&mut self.followers).into_iter().partition(is_gone);
         gone.followers = away;
@@ -137,7 +139,7 @@ impl Picture {
 /// What went with the nodes that are lost.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    pub nodes: Vec<String>,
+    pub nodes: BTreeSet<String>,
     /// Pods that are made anew: what they were, and what they will be.
     pub pods: Vec<(Arc<Pod>, Arc<Pod>)>,
     pub followers: Vec<Following>,

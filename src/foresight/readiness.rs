@@ -47,6 +47,12 @@ pub struct Readiness {
 }
 
 impl Readiness {
+    /// How bad it is, the worst the highest.
+    #[must_use]
+    pub const fn rank(&self) -> (Grade, u32, u32) {
+        (self.grade, self.would_not_fit, self.blocked)
+    }
+
     #[must_use]
     pub fn of(member: &str, forecast: &Result<Forecast, Unclear>) -> Self {
         let forecast = match forecast {

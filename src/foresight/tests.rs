@@ -2,12 +2,11 @@
 
 use super::*;
 use crate::{
-    api::{NodeLatencySpec, node_latency::Reading},
     core::{
-        testing::{World, at, moment, pod},
+        testing::{World, moment, pod},
         workload::{Node, Pod},
     },
-    index::Latency,
+    evaluate::testing::{followed, latency, members},
 };
 
 /// A cluster whose database `default` has pg1 near the nodes of zone a, and pg2, the primary, near those of zone b.
@@ -20,25 +19,10 @@ struct Stage {
 
 impl Stage {
     fn new(world: &World) -> Self {
-        let object: DatabaseCluster = serde_json::from_value(serde_json::json!({
-            "apiVersion": "switchover.dev/v1alpha1",
-            "kind": "DatabaseCluster",
-            "metadata": { "name": "default", "uid": "uid-default" },
-            "spec": { "discovery": { "patroni": { "urls": ["http://10.0.0.1:8008"] } } },
-        }))
-        .unwrap();
-        let mut tables = Tables::from(world);
-        tables.follow("shop", "default");
-        tables.put_database(&object);
-        let member = |(name, host): (&str, &str)| MemberStatus {
-            name: name.into(),
-            host: host.into(),
-            port: 5432,
-            api_url: None,
-        };
+        let (object, tables) = followed(world);
         let status = DatabaseClusterStatus {
             primary: Some("pg2".into()),
-            members: [("pg1", "10.0.0.1"), ("pg2", "10.0.0.2")].map(member).into(),
+            members: members(),
             epoch: 1,
             ..DatabaseClusterStatus::default()
         };
@@ -54,10 +38,7 @@ impl Stage {
     }
 
     fn read(&mut self, node: &str, us: [u32; 2]) {
-        let reading = |(host, us): (&str, u32)| Reading { host: host.into(), rtt_us: Some(us), ..Reading::default() };
-        let readings = ["10.0.0.1", "10.0.0.2"].into_iter().zip(us).map(reading).collect();
-        let spec = NodeLatencySpec { heartbeat: at(0), member_count: 2, readings };
-        self.tables.put_latency(node, Latency { spec, received: moment(0).instant });
+        self.tables.put_latency(node, latency(us, 0));
     }
 
     fn without(mut self, names: &[&str]) -> Self {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Question, picture::Picture};
+use super::{Question, near, picture::Picture};
 use crate::{
     core::{
         distance::tier::{Tier, TierMap},
@@ -16,7 +16,7 @@ use crate::{
             ways::Way,
             workloads::workload_of,
         },
-        workload::{Node, Pod},
+        workload::Pod,
     },
     evaluate::{Stays, thought::Thought},
 };
@@ -116,10 +116,8 @@ fn carry_out(
 /// Where the pods of a workload go that is restarted: those that aren't near, the first one where the plan says. UID, node before, node
 /// after.
 fn places(question: &Question<'_>, picture: &Picture, tiers: &TierMap, move_: &Move) -> Vec<(String, String, String)> {
-    let (tables, key) = (picture.tables.clone(), question.object.node_label());
-    let snapshot = tables.snapshot();
-    let near = |node: &&Node| tiers.tier(&node.name) == Tier::Closely && node.labelled(&key) == Tier::Closely;
-    let mut targets: Vec<&Node> = snapshot.nodes().filter(near).collect();
+    let snapshot = picture.tables.snapshot();
+    let mut targets = near::targets(snapshot, tiers, &question.object.node_label());
     targets.sort_by(|a, b| a.name.cmp(&b.name));
     let mut room = Room::of(snapshot);
     let away = |pod: &Pod| pod.node.as_deref().is_some_and(|node| tiers.tier(node) != Tier::Closely);

@@ -85,8 +85,8 @@ impl Task {
     pub(super) fn tell_readiness(&mut self) {
         let Some(news) = self.readiness.news.take() else { return };
         self.shared.metrics.observe_readiness(&self.name, &news);
-        let Some(worst) = news.iter().max_by_key(|of| rank(of)) else { return };
-        let (now, before) = (rank(worst), self.readiness.told.replace(rank(worst)));
+        let Some(worst) = news.iter().max_by_key(|of| of.rank()) else { return };
+        let (now, before) = (worst.rank(), self.readiness.told.replace(worst.rank()));
         let bad = matches!(worst.grade, Grade::Blocked | Grade::NoPlace);
         // What the last leader told is told once more, which is better than never.
         if bad && before.is_none_or(|before| now > before) {
@@ -100,8 +100,4 @@ impl Task {
             self.notice(true, EventReason::LessReadyForFailover, note);
         }
     }
-}
-
-fn rank(of: &Readiness) -> (Grade, u32, u32) {
-    (of.grade, of.would_not_fit, of.blocked)
 }
