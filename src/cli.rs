@@ -17,8 +17,8 @@ pub use self::{
     controller::{Certificates, ControllerArgs},
     recordings::{RecordArgs, ReplayArgs},
     tools::{
-        CertsArgs, ExplainArgs, HistoryArgs, HistoryOutput, MoveArgs, PauseArgs, PlanArgs, ResumeArgs, SimulateArgs,
-        SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
+        CertsArgs, ExplainArgs, ExplainOutput, HistoryArgs, HistoryOutput, MoveArgs, PauseArgs, PlanArgs, ResumeArgs,
+        SimulateArgs, SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
     },
     webhook::WebhookArgs,
     witness::WitnessArgs,
@@ -61,7 +61,7 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Play a script of what happens to a cluster, or an invented month, with the real decisions and without a cluster
     Simulate(SimulateArgs),
-    /// Say what admission decides on a pod or a manifest, and why; and what moves or holds a running pod
+    /// Say what admission decides on a pod or a manifest, and why; what moves or holds a pod or a workload; how far a node is
     Explain(ExplainArgs),
     /// Print the CustomResourceDefinitions
     Crds(OutputArgs),

@@ -21,3 +21,4 @@ mod target;
 pub mod ui;
 pub mod uninstall;
 mod watch_status;
+pub mod weakness;

@@ -68,17 +68,30 @@ pub struct UiArgs {
     pub cluster: ClusterArgs,
 }
 
+/// How an explanation is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExplainOutput {
+    Text,
+    Json,
+    /// Of -f: the manifest as admission would leave it
+    Yaml,
+}
+
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ExplainArgs {
-    /// A pod of the cluster
-    #[arg(required_unless_present = "filename", conflicts_with = "filename")]
-    pub pod: Option<String>,
+    /// A pod, a workload (KIND/NAME, such as deployment/web) or a node (node/NAME) of the cluster
+    #[arg(value_name = "POD|KIND/NAME", required_unless_present = "filename", conflicts_with = "filename")]
+    pub subject: Option<String>,
 
     /// A manifest with pods or workloads (- is standard input); nothing of it is created
     #[arg(short, long)]
     pub filename: Option<PathBuf>,
 
-    /// Namespace of the pod, or of what the manifest gives none
+    /// Without a cluster: as if the manifest's namespaces followed a database of this name with its defaults
+    #[arg(long, value_name = "DATABASE", requires = "filename", conflicts_with = "context")]
+    pub follow: Option<String>,
+
+    /// Namespace of the pod or workload, or of what the manifest gives none
     #[arg(short, long, default_value = "default")]
     pub namespace: String,
 
@@ -90,8 +103,8 @@ pub struct ExplainArgs {
     pub schedulers: SchedulersArgs,
 
     /// Output format
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
+    #[arg(short, long, value_enum, default_value_t = ExplainOutput::Text)]
+    pub output: ExplainOutput,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,

@@ -154,6 +154,13 @@ impl World {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// The same without a cluster to talk to; what it printed, and what it said beside it.
+    pub(crate) fn switchover_alone(&self, arguments: &[&str]) -> Result<(String, String)> {
+        let output = Command::new(product()).args(arguments).env("KUBECONFIG", "/nonexistent/kubeconfig").output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok((String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+    }
+
     /// The same of a tool that tells scripts something by its exit status: that, and what it printed.
     pub(crate) fn switchover_with_status(&self, arguments: &[&str]) -> Result<(i32, String)> {
         let output = Command::new(product()).args(arguments).env("KUBECONFIG", self.bed.kubeconfig()).output()?;
@@ -198,6 +205,13 @@ impl World {
         let mut command = Command::new(product());
         command.arg(role).args(arguments);
         self.start_process(role, command)
+    }
+
+    /// Starts a tool that goes on until it is ended, with these rights: it ends with the value. And the file that it prints into.
+    pub(crate) fn start_tool(&self, name: &str, kubeconfig: &Path, arguments: &[&str]) -> Result<(Process, PathBuf)> {
+        let mut command = Command::new(product());
+        command.args(arguments).env("KUBECONFIG", kubeconfig);
+        Ok((self.start_process(name, command)?, self.log(name)))
     }
 
     /// Starts a controller beside the installed ones, as somebody may who knows nothing of them: with a Lease of its own in this
