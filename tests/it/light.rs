@@ -29,6 +29,7 @@ mod many;
 mod mid_move;
 mod movement;
 mod operator;
+mod page;
 mod policies;
 mod programs;
 mod refusals;
