@@ -128,6 +128,8 @@ pub(super) struct IfPrimary {
     pub stays: Vec<HeldForecast>,
     /// What would have to be there, for it and for others.
     pub missing: Vec<String>,
+    /// What people wrote that stands against it.
+    pub obstacles: Vec<String>,
 }
 
 /// Looks for a workload by what owns pods.
@@ -352,8 +354,10 @@ fn of_forecast(forecast: &Forecast, key: &WorkloadKey) -> IfPrimary {
     let row = forecast.workloads.iter().find(|row| is_it(&row.kind, &row.namespace, &row.name));
     let stays = forecast.held.iter().filter(|held| is_it(&held.kind, &held.namespace, &held.name));
     let full_name = format!("{}/{}", key.namespace, key.name);
+    let stays: Vec<HeldForecast> = stays.cloned().collect();
     let missing = forecast.missing.iter().filter(|it| it.workloads.iter().any(|(name, _)| *name == full_name));
-    let obstacle = |it: &&String| it.starts_with(&format!("{full_name}: "));
+    let obstacles =
+        forecast.obstacles.iter().filter(|it| !stays.is_empty() && it.starts_with(&format!("{full_name}: ")));
     IfPrimary {
         member: forecast.to.clone(),
         unclear: None,
@@ -362,11 +366,9 @@ fn of_forecast(forecast: &Forecast, key: &WorkloadKey) -> IfPrimary {
         way: row.map(|row| row.way),
         at_once: row.map_or(0, |row| row.at_once),
         seconds: row.map_or(0.0, |row| row.seconds),
-        stays: stays.cloned().collect(),
-        missing: missing
-            .map(|it| it.sentence.clone())
-            .chain(forecast.obstacles.iter().filter(obstacle).cloned())
-            .collect(),
+        missing: missing.map(|it| it.sentence.clone()).collect(),
+        obstacles: obstacles.cloned().collect(),
+        stays,
     }
 }
 

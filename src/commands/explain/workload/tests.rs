@@ -66,6 +66,7 @@ default, now that pg2 is the primary:
 default, if pg1 were the primary:
   0 near already, none moved
   2 stay, blocked: NoDisruptionBudget: the disruption budget web allows no eviction now
+  obstacle: shop/web: this disruption budget wants all of its 2 pods healthy, and never allows an eviction: let one go
 
 not ready for moves, drains and rollouts without an outage:
   NoPreStop: no container has a preStop hook: a pod that is ended still gets requests for a moment, from whoever hasn't heard of it

@@ -114,7 +114,8 @@ fn write_member(out: &mut String, database: &str, it: &IfPrimary) -> fmt::Result
         let stay = if held.pods == 1 { "stays" } else { "stay" };
         writeln!(out, "  {} {stay}, {}: {}: {}", held.pods, held.standing.words(), held.reason, held.message)?;
     }
-    it.missing.iter().try_for_each(|missing| writeln!(out, "  missing: {missing}"))
+    it.missing.iter().try_for_each(|missing| writeln!(out, "  missing: {missing}"))?;
+    it.obstacles.iter().try_for_each(|obstacle| writeln!(out, "  obstacle: {obstacle}"))
 }
 
 /// `web-1, web-2 and 4 more`
