@@ -21,15 +21,15 @@ mod tests {
     #[test]
     fn the_zone_counts_more_than_the_region() {
         let [zone, old, region] = LABELS;
-        let rows: [(&[(&str, &str)], Option<&str>); 5] = [
-            (&[], None),
-            (&[(region, "eu")], Some("eu")),
-            (&[(region, "eu"), (old, "a")], Some("a")),
-            (&[(region, "eu"), (old, "a"), (zone, "dc1")], Some("dc1")),
-            (&[(zone, "")], None),
+        let rows = [
+            (vec![], None),
+            (vec![(region, "eu")], Some("eu")),
+            (vec![(region, "eu"), (old, "a")], Some("a")),
+            (vec![(region, "eu"), (old, "a"), (zone, "dc1")], Some("dc1")),
+            (vec![(zone, "")], None),
         ];
         for (labels, expected) in rows {
-            let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
             let node = Node { labels, ..Node::default() };
             assert_eq!(node.zone(), expected);
         }
