@@ -7,6 +7,7 @@
 pub(crate) mod support;
 
 mod admission;
+mod announced;
 mod certificates;
 mod chart;
 mod clashes;
