@@ -8,6 +8,7 @@ pub(crate) mod support;
 
 mod admission;
 mod alerts;
+mod announced;
 mod certificates;
 mod chart;
 mod clashes;
