@@ -17,7 +17,7 @@ pub use self::{
     controller::{Certificates, ControllerArgs},
     recordings::{RecordArgs, ReplayArgs},
     tools::{
-        CertsArgs, ExplainArgs, HistoryArgs, HistoryOutput, MoveArgs, PauseArgs, PlanArgs, ResumeArgs, SimulateArgs,
+        CertsArgs, CheckArgs, ExplainArgs, HistoryArgs, HistoryOutput, MoveArgs, PauseArgs, PlanArgs, ResumeArgs, SimulateArgs,
         SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
     },
     webhook::WebhookArgs,
@@ -46,6 +46,9 @@ pub struct Args {
 pub enum Command {
     /// Show primaries, tiers, nodes with their distance, what is moving, what is held and why
     Status(StatusArgs),
+    /// Say whether the installation is as it should be, or, with --pre, whether there could be one.
+    /// Exit status 0: nothing is wrong; 3: something is; 1: nobody can tell of something, such as for want of rights
+    Check(CheckArgs),
     /// Say what a change of primary, or the loss of a data centre, would lead to: what moves, what stays, what is missing.
     /// Exit status 0: all fits; 3: something wouldn't; 1: nobody can tell
     Plan(PlanArgs),

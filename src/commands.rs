@@ -1,6 +1,7 @@
 //! What people run and what ends by itself: one file for each command.
 
 pub mod certs;
+pub mod check;
 pub mod crds;
 pub mod explain;
 pub mod history;

@@ -9,7 +9,7 @@ use switchover::{
     cli::{Args, Command},
     cluster,
     commands::{
-        certs, crds, explain, history, move_now, pause, plan, record, replay, resume, simulate, snapshot, status, ui,
+        certs, check, crds, explain, history, move_now, pause, plan, record, replay, resume, simulate, snapshot, status, ui,
         uninstall,
     },
     controller,
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Status(args) => status::run(&args).await?,
+        Command::Check(args) => check::run(&args).await??,
         Command::Plan(args) => plan::run(&args).await??,
         Command::Snapshot(args) => snapshot::run(&args).await?,
         Command::History(args) => history::run(&args).await?,

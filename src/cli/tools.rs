@@ -29,6 +29,24 @@ pub struct StatusArgs {
     pub cluster: ClusterArgs,
 }
 
+#[derive(Debug, Clone, ClapArgs)]
+pub struct CheckArgs {
+    /// Before an installation: whether this cluster, and your rights in it, are fit for one
+    #[arg(long)]
+    pub pre: bool,
+
+    /// Namespace that switchover runs in, or shall run in
+    #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub namespace: String,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
 /// How a history is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum HistoryOutput {
