@@ -17,8 +17,8 @@ pub use self::{
     controller::{Certificates, ControllerArgs},
     recordings::{RecordArgs, ReplayArgs},
     tools::{
-        CertsArgs, CheckArgs, ExplainArgs, HistoryArgs, HistoryOutput, MoveArgs, PauseArgs, PlanArgs, ResumeArgs, SimulateArgs,
-        SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
+        CertsArgs, CheckArgs, ExplainArgs, HistoryArgs, HistoryOutput, MoveArgs, PauseArgs, PlanArgs, ReportArgs,
+        ResumeArgs, SimulateArgs, SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
     },
     webhook::WebhookArgs,
     witness::WitnessArgs,
@@ -58,6 +58,9 @@ pub enum Command {
     History(HistoryArgs),
     /// Serve a page on this machine that shows it all live, with your own rights; it changes nothing
     Ui(UiArgs),
+    /// Write a bundle for whoever helps you: objects, events, logs, metrics, a recording, a snapshot; no Secrets. plan -f and replay
+    /// read it on another machine
+    Report(ReportArgs),
     /// Write what the members of a Patroni cluster answer, as JSON lines, whenever it changes: for bug reports and replay
     Record(RecordArgs),
     /// Run the decision over recorded answers of a Patroni cluster, offline: one line for each change of view

@@ -1,5 +1,6 @@
 //! What people run and what ends by itself: one file for each command.
 
+pub mod bundle;
 pub mod certs;
 pub mod check;
 pub mod crds;

@@ -9,8 +9,8 @@ use switchover::{
     cli::{Args, Command},
     cluster,
     commands::{
-        certs, check, crds, explain, history, move_now, pause, plan, record, replay, resume, simulate, snapshot, status, ui,
-        uninstall,
+        bundle, certs, check, crds, explain, history, move_now, pause, plan, record, replay, resume, simulate,
+        snapshot, status, ui, uninstall,
     },
     controller,
     process::{self, Failure, Threads, until_terminated},
@@ -46,6 +46,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::History(args) => history::run(&args).await?,
         Command::Ui(args) => ui::run(&args, until_terminated()?).await?,
         Command::Explain(args) => explain::run(&args).await?,
+        Command::Report(args) => bundle::run(&args).await?,
         Command::Record(args) => record::run(&args, until_terminated()?).await?,
         Command::Replay(args) => replay::run(&args)?,
         Command::Simulate(args) => simulate::run(&args)?,

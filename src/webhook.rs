@@ -132,7 +132,8 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
         versions: config.http_versions,
         poll: config.certificate_poll,
     };
-    let Kept { config: tls, certificate } = files.keep(&probes, &mut tasks, move |reload, expires| metrics.certificate_seen(reload, expires))?;
+    let Kept { config: tls, certificate } =
+        files.keep(&probes, &mut tasks, move |reload, expires| metrics.certificate_seen(reload, expires))?;
 
     let health = Listener::http(config.metrics_listen, probes.router().merge(shown(certificate))).await?;
     let (address, main) = Listener::tls(config.listen, tls, handler, config.limits, connections).await?;

@@ -44,7 +44,7 @@ const UNCLEAR: Verdict = Verdict(1);
 /// No cluster, or one that gives no answer.
 pub async fn run(args: &CheckArgs) -> Result<Result<(), Verdict>, CheckError> {
     let client = cluster::client(args.cluster.context.as_deref()).await?;
-    let found = check(&client, args).await?;
+    let found = look(&client, &args.namespace, args.pre).await?;
     match args.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&words::json(&found))?),
         Output::Text => print!("{}", printable_lines(&words::text(&found))),
@@ -52,9 +52,14 @@ pub async fn run(args: &CheckArgs) -> Result<Result<(), Verdict>, CheckError> {
     Ok(verdict(found.iter().map(|(_, found)| found.mark())))
 }
 
-async fn check(client: &Client, args: &CheckArgs) -> Result<Vec<(&'static Check, Found)>, EffectError> {
-    let facts = gather::gather(client, &args.namespace, args.pre).await?;
-    Ok(checks(args.pre).map(|check| (check, (check.judge)(&facts))).collect())
+async fn look(client: &Client, namespace: &str, before: bool) -> Result<Vec<(&'static Check, Found)>, EffectError> {
+    let facts = gather::gather(client, namespace, before).await?;
+    Ok(checks(before).map(|check| (check, (check.judge)(&facts))).collect())
+}
+
+/// The same as a value, after the installation.
+pub(super) async fn told(client: &Client, namespace: &str) -> Result<serde_json::Value, EffectError> {
+    Ok(words::json(&look(client, namespace, false).await?))
 }
 
 /// The worst mark says it. Warnings are for people.

@@ -7,8 +7,10 @@
 pub(crate) mod support;
 
 mod admission;
+mod bundle;
 mod certificates;
 mod chart;
+mod check;
 mod clashes;
 mod control;
 mod corners;

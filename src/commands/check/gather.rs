@@ -86,7 +86,8 @@ pub(super) async fn gather(client: &Client, namespace: &str, before: bool) -> Re
         reached: Vec::new(),
     };
     if before {
-        facts.rights = ask(client, namespace, shipped::rights_to_install().into_iter().map(|it| (None, it)).collect()).await;
+        facts.rights =
+            ask(client, namespace, shipped::rights_to_install().into_iter().map(|it| (None, it)).collect()).await;
         return Ok(facts);
     }
     facts.accounts = accounts(client, namespace).await;
@@ -228,7 +229,8 @@ async fn allowed(client: &Client, namespace: &str, account: Option<&str>, right:
             cluster::bounded(Api::all(client.clone()).create(&params, &review)).await.map(|it| it.status)
         }
         Some(account) => {
-            let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}"), "system:authenticated"];
+            let groups =
+                ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}"), "system:authenticated"];
             let spec = SubjectAccessReviewSpec {
                 user: Some(account.to_owned()),
                 groups: Some(groups.map(str::to_owned).to_vec()),
@@ -252,9 +254,8 @@ async fn workloads(client: &Client, namespace: &str) -> Seen<Workloads> {
         listed::<Event>("Events", own(client, namespace), refused),
     );
     // Without the events it is only not said why.
-    let refusals = events.unwrap_or_default().into_iter().filter_map(|event| {
-        Some((event.involved_object.name?, event.message?))
-    });
+    let refusals =
+        events.unwrap_or_default().into_iter().filter_map(|event| Some((event.involved_object.name?, event.message?)));
     Ok(Workloads { deployments: deployments?, sets: sets?, refusals: refusals.collect() })
 }
 

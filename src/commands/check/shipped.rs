@@ -208,16 +208,21 @@ pub(super) fn policies() -> Vec<Value> {
     all.filter(|object| object["kind"] == "ValidatingAdmissionPolicy").collect()
 }
 
-/// What the binding of this policy does: `Deny`, `Warn`.
-pub(super) fn action(policy: &str) -> String {
+/// What binds them.
+pub(super) fn bindings() -> Vec<Value> {
     let all = POLICIES.iter().flat_map(|text| objects(text));
-    let bound = |object: &Value| object["spec"]["policyName"] == *policy;
-    all.filter(bound).map(|it| text(&it["spec"]["validationActions"][0]).to_owned()).next().unwrap_or_default()
+    all.filter(|object| object["kind"] == "ValidatingAdmissionPolicyBinding").collect()
 }
 
-/// The webhook in the MutatingWebhookConfiguration.
-pub(super) fn webhook() -> Value {
-    objects(CONFIGURATION).into_iter().next().map(|mut object| object["webhooks"][0].take()).unwrap_or_default()
+/// What the binding of this policy does: `Deny`, `Warn`.
+pub(super) fn action(policy: &str) -> String {
+    let binding = bindings().into_iter().find(|it| it["spec"]["policyName"] == *policy).unwrap_or_default();
+    text(&binding["spec"]["validationActions"][0]).to_owned()
+}
+
+/// The MutatingWebhookConfiguration.
+pub(super) fn configuration() -> Value {
+    objects(CONFIGURATION).into_iter().next().unwrap_or_default()
 }
 
 /// Whether an object is the one that is shipped by this name, whatever prefix the installation gave it.

@@ -21,13 +21,18 @@ pub(super) fn text(all: &[(&'static Check, Found)]) -> String {
             let _ = writeln!(out, "{gap}{group}\n{}", "-".repeat(group.chars().count()));
         }
         let mark = found.mark();
-        let detail = if found.detail.is_empty() || mark != Mark::Right { String::new() } else { format!(": {}", found.detail) };
+        let detail =
+            if found.detail.is_empty() || mark != Mark::Right { String::new() } else { format!(": {}", found.detail) };
         let _ = writeln!(out, "{} {}{detail}", mark.sign(), check.what);
         for (mark, sentence) in &found.told {
             let _ = writeln!(out, "    {} {sentence}", mark.sign());
         }
         if matches!(mark, Mark::Warning | Mark::Wrong) {
-            let _ = writeln!(out, "    why it matters: {}\n    what to do: {}\n    see {}", check.why, check.hint, check.doc);
+            let _ = writeln!(
+                out,
+                "    why it matters: {}\n    what to do: {}\n    see {}",
+                check.why, check.hint, check.doc
+            );
         }
     }
     let count = |mark: Mark| all.iter().filter(|(_, found)| found.mark() == mark).count();
@@ -36,7 +41,9 @@ pub(super) fn text(all: &[(&'static Check, Found)]) -> String {
         (0, 0) => "√ nothing is wrong".to_owned(),
         (0, unclear) => format!("? nobody can tell of {unclear} of {} checks; nothing else is wrong", all.len()),
         (wrong, 0) => format!("× {wrong} of {} checks found something wrong", all.len()),
-        (wrong, unclear) => format!("× {wrong} of {} checks found something wrong; of {unclear} nobody can tell", all.len()),
+        (wrong, unclear) => {
+            format!("× {wrong} of {} checks found something wrong; of {unclear} nobody can tell", all.len())
+        }
     };
     let warned = if warnings == 0 { String::new() } else { format!("; ‼ {warnings} with a warning") };
     let _ = writeln!(out, "\n{end}{warned}");

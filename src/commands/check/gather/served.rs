@@ -33,7 +33,8 @@ pub(super) async fn look(client: &Client, facts: &Facts) -> Vec<Shown> {
         Ok(pods) => pods,
         Err(unseen) => return vec![Shown { by: "the webhook".to_owned(), chain: Err(unseen) }],
     };
-    let running = pods.into_iter().filter(|pod| pod.status.as_ref().is_some_and(|it| it.phase.as_deref() == Some("Running")));
+    let running =
+        pods.into_iter().filter(|pod| pod.status.as_ref().is_some_and(|it| it.phase.as_deref() == Some("Running")));
     let shown: Vec<Shown> = stream::iter(running)
         .map(|pod| async move {
             let by = format!("pod {}", pod.name_any());
@@ -42,7 +43,8 @@ pub(super) async fn look(client: &Client, facts: &Facts) -> Vec<Shown> {
         .buffered(AT_ONCE)
         .collect()
         .await;
-    if !shown.is_empty() && shown.iter().all(|it| it.chain.is_err())
+    if !shown.is_empty()
+        && shown.iter().all(|it| it.chain.is_err())
         && let Ok(chain) = in_the_secret(client, &facts.namespace).await
     {
         return vec![Shown { by: format!("the Secret {SECRET}"), chain: Ok(chain) }];
@@ -58,10 +60,12 @@ async fn at(url: &str) -> Seen<Chain> {
 async fn through_the_api_server(client: &Client, namespace: &str, pod: &Pod) -> Seen<Chain> {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let ports = containers.flat_map(|container| container.ports.iter().flatten());
-    let port = ports.into_iter().find(|port| port.name.as_deref() == Some(HEALTH)).map_or(8080, |port| port.container_port);
+    let port =
+        ports.into_iter().find(|port| port.name.as_deref() == Some(HEALTH)).map_or(8080, |port| port.container_port);
     let path = format!("/api/v1/namespaces/{namespace}/pods/{}:{port}/proxy{CERTIFICATE}", pod.name_any());
     let request = Request::get(path).body(Vec::new()).map_err(|error| Unseen(error.to_string()))?;
-    let pem = cluster::bounded(client.request_text(request)).await.map_err(|error| unseen("its certificate", &error))?;
+    let pem =
+        cluster::bounded(client.request_text(request)).await.map_err(|error| unseen("its certificate", &error))?;
     Chain::read(pem.as_bytes()).ok_or_else(|| Unseen("it shows no certificate".to_owned()))
 }
 

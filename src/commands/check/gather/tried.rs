@@ -23,7 +23,8 @@ pub(super) async fn try_all(client: &Client, facts: &Facts) -> Vec<Tried> {
         // What the namespace says itself comes before its label, and is for `explain` to tell.
         let says_itself = namespace.annotations().contains_key(keys::FOLLOW);
         let name = namespace.name_any();
-        let left_alone = name == "kube-system" || name == facts.namespace || namespace.metadata.deletion_timestamp.is_some();
+        let left_alone =
+            name == "kube-system" || name == facts.namespace || namespace.metadata.deletion_timestamp.is_some();
         (!says_itself && !left_alone && is_accepted(facts, database)).then_some(name)
     });
     let namespaces: Vec<String> = namespaces.take(MOST).collect();

@@ -32,29 +32,32 @@ pub(in crate::commands::check) fn configuration(facts: &Facts) -> Found {
         return Found::wrong("no MutatingWebhookConfiguration of switchover is there, so that no pod is injected");
     };
     let theirs = serde_json::to_value(webhook).unwrap_or_default();
-    let own = shipped::webhook();
+    let own = shipped::configuration()["webhooks"][0].take();
     let mut found = Found::right(name);
     if theirs["failurePolicy"] != own["failurePolicy"] {
         found.tell(
             Mark::Wrong,
-            format!("{name}: failurePolicy is {}: no pod can be created while the webhook is away", theirs["failurePolicy"]),
+            format!(
+                "{name}: failurePolicy is {}: no pod can be created while the webhook is away",
+                theirs["failurePolicy"]
+            ),
         );
     }
     if theirs["timeoutSeconds"].as_i64() > Some(2) {
         found.tell(Mark::Warning, format!("{name}: a pod may wait {} s for the webhook", theirs["timeoutSeconds"]));
     }
     let asks = |rule: &Value| {
-        let has = |key: &str, value: &str| {
-            rule[key].as_array().into_iter().flatten().any(|it| it == value || it == "*")
-        };
+        let has =
+            |key: &str, value: &str| rule[key].as_array().into_iter().flatten().any(|it| it == value || it == "*");
         has("operations", "CREATE") && has("resources", "pods") && has("apiGroups", "") && has("apiVersions", "v1")
     };
     if !theirs["rules"].as_array().into_iter().flatten().any(asks) {
         found.tell(Mark::Wrong, format!("{name}: the webhook isn't asked about pods that are created"));
     }
-    // As the scheduler of its labels: an empty selector leaves nobody out.
+    // An empty one leaves nobody out.
     if !selector(&theirs["objectSelector"]).expressions.is_empty() {
-        found.tell(Mark::Wrong, format!("{name}: pods are left out by an objectSelector: {}", theirs["objectSelector"]));
+        found
+            .tell(Mark::Wrong, format!("{name}: pods are left out by an objectSelector: {}", theirs["objectSelector"]));
     }
     if theirs["sideEffects"] != own["sideEffects"] {
         found.tell(Mark::Warning, format!("{name}: sideEffects is {}", theirs["sideEffects"]));
@@ -148,7 +151,10 @@ pub(in crate::commands::check) fn expiry(facts: &Facts) -> Found {
             found.tell(Mark::Wrong, format!("what {by} serves is valid only in {}", age(from.duration_since(now))));
         } else if is_overdue(validity, now) {
             let left = age(until.duration_since(now));
-            found.tell(Mark::Warning, format!("what {by} serves expires in {left}, and should have been renewed long ago"));
+            found.tell(
+                Mark::Warning,
+                format!("what {by} serves expires in {left}, and should have been renewed long ago"),
+            );
         }
     }
     match soonest {

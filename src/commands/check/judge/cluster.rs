@@ -62,13 +62,16 @@ pub(in crate::commands::check) fn zones(facts: &Facts) -> Found {
     let mut names: Vec<&str> = nodes.iter().filter_map(|node| node.labels().get(ZONE)).map(String::as_str).collect();
     names.sort_unstable();
     names.dedup();
-    let without: Vec<String> = nodes.iter().filter(|it| !it.labels().contains_key(ZONE)).map(|it| it.name_any()).collect();
+    let without: Vec<String> =
+        nodes.iter().filter(|it| !it.labels().contains_key(ZONE)).map(|it| it.name_any()).collect();
     let mut found = Found::right(format!("{} nodes in {}", nodes.len(), names.join(", ")));
     if !nodes.is_empty() && without.len() == nodes.len() {
         found.tell(Mark::Warning, format!("no node bears the label {ZONE}"));
     } else {
         let (some, all) = (without.len(), nodes.len());
-        found.tell_of(Mark::Warning, &without, |names| format!("{some} of {all} nodes don't bear the label {ZONE}: {names}"));
+        found.tell_of(Mark::Warning, &without, |names| {
+            format!("{some} of {all} nodes don't bear the label {ZONE}: {names}")
+        });
     }
     found
 }
@@ -105,7 +108,8 @@ pub(in crate::commands::check) fn nothing_in_the_way(facts: &Facts) -> Found {
         Ok(configurations) => {
             for (configuration, namespace) in super::roles::called(configurations) {
                 if namespace == facts.namespace {
-                    found.detail = format!("{configuration} is there already, for this namespace: this would be an upgrade");
+                    found.detail =
+                        format!("{configuration} is there already, for this namespace: this would be an upgrade");
                 } else {
                     found.tell(
                         Mark::Wrong,
@@ -123,11 +127,13 @@ pub(in crate::commands::check) fn nothing_in_the_way(facts: &Facts) -> Found {
                 .filter(|it| it.metadata.deletion_timestamp.is_some())
                 .map(ResourceExt::name_any)
                 .collect();
-            found.tell_of(Mark::Wrong, &going, |names| format!("a definition is being deleted and doesn't go: {names}"));
+            found
+                .tell_of(Mark::Wrong, &going, |names| format!("a definition is being deleted and doesn't go: {names}"));
         }
     }
     if let Ok(namespaces) = &facts.namespaces {
-        let going = namespaces.iter().find(|it| it.name_any() == facts.namespace && it.metadata.deletion_timestamp.is_some());
+        let going =
+            namespaces.iter().find(|it| it.name_any() == facts.namespace && it.metadata.deletion_timestamp.is_some());
         if going.is_some() {
             found.tell(Mark::Wrong, format!("the namespace {} is being deleted", facts.namespace));
         }
@@ -146,9 +152,8 @@ pub(in crate::commands::check) fn nothing_in_the_way(facts: &Facts) -> Found {
                 format!("somebody else uses the label {label}, which the database named default would need: {names}")
             });
             let installed = facts.definitions.as_ref().is_ok_and(|it| !it.is_empty());
-            let is_left = |key: &str, value: &str| {
-                (key == label || key.starts_with(keys::NODE_LABEL_PREFIX)) && is_tier(value)
-            };
+            let is_left =
+                |key: &str, value: &str| (key == label || key.starts_with(keys::NODE_LABEL_PREFIX)) && is_tier(value);
             let left: Vec<String> = nodes
                 .iter()
                 .filter(|node| !installed && node.labels().iter().any(|(key, value)| is_left(key, value)))
@@ -194,7 +199,8 @@ fn same_schema(
     ours: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     theirs: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 ) -> bool {
-    ours.spec.versions.iter().all(|own| {
-        theirs.spec.versions.iter().any(|it| it.name == own.name && it.served && it.schema == own.schema)
-    })
+    ours.spec
+        .versions
+        .iter()
+        .all(|own| theirs.spec.versions.iter().any(|it| it.name == own.name && it.served && it.schema == own.schema))
 }

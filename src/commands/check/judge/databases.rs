@@ -47,7 +47,10 @@ pub(in crate::commands::check) fn observed(facts: &Facts) -> Found {
         match (observed, database.metadata.generation) {
             (None, _) => found.tell(Mark::Wrong, format!("{name} has no status: no controller has looked at it")),
             (Some(seen), Some(now)) if seen < now => {
-                found.tell(Mark::Wrong, format!("the status of {name} is about an older spec ({seen}, now it is {now})"));
+                found.tell(
+                    Mark::Wrong,
+                    format!("the status of {name} is about an older spec ({seen}, now it is {now})"),
+                );
             }
             _ => {}
         }
@@ -58,11 +61,15 @@ pub(in crate::commands::check) fn observed(facts: &Facts) -> Found {
 /// The value that isn't as it should be, and how bad that is.
 const fn bad(condition: ConditionType) -> Option<(&'static str, Mark)> {
     Some(match condition {
-        ConditionType::Accepted | ConditionType::PrimaryKnown | ConditionType::CredentialsCurrent => ("False", Mark::Wrong),
+        ConditionType::Accepted | ConditionType::PrimaryKnown | ConditionType::CredentialsCurrent => {
+            ("False", Mark::Wrong)
+        }
         ConditionType::SplitBrain => ("True", Mark::Wrong),
         ConditionType::Frozen => ("True", Mark::Warning),
         ConditionType::LabelsAccepted => ("False", Mark::Wrong),
-        ConditionType::WitnessSeen | ConditionType::HostsAccepted | ConditionType::ReadyForFailover => ("False", Mark::Warning),
+        ConditionType::WitnessSeen | ConditionType::HostsAccepted | ConditionType::ReadyForFailover => {
+            ("False", Mark::Warning)
+        }
         // Whether something moves now, or a taint is on its way, is no fault of anybody's.
         ConditionType::Moving | ConditionType::EvictsByTaint => return None,
     })
@@ -81,7 +88,8 @@ pub(super) fn condition(facts: &Facts, type_: ConditionType) -> Found {
     let mut said = 0;
     // Of one that isn't followed whatever else is known is old.
     let followed = |it: &&DynamicObject| {
-        type_ == ConditionType::Accepted || !conditions(it).iter().any(|it| it.type_ == "Accepted" && it.status == "False")
+        type_ == ConditionType::Accepted
+            || !conditions(it).iter().any(|it| it.type_ == "Accepted" && it.status == "False")
     };
     for database in databases.iter().filter(followed) {
         let Some(condition) = conditions(database).into_iter().find(|it| it.type_ == type_.name()) else { continue };
@@ -134,6 +142,8 @@ pub(in crate::commands::check) fn reached(facts: &Facts) -> Found {
         })
         .collect();
     let all = facts.reached.len();
-    found.tell_of(Mark::Warning, &not, |names| format!("{} of {all} members aren't reached from here: {names}", not.len()));
+    found.tell_of(Mark::Warning, &not, |names| {
+        format!("{} of {all} members aren't reached from here: {names}", not.len())
+    });
     found
 }

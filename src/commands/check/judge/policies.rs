@@ -14,7 +14,10 @@ use crate::commands::check::{
 /// Roles that components leave out on purpose, each with what doesn't work then.
 const LEFT_OUT: [(&str, &str); 2] = [
     ("switchover-restarts", "pods are moved by eviction alone (deploy/components/without-restart leaves it out)"),
-    ("switchover-certificates", "somebody else has to keep the webhook's certificates (deploy/components/certificates-apart, cert-manager)"),
+    (
+        "switchover-certificates",
+        "somebody else has to keep the webhook's certificates (deploy/components/certificates-apart, cert-manager)",
+    ),
 ];
 
 /// Of the roles' accounts: what they need, and what is too much.
@@ -41,7 +44,9 @@ pub(in crate::commands::check) fn rights(facts: &Facts) -> Found {
     }
     let mut found = Found::right(format!("{} rights", all.len()));
     for (role, account) in facts.accounts.each() {
-        let missing = || all.iter().filter(|(of, asked)| *of == role && asked.allowed == Ok(false)).map(|(_, asked)| &asked.right);
+        let missing = || {
+            all.iter().filter(|(of, asked)| *of == role && asked.allowed == Ok(false)).map(|(_, asked)| &asked.right)
+        };
         let needed: Vec<_> = missing().filter(|right| LEFT_OUT.iter().all(|(by, _)| right.by != *by)).collect();
         found.tell_of(Mark::Wrong, &needed, |rights| format!("{account} may not {rights}"));
         for (by, then) in LEFT_OUT {
@@ -89,7 +94,9 @@ pub(in crate::commands::check) fn bound(facts: &Facts) -> Found {
         let name = policy.name_any();
         let action = shipped::action(own["metadata"]["name"].as_str().unwrap_or_default());
         match binding(bindings, &name) {
-            None => found.tell(Mark::Wrong, format!("the policy {name} is bound by nothing, so that it forbids nothing")),
+            None => {
+                found.tell(Mark::Wrong, format!("the policy {name} is bound by nothing, so that it forbids nothing"))
+            }
             Some(binding) => {
                 let spec = binding.spec.clone().unwrap_or_default();
                 if !spec.validation_actions.iter().flatten().any(|it| *it == action) {
@@ -110,7 +117,10 @@ pub(in crate::commands::check) fn bound(facts: &Facts) -> Found {
     found
 }
 
-fn binding<'b>(bindings: &'b [ValidatingAdmissionPolicyBinding], policy: &str) -> Option<&'b ValidatingAdmissionPolicyBinding> {
+fn binding<'b>(
+    bindings: &'b [ValidatingAdmissionPolicyBinding],
+    policy: &str,
+) -> Option<&'b ValidatingAdmissionPolicyBinding> {
     bindings.iter().find(|it| it.spec.as_ref().and_then(|spec| spec.policy_name.as_deref()) == Some(policy))
 }
 

@@ -15,7 +15,10 @@ pub(in crate::commands::check) const COMPONENT: &str = "app.kubernetes.io/compon
 /// The configurations that call a Service, each with that one's namespace.
 pub(super) fn called(configurations: &[MutatingWebhookConfiguration]) -> Vec<(String, String)> {
     let service = |it: &MutatingWebhookConfiguration| {
-        it.webhooks.iter().flatten().find_map(|webhook| webhook.client_config.service.as_ref().map(|it| it.namespace.clone()))
+        it.webhooks
+            .iter()
+            .flatten()
+            .find_map(|webhook| webhook.client_config.service.as_ref().map(|it| it.namespace.clone()))
     };
     configurations.iter().filter_map(|it| Some((it.name_any(), service(it)?))).collect()
 }
@@ -109,7 +112,8 @@ pub(in crate::commands::check) fn daemon_set(facts: &Facts) -> Found {
         Ok(workloads) => workloads,
         Err(unseen) => return Found::unclear(unseen),
     };
-    let is_ours = |labels: &std::collections::BTreeMap<String, String>| labels.get(COMPONENT).is_some_and(|it| it == "agent");
+    let is_ours =
+        |labels: &std::collections::BTreeMap<String, String>| labels.get(COMPONENT).is_some_and(|it| it == "agent");
     let Some(set) = workloads.sets.iter().find(|it| is_ours(it.labels())) else {
         let fresh = agents::any_fresh(facts);
         return nowhere(facts, "DaemonSet", "agent", fresh.then_some("there are fresh readings"));
