@@ -1,6 +1,7 @@
 //! `status`: what switchover knows, and does.
 
 mod look_up;
+mod texts;
 
 use std::collections::BTreeMap;
 
@@ -112,9 +113,9 @@ pub struct DatabaseClusterStatus {
     /// Number of workloads and reasons that there are, listed or not.
     pub held_workloads_total: u32,
 
-    /// Pods that are on the move now. Written before a pod is touched, so that the next leader knows of it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000))]
+    /// Pods that are on the move now, each as a JSON text. Written before a pod is touched, so that the next leader knows of it.
+    #[serde(with = "texts", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "texts::schema::<1000>")]
     pub moving: Vec<MovingStatus>,
 
     /// Workloads that were moved without reaching a better tier, in this epoch.
@@ -360,9 +361,9 @@ pub struct FailoverStatus {
     /// The same after the last move.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt_after_us: Option<u64>,
-    /// What came of it for each workload: whose pods were far for the longest time, first. The first 20.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
+    /// What came of it for each workload, each as a JSON text: whose pods were far for the longest time, first. The first 20.
+    #[serde(with = "texts", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "texts::schema::<20>")]
     pub workloads: Vec<FailoverWorkloadStatus>,
     /// Number of workloads that had pods on far nodes, listed or not.
     #[serde(skip_serializing_if = "is_none")]
