@@ -47,7 +47,7 @@ static LOGIN: LazyLock<Option<Regex>> =
 static ANNOUNCED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let word =
         r#"((?i-u:password|passwd|pgpassword|secret|token|authorization|api[-_]?key)\\?["']?[ \t]*[:=][ \t]*\\?["']?)"#;
-    Regex::new(&format!(r#"{word}((?i-u:basic|bearer)[ \t]+)?[^ \t\r\n"',;&\\]+"#)).ok()
+    Regex::new(&format!(r#"{word}((?i-u:basic|bearer)[ \t]+)?[^ \t\r\n"',;&\\{{}}\[\]]+"#)).ok()
 });
 
 /// Cuts logins out of a text, and what calls itself a secret.
@@ -59,9 +59,40 @@ pub(super) fn text(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The same of bytes that are text.
+/// What announces a secret as a field's name.
+const ANNOUNCING: [&str; 7] = ["password", "passwd", "pgpassword", "secret", "token", "authorization", "apikey"];
+
+/// The same of every text in a value, which stays one.
+fn texts(value: &mut Value) {
+    match value {
+        Value::String(said) => *said = text(said).into_owned(),
+        Value::Array(items) => items.iter_mut().for_each(texts),
+        Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| {
+            let announces = ANNOUNCING.iter().any(|it| name.eq_ignore_ascii_case(it));
+            if announces && value.is_string() { *value = "***".into() } else { texts(value) }
+        }),
+        _ => {}
+    }
+}
+
+/// The same of a part, whatever it is: JSON, lines of JSON, or text.
 pub(super) fn bytes(bytes: &[u8]) -> Vec<u8> {
-    text(&String::from_utf8_lossy(bytes)).into_owned().into_bytes()
+    let json = |bytes: &[u8]| {
+        let mut value: Value = serde_json::from_slice(bytes).ok()?;
+        texts(&mut value);
+        serde_json::to_vec(&value).ok()
+    };
+    if let Some(value) = json(bytes) {
+        return value;
+    }
+    let mut out = Vec::with_capacity(bytes.len());
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let (content, end) = line.strip_suffix(b"\n").map_or((line, &b""[..]), |content| (content, &b"\n"[..]));
+        let cleaned =
+            json(content).unwrap_or_else(|| text(&String::from_utf8_lossy(content)).into_owned().into_bytes());
+        out.extend(cleaned.into_iter().chain(end.iter().copied()));
+    }
+    out
 }
 
 #[cfg(test)]
@@ -111,11 +142,21 @@ mod tests {
             (r#"{"urls":["http://ann@h:1","http://h:2"]}"#, r#"{"urls":["http://***@h:1","http://h:2"]}"#),
             ("password=hunter2 host=h", "password=*** host=h"),
             (r#"{"Password": "hunter2", "user": "ann"}"#, r#"{"Password": "***", "user": "ann"}"#),
+            (r#"{"secret": {"name": "x"}}"#, r#"{"secret": {"name": "x"}}"#),
             ("Authorization: Basic YW5uOmh1bnRlcjI=", "Authorization: ***"),
             ("Authorization: Bearer abc.def", "Authorization: ***"),
             ("mail ann@example.org about http://h/p", "mail ann@example.org about http://h/p"),
             ("the token ran out", "the token ran out"),
         ];
         check_rows(rows, |(written, expected)| assert_eq!(text(written), expected));
+    }
+
+    #[test]
+    fn what_is_json_stays_json() {
+        let lines = "{\"t\":0.5,\"error\":\"http://a:b@h\"}\nno json: token=abc\n{\"token\":\"abc\",\"secret\":null}\n";
+        let expected =
+            "{\"error\":\"http://***@h\",\"t\":0.5}\nno json: token=***\n{\"secret\":null,\"token\":\"***\"}\n";
+        assert_eq!(String::from_utf8(bytes(lines.as_bytes())).unwrap(), expected);
+        assert_eq!(bytes(br#"[{"secret": {"name": "token: x"}}]"#), br#"[{"secret":{"name":"token: ***"}}]"#);
     }
 }

@@ -52,7 +52,7 @@ fn a_report_can_be_read_elsewhere_and_holds_no_secret() {
         ensure!(plan["databases"][0]["database"] == scene.name, "{plan}");
         ensure!(plan["databases"][0]["primary"] == "pg1", "{plan}");
         let (status, replayed, told) = block_in_place(|| scene.world.switchover_as(nowhere, &["replay", &path]))?;
-        ensure!(status == 0 && replayed.contains("Known pg1"), "{replayed} {told}");
+        ensure!(status == 0 && replayed.contains("Known       pg1 (timeline"), "{replayed} {told}");
 
         // Whoever may only view makes one, too, and both he and whoever gets it learn what it lacks.
         let viewer = scene.world.viewer("bundle-viewer").await?;

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 
 use super::agents;
 use crate::commands::check::{
-    facts::{Facts, Workloads},
+    facts::{Facts, Unseen, Workloads},
     found::{Found, Mark},
 };
 
@@ -46,16 +46,20 @@ pub(in crate::commands::check) fn one_installation(facts: &Facts) -> Found {
 }
 
 pub(in crate::commands::check) fn controllers(facts: &Facts) -> Found {
-    let elsewhere = facts.lease.as_ref().is_ok_and(|lease| lease.runs);
-    deployment(facts, "controller", elsewhere.then_some("somebody renews their Lease"))
+    let elsewhere = facts.lease.as_ref().map(|lease| lease.runs.then_some("somebody renews their Lease"));
+    deployment(facts, "controller", elsewhere)
 }
 
 pub(in crate::commands::check) fn webhooks(facts: &Facts) -> Found {
-    let by_url = super::webhook(facts).is_some_and(|(_, webhook)| webhook.client_config.url.is_some());
-    deployment(facts, "webhook", by_url.then_some("the API server calls it by a URL"))
+    let by_url = || super::webhook(facts).is_some_and(|(_, webhook)| webhook.client_config.url.is_some());
+    let elsewhere = facts.configurations.as_ref().map(|_| by_url().then_some("the API server calls it by a URL"));
+    deployment(facts, "webhook", elsewhere)
 }
 
-fn deployment(facts: &Facts, role: &str, elsewhere: Option<&str>) -> Found {
+/// That a role runs in another way, if it does and anybody can tell.
+type Elsewhere<'f> = Result<Option<&'static str>, &'f Unseen>;
+
+fn deployment(facts: &Facts, role: &str, elsewhere: Elsewhere<'_>) -> Found {
     let workloads = match &facts.workloads {
         Ok(workloads) => workloads,
         Err(unseen) => return Found::unclear(unseen),
@@ -99,11 +103,12 @@ fn refusals(workloads: &Workloads, name: &str) -> Vec<String> {
     said
 }
 
-fn nowhere(facts: &Facts, kind: &str, role: &str, elsewhere: Option<&str>) -> Found {
+fn nowhere(facts: &Facts, kind: &str, role: &str, elsewhere: Elsewhere<'_>) -> Found {
     let none = format!("no {kind} in {} bears the label {COMPONENT}={role}", facts.namespace);
     match elsewhere {
-        Some(why) => Found::skipped(format!("{none}; it runs in another way: {why}")),
-        None => Found::wrong(none),
+        Ok(Some(why)) => Found::skipped(format!("{none}; it runs in another way: {why}")),
+        Ok(None) => Found::wrong(none),
+        Err(unseen) => Found::default().and(Mark::Unclear, format!("{none}, and {}", unseen.0)),
     }
 }
 
@@ -115,8 +120,8 @@ pub(in crate::commands::check) fn daemon_set(facts: &Facts) -> Found {
     let is_ours =
         |labels: &std::collections::BTreeMap<String, String>| labels.get(COMPONENT).is_some_and(|it| it == "agent");
     let Some(set) = workloads.sets.iter().find(|it| is_ours(it.labels())) else {
-        let fresh = agents::any_fresh(facts);
-        return nowhere(facts, "DaemonSet", "agent", fresh.then_some("there are fresh readings"));
+        let fresh = || agents::any_fresh(facts).then_some("there are fresh readings");
+        return nowhere(facts, "DaemonSet", "agent", facts.latencies.as_ref().map(|_| fresh()));
     };
     let (name, status) = (set.name_any(), set.status.clone().unwrap_or_default());
     let (wanted, ready) = (status.desired_number_scheduled, status.number_ready);
