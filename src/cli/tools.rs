@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueEnum};
 use jiff::Timestamp;
 
-use super::{ClusterArgs, Output, SchedulersArgs, Shape};
+use super::{ClusterArgs, Output, SchedulersArgs, Shape, seconds};
 use crate::api::Span;
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -24,6 +24,24 @@ pub struct StatusArgs {
     /// Show it until Ctrl-C, in the same place, drawn anew when something changes
     #[arg(short, long, conflicts_with = "output")]
     pub watch: bool,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct CheckArgs {
+    /// Before an installation: whether this cluster, and your rights in it, are fit for one
+    #[arg(long)]
+    pub pre: bool,
+
+    /// Namespace that switchover runs in, or shall run in
+    #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub namespace: String,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -127,7 +145,7 @@ pub struct PlanArgs {
     #[arg(long, conflicts_with = "to")]
     pub all: bool,
 
-    /// A file that switchover snapshot wrote (- is standard input), in place of the cluster
+    /// A file that switchover snapshot or report wrote (- is standard input), in place of the cluster
     #[arg(short, long, value_name = "SNAPSHOT")]
     pub filename: Option<PathBuf>,
 
@@ -151,6 +169,24 @@ pub struct SnapshotArgs {
     /// The file to write (default: standard output). It has no Secrets, no environment and no commands of containers
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ReportArgs {
+    /// The file to write (default: switchover-report-TIME.tar.gz, here)
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// For how long the members of each Patroni cluster are recorded; 0s records none
+    #[arg(long, default_value = "10s", value_parser = seconds(0, 600))]
+    pub record: Span,
+
+    /// Namespace that switchover runs in
+    #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub namespace: String,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,
