@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::core::words::Milliseconds;
+use crate::{api::DatabaseClusterStatus, core::words::Milliseconds};
 
 /// A round-trip time, or that there is none.
 pub(super) fn milliseconds(us: Option<u64>) -> String {
@@ -19,6 +19,19 @@ pub(super) fn age(duration: SignedDuration) -> String {
         120..7200 => format!("{}m{:02}s", s / 60, s % 60),
         7200..172_800 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
         _ => format!("{}d{:02}h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// The switchover to come, or why one that is announced is ignored.
+pub(super) fn announced(status: &DatabaseClusterStatus, now: Timestamp) -> Option<String> {
+    let condition = status.condition("SwitchoverAnnounced")?;
+    match &status.announced {
+        Some(it) if it.at > now => {
+            Some(format!("announced: {}; in {}", condition.message, age(it.at.duration_since(now))))
+        }
+        Some(_) => Some(format!("announced: {}", condition.message)),
+        None if condition.reason == "Ignored" => Some(format!("announced, and {}", condition.message)),
+        None => None,
     }
 }
 
