@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::core::words::Milliseconds;
+use crate::{api::DatabaseClusterStatus, core::words::Milliseconds};
 
 /// A round-trip time, or that there is none.
 pub(super) fn milliseconds(us: Option<u64>) -> String {
@@ -27,6 +27,19 @@ pub(super) fn time(seconds: f64) -> String {
     // Longer than anything takes.
     let whole = seconds.clamp(0.0, 1e9).round() as u64;
     if whole < 120 { format!("{whole} s") } else { format!("{} min {} s", whole / 60, whole % 60) }
+}
+
+/// The switchover to come, or why one that is announced is ignored.
+pub(super) fn announced(status: &DatabaseClusterStatus, now: Timestamp) -> Option<String> {
+    let condition = status.condition("SwitchoverAnnounced")?;
+    match &status.announced {
+        Some(it) if it.at > now => {
+            Some(format!("announced: {}; in {}", condition.message, age(it.at.duration_since(now))))
+        }
+        Some(_) => Some(format!("announced: {}", condition.message)),
+        None if condition.reason == "Ignored" => Some(format!("announced, and {}", condition.message)),
+        None => None,
+    }
 }
 
 /// `orders/deployment/api`, as commands take it.

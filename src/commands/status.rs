@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, ResourceExt, api::ListParams, core::PartialObjectMeta};
 
 use super::{
-    lines::{age, milliseconds, table, workload_path},
+    lines::{age, announced, milliseconds, table, workload_path},
     report::{ControllerReport, DatabaseReport},
     watch_status,
 };
@@ -165,7 +165,9 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
             }
         }
     }
-    announced(out, status, now)?;
+    if let Some(announced) = announced(status, now) {
+        writeln!(out, "  {announced}")?;
+    }
     for type_ in ["WitnessSeen", "HostsAccepted", "LabelsAccepted"] {
         if let Some(bad) = status.condition(type_).filter(|condition| condition.status == "False") {
             writeln!(out, "  {}: {}", bad.type_, bad.message)?;
@@ -201,19 +203,6 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
         )?;
     }
     Ok(())
-}
-
-/// The switchover to come, or why one that is announced is ignored.
-fn announced(out: &mut String, status: &DatabaseClusterStatus, now: Timestamp) -> fmt::Result {
-    let Some(condition) = status.condition("SwitchoverAnnounced") else { return Ok(()) };
-    match &status.announced {
-        Some(it) if it.at > now => {
-            writeln!(out, "  announced: {}; in {}", condition.message, age(it.at.duration_since(now)))
-        }
-        Some(_) => writeln!(out, "  announced: {}", condition.message),
-        None if condition.reason == "Ignored" => writeln!(out, "  announced, and {}", condition.message),
-        None => Ok(()),
-    }
 }
 
 fn ignored(out: &mut String, status: &DatabaseClusterStatus, now: Timestamp) -> fmt::Result {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kube::{ResourceExt, core::DynamicObject};
 
 use super::super::{
-    lines::{age, milliseconds, workload_path},
+    lines::{age, announced, milliseconds, workload_path},
     progress::Progress,
 };
 use crate::{
@@ -67,6 +67,7 @@ fn of_database(name: &str, object: &DatabaseCluster, now: Timestamp) -> Vec<Stri
         let holds = status.condition(type_).filter(|condition| condition.status == "True");
         lines.extend(holds.map(|condition| format!("  {type_}: {}", condition.message)));
     }
+    lines.extend(announced(&status, now).map(|announced| format!("  {announced}")));
     let tiers = &status.tiers;
     lines.push(format!(
         "  nodes      {} closely, {} intermediate, {} far, {} unknown",
@@ -184,6 +185,31 @@ mod tests {
             "  changed    pg1 → pg2 (Crash) 40s ago; far for 90 pod s; RTT 20.10 ms → -",
         ];
         assert_eq!(view([database("orders")].iter(), None, None, usize::MAX, now), expected);
+    }
+
+    #[test]
+    fn a_switchover_to_come_is_shown_and_what_is_ignored_of_it_too() {
+        let now = "2026-01-01T00:00:40Z".parse().unwrap();
+        let shown = |announced: serde_json::Value, reason: &str, message: &str| {
+            let mut database = database("orders");
+            database.data["status"]["announced"] = announced;
+            let condition = json!({
+                "type": "SwitchoverAnnounced", "status": "True", "reason": reason, "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            });
+            database.data["status"]["conditions"].as_array_mut().unwrap().push(condition);
+            view([database].iter(), None, None, usize::MAX, now).remove(2)
+        };
+        let it = |at: &str| json!({"at": at, "from": "pg2", "to": "pg1", "by": "Patroni"});
+        let nodes = "  nodes      2 closely, 0 intermediate, 4 far, 0 unknown";
+        for (announced, reason, message, expected) in [
+            (it("2026-01-01T03:00:40Z"), "Ready", "pg2 → pg1", "  announced: pg2 → pg1; in 3h00m"),
+            (it("2026-01-01T00:00:30Z"), "Ready", "pg2 → pg1", "  announced: pg2 → pg1"),
+            (json!(null), "Ignored", "ignored: no time", "  announced, and ignored: no time"),
+            (json!(null), "Came", "pg1 → pg2 came", nodes),
+        ] {
+            assert_eq!(shown(announced, reason, message), expected, "{reason}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::Task;
 use crate::{
     api::DatabaseCluster,
     cluster::EventReason,
-    controller::status_update::announced::{end, foreseen, grade, rank, readiness, written},
+    controller::status_update::announced::{end, foreseen, is_worse, rank, readiness, written},
     core::announcement::{Announcement, Known, Turn},
     discover::DiscoveryState,
     foresight::Grade,
@@ -66,11 +66,10 @@ impl Task {
     /// Warns people ahead of it when not everybody would find a place, and again when it has become worse.
     fn tell_readiness_for_it(&mut self) {
         let Some(of) = readiness(&self.status) else { return };
-        let bad = matches!(grade(of), Some(Grade::Blocked | Grade::NoPlace));
+        let worse = is_worse(self.told_announced, of);
         let (now, foreseen) = (rank(of), foreseen(of));
-        let worse = self.told_announced.is_none_or(|before| now > before);
         self.told_announced = Some(now);
-        if let Some(announced) = self.announcements.current.as_ref().filter(|_| bad && worse) {
+        if let Some(announced) = self.announcements.current.as_ref().filter(|_| worse) {
             let note = warning(announced, &foreseen);
             tracing::warn!(database = self.name, why = note, "not ready for the switchover that is announced");
             self.notice(true, EventReason::NotReadyForSwitchover, note);

@@ -38,6 +38,12 @@ pub(crate) fn grade(of: &ReadinessStatus) -> Option<Grade> {
     [Grade::Ready, Grade::Unclear, Grade::Blocked, Grade::NoPlace].into_iter().find(|grade| grade.name() == of.reason)
 }
 
+/// Whether people are to be warned who were last told of `before`: it is bad, and worse than that.
+pub(crate) fn is_worse(before: Option<(Option<Grade>, u32, u32)>, of: &ReadinessStatus) -> bool {
+    let bad = matches!(grade(of), Some(Grade::Blocked | Grade::NoPlace));
+    bad && before.is_none_or(|before| rank(of) > before)
+}
+
 /// What would come of it, in words.
 pub(crate) fn foreseen(of: &ReadinessStatus) -> String {
     let ReadinessStatus { followers, would_not_fit, blocked, .. } = of;
@@ -139,6 +145,36 @@ mod tests {
             assert_eq!((now.holds, now.reason, now.message), (true, reason, message));
         });
         assert!(condition(&DatabaseClusterStatus::default()).is_none());
+    }
+
+    #[test]
+    fn people_are_warned_when_it_is_bad_and_again_when_it_gets_worse() {
+        let mut told = None;
+        let mut warned = |reason, would_not_fit, blocked| {
+            let status = status(Some("pg3"), &[("pg3", reason, would_not_fit, blocked, "")]);
+            let of = readiness(&status).unwrap();
+            let worse = is_worse(told, of);
+            told = Some(rank(of));
+            worse
+        };
+        let course = [
+            ("Unclear", 0, 0, false),
+            ("Ready", 0, 0, false),
+            ("Blocked", 0, 1, true),
+            ("Blocked", 0, 1, false),
+            ("Blocked", 0, 2, true),
+            ("NoPlace", 1, 0, true),
+            ("NoPlace", 1, 0, false),
+            ("NoPlace", 2, 0, true),
+            ("NoPlace", 1, 0, false),
+            ("Ready", 0, 0, false),
+            ("NoPlace", 1, 0, true),
+            ("Perhaps", 9, 9, false),
+        ];
+        let expected = course.map(|(.., worse)| worse);
+        assert_eq!(course.map(|(reason, would_not_fit, blocked, _)| warned(reason, would_not_fit, blocked)), expected);
+        let first = status(Some("pg3"), &[("pg3", "NoPlace", 1, 0, "")]);
+        assert!(is_worse(None, readiness(&first).unwrap()), "as soon as it is announced");
     }
 
     #[test]

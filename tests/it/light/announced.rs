@@ -8,7 +8,7 @@ use lab::wait::{eventually_within, until_within};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
-use super::support::{Patroni, SEVERAL_TICKS, Scene, eventually, scene, stays, until};
+use super::support::{Patroni, SEVERAL_TICKS, Scene, eventually, scene, stays, until, upheaval, world::CONTROLLERS};
 
 /// The members' list is looked at every 30 s.
 const SEVERAL_LISTS: Duration = Duration::from_secs(100);
@@ -98,6 +98,23 @@ fn another_primary_than_the_announced_one_has_to_settle() {
         };
         eventually("everybody to wait", ("2 in dc1".to_owned(), 2), settling).await?;
         stays("everybody", SEVERAL_TICKS, ("2 in dc1".to_owned(), 2), settling).await
+    });
+}
+
+#[test]
+fn what_is_announced_outlives_the_controllers() {
+    upheaval("announced-dead", async |scene| {
+        let (it, words) = scheduled(5, "pg3");
+        let (patroni, namespace) = centres(scene, it).await?;
+        scene.workload(&namespace, "web").deployment(2).await?;
+        scene.condition_becomes(scene.name, "SwitchoverAnnounced", "True").await?;
+        CONTROLLERS.iter().try_for_each(|controller| scene.world.kill_role(controller))?;
+        // Nobody announces it any more when the next controller looks.
+        patroni.switchover("pg3", 2);
+        block_in_place(|| scene.world.restore())?;
+        let came = format!("{words} came as announced: settle is not waited for");
+        eventually("the end", says("False", "Came", &came), async || said(scene).await).await?;
+        eventually("the movement", "2 in dc3".to_owned(), async || scene.zones(&namespace).await).await
     });
 }
 

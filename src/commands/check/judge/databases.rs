@@ -70,13 +70,13 @@ const fn bad(condition: ConditionType) -> Option<(&'static str, Mark)> {
         ConditionType::WitnessSeen | ConditionType::HostsAccepted | ConditionType::ReadyForFailover => {
             ("False", Mark::Warning)
         }
-        // Whether something moves now, or a taint is on its way, is no fault of anybody's.
-        ConditionType::Moving | ConditionType::EvictsByTaint => return None,
+        // Whether something moves now, a taint is on its way, or a switchover is announced, is no fault of anybody's.
+        ConditionType::Moving | ConditionType::EvictsByTaint | ConditionType::SwitchoverAnnounced => return None,
     })
 }
 
-/// Reasons of those two that don't pass by themselves.
-const HALTED: [&str; 3] = ["Halted", "NamespaceHalted", "Refused"];
+/// Reasons of those three that don't pass by themselves.
+const LASTING: [&str; 6] = ["Halted", "NamespaceHalted", "Refused", "NoPlace", "Blocked", "Ignored"];
 
 /// What the databases say by one condition; nothing is said of those that don't have it.
 pub(super) fn condition(facts: &Facts, type_: ConditionType) -> Found {
@@ -96,7 +96,7 @@ pub(super) fn condition(facts: &Facts, type_: ConditionType) -> Found {
         said += 1;
         let mark = match bad(type_) {
             Some((value, mark)) => (condition.status == value).then_some(mark),
-            None => HALTED.contains(&&*condition.reason).then_some(Mark::Warning),
+            None => LASTING.contains(&&*condition.reason).then_some(Mark::Warning),
         };
         if let Some(mark) = mark {
             found.tell(mark, format!("{}: {}: {}", database.name_any(), condition.reason, condition.message));
@@ -126,6 +126,7 @@ by_condition! {
     hosts: HostsAccepted,
     taint: EvictsByTaint,
     ready: ReadyForFailover,
+    announced: SwitchoverAnnounced,
 }
 
 pub(in crate::commands::check) fn reached(facts: &Facts) -> Found {

@@ -229,6 +229,15 @@ pub(super) const ROWS: &[Row] = &[
         &["‼ movement: default: Halted: it is so"],
     ),
     (
+        "a switchover that leaves pods without a place",
+        |f| {
+            let mut announced = condition("SwitchoverAnnounced", "True");
+            announced["reason"] = "NoPlace".into();
+            conditions(f, &[announced]);
+        },
+        &["‼ announced: default: NoPlace: it is so"],
+    ),
+    (
         "members out of reach",
         |f| f.reached = vec![reached(Err("no answer within 5 s".into()))],
         &["‼ members: 1 of 1 members aren't reached from here: pg1 of default at 10.0.1.5:8008 (no answer within 5 s)"],
