@@ -1,11 +1,12 @@
 //! The decisions, and nothing else: functions of facts and `now`. No async, no client, no clock, no randomness,
 //! no logging; whoever calls them does the reading before and the acting after.
 //!
-//! In reading order: who is primary ([`primary`]), how far each node is from it ([`distance`]), what a pod asks for
+//! In reading order: who is primary ([`primary`]), who is to be ([`announcement`]), how far each node is from it ([`distance`]), what a pod asks for
 //! ([`follow`], [`orders`], [`schedulers`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), who leads
 //! ([`lease`]), and when the webhook's certificates are renewed ([`rotation`]). [`moment`], [`words`], [`keys`], [`label_key`],
 //! [`selector`], [`taints`], [`map`], [`hash`], [`shared`] and [`backoff`] serve them all.
 
+pub mod announcement;
 pub mod hosts;
 pub mod primary;
 

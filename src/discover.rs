@@ -4,6 +4,7 @@
 //! or the database itself ([`sql`]). Each turns what it learns into one answer per member; what is believed of them, and how it is told, is
 //! the same for all.
 
+mod announced;
 pub mod http;
 pub(crate) mod lookups;
 mod metrics;
@@ -38,6 +39,7 @@ use self::{
 use crate::{
     api::discovery::OperatorDiscovery,
     core::{
+        announcement::Heard,
         hosts::HostRules,
         primary::{Answer, Belief, Observation, PrimaryView},
     },
@@ -147,6 +149,8 @@ pub struct DiscoveryState {
     pub witness: Option<WitnessStanding>,
     /// Addresses that members state and that are neither asked nor measured, in sentences.
     pub refused: Vec<String>,
+    /// The switchover to come, if one is announced.
+    pub announced: Heard,
 }
 
 /// What a person says of the primary.

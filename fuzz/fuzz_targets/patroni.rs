@@ -3,7 +3,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use switchover::{
-    core::primary::{Answer, MemberBody},
+    core::{
+        announcement::Heard,
+        primary::{Answer, MemberBody},
+        words::is_obeyed,
+    },
     discover::patroni::{LONGEST_TEXT, MAX_MEMBERS, answer, base_url, parse_cluster, parse_member},
 };
 
@@ -26,6 +30,15 @@ fuzz_target!(|bytes: &[u8]| {
     match parse_cluster(bytes) {
         Ok(cluster) => {
             assert!(cluster.members.len() <= MAX_MEMBERS);
+            match cluster.announced {
+                Heard::Announced(it) => {
+                    let told = it.to_string();
+                    assert!(told.len() <= 2 * LONGEST_TEXT + 128 && !told.contains(is_obeyed), "{told}");
+                }
+                Heard::Unreadable(why) => assert!(why.len() <= LONGEST_SENTENCE, "{why}"),
+                Heard::None => {}
+                Heard::Nothing => panic!("a list came"),
+            }
             for member in cluster.members {
                 assert!([&member.name, &member.host].into_iter().all(|text| text.len() <= LONGEST_TEXT), "{member:?}");
                 let url = member.api_url.expect("of a member that has none nothing is known");

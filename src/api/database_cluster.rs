@@ -24,9 +24,9 @@ pub use self::{
     movement::{AffinityDefaults, MovementMode, MovementRules, WindowRule},
     patroni::PatroniDiscovery,
     status::{
-        ClaimantStatus, ConditionType, DatabaseClusterStatus, DecisionStatus, FailoverStatus, FailoverWorkloadStatus,
-        HeldStatus, HeldWorkloadStatus, IgnoredStatus, MemberStatus, MovingStatus, ReadinessStatus, TierCounts,
-        UselessStatus, WorkloadStatus,
+        AnnouncedStatus, ClaimantStatus, ConditionType, DatabaseClusterStatus, DecisionStatus, FailoverStatus,
+        FailoverWorkloadStatus, HeldStatus, HeldWorkloadStatus, IgnoredStatus, MemberStatus, MovingStatus,
+        ReadinessStatus, TierCounts, UselessStatus, WorkloadStatus,
     },
     taint::{TaintEffect, TaintRule},
     tiers::TierRules,

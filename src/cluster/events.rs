@@ -49,6 +49,18 @@ pub enum EventReason {
     MovementOver,
     /// If another member became the primary, more would find no place or could not be moved than before.
     LessReadyForFailover,
+    /// The database announces a switchover, or another one than before.
+    SwitchoverAnnounced,
+    /// It announces none any more.
+    SwitchoverWithdrawn,
+    /// The announced member became the primary in time.
+    SwitchoverCame,
+    /// Another one did, or none in time.
+    SwitchoverDidNotCome,
+    /// What is announced can't be read, or can't come.
+    AnnouncementIgnored,
+    /// If the switchover came as announced, somebody would find no place or could not be moved.
+    NotReadyForSwitchover,
     /// This pod is being moved.
     FollowingPrimary,
     /// This pod took a moved one's place without affinity.

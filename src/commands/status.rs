@@ -97,7 +97,7 @@ async fn interrupted() {
     }
 }
 
-async fn collect(client: &Client, only: Option<&str>) -> Result<Vec<DatabaseReport>, StatusError> {
+pub(super) async fn collect(client: &Client, only: Option<&str>) -> Result<Vec<DatabaseReport>, StatusError> {
     let read = |what| move |source| StatusError::Read { what, source: Box::new(source) };
     let all = ListParams::default();
     let databases = cluster::databases(client).await.map_err(DatabaseError::from)?;
@@ -165,6 +165,7 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
             }
         }
     }
+    announced(out, status, now)?;
     for type_ in ["WitnessSeen", "HostsAccepted", "LabelsAccepted"] {
         if let Some(bad) = status.condition(type_).filter(|condition| condition.status == "False") {
             writeln!(out, "  {}: {}", bad.type_, bad.message)?;
@@ -200,6 +201,19 @@ fn write_text(out: &mut String, report: &DatabaseReport, now: Timestamp) -> fmt:
         )?;
     }
     Ok(())
+}
+
+/// The switchover to come, or why one that is announced is ignored.
+fn announced(out: &mut String, status: &DatabaseClusterStatus, now: Timestamp) -> fmt::Result {
+    let Some(condition) = status.condition("SwitchoverAnnounced") else { return Ok(()) };
+    match &status.announced {
+        Some(it) if it.at > now => {
+            writeln!(out, "  announced: {}; in {}", condition.message, age(it.at.duration_since(now)))
+        }
+        Some(_) => writeln!(out, "  announced: {}", condition.message),
+        None if condition.reason == "Ignored" => writeln!(out, "  announced, and {}", condition.message),
+        None => Ok(()),
+    }
 }
 
 fn ignored(out: &mut String, status: &DatabaseClusterStatus, now: Timestamp) -> fmt::Result {

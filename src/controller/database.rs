@@ -1,6 +1,7 @@
 //! One database, for as long as this replica leads: every evaluation goes from what is known to what is done.
 
 mod act;
+mod announced;
 mod decision;
 mod entered;
 mod hosts;
@@ -24,6 +25,7 @@ use super::{Shared, status_update};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus},
     cluster,
+    core::announcement::Announcements,
     credentials::SecretState,
     discover::{self, DiscoveryState, Source},
     evaluate::{Facts, Memory, evaluate},
@@ -42,7 +44,15 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
     let status = written.status().clone();
     let discovery =
         discover::spawn(name.clone(), source, status_update::restored(&status), shared.discovery_metrics.clone());
-    tracing::info!(database = name, primary = status.primary, epoch = status.epoch, "following a database");
+    let (moving, moved) = (status.moving.len(), status.failover().map(|failover| failover.moved));
+    tracing::info!(
+        database = name,
+        primary = status.primary,
+        epoch = status.epoch,
+        moving,
+        moved,
+        "following a database"
+    );
     let mut changes = shared.index.changes();
     let mut news = discovery.state.clone();
     let mut task = Task::new(Arc::clone(&shared), name, written, discovery, stop.clone());
@@ -115,6 +125,10 @@ struct Task {
     told_stays: tell_stays::ToldStays,
     /// What would come of another primary.
     readiness: readiness::Watch,
+    /// What is known of switchovers to come. The one that is announced stands in the status.
+    announcements: Announcements,
+    /// What people were told of who would find a place then.
+    told_announced: Option<announced::Told>,
     /// How the credentials stood when people were last told.
     last_secret_state: Option<SecretState>,
 }
@@ -140,6 +154,8 @@ impl Task {
             told_stays: tell_stays::ToldStays::default(),
             entered: Entered::new(Arc::clone(&shared), name.clone()),
             last_secret_state: None,
+            announcements: Announcements::restored(status.announced.as_ref().map(status_update::announced::read)),
+            told_announced: None,
             readiness: readiness::Watch::default(),
             shared,
             name,
@@ -159,7 +175,8 @@ impl Task {
         }
         let tables = self.shared.index.picture();
         let Some(object) = followed(&tables, &self.name) else { return };
-        self.remember_primary(&found, now.wall);
+        self.remember_primary(&object, &found, now.wall);
+        self.remember_announced(&object, &found, now.wall);
         self.tell_secret_state(found.credentials.as_ref());
         let others = self.entered.look(now.instant);
         let mut decided = evaluate(

@@ -13,6 +13,7 @@ use prometheus_client::{
 };
 
 use crate::{
+    api::database_cluster::AnnouncedStatus,
     cluster::Evicted,
     core::{
         distance::{doubt::Doubt, tier::Tier},
@@ -90,6 +91,15 @@ pub struct ControllerMetrics {
     status_writes: Family<DatabaseOutcome, Counter>,
     mistaken_namespaces: Gauge,
     foreseen: Foreseen,
+    announced: Announced,
+}
+
+/// Of the switchover that a database announces.
+#[derive(Debug, Clone, Default)]
+struct Announced {
+    at: Family<DatabaseMember, Gauge>,
+    /// Whose target is told, by database.
+    members: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 /// What would come of another primary, by member.
@@ -126,6 +136,7 @@ impl ControllerMetrics {
             status_writes: Family::default(),
             mistaken_namespaces: Gauge::default(),
             foreseen: Foreseen::default(),
+            announced: Announced::default(),
         };
         let m = metrics.clone();
         registry.register("leader", "1 while this replica leads", m.leader);
@@ -151,12 +162,31 @@ impl ControllerMetrics {
         let help = "Opted-in namespaces whose label or annotations have a wrong value";
         registry.register("namespaces_with_mistakes", help, m.mistaken_namespaces);
         m.foreseen.enter(registry);
+        let help = "When the database announces a switchover for, and to which member";
+        registry.register_with_unit("announced_switchover_timestamp", help, Unit::Seconds, m.announced.at);
         metrics
     }
 
     /// Shows what would come of another primary. Members that aren't there any more go.
     pub(super) fn observe_readiness(&self, database: &str, readiness: &[Readiness]) {
         self.foreseen.observe(database, readiness);
+    }
+
+    /// Shows the switchover that is announced, if one is.
+    pub(super) fn observe_announced(&self, database: &str, announced: Option<&AnnouncedStatus>) {
+        let Announced { at, members } = &self.announced;
+        let labels = |member: &str| DatabaseMember { database: database.into(), member: member.into() };
+        let member = announced.map(|it| it.to.clone().unwrap_or_default());
+        let before = match member.clone() {
+            Some(member) => members.lock().insert(database.to_owned(), member),
+            None => members.lock().remove(database),
+        };
+        if let Some(before) = before.filter(|before| Some(before) != member.as_ref()) {
+            at.remove(&labels(&before));
+        }
+        if let (Some(it), Some(member)) = (announced, member) {
+            at.get_or_create(&labels(&member)).set(it.at.as_second());
+        }
     }
 
     pub(super) fn observe_process(&self, index: &Index, leads: bool) {
@@ -250,6 +280,7 @@ impl ControllerMetrics {
     pub(super) fn forget(&self, database: &str) {
         self.moving.remove(&DatabaseOnly { database: database.into() });
         self.foreseen.observe(database, &[]);
+        self.observe_announced(database, None);
         for tier in Tier::ALL {
             let tier = tier.label().unwrap_or("unknown");
             self.nodes.remove(&DatabaseTier { database: database.into(), tier });
@@ -317,6 +348,11 @@ mod tests {
             metrics.status_written("orders", ok);
         }
         metrics.overwritten("orders", 1);
+        for to in [Some("pg2"), None, Some("pg3")] {
+            let (from, to) = (None, to.map(str::to_owned));
+            let announced = AnnouncedStatus { at: crate::core::testing::at(0), from, to, by: "Patroni".into() };
+            metrics.observe_announced("orders", Some(&announced));
+        }
         for &way in Way::ALL {
             let outcomes = Evicted::NAMES.iter().copied().chain([UNANSWERED]);
             outcomes.for_each(|outcome| metrics.moved("orders", way, outcome));
@@ -328,6 +364,11 @@ mod tests {
             text.lines().filter(|line| line.contains("orders")).map(str::to_owned).collect::<Vec<_>>()
         };
         assert!(shown().len() > 50, "{:?}", shown());
+        let announced = shown().into_iter().filter(|line| line.contains("announced")).collect::<Vec<_>>();
+        let second = crate::core::testing::at(0).as_second();
+        let name = "switchover_announced_switchover_timestamp_seconds";
+        let expected = format!("{name}{{database=\"orders\",member=\"pg3\"}} {second}");
+        assert_eq!(announced, [expected], "of the last target alone");
         metrics.deleted("orders");
         assert_eq!(shown(), Vec::<String>::new());
     }

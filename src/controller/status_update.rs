@@ -1,5 +1,7 @@
 //! What the controller knows of one database → the status of its DatabaseCluster.
 
+pub(crate) mod announced;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{Client, ResourceExt};
@@ -128,7 +130,8 @@ pub(crate) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     ] {
         status.conditions.retain(|condition| concerns || condition.type_ != type_.name());
     }
-    for condition in conditions(facts) {
+    let announced = announced::condition(status);
+    for condition in conditions(facts).into_iter().chain(announced) {
         set(&mut status.conditions, condition, object.metadata.generation, wall);
     }
 }

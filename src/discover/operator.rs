@@ -34,9 +34,12 @@ use super::{
 use crate::{
     api::discovery::OperatorDiscovery,
     cluster::watch::{self, Health, Table},
-    core::primary::{
-        Answer, Observation,
-        operator::{self, Lock, MemberPod, Named, PatroniObjects},
+    core::{
+        announcement::Heard,
+        primary::{
+            Answer, Observation,
+            operator::{self, Lock, MemberPod, Named, PatroniObjects},
+        },
     },
 };
 
@@ -49,6 +52,8 @@ struct Tables {
     pods: Table<String, Seen>,
     /// One for each of [`Layout::watched`].
     objects: Vec<Table<String, Object>>,
+    /// One for each of [`Layout::scheduled`].
+    scheduled: Vec<Table<String, Object>>,
 }
 
 impl Tables {
@@ -80,6 +85,20 @@ impl Tables {
         };
         (pods, named)
     }
+
+    /// The switchover to come.
+    fn announced(&self, layout: &Layout) -> Heard {
+        match &layout.objects {
+            Objects::CloudNativePg { .. } => {
+                let cluster = self.objects.iter().flat_map(Table::values).next();
+                cluster.map_or(Heard::None, Object::switchover)
+            }
+            Objects::Patroni { .. } => {
+                let mut scheduled = self.scheduled.iter().flat_map(Table::values).filter_map(Object::scheduled);
+                scheduled.next().unwrap_or(Heard::None)
+            }
+        }
+    }
 }
 
 /// How the watches are doing.
@@ -98,6 +117,8 @@ pub(super) struct Task {
     changed: Arc<Notify>,
     pods: Health,
     objects: Vec<Health>,
+    /// Whoever may not read what is scheduled finds the primary all the same.
+    scheduled: Vec<Health>,
     /// They end with the task.
     watches: JoinSet<()>,
     renewals: Renewals,
@@ -118,11 +139,14 @@ impl Task {
         now: Instant,
     ) -> Self {
         let layout = Layout::of(&spec);
-        let watched = layout.watched();
-        let tables = Tables { objects: watched.iter().map(|_| Table::default()).collect(), ..Tables::default() };
+        let (watched, scheduled) = (layout.watched(), layout.scheduled());
+        let empty = |watched: &[layout::Watched]| watched.iter().map(|_| Table::default()).collect();
+        let health = |watched: &[layout::Watched]| watched.iter().map(|watched| Health::new(watched.kind)).collect();
+        let tables = Tables { objects: empty(&watched), scheduled: empty(&scheduled), ..Tables::default() };
         let mut task = Self {
             pods: Health::new("Pod"),
-            objects: watched.iter().map(|watched| Health::new(watched.kind)).collect(),
+            objects: health(&watched),
+            scheduled: health(&scheduled),
             tables: Arc::new(Mutex::new(tables)),
             changed: Arc::new(Notify::new()),
             watches: JoinSet::new(),
@@ -133,12 +157,12 @@ impl Task {
             members,
             publisher,
         };
-        task.watch(&client, watched);
+        task.watch(&client, watched, scheduled);
         task.publish(now);
         task
     }
 
-    fn watch(&mut self, client: &Client, watched: Vec<layout::Watched>) {
+    fn watch(&mut self, client: &Client, watched: Vec<layout::Watched>, scheduled: Vec<layout::Watched>) {
         let namespace = &self.spec.namespace;
         let config = watch::attentive().labels(&self.layout.selector);
         let (tables, changed, layout) = (self.tables.clone(), self.changed.clone(), self.layout.clone());
@@ -148,14 +172,42 @@ impl Task {
             changed.notify_one();
         }));
         for (index, watched) in watched.into_iter().enumerate() {
-            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &watched.resource);
-            let config = watch::attentive().fields(&format!("metadata.name={}", watched.name));
-            let (tables, changed, health) = (self.tables.clone(), self.changed.clone(), self.objects[index].clone());
-            self.watches.spawn(watch::follow_dynamic(api, config, health, move |event| {
-                tables.lock().objects[index].apply(event, convert::object);
-                changed.notify_one();
-            }));
+            let health = self.objects[index].clone();
+            self.watch_object(client, &watched, health, move |tables| &mut tables.objects[index]);
         }
+        for (index, watched) in scheduled.into_iter().enumerate() {
+            let health = self.scheduled[index].clone();
+            self.watch_object(client, &watched, health, move |tables| &mut tables.scheduled[index]);
+        }
+    }
+
+    fn watch_object(
+        &mut self,
+        client: &Client,
+        watched: &layout::Watched,
+        health: Health,
+        table: impl Fn(&mut Tables) -> &mut Table<String, Object> + Send + 'static,
+    ) {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &self.spec.namespace, &watched.resource);
+        let config = watch::attentive().fields(&format!("metadata.name={}", watched.name));
+        let (tables, changed) = (self.tables.clone(), self.changed.clone());
+        self.watches.spawn(watch::follow_dynamic(api, config, health, move |event| {
+            table(&mut tables.lock()).apply(event, convert::object);
+            changed.notify_one();
+        }));
+    }
+
+    /// What is announced, once every watch that may tell of it has brought something, or has failed to.
+    fn announced(&self, picture: &Picture) -> Heard {
+        let begins = |health: &Health| !health.synced() && health.failure().is_none();
+        if *picture != Picture::Current || self.scheduled.iter().any(begins) {
+            return Heard::Nothing;
+        }
+        let fails = |health: &Health| !health.current();
+        if !self.scheduled.is_empty() && self.scheduled.iter().all(fails) {
+            return Heard::Nothing;
+        }
+        self.tables.lock().announced(&self.layout)
     }
 
     /// Ends only if a watch does: what the others bring is not all there is.
@@ -201,6 +253,7 @@ impl Task {
             _ => operator::read(&pods, &named, now),
         };
         let observed = |(name, answer)| (name, Observation { answer, at: now });
+        let announced = self.announced(&picture);
         let look = Observed {
             complete: picture != Picture::Begins,
             observations: answers.into_iter().map(observed).collect(),
@@ -211,6 +264,7 @@ impl Task {
             expires: None,
             testimony: WitnessReport::default(),
             refused: Vec::new(),
+            announced,
         };
         self.publisher.publish(look, now);
     }

@@ -3,16 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 pub use super::http::host_of;
 use super::{
-    Member, cut,
+    Member, announced, cut,
     http::{Http, PatroniError, Raw},
 };
 use crate::{
     api::{database_cluster::PatroniDiscovery, node_latency::LONGEST_HOST},
     core::{
+        announcement::Heard,
         hosts::HostRules,
         primary::{Answer, MemberBody},
         words::is_obeyed,
@@ -198,11 +199,15 @@ pub struct ClusterBody {
     pub members: Vec<Member>,
     /// The member that holds the leader lock, says Patroni's store.
     pub leader: Option<String>,
+    /// The switchover that somebody scheduled.
+    pub announced: Heard,
 }
 
 #[derive(Deserialize)]
 struct RawCluster {
     members: Vec<RawClusterMember>,
+    /// `{at, from, to}`. Whatever it is, the members are listed all the same.
+    scheduled_switchover: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -230,6 +235,7 @@ pub fn parse_cluster(body: &[u8]) -> Result<ClusterBody, PatroniError> {
         short("host", member.host.as_deref(), LONGEST_HOST)?;
         short("api_url", member.api_url.as_deref(), LONGEST_TEXT)?;
     }
+    let announced = scheduled(raw.scheduled_switchover.as_ref());
     let leads = |member: &&RawClusterMember| matches!(member.role.as_str(), "leader" | "master" | "standby_leader");
     let leader = raw.members.iter().find(leads).map(|member| member.name.clone());
     let complete = |member: RawClusterMember| {
@@ -241,7 +247,16 @@ pub fn parse_cluster(body: &[u8]) -> Result<ClusterBody, PatroniError> {
             api_url: Some(base_url(&member.api_url?)?),
         })
     };
-    Ok(ClusterBody { members: raw.members.into_iter().filter_map(complete).collect(), leader })
+    Ok(ClusterBody { members: raw.members.into_iter().filter_map(complete).collect(), leader, announced })
+}
+
+/// The source of what Patroni announces, as people are told.
+pub(super) const PATRONI: &str = "Patroni";
+
+fn scheduled(scheduled: Option<&Value>) -> Heard {
+    let Some(scheduled) = scheduled else { return Heard::None };
+    let [at, from, to] = ["at", "from", "to"].map(|key| scheduled.get(key).and_then(Value::as_str));
+    announced::heard(PATRONI, at, from, to)
 }
 
 /// The base of a member's REST API, from its `api_url` (`http://10.0.1.5:8008/patroni`) or as people write it.
@@ -357,9 +372,11 @@ mod tests {
         let expected = ClusterBody {
             members: vec![member("pg1", "127.0.1.1"), member("pg2", "127.0.1.2")],
             leader: Some("pg1".into()),
+            announced: Heard::None,
         };
         assert_eq!(parse_cluster(body).unwrap(), expected);
-        assert_eq!(parse_cluster(br#"{"members": [], "scope": "demo"}"#).unwrap(), ClusterBody::default());
+        let nobody = ClusterBody { announced: Heard::None, ..ClusterBody::default() };
+        assert_eq!(parse_cluster(br#"{"members": [], "scope": "demo"}"#).unwrap(), nobody);
         assert!(parse_cluster(br#"{"members": 3}"#).is_err());
         assert!(parse_cluster(br#"{"members": [{"name": "pg1", "port": "5432"}]}"#).is_err());
         let long = |field: &str, bytes| {
@@ -375,5 +392,40 @@ mod tests {
         }
         assert!(long("name", 257).ends_with("name has 257 bytes, more than 256"));
         assert!(long("host", 254).ends_with("host has 254 bytes, more than 253"), "no NodeLatency could have it");
+    }
+
+    /// Written by hand after Patroni's own code (`cluster_as_json`): no recording has one.
+    #[test]
+    fn a_scheduled_switchover_is_read_and_whatever_it_is_the_members_are_listed() {
+        let announced = |scheduled: &str| {
+            let body = format!(
+                r#"{{"members": [{{"name": "pg1", "role": "leader", "host": "10.0.0.1",
+                    "api_url": "http://10.0.0.1:8008/patroni"}}], "scope": "demo", "scheduled_switchover": {scheduled}}}"#
+            );
+            let list = parse_cluster(body.as_bytes()).unwrap();
+            assert_eq!(list.members.len(), 1, "{scheduled}");
+            match list.announced {
+                Heard::Announced(it) => format!("{it}, announced by {}", it.by),
+                Heard::Unreadable(why) => why,
+                other => format!("{other:?}"),
+            }
+        };
+        for (scheduled, expected) in [
+            (
+                r#"{"at": "2026-11-28T10:00:00+00:00", "from": "pg1", "to": "pg3"}"#,
+                "pg1 → pg3 at 2026-11-28T10:00:00Z, announced by Patroni",
+            ),
+            (
+                r#"{"at": "2026-11-28T10:00:00.123456+01:00", "from": "pg1"}"#,
+                "pg1 → any other member at 2026-11-28T09:00:00Z, announced by Patroni",
+            ),
+            ("null", "None"),
+            ("{}", "Patroni announces a switchover whose time is no text"),
+            (r#""soon""#, "Patroni announces a switchover whose time is no text"),
+            (r#"{"at": 1795359129}"#, "Patroni announces a switchover whose time is no text"),
+            (r#"{"at": "tomorrow"}"#, "Patroni announces a switchover whose time can't be read"),
+        ] {
+            assert_eq!(announced(scheduled), expected, "{scheduled}");
+        }
     }
 }

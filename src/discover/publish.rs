@@ -13,6 +13,7 @@ use tracing::Level;
 use super::{DiscoveryState, Member, Metrics, PersonsDecision, cut, described, witness::WitnessReport};
 use crate::{
     core::{
+        announcement::Heard,
         primary::{Alias, Answer, Belief, Observation, PrimaryTracker, PrimaryView},
         words::printable,
     },
@@ -43,6 +44,8 @@ pub(super) struct Observed {
     pub testimony: WitnessReport,
     /// Addresses that members state and that are left out, in sentences.
     pub refused: Vec<String>,
+    /// The switchover to come, if one is announced.
+    pub announced: Heard,
 }
 
 /// What a look changed.
@@ -88,6 +91,7 @@ impl Publisher {
             credentials: None,
             witness: None,
             refused: Vec::new(),
+            announced: Heard::Nothing,
         };
         let (sender, state) = watch::channel(first);
         let (heard, observations) = watch::channel(BTreeMap::new());
@@ -152,8 +156,8 @@ impl Publisher {
         self.heard.send_replace(look.observations);
         let looked = self.sender.borrow().looked || look.complete;
         let (members, credentials) = (look.members, look.credentials);
-        let refused = look.refused;
-        let state = DiscoveryState { looked, view, members, answers, credentials, witness, refused };
+        let (refused, announced) = (look.refused, look.announced);
+        let state = DiscoveryState { looked, view, members, answers, credentials, witness, refused, announced };
         self.tell_of_witness(&state);
         self.tell_of_refused(&state);
         let logged = self.tell(&state);
@@ -244,6 +248,7 @@ mod tests {
             expires: None,
             testimony: WitnessReport::default(),
             refused: Vec::new(),
+            announced: Heard::Nothing,
         }
     }
 

@@ -21,7 +21,7 @@ use super::{
     roster::Roster,
     witness::{Questioner, Told, WitnessReport},
 };
-use crate::core::{backoff::Pause, primary::Answer};
+use crate::core::{announcement::Heard, backoff::Pause, primary::Answer};
 
 /// Pause between two looks at the list of members.
 const LIST_PAUSE: Duration = Duration::from_secs(30);
@@ -61,6 +61,8 @@ pub(super) struct Task {
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
     way: MemberClient,
     witness: Option<Questioner>,
+    /// As the last list had it.
+    announced: Heard,
 }
 
 impl Task {
@@ -82,6 +84,7 @@ impl Task {
             publisher,
             way,
             witness,
+            announced: Heard::Nothing,
         };
         task.publish(now);
         task
@@ -185,6 +188,7 @@ impl Task {
                         self.list.failures = 0;
                         self.list.last = Some(now);
                         self.list.next = now + LIST_PAUSE;
+                        self.announced.clone_from(&list.announced);
                         self.roster.listed(list, self.publisher.primary().as_deref(), now);
                     }
                     failed => {
@@ -216,6 +220,7 @@ impl Task {
                 credentials: self.way.standing(),
                 expires: self.way.expires(),
                 refused: self.roster.refused(),
+                announced: self.announced.clone(),
                 testimony: self.witness.as_ref().map_or_else(WitnessReport::default, |it| it.testimony().clone()),
             },
             now,

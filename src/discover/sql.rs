@@ -32,7 +32,10 @@ use super::{
 };
 use crate::{
     api::discovery::SqlDiscovery,
-    core::primary::{Answer, Observation},
+    core::{
+        announcement::Heard,
+        primary::{Answer, Observation},
+    },
     credentials::{Access, Sources},
 };
 
@@ -212,6 +215,8 @@ impl Task {
             expires: self.access.held().credentials.and_then(|credentials| credentials.expires()),
             testimony: WitnessReport::default(),
             refused: Vec::new(),
+            // Nobody announces anything over SQL.
+            announced: Heard::None,
         };
         if self.publisher.publish(look, now).lost {
             self.pace.lost(now);

@@ -8,6 +8,7 @@ use super::{Facts, Labelling, Memory};
 use crate::{
     api::{DatabaseCluster, database_cluster::MovementMode, read},
     core::{
+        announcement,
         moment::Moment,
         movement::{
             breaker::Breaker,
@@ -73,11 +74,23 @@ fn settling(facts: &Facts<'_>, memory: &Memory, now: Moment) -> Option<Gate> {
     let held = facts.view.calm_since.map_or(Duration::ZERO, |since| now.instant.saturating_duration_since(since));
     let held = held + memory.credit.unwrap_or_default();
     let began = now.wall.checked_sub(held).unwrap_or(now.wall);
+    if came_as_announced(facts, memory, began) {
+        return None;
+    }
     let settle = facts.object.spec.movement.settle_rules().after(ages_of_changes(facts, began));
     (held < settle.wait).then(|| {
         let until = now.wall.checked_add(settle.wait - held).unwrap_or(now.wall);
         Gate::Settling { until, grown: settle.grown }
     })
+}
+
+/// Whether people wanted this primary, said so before, and it has held ever since. `began` is when it began to hold, by what this process has
+/// seen.
+fn came_as_announced(facts: &Facts<'_>, memory: &Memory, began: Timestamp) -> bool {
+    let Some(failover) = facts.failover().filter(|failover| failover.announced_for.is_some()) else { return false };
+    // What the last leader wrote is closer than what is counted of it.
+    let began = memory.calm_since().unwrap_or(began);
+    failover.confirmed_at.is_some_and(|confirmed| announcement::holds(confirmed, began))
 }
 
 /// How long before `began` each change of primary was confirmed. The first primary ever seen is no change.

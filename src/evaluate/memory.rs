@@ -97,13 +97,16 @@ pub struct Memory {
     ended_some: bool,
     /// For how long the primary had held already when this process began, as long as it has held since.
     pub(super) credit: Option<Duration>,
+    /// Since when that is, by the last leader's clock.
+    pub(super) credited_since: Option<Timestamp>,
 }
 
 impl Memory {
     /// As the last leader left it. This process waits for that one's moves from `now` on.
     #[must_use]
     pub fn restored(status: &DatabaseClusterStatus, now: Moment) -> Self {
-        let held = calm_since(status).and_then(|since| Duration::try_from(now.wall.duration_since(since)).ok());
+        let since = calm_since(status);
+        let held = since.and_then(|since| Duration::try_from(now.wall.duration_since(since)).ok());
         let held = held.map(|held| held.saturating_sub(CLOCKS_APART));
         let journal = journal(status, now.instant);
         let young = journal.underway.iter().filter(|underway| underway.age(now.wall) < MINUTE);
@@ -119,6 +122,7 @@ impl Memory {
             begun,
             course: status.failover().map(Course::restored).unwrap_or_default(),
             credit: held,
+            credited_since: since,
             ..Self::default()
         }
     }
@@ -132,6 +136,11 @@ impl Memory {
     /// Whoever leads says that the primary has held for long enough: who only looks needn't allow for two clocks.
     pub fn note_settled(&mut self) {
         self.credit = self.credit.map(|_| LONG);
+    }
+
+    /// Since when the primary has held, as the last leader wrote it, if it has held since this process began, too.
+    pub(super) fn calm_since(&self) -> Option<Timestamp> {
+        self.credited_since.filter(|_| self.credit.is_some())
     }
 
     /// A node was written to, or refused it.

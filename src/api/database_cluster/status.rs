@@ -1,6 +1,8 @@
 //! `status`: what switchover knows, and does.
 
+mod failover;
 mod look_up;
+mod texts;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
+
+pub use failover::{FailoverStatus, FailoverWorkloadStatus};
 
 /// What switchover knows. Written by the controller's leader only.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -86,7 +90,7 @@ pub struct DatabaseClusterStatus {
     pub ignored_total: u32,
 
     /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, LabelsAccepted, CredentialsCurrent, WitnessSeen, HostsAccepted, EvictsByTaint,
-    /// ReadyForFailover.
+    /// ReadyForFailover, SwitchoverAnnounced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 
@@ -94,6 +98,10 @@ pub struct DatabaseClusterStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub readiness: Vec<ReadinessStatus>,
+
+    /// The switchover that the database announces. It stays until it came, or until five minutes after its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announced: Option<AnnouncedStatus>,
 
     /// Pods that stay where they are although their node is far, each with its reason. The first 20.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -112,9 +120,9 @@ pub struct DatabaseClusterStatus {
     /// Number of workloads and reasons that there are, listed or not.
     pub held_workloads_total: u32,
 
-    /// Pods that are on the move now. Written before a pod is touched, so that the next leader knows of it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000))]
+    /// Pods that are on the move now, each as a JSON text. Written before a pod is touched, so that the next leader knows of it.
+    #[serde(with = "texts", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "texts::schema::<1000>")]
     pub moving: Vec<MovingStatus>,
 
     /// Workloads that were moved without reaching a better tier, in this epoch.
@@ -204,6 +212,26 @@ pub struct ReadinessStatus {
     pub missing: BTreeMap<String, String>,
     /// How long the movement would take, in seconds.
     pub seconds: u32,
+}
+
+/// A switchover to come.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AnnouncedStatus {
+    /// When it is to begin.
+    #[schemars(schema_with = "date_time")]
+    pub at: Timestamp,
+    /// The primary until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub from: Option<String>,
+    /// The primary after it. Without it: any other member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub to: Option<String>,
+    /// Who announces it: `Patroni` or `CloudNativePG`.
+    #[schemars(length(max = 64))]
+    pub by: String,
 }
 
 /// One node whose reading is not believed.
@@ -307,98 +335,12 @@ pub struct UselessStatus {
     pub moves: u32,
 }
 
-/// One change of primary and what followed from it.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct FailoverStatus {
-    pub epoch: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    pub to: String,
-    /// `Planned`: the former primary went on as a follower. `Crash`: it didn't answer any more, or wasn't in order. `Unknown`: it isn't
-    /// listed any more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
-    pub timeline: u64,
-    /// When switchover confirmed the new primary.
-    #[schemars(schema_with = "optional_date_time")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub confirmed_at: Option<Timestamp>,
-    /// When the label of every node was right, but for nodes whose label the API server refuses and that hold nothing.
-    #[schemars(schema_with = "optional_date_time")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub labelled_at: Option<Timestamp>,
-    /// When the first move began.
-    #[schemars(schema_with = "optional_date_time")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_move_at: Option<Timestamp>,
-    /// When the last one began.
-    #[schemars(schema_with = "optional_date_time")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_move_at: Option<Timestamp>,
-    /// When the last replacement was Ready and nothing was left to move. From then on the entry stays as it is.
-    #[schemars(schema_with = "optional_date_time")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub moved_at: Option<Timestamp>,
-    /// Number of pods that were moved.
-    pub moved: u32,
-    /// Number of pods that were held when the movement ended.
-    pub held: u32,
-    /// The same by reason.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 100))]
-    pub held_by_reason: BTreeMap<String, u32>,
-    /// Number of evictions that a disruption budget refused.
-    pub refused_by_budgets: u32,
-    /// Number of moves that brought a pod no nearer.
-    pub useless: u32,
-    /// Seconds that followers spent on far nodes until then, all of them together.
-    pub far_pod_seconds: u64,
-    /// Median over the followers' nodes of the round-trip time to the new primary, before the first move.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rtt_before_us: Option<u64>,
-    /// The same after the last move.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rtt_after_us: Option<u64>,
-    /// What came of it for each workload: whose pods were far for the longest time, first. The first 20.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
-    pub workloads: Vec<FailoverWorkloadStatus>,
-    /// Number of workloads that had pods on far nodes, listed or not.
-    #[serde(skip_serializing_if = "is_none")]
-    pub workloads_total: u32,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
-const fn is_none(number: &u32) -> bool {
-    *number == 0
-}
-
-/// What came of one change of primary for one workload.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct FailoverWorkloadStatus {
-    /// `Pod` if it has none.
-    pub kind: String,
-    pub namespace: String,
-    pub name: String,
-    pub uid: String,
-    /// Number of its pods that were moved.
-    pub moved: u32,
-    /// Number of its pods that were held when this was last written.
-    pub held: u32,
-    /// Seconds that its pods spent on far nodes, all of them together.
-    pub far_pod_seconds: u64,
-    /// Round-trip time to the new primary from the farthest node that a pod of it was moved off.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rtt_before_us: Option<u64>,
-    /// The same from the farthest node that a replacement became Ready on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rtt_after_us: Option<u64>,
-}
-
 fn optional_date_time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "type": "string", "format": "date-time", "nullable": true })
+}
+
+fn date_time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "format": "date-time" })
 }
 
 /// What a status tells by conditions.
@@ -426,6 +368,8 @@ pub enum ConditionType {
     EvictsByTaint,
     /// Whichever member becomes the primary, every follower finds its place. Of databases that have other members.
     ReadyForFailover,
+    /// The database announces a switchover. Of databases that have announced one.
+    SwitchoverAnnounced,
 }
 
 impl ConditionType {

@@ -27,6 +27,7 @@ fn histories() -> Vec<DatabaseHistory> {
         to: "pg|3<b>`".into(),
         why: Some("Crash".into()),
         timeline: 4,
+        announced_for: None,
         confirmed_at: at("00:10:00"),
         labelled_at: at("00:10:00.4"),
         first_move_at: at("00:10:10"),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    api::database_cluster::{DecisionStatus, HeldStatus, HeldWorkloadStatus, IgnoredStatus},
+    api::database_cluster::{AnnouncedStatus, DecisionStatus, HeldStatus, HeldWorkloadStatus, IgnoredStatus},
     commands::report::NodeReport,
     core::distance::tier::Tier,
 };
@@ -31,7 +31,14 @@ fn a_status_reads_well() {
             conditions: vec![
                 stands("LabelsAccepted", "False", "n8 (closely, should be far): hands off"),
                 stands("EvictsByTaint", "True", "on 2 of 2 far nodes"),
+                stands("SwitchoverAnnounced", "True", "pg2 → pg1 at 2026-01-01T02:10:00Z; 2 of 4 pods wouldn't fit"),
             ],
+            announced: Some(AnnouncedStatus {
+                at: "2026-01-01T02:10:00Z".parse().unwrap(),
+                from: Some("pg2".into()),
+                to: Some("pg1".into()),
+                by: "Patroni".into(),
+            }),
             epoch: 2,
             decision: Some(DecisionStatus {
                 member: "pg2".into(),
@@ -95,6 +102,7 @@ default: deleted, and goes when its labels have gone from the nodes; if no contr
 default: primary pg2 (last known; not confirmed now), timeline 3, for 2m30s
   pg2 is the primary.
   decided by ada 2m31s ago: pg2 is the primary
+  announced: pg2 → pg1 at 2026-01-01T02:10:00Z; 2 of 4 pods wouldn't fit; in 2h00m
   LabelsAccepted: n8 (closely, should be far): hands off
 
   nodes (label switchover): 0 closely, 0 intermediate, 0 far, 0 unknown

@@ -77,6 +77,7 @@ mod tests {
             credentials: None,
             witness: None,
             refused: Vec::new(),
+            announced: crate::core::announcement::Heard::Nothing,
         };
         let told = unreached(&tables, &found, Duration::from_secs(30), now);
         let expected = "no node reaches 172.18.0.5, which pg2 states as the address of its database \

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 
 use super::Task;
 use crate::{
-    api::database_cluster::{FailoverStatus, MemberStatus},
+    api::{
+        DatabaseCluster,
+        database_cluster::{FailoverStatus, MemberStatus},
+    },
     cluster::EventReason,
     controller::status_update,
     discover::{DiscoveryState, Member, MemberAnswer},
@@ -18,7 +21,7 @@ const MINUTE_S: u64 = 60;
 
 impl Task {
     /// Takes note of who is primary: a new epoch begins a new entry of the history.
-    pub(super) fn remember_primary(&mut self, found: &DiscoveryState, wall: Timestamp) {
+    pub(super) fn remember_primary(&mut self, object: &DatabaseCluster, found: &DiscoveryState, wall: Timestamp) {
         let view = &found.view;
         self.status.members = found.members.iter().map(member).collect();
         self.tell_state(view);
@@ -36,6 +39,7 @@ impl Task {
         );
         self.status.since = Some(wall);
         let why = from.as_deref().map(|from| why(from, &found.answers).to_owned());
+        let announced_for = self.end_announced(object, from.as_deref(), &primary.name, wall);
         let failover = FailoverStatus {
             epoch: view.epoch,
             from,
@@ -43,6 +47,7 @@ impl Task {
             to: primary.name.clone(),
             timeline: primary.timeline,
             confirmed_at: Some(wall),
+            announced_for,
             ..FailoverStatus::default()
         };
         self.status.failovers.insert(0, failover);

@@ -102,6 +102,7 @@ impl Task {
         };
         status_update::update(&mut self.status, &facts, wall);
         self.shared.metrics.observe(&self.name, &self.memory, decided);
+        self.shared.metrics.observe_announced(&self.name, self.status.announced.as_ref());
         self.tell_readiness();
         self.write_status().await
     }

@@ -10,9 +10,13 @@ use kube::{ResourceExt, core::DynamicObject};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::core::{
-    primary::operator::{ClusterStatus, MemberPod, Said, means_primary},
-    words::is_obeyed,
+use crate::{
+    core::{
+        announcement::Heard,
+        primary::operator::{ClusterStatus, MemberPod, Said, means_primary},
+        words::is_obeyed,
+    },
+    discover::announced,
 };
 
 /// Patroni's own default.
@@ -21,6 +25,14 @@ const TTL: Duration = Duration::from_secs(30);
 const LONGEST_NAME: usize = 253;
 /// Largest timeline that PostgreSQL can have.
 const MAX_TIMELINE: u64 = u32::MAX as u64;
+
+/// What CloudNativePG's `status.phase` says while it changes the primary because somebody wants it (`PhaseSwitchover`), and not because the
+/// last one is lost.
+const SWITCHOVER: &str = "Switchover in progress";
+/// Whom CloudNativePG's announcements are by.
+const CLOUD_NATIVE_PG: &str = "CloudNativePG";
+/// Whom those are by that stand in Patroni's object.
+const PATRONI: &str = "Patroni";
 
 /// Patroni's label of the group.
 const CITUS_GROUP: &str = "citus-group";
@@ -129,6 +141,24 @@ impl Object {
                 (None, None) => false,
             },
         }
+    }
+
+    /// The switchover that CloudNativePG has begun: from currentPrimary to targetPrimary, since targetPrimaryTimestamp.
+    pub(super) fn switchover(&self) -> Heard {
+        let text = |key: &str| self.status.get(key).and_then(Value::as_str);
+        let ClusterStatus { current, target, .. } = self.cluster_status();
+        if text("phase") != Some(SWITCHOVER) || target.is_none() || target == current {
+            return Heard::None;
+        }
+        announced::heard(CLOUD_NATIVE_PG, text("targetPrimaryTimestamp"), current.as_deref(), target.as_deref())
+    }
+
+    /// The switchover that somebody scheduled, in the object that Patroni keeps it in (`SCOPE-failover`). One without a time is carried
+    /// out at once.
+    pub(super) fn scheduled(&self) -> Option<Heard> {
+        let text = |key: &str| self.annotations.get(key).map(String::as_str).filter(|text| !text.is_empty());
+        let at = text("scheduled_at")?;
+        Some(announced::heard(PATRONI, Some(at), text("leader"), text("member")))
     }
 
     /// Patroni's leader lock, if somebody holds it.

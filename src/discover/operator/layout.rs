@@ -79,11 +79,6 @@ impl Layout {
 
     /// What to watch besides pods.
     pub(super) fn watched(&self) -> Vec<Watched> {
-        let watched = |kind, group, version, name: &str| Watched {
-            kind,
-            resource: ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)),
-            name: name.to_owned(),
-        };
         match &self.objects {
             Objects::CloudNativePg { cluster } => vec![watched("Cluster", "postgresql.cnpg.io", "v1", cluster)],
             Objects::Patroni { scope, config_maps } => {
@@ -97,6 +92,25 @@ impl Layout {
                 all
             }
         }
+    }
+
+    /// Where Patroni keeps what is scheduled, which nobody needs to know to find the primary.
+    pub(super) fn scheduled(&self) -> Vec<Watched> {
+        match &self.objects {
+            Objects::CloudNativePg { .. } => Vec::new(),
+            Objects::Patroni { scope, config_maps } => {
+                let kinds = ["Endpoints", "ConfigMap"].into_iter().take(if *config_maps { 2 } else { 1 });
+                kinds.map(|kind| watched(kind, "", "v1", &format!("{scope}-failover"))).collect()
+            }
+        }
+    }
+}
+
+fn watched(kind: &'static str, group: &str, version: &str, name: &str) -> Watched {
+    Watched {
+        kind,
+        resource: ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)),
+        name: name.to_owned(),
     }
 }
 

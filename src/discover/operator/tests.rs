@@ -1,5 +1,7 @@
 //! Objects as each operator writes them → what is believed.
 
+mod announced;
+
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
@@ -32,8 +34,9 @@ impl Play {
             scope: None,
         };
         let layout = Layout::of(&spec);
+        let empty = |watched: Vec<layout::Watched>| watched.iter().map(|_| Table::default()).collect();
         let tables =
-            Tables { objects: layout.watched().iter().map(|_| Table::default()).collect(), ..Tables::default() };
+            Tables { objects: empty(layout.watched()), scheduled: empty(layout.scheduled()), ..Tables::default() };
         let tracker = PrimaryTracker::new(Belief::default(), MAX_AGE);
         Self { spec, layout, tables, renewals: Renewals::default(), tracker, now: Instant::now() }
     }

@@ -26,7 +26,11 @@ fn says(name: &str) -> Answer {
 }
 
 fn list(leader: &str, names: &[&str]) -> ClusterBody {
-    ClusterBody { members: names.iter().map(|name| member(name)).collect(), leader: Some(leader.into()) }
+    ClusterBody {
+        members: names.iter().map(|name| member(name)).collect(),
+        leader: Some(leader.into()),
+        ..ClusterBody::default()
+    }
 }
 
 fn names(roster: &Roster) -> Vec<String> {
@@ -70,7 +74,7 @@ fn a_member_that_moves_to_another_address_is_asked_there() {
     let now = Instant::now();
     let mut roster = Roster::new([], vec![member("pg1")], Arc::default(), now);
     let moved = Member { api_url: Some(url("new")), host: "new".into(), ..member("pg1") };
-    roster.listed(ClusterBody { members: vec![moved.clone()], leader: None }, None, now);
+    roster.listed(ClusterBody { members: vec![moved.clone()], leader: None, ..ClusterBody::default() }, None, now);
     assert_eq!(roster.members(), [moved]);
     assert_eq!(roster.due(PAUSE, now, MAX_AGE), [url("new")]);
 }
@@ -137,7 +141,11 @@ fn a_member_that_takes_anothers_name_is_asked_and_measured_where_it_is() {
     // The machine is gone, and a new one has its name, another address, and a timeline of its own.
     let new = Member { api_url: Some(url("new")), host: "fd00::1".into(), ..member("pg1") };
     roster.answered(&url("pg1"), silent(), now + PAUSE);
-    roster.listed(ClusterBody { members: vec![new.clone(), member("pg2")], leader: None }, None, now + PAUSE);
+    roster.listed(
+        ClusterBody { members: vec![new.clone(), member("pg2")], leader: None, ..ClusterBody::default() },
+        None,
+        now + PAUSE,
+    );
     assert_eq!(roster.members(), [new, member("pg2")]);
     assert_eq!(said(&roster), "pg1=no answer yet pg2=503");
     roster.answered(&url("new"), primary("pg1", 3), now + 2 * PAUSE);
@@ -179,7 +187,7 @@ fn several_members_behind_one_url_are_each_heard() {
         if stated {
             let behind = |name| Member { api_url: Some(proxy.clone()), ..member(name) };
             let members = ["pg1", "pg2", "pg3"].map(behind).to_vec();
-            roster.listed(ClusterBody { members, leader: None }, None, now);
+            roster.listed(ClusterBody { members, leader: None, ..ClusterBody::default() }, None, now);
             assert_eq!(said(&roster), "pg1=no answer yet pg2=no answer yet pg3=no answer yet");
         }
         for (turn, name) in ["pg2", "pg1", "pg3", "pg2"].into_iter().enumerate() {
@@ -260,7 +268,11 @@ fn members_without_names_that_all_state_one_url_are_not_all_of_them_the_primary(
     let now = Instant::now();
     let proxy = "http://proxy:8008".to_owned();
     let behind = |name| Member { api_url: Some(proxy.clone()), ..member(name) };
-    let list = || ClusterBody { members: ["pg1", "pg2"].map(behind).to_vec(), leader: Some("pg1".into()) };
+    let list = || ClusterBody {
+        members: ["pg1", "pg2"].map(behind).to_vec(),
+        leader: Some("pg1".into()),
+        ..ClusterBody::default()
+    };
     let mut roster = Roster::new([proxy.clone()], vec![], Arc::default(), now);
     roster.asked(&proxy, now);
     roster.answered(&proxy, without_name("a", true), now + PAUSE / 9);
@@ -289,7 +301,7 @@ fn a_listed_member_is_asked_and_measured_only_where_it_may_be() {
     };
     let members =
         vec![at("pg1", "10.0.0.1"), at("pg2", "127.0.0.1"), at("pg3", "169.254.169.254"), at("pg4", "10.0.0.4")];
-    roster.listed(ClusterBody { members, leader: Some("pg1".into()) }, None, now);
+    roster.listed(ClusterBody { members, leader: Some("pg1".into()), ..ClusterBody::default() }, None, now);
     let hosts: Vec<_> = roster.members().into_iter().map(|it| (it.name, it.host, it.api_url)).collect();
     let left_out = |name: &str| (name.to_owned(), String::new(), None);
     let taken = |name: &str, host: &str| (name.to_owned(), host.to_owned(), Some(format!("http://{host}:8008")));
@@ -306,6 +318,14 @@ fn a_listed_member_is_asked_and_measured_only_where_it_may_be() {
          itself (loopback): it isn't measured; write one there that nodes and the controller reach, or name this one in \
          spec.discovery.patroni.allowedHosts"
     );
-    roster.listed(ClusterBody { members: vec![at("pg2", "10.0.0.2"), at("pg3", "10.0.0.3")], leader: None }, None, now);
+    roster.listed(
+        ClusterBody {
+            members: vec![at("pg2", "10.0.0.2"), at("pg3", "10.0.0.3")],
+            leader: None,
+            ..ClusterBody::default()
+        },
+        None,
+        now,
+    );
     assert_eq!(roster.refused(), Vec::<String>::new(), "they state others now");
 }

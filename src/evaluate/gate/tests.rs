@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use lab::table::check_rows;
+
 use super::*;
 use crate::{
     api::{Span, database_cluster::FailoverStatus, keys},
@@ -130,6 +132,42 @@ fn settling_lasts_as_long_as_is_asked_and_longer_after_each_change() {
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn a_primary_that_came_as_announced_moves_pods_at_once_unless_it_was_lost_since() {
+    let row = |epoch, announced: bool| FailoverStatus {
+        epoch,
+        from: Some("pg2".into()),
+        confirmed_at: Some(at(60)),
+        announced_for: announced.then(|| at(59)),
+        ..FailoverStatus::default()
+    };
+    // What this process saw of the primary begins in that second; what the last leader wrote of it, in that one.
+    let rows = [
+        ("not announced", row(1, false), 60, None, true),
+        ("announced", row(1, true), 60, None, false),
+        ("announced, and the members heard of it one after the other", row(1, true), 90, None, false),
+        ("announced, and lost since", row(1, true), 91, None, true),
+        ("the one before was announced", row(0, true), 60, None, true),
+        ("announced, says the last leader, and held since", row(1, true), 95, Some(61), false),
+        ("announced, says the last leader, and lost since", row(1, true), 95, Some(91), true),
+    ];
+    check_rows(rows, |(what, failover, since, written, waits)| {
+        let mut stage = stage();
+        stage.view = view(&["pg1"], false, 1, since);
+        stage.status.failovers = vec![failover];
+        stage.memory.credited_since = written.map(at);
+        stage.memory.credit = written.map(|_| Duration::ZERO);
+        stage.object.spec.movement.settle = Span::from_secs(3_600);
+        let told = gate_of(&stage, &Labelling::default()).map(|gate| gate.name());
+        assert_eq!(told, waits.then_some("Settling"), "{what}");
+    });
+    // Everything else holds as ever.
+    let mut unknown = stage();
+    unknown.status.failovers = vec![row(1, true)];
+    unknown.view = view(&[], false, 1, 60);
+    assert_eq!(gate_of(&unknown, &Labelling::default()).map(|gate| gate.name()), Some("PrimaryNotConfirmed"));
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub struct Patroni {
     prefix: String,
     members: [Server; 3],
     say: Mutex<[Says; 3]>,
+    /// `scheduled_switchover` of its list.
+    scheduled: Mutex<Option<Value>>,
     tls: AtomicBool,
 }
 
@@ -51,7 +53,8 @@ impl Patroni {
         let start = || Server::bind("127.0.0.1:0", tls.clone());
         let members = [start().await?, start().await?, start().await?];
         let say = Mutex::new([Says::Replica { timeline: 1 }; 3]);
-        let patroni = Patroni { prefix: prefix.to_owned(), members, say, tls: tls.is_some().into() };
+        let (scheduled, tls) = (Mutex::default(), tls.is_some().into());
+        let patroni = Patroni { prefix: prefix.to_owned(), members, say, scheduled, tls };
         patroni.switchover("pg1", 1);
         Ok(patroni)
     }
@@ -69,8 +72,15 @@ impl Patroni {
         self.tell(&lock(&self.say));
     }
 
-    /// `primary` is the primary now, on `timeline`, and the others follow it.
+    /// From now on the members list this switchover as scheduled, or none any more: `{"at": …, "from": "pg1", "to": "pg3"}`.
+    pub fn announce(&self, scheduled: Option<Value>) {
+        *lock(&self.scheduled) = scheduled;
+        self.tell(&lock(&self.say));
+    }
+
+    /// `primary` is the primary now, on `timeline`, and the others follow it. As Patroni does, it forgets what was scheduled.
     pub fn switchover(&self, primary: &str, timeline: u64) {
+        *lock(&self.scheduled) = None;
         let primary = index_of(primary);
         self.change(|say| {
             for (index, says) in say.iter_mut().enumerate() {
@@ -121,7 +131,11 @@ impl Patroni {
             })
         };
         let members: Vec<Value> = self.members.iter().zip(NAMES).zip(say).map(member).collect();
-        Reply::Json(200, json!({ "members": members, "scope": self.prefix }).to_string())
+        let mut list = json!({ "members": members, "scope": self.prefix });
+        if let Some(scheduled) = &*lock(&self.scheduled) {
+            list["scheduled_switchover"] = scheduled.clone();
+        }
+        Reply::Json(200, list.to_string())
     }
 
     fn url(&self, member: &Server) -> String {
