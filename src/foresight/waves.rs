@@ -14,7 +14,7 @@ use crate::{
             held::HeldReason,
             plan::{Move, Plan},
             ways::Way,
-            workloads::workload_of,
+            workloads::{WorkloadPods, Workloads, uid_of, workload_of},
         },
         workload::Pod,
     },
@@ -71,9 +71,11 @@ pub(super) fn play(
         (plan, held)
     };
     // Whoever waits for others of its workload as they are now does so however many may go.
-    let (as_it_is, _) = next(picture, &waits, false);
-    let lack = as_it_is.held.into_iter().filter(|held| matches!(held.reason, HeldReason::NotWhole { .. }));
-    waits.extend(lack.map(|held| (held.uid, held.reason)));
+    if some_are_waited_for(picture) {
+        let (as_it_is, _) = next(picture, &waits, false);
+        let lack = as_it_is.held.into_iter().filter(|held| matches!(held.reason, HeldReason::NotWhole { .. }));
+        waits.extend(lack.map(|held| (held.uid, held.reason)));
+    }
     picture.let_budgets_go();
     // Each wave brings somebody near, or restarts a workload for the last time: it ends.
     loop {
@@ -83,6 +85,13 @@ pub(super) fn play(
         }
         carry_out(question, picture, tiers, plan, &mut carried, &mut waits);
     }
+}
+
+/// Whether any workload that follows could be one of which a plan says that replicas are missing ([`HeldReason::NotWhole`]).
+fn some_are_waited_for(picture: &Picture) -> bool {
+    let snapshot = picture.tables.snapshot();
+    let uids = picture.followers.iter().filter_map(|it| uid_of(snapshot, &it.pod));
+    Workloads::named(snapshot, uids).all().any(WorkloadPods::waits_for_some)
 }
 
 /// Evictions first, then restarts, whose pods need places that the plan only proved to be there.

@@ -52,6 +52,12 @@ impl WorkloadPods<'_> {
     pub fn whole(&self) -> bool {
         !self.rollout && self.desired.is_some_and(|desired| self.serving >= desired)
     }
+
+    /// Fewer serve than are asked for, or some of those that serve haven't for as long as they must.
+    #[must_use]
+    pub fn waits_for_some(&self) -> bool {
+        self.warming > 0 || self.desired.is_some_and(|desired| self.serving < desired)
+    }
 }
 
 /// Labels by which controllers tell pods of one template from those of another.
@@ -121,6 +127,11 @@ impl<'a> Workloads<'a> {
             }
         }
         Self { workloads }
+    }
+
+    /// All of them, in no order.
+    pub fn all(&self) -> impl Iterator<Item = &WorkloadPods<'a>> {
+        self.workloads.values().flat_map(BTreeMap::values)
     }
 
     #[must_use]
@@ -194,7 +205,7 @@ impl<'a> Keys<'a> {
 }
 
 /// The UID of the workload that owns a pod ([`workload_of`]).
-pub(super) fn uid_of<'a>(snapshot: Snapshot<'a>, pod: &'a Pod) -> Option<&'a str> {
+pub fn uid_of<'a>(snapshot: Snapshot<'a>, pod: &'a Pod) -> Option<&'a str> {
     owner_of(snapshot, pod).map(|owner| &*owner.uid)
 }
 
