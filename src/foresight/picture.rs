@@ -24,11 +24,8 @@ pub(super) struct Picture {
 
 impl Picture {
     pub(super) fn of(tables: &Tables, followers: &Arc<Followers>) -> Self {
-        let mut picture = Self {
-            tables: tables.clone(),
-            followers: followers.iter().cloned().collect(),
-            places: HashMap::default(),
-        };
+        let mut picture =
+            Self { tables: tables.clone(), followers: followers.iter().cloned().collect(), places: HashMap::default() };
         picture.count();
         picture
     }

@@ -3,11 +3,7 @@
 //! It depends on pods, namespaces and what the databases' objects say. Namespaces of which nothing has changed are not looked at
 //! again.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 
