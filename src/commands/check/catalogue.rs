@@ -212,9 +212,10 @@ pub(super) const CHECKS: &[Check] = &[
         why: "what has no place near the next primary stays far, or waits",
         hint: "switchover plan says what is missing, and where",
         doc: "docs/foresight.md#all-the-time"),
-    check!("announced", DATABASES, After, databases::announced, "every follower would find its place after the switchover that is announced",
-        why: "there is time left to make room, or to put it off; one that can't be is ignored, and doesn't come as announced",
-        hint: "switchover plan --to MEMBER says what is missing; patronictl flush takes a switchover back",
+    check!("announced", DATABASES, After, databases::announced, "what is announced has room",
+        why: "a switchover that the database announces will come, and some pods would find no place near the next primary; one that is ignored \
+              doesn't come as announced",
+        hint: "switchover plan says what is missing, and where; make room before it comes",
         doc: "docs/foresight.md#announced-switchovers"),
     check!("members", DATABASES, After, databases::reached, "the members are reached from here",
         why: "people look from here; the controllers have their own network, and the check primary says how they fare",

@@ -40,7 +40,7 @@ fn nothing_is_found_where_all_is_well() {
     assert_eq!(told(&healthy(), false), [] as [&str; 0]);
     let skipped: Vec<&str> =
         checks(false).filter(|check| (check.judge)(&healthy()).mark() == Mark::Skipped).map(|check| check.id).collect();
-    let unsaid = ["frozen", "movement", "labels", "credentials", "witness", "hosts", "taint", "failover"];
+    let unsaid = ["frozen", "movement", "labels", "credentials", "witness", "hosts", "taint", "failover", "announced"];
     assert_eq!(skipped, unsaid, "of what no database says");
 }
 

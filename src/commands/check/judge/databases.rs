@@ -58,25 +58,26 @@ pub(in crate::commands::check) fn observed(facts: &Facts) -> Found {
     found
 }
 
-/// The value that isn't as it should be, and how bad that is.
-const fn bad(condition: ConditionType) -> Option<(&'static str, Mark)> {
-    Some(match condition {
-        ConditionType::Accepted | ConditionType::PrimaryKnown | ConditionType::CredentialsCurrent => {
-            ("False", Mark::Wrong)
-        }
-        ConditionType::SplitBrain => ("True", Mark::Wrong),
-        ConditionType::Frozen => ("True", Mark::Warning),
-        ConditionType::LabelsAccepted => ("False", Mark::Wrong),
-        ConditionType::WitnessSeen | ConditionType::HostsAccepted | ConditionType::ReadyForFailover => {
-            ("False", Mark::Warning)
-        }
-        // Whether something moves now, a taint is on its way, or a switchover is announced, is no fault of anybody's.
-        ConditionType::Moving | ConditionType::EvictsByTaint | ConditionType::SwitchoverAnnounced => return None,
-    })
+/// What of a condition isn't as it should be.
+enum Bad {
+    /// This value of it.
+    Status(&'static str, Mark),
+    /// One of these reasons: whether something moves now, or is announced, is no fault of anybody's.
+    Reasons(&'static [&'static str]),
 }
 
-/// Reasons of those three that don't pass by themselves.
-const LASTING: [&str; 6] = ["Halted", "NamespaceHalted", "Refused", "NoPlace", "Blocked", "Ignored"];
+const fn bad(condition: ConditionType) -> Bad {
+    use ConditionType as C;
+    match condition {
+        C::Accepted | C::PrimaryKnown | C::CredentialsCurrent | C::LabelsAccepted => Bad::Status("False", Mark::Wrong),
+        C::SplitBrain => Bad::Status("True", Mark::Wrong),
+        C::Frozen => Bad::Status("True", Mark::Warning),
+        C::WitnessSeen | C::HostsAccepted | C::ReadyForFailover => Bad::Status("False", Mark::Warning),
+        C::Moving => Bad::Reasons(&["Halted", "NamespaceHalted"]),
+        C::EvictsByTaint => Bad::Reasons(&["Refused"]),
+        C::SwitchoverAnnounced => Bad::Reasons(&["Blocked", "NoPlace", "Ignored"]),
+    }
+}
 
 /// What the databases say by one condition; nothing is said of those that don't have it.
 pub(super) fn condition(facts: &Facts, type_: ConditionType) -> Found {
@@ -95,8 +96,8 @@ pub(super) fn condition(facts: &Facts, type_: ConditionType) -> Found {
         let Some(condition) = conditions(database).into_iter().find(|it| it.type_ == type_.name()) else { continue };
         said += 1;
         let mark = match bad(type_) {
-            Some((value, mark)) => (condition.status == value).then_some(mark),
-            None => LASTING.contains(&&*condition.reason).then_some(Mark::Warning),
+            Bad::Status(value, mark) => (condition.status == value).then_some(mark),
+            Bad::Reasons(reasons) => reasons.contains(&&*condition.reason).then_some(Mark::Warning),
         };
         if let Some(mark) = mark {
             found.tell(mark, format!("{}: {}: {}", database.name_any(), condition.reason, condition.message));
