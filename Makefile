@@ -88,7 +88,7 @@ simulate:
 test-light: needs-light test-tools
 	$(call begin,light bed)
 	cargo test --workspace --locked --test light_bed
-	cargo test --workspace --locked --test it -- light:: --test-threads=200
+	tests/it/play light:: --test-threads=200
 
 # The chart's scenes, also those that take long or need a Helm of their own.
 test-chart: needs-light test-tools
@@ -100,7 +100,7 @@ test-lab: needs-lab test-tools test-images
 	$(call begin,beds)
 	cargo test --workspace --locked --test beds --test full_lab -- --include-ignored --test-threads=1
 	$(call begin,scenes of the lab)
-	cargo test --workspace --locked --test it -- lab:: --skip lab::marathon:: --include-ignored --test-threads=1
+	tests/it/play lab:: --skip lab::marathon:: --include-ignored --test-threads=1
 
 # Ten failovers in a row, with services of every kind that are hard to move. Needs root.
 failovers: needs-lab test-tools test-images
@@ -117,6 +117,7 @@ test-ui: build
 # What takes too long for every change, Helm 3 among it: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
 # to do, and GitHub, from which the advisories come.
 nightly: needs-lab
+	$(MAKE) test-light test-lab ONCE=1
 	$(MAKE) failovers
 	$(MAKE) properties
 	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM

@@ -3,5 +3,6 @@
 pub mod authority;
 pub mod install;
 pub mod keeper;
+pub mod served;
 #[cfg(test)]
 pub(crate) mod testing;

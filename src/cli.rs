@@ -17,8 +17,8 @@ pub use self::{
     controller::{Certificates, ControllerArgs},
     recordings::{RecordArgs, ReplayArgs},
     tools::{
-        CertsArgs, ExplainArgs, HistoryArgs, HistoryOutput, MoveArgs, PauseArgs, PlanArgs, ResumeArgs, SimulateArgs,
-        SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
+        CertsArgs, CheckArgs, ExplainArgs, ExplainOutput, HistoryArgs, HistoryOutput, MoveArgs, PauseArgs, PlanArgs,
+        ReportArgs, ResumeArgs, SimulateArgs, SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
     },
     webhook::WebhookArgs,
     witness::WitnessArgs,
@@ -46,6 +46,9 @@ pub struct Args {
 pub enum Command {
     /// Show primaries, tiers, nodes with their distance, what is moving, what is held and why
     Status(StatusArgs),
+    /// Say whether the installation is as it should be, or, with --pre, whether there could be one.
+    /// Exit status 0: nothing is wrong; 3: something is; 1: nobody can tell of something, such as for want of rights
+    Check(CheckArgs),
     /// Say what a change of primary, or the loss of a data centre, would lead to: what moves, what stays, what is missing.
     /// Exit status 0: all fits; 3: something wouldn't; 1: nobody can tell
     Plan(PlanArgs),
@@ -55,13 +58,16 @@ pub enum Command {
     History(HistoryArgs),
     /// Serve a page on this machine that shows it all live, with your own rights; it changes nothing
     Ui(UiArgs),
+    /// Write a bundle for whoever helps you: objects, events, logs, metrics, a recording, a snapshot; no Secrets. plan -f and replay
+    /// read it on another machine
+    Report(ReportArgs),
     /// Write what the members of a Patroni cluster answer, as JSON lines, whenever it changes: for bug reports and replay
     Record(RecordArgs),
     /// Run the decision over recorded answers of a Patroni cluster, offline: one line for each change of view
     Replay(ReplayArgs),
     /// Play a script of what happens to a cluster, or an invented month, with the real decisions and without a cluster
     Simulate(SimulateArgs),
-    /// Say what admission decides on a pod or a manifest, and why; and what moves or holds a running pod
+    /// Say what admission decides on a pod or a manifest, and why; what moves or holds a pod or a workload; how far a node is
     Explain(ExplainArgs),
     /// Print the CustomResourceDefinitions
     Crds(OutputArgs),

@@ -16,7 +16,7 @@ pub(crate) use self::calls::{bounded, plainly};
 #[cfg(test)]
 pub(crate) use self::events::QUEUE;
 pub use self::{
-    calls::{EffectError, list},
+    calls::{EffectError, list, list_matching},
     client::{ClusterError, attentive_client, client},
     databases::{DatabaseError, database, databases, missing, read_database, remove_annotation, typed, write_status},
     events::{EventReason, HeldName, Notice, Notices, database_reference, reference},

@@ -1,6 +1,8 @@
 //! What people run and what ends by itself: one file for each command.
 
+pub mod bundle;
 pub mod certs;
+pub mod check;
 pub mod crds;
 pub mod explain;
 pub mod history;
@@ -21,3 +23,4 @@ mod target;
 pub mod ui;
 pub mod uninstall;
 mod watch_status;
+pub mod weakness;

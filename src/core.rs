@@ -4,7 +4,7 @@
 //! In reading order: who is primary ([`primary`]), who is to be ([`announcement`]), how far each node is from it ([`distance`]), what a pod asks for
 //! ([`follow`], [`orders`], [`schedulers`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), who leads
 //! ([`lease`]), and when the webhook's certificates are renewed ([`rotation`]). [`moment`], [`words`], [`keys`], [`label_key`],
-//! [`selector`], [`taints`], [`map`], [`shared`] and [`backoff`] serve them all.
+//! [`selector`], [`taints`], [`map`], [`hash`], [`shared`] and [`backoff`] serve them all.
 
 pub mod announcement;
 pub mod hosts;
@@ -24,6 +24,7 @@ pub mod lease;
 pub mod rotation;
 
 pub mod backoff;
+pub mod hash;
 pub mod keys;
 pub mod label_key;
 pub mod map;

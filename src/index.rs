@@ -43,7 +43,7 @@ use crate::{
 
 use self::pools::Pools;
 pub use self::{
-    convert::{node, pod},
+    convert::{node, pod, selector},
     following::{Followers, Following, How},
     once::LookError,
     owners::Asking,

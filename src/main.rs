@@ -9,8 +9,8 @@ use switchover::{
     cli::{Args, Command},
     cluster,
     commands::{
-        certs, crds, explain, history, move_now, pause, plan, record, replay, resume, simulate, snapshot, status, ui,
-        uninstall,
+        bundle, certs, check, crds, explain, history, move_now, pause, plan, record, replay, resume, simulate,
+        snapshot, status, ui, uninstall,
     },
     controller,
     process::{self, Failure, Threads, until_terminated},
@@ -40,11 +40,13 @@ fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Status(args) => status::run(&args).await?,
+        Command::Check(args) => check::run(&args).await??,
         Command::Plan(args) => plan::run(&args).await??,
         Command::Snapshot(args) => snapshot::run(&args).await?,
         Command::History(args) => history::run(&args).await?,
         Command::Ui(args) => ui::run(&args, until_terminated()?).await?,
         Command::Explain(args) => explain::run(&args).await?,
+        Command::Report(args) => bundle::run(&args).await?,
         Command::Record(args) => record::run(&args, until_terminated()?).await?,
         Command::Replay(args) => replay::run(&args)?,
         Command::Simulate(args) => simulate::run(&args)?,

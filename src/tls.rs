@@ -14,7 +14,7 @@ use rustls::crypto::{CryptoProvider, ring};
 pub use self::{
     clients::Clients,
     reloaded::Reload,
-    serving::{CertificateFiles, HttpVersions, ServerFiles, server_config},
+    serving::{CertificateFiles, HttpVersions, Kept, ServerFiles, server_config},
 };
 
 /// Makes ring the provider of all cryptography in this process (for kube's and reqwest's clients too). The first thing

@@ -13,6 +13,7 @@ mod room;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use axum::{Router, http::StatusCode, routing::get};
 use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ use crate::{
     cluster::{Notices, lease},
     core::schedulers::Schedulers,
     serve::{ConnectionMetrics, Limits, Listener, Probes, ServeError, Server, TaskEnded},
-    tls::{self, HttpVersions, ServerFiles, TlsError},
+    tls::{self, CertificateFiles, HttpVersions, Kept, ServerFiles, TlsError},
 };
 
 /// How the webhook runs.
@@ -131,13 +132,23 @@ pub async fn run(config: WebhookConfig, client: Client, shutdown: CancellationTo
         versions: config.http_versions,
         poll: config.certificate_poll,
     };
-    let tls = files.keep(&probes, &mut tasks, move |reload, expires| metrics.certificate_seen(reload, expires))?;
+    let Kept { config: tls, certificate } =
+        files.keep(&probes, &mut tasks, move |reload, expires| metrics.certificate_seen(reload, expires))?;
 
-    let health = Listener::http(config.metrics_listen, probes.router()).await?;
+    let health = Listener::http(config.metrics_listen, probes.router().merge(shown(certificate))).await?;
     let (address, main) = Listener::tls(config.listen, tls, handler, config.limits, connections).await?;
     tracing::info!(%address, "answering admission requests");
     Ok(Server { tasks, probes, health, main, drain: config.drain }.run_until(shutdown).await?)
 }
+
+/// `/certificate`: what this replica serves now, for whoever wants to know whether API servers believe it. Everybody is shown it who
+/// connects to the webhook itself.
+fn shown(certificate: Arc<CertificateFiles>) -> Router {
+    Router::new().route(CERTIFICATE, get(async move || certificate.chain().ok_or(StatusCode::SERVICE_UNAVAILABLE)))
+}
+
+/// Where a replica shows its certificate, beside its health.
+pub const CERTIFICATE: &str = "/certificate";
 
 #[cfg(test)]
 mod tests;

@@ -97,7 +97,7 @@ pub async fn run(config: WitnessConfig, shutdown: CancellationToken) -> Result<(
         versions: HttpVersions::One,
         poll: config.certificate_poll,
     };
-    let server = files.keep(&probes, &mut tasks, |_, _| {})?;
+    let server = files.keep(&probes, &mut tasks, |_, _| {})?.config;
 
     let pace = Pace { regular: config.certificate_poll, soon: config.certificate_poll };
     let follow = |(name, urls): (String, Vec<String>)| {

@@ -384,23 +384,13 @@ fn by_cert_manager(annotations: &BTreeMap<String, String>, key: &str, object: St
 }
 
 /// The readable certificates of a PEM bundle.
-fn authorities(pem: &[u8]) -> BTreeSet<AuthorityId> {
+pub(crate) fn authorities(pem: &[u8]) -> BTreeSet<AuthorityId> {
     CertificateDer::pem_slice_iter(pem).flatten().map(|der| AuthorityId(der.to_vec())).collect()
 }
 
-/// A PEM bundle of these certificates (RFC 7468).
+/// A PEM bundle of these certificates.
 fn bundle(authorities: &BTreeSet<AuthorityId>) -> String {
-    let mut pem = String::new();
-    for AuthorityId(der) in authorities {
-        pem.push_str("-----BEGIN CERTIFICATE-----\n");
-        let text = STANDARD.encode(der);
-        for line in text.as_bytes().chunks(64) {
-            pem.extend(line.iter().map(|byte| char::from(*byte)));
-            pem.push('\n');
-        }
-        pem.push_str("-----END CERTIFICATE-----\n");
-    }
-    pem
+    authorities.iter().map(|AuthorityId(der)| der::pem(der)).collect()
 }
 
 #[cfg(test)]

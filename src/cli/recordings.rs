@@ -59,8 +59,12 @@ pub struct RecordArgs {
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ReplayArgs {
-    /// The recording: JSON lines of t, member, path, status or error, body; - is standard input
+    /// The recording: JSON lines of t, member, path, status or error, body, or a file that switchover report wrote; - is standard input
     pub file: PathBuf,
+
+    /// Of a report: the DatabaseCluster whose recording is meant, if there are several
+    #[arg(long)]
+    pub database: Option<String>,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]

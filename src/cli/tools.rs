@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueEnum};
 use jiff::Timestamp;
 
-use super::{ClusterArgs, Output, SchedulersArgs, Shape};
+use super::{ClusterArgs, Output, SchedulersArgs, Shape, seconds};
 use crate::api::Span;
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -24,6 +24,24 @@ pub struct StatusArgs {
     /// Show it until Ctrl-C, in the same place, drawn anew when something changes
     #[arg(short, long, conflicts_with = "output")]
     pub watch: bool,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct CheckArgs {
+    /// Before an installation: whether this cluster, and your rights in it, are fit for one
+    #[arg(long)]
+    pub pre: bool,
+
+    /// Namespace that switchover runs in, or shall run in
+    #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub namespace: String,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -68,17 +86,30 @@ pub struct UiArgs {
     pub cluster: ClusterArgs,
 }
 
+/// How an explanation is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExplainOutput {
+    Text,
+    Json,
+    /// Of -f: the manifest as admission would leave it
+    Yaml,
+}
+
 #[derive(Debug, Clone, ClapArgs)]
 pub struct ExplainArgs {
-    /// A pod of the cluster
-    #[arg(required_unless_present = "filename", conflicts_with = "filename")]
-    pub pod: Option<String>,
+    /// A pod, a workload (KIND/NAME, such as deployment/web) or a node (node/NAME) of the cluster
+    #[arg(value_name = "POD|KIND/NAME", required_unless_present = "filename", conflicts_with = "filename")]
+    pub subject: Option<String>,
 
     /// A manifest with pods or workloads (- is standard input); nothing of it is created
     #[arg(short, long)]
     pub filename: Option<PathBuf>,
 
-    /// Namespace of the pod, or of what the manifest gives none
+    /// Without a cluster: as if the manifest's namespaces followed a database of this name with its defaults
+    #[arg(long, value_name = "DATABASE", requires = "filename", conflicts_with = "context")]
+    pub follow: Option<String>,
+
+    /// Namespace of the pod or workload, or of what the manifest gives none
     #[arg(short, long, default_value = "default")]
     pub namespace: String,
 
@@ -90,8 +121,8 @@ pub struct ExplainArgs {
     pub schedulers: SchedulersArgs,
 
     /// Output format
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
+    #[arg(short, long, value_enum, default_value_t = ExplainOutput::Text)]
+    pub output: ExplainOutput,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -114,7 +145,7 @@ pub struct PlanArgs {
     #[arg(long, conflicts_with = "to")]
     pub all: bool,
 
-    /// A file that switchover snapshot wrote (- is standard input), in place of the cluster
+    /// A file that switchover snapshot or report wrote (- is standard input), in place of the cluster
     #[arg(short, long, value_name = "SNAPSHOT")]
     pub filename: Option<PathBuf>,
 
@@ -138,6 +169,24 @@ pub struct SnapshotArgs {
     /// The file to write (default: standard output). It has no Secrets, no environment and no commands of containers
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ReportArgs {
+    /// The file to write (default: switchover-report-TIME.tar.gz, here)
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// For how long the members of each Patroni cluster are recorded; 0s records none
+    #[arg(long, default_value = "10s", value_parser = seconds(0, 600))]
+    pub record: Span,
+
+    /// Namespace that switchover runs in
+    #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
+    pub namespace: String,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,

@@ -50,11 +50,31 @@ const PAGE: u32 = 500;
 ///
 /// # Errors
 /// No answer, or a refusal; also when the list takes so long that the API server has forgotten where it began (410).
-pub async fn list<K>(api: &Api<K>, mut each: impl FnMut(K)) -> Result<(), EffectError>
+pub async fn list<K>(api: &Api<K>, each: impl FnMut(K)) -> Result<(), EffectError>
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    let mut page = ListParams::default().limit(PAGE);
+    pages(api, ListParams::default(), each).await
+}
+
+/// Lists what these parameters select, page by page.
+///
+/// # Errors
+/// Those of [`list`].
+pub async fn list_matching<K>(api: &Api<K>, params: ListParams) -> Result<Vec<K>, EffectError>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut all = Vec::new();
+    pages(api, params, |object| all.push(object)).await?;
+    Ok(all)
+}
+
+async fn pages<K>(api: &Api<K>, params: ListParams, mut each: impl FnMut(K)) -> Result<(), EffectError>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut page = params.limit(PAGE);
     loop {
         let listed = bounded(api.list(&page)).await?;
         listed.items.into_iter().for_each(&mut each);

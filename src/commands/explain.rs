@@ -1,32 +1,30 @@
-//! `switchover explain`: what admission decides on a pod, in words, by the very function that the webhook calls; and for
-//! a pod that runs already, what moves or holds it.
+//! `switchover explain`: what admission decides on a pod, in words, by the very function that the webhook calls; and what moves a pod or
+//! a workload that is there, what stands against it, and how far a node is.
 
+mod invented;
 mod manifest;
+mod node;
+mod patched;
+mod pods;
+mod subject;
 mod words;
+mod workload;
 
-use std::{collections::BTreeMap, io::Read as _, path::PathBuf, time::Instant};
+use std::{io::Read as _, path::PathBuf};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Node;
-use kube::{
-    Api, Client,
-    core::{DynamicObject, GroupVersionKind, PartialObjectMeta},
-    discovery::ApiResource,
-};
+use kube::{Client, core::DynamicObject};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use self::{invented::Invented, subject::Subject};
 use super::look::Look;
 use crate::{
     admission::View,
-    api::DatabaseClusterStatus,
-    cli::{ExplainArgs, Output},
+    cli::{ExplainArgs, ExplainOutput},
     cluster::{self, ClusterError, DatabaseError, plainly},
-    core::{
-        affinity::{Operation, Pod, Verdict},
-        distance::tier::Tier,
-        follow::{Follow, FollowedDatabase},
-    },
+    core::{affinity::Operation, words::printable_lines},
+    index::LookError,
     webhook::Cache,
 };
 pub use manifest::{ManifestError, Template};
@@ -38,16 +36,26 @@ pub enum ExplainError {
     Cluster(#[from] ClusterError),
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    #[error("can't see the cluster")]
+    Look(#[from] LookError),
     #[error("can't read {what}: {}", plainly(source))]
     Read { what: String, source: Box<kube::Error> },
+    #[error("there is no {what}; there are: {existing}")]
+    Missing { what: String, existing: String },
     #[error("can't read {path}: {source}", path = path.display())]
     File { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error("{what} can't be read as a pod: {source}")]
     Pod { what: String, source: serde_json::Error },
+    #[error("{what} can't be patched: {source}")]
+    Patch { what: String, source: json_patch::PatchError },
+    #[error("{0}")]
+    Usage(String),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Yaml(#[from] serde_saphyr::ser::Error),
 }
 
 /// What is said of one pod, or of the pods that a workload will have.
@@ -103,30 +111,89 @@ pub struct Running {
 /// Prints what is decided.
 ///
 /// # Errors
-/// No cluster, missing rights, no such pod, or a manifest that can't be read.
+/// No cluster, missing rights, no such pod, workload or node, or a manifest that can't be read.
 pub async fn run(args: &ExplainArgs) -> Result<(), ExplainError> {
-    let templates = match &args.filename {
-        Some(path) => manifest::templates(&read(path)?, &args.namespace)?,
-        None => Vec::new(),
-    };
+    if let Some(path) = &args.filename {
+        return of_file(args, &read(path)?).await;
+    }
+    if args.output == ExplainOutput::Yaml {
+        let usage = "-o yaml prints a manifest as admission would leave it: write -f FILE, or -o json";
+        return Err(ExplainError::Usage(usage.to_owned()));
+    }
+    let subject: Subject = args.subject.as_deref().unwrap_or_default().parse().map_err(ExplainError::Usage)?;
     let client = cluster::client(args.cluster.context.as_deref()).await?;
-    let databases = cluster::databases(&client).await.map_err(DatabaseError::from)?;
-    let lists = |source| ExplainError::Read { what: "namespaces and nodes".into(), source: Box::new(source) };
-    let view = Cache::look_once(&client, databases.clone(), &args.own_namespace).await.map_err(lists)?;
-    let view = View { schedulers: args.schedulers.clone().schedulers(), ..view };
-    let explanations = match &args.pod {
-        Some(name) => {
-            let look = Look::at(&client, &view.schedulers, &args.own_namespace).await;
-            if let Err(error) = &look {
-                eprintln!("What moves or holds it is told by the status alone: {error}");
-            }
-            vec![explain_running(&client, &view, (&databases, look.ok()), &args.namespace, name).await?]
+    let (shown, text) = match subject {
+        Subject::Pod(name) => of_pod(args, &client, &name).await?,
+        Subject::Node(name) => {
+            let look = Look::at(&client, &args.schedulers.clone().schedulers(), &args.own_namespace).await?;
+            let explanation = node::explain(&look, &name)?;
+            (json!({ "node": explanation }), node::text(&explanation))
         }
-        None => templates.iter().map(|template| explain(template, &view)).collect::<Result<_, _>>()?,
+        Subject::Workload { kind, name } => {
+            let databases = cluster::databases(&client).await.map_err(DatabaseError::from)?;
+            let view = view(args, &client, databases).await?;
+            let look = Look::at(&client, &view.schedulers, &args.own_namespace).await?;
+            let found = workload::find(&look, &args.namespace, &kind, &name)?;
+            let template = workload::template(&client, &look, &found).await;
+            let explanation = workload::explain(&look, &view, &found, template, Timestamp::now())?;
+            (json!({ "workload": explanation }), workload::words::text(&explanation))
+        }
     };
-    match args.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "pods": explanations }))?),
-        Output::Text => print!("{}", explanations.iter().map(words::text).collect::<Vec<_>>().join("\n")),
+    print(args.output, &shown, &text)
+}
+
+async fn of_pod(args: &ExplainArgs, client: &Client, name: &str) -> Result<(Value, String), ExplainError> {
+    let databases = cluster::databases(client).await.map_err(DatabaseError::from)?;
+    let view = view(args, client, databases.clone()).await?;
+    let look = Look::at(client, &view.schedulers, &args.own_namespace).await;
+    if let Err(error) = &look {
+        eprintln!("What moves or holds it is told by the status alone: {error}");
+    }
+    let look = look.ok();
+    let explanation = pods::explain_running(client, &view, (&databases, look), &args.namespace, name).await?;
+    Ok((json!({ "pods": [explanation] }), words::text(&explanation)))
+}
+
+/// What admission sees of the cluster.
+async fn view(args: &ExplainArgs, client: &Client, databases: Vec<DynamicObject>) -> Result<View, ExplainError> {
+    let lists = |source| ExplainError::Read { what: "namespaces and nodes".into(), source: Box::new(source) };
+    let view = Cache::look_once(client, databases, &args.own_namespace).await.map_err(lists)?;
+    Ok(View { schedulers: args.schedulers.clone().schedulers(), ..view })
+}
+
+async fn of_file(args: &ExplainArgs, text: &str) -> Result<(), ExplainError> {
+    let invented = match &args.follow {
+        Some(database) => Some(Invented::new(database, &args.own_namespace, args.schedulers.clone().schedulers())?),
+        None => None,
+    };
+    let there = match &invented {
+        Some(_) => View::default(),
+        None => {
+            let client = cluster::client(args.cluster.context.as_deref()).await?;
+            let databases = cluster::databases(&client).await.map_err(DatabaseError::from)?;
+            view(args, &client, databases).await?
+        }
+    };
+    let explain = |template: &Template| match &invented {
+        Some(invented) => pods::explain(template, &invented.view(template)),
+        None => pods::explain(template, &there),
+    };
+    if args.output == ExplainOutput::Yaml {
+        let patched = patched::patched(text, &args.namespace, explain)?;
+        patched.notes.iter().for_each(|note| eprintln!("{}", printable_lines(note)));
+        print!("{}", patched.manifest);
+        return Ok(());
+    }
+    let templates = manifest::templates(text, &args.namespace)?;
+    let explanations: Vec<Explanation> = templates.iter().map(explain).collect::<Result<_, _>>()?;
+    let texts: Vec<String> = explanations.iter().map(words::text).collect();
+    print(args.output, &json!({ "pods": explanations }), &texts.join("\n"))
+}
+
+fn print(output: ExplainOutput, shown: &Value, text: &str) -> Result<(), ExplainError> {
+    match output {
+        ExplainOutput::Text => print!("{}", printable_lines(text)),
+        _ => println!("{}", serde_json::to_string_pretty(shown)?),
     }
     Ok(())
 }
@@ -138,98 +205,6 @@ fn read(path: &PathBuf) -> Result<String, ExplainError> {
         _ => std::fs::read_to_string(path),
     };
     read.map_err(|source| ExplainError::File { path: path.clone(), source })
-}
-
-/// Decides on one template as the webhook would now.
-fn explain(template: &Template, view: &View) -> Result<Explanation, ExplainError> {
-    let unreadable = |source| ExplainError::Pod { what: template.subject.clone(), source };
-    let text = serde_json::to_vec(&template.pod)?;
-    let pod: Pod<'_> = serde_json::from_slice(&text).map_err(unreadable)?;
-    let decision = view.decide(&template.namespace, &pod, Instant::now());
-    let namespace = view.namespaces.get(template.namespace.as_str());
-    let followed = namespace.and_then(|namespace| {
-        let lookup = |name: &str| view.databases.get(name).map(|database| &database.defaults);
-        Follow::resolve(namespace.label.as_deref(), &namespace.says(), &pod.says(), lookup).databases.ok()
-    });
-    let (patch, skipped, injected) = match decision.verdict {
-        Verdict::Inject(injection) => (injection.operations, None, serde_json::from_str(&injection.summary)?),
-        Verdict::Skip(reason) => (Vec::new(), Some(reason), Value::Null),
-    };
-    Ok(Explanation {
-        subject: template.subject.clone(),
-        follows: followed.unwrap_or_default().iter().map(|database| described(database, &injected)).collect(),
-        injects: skipped.is_none(),
-        reason: skipped.map(|reason| reason.as_str()),
-        why: skipped.map(|reason| reason.to_string()),
-        patch,
-        warnings: decision.warnings.iter().map(ToString::to_string).collect(),
-        running: None,
-    })
-}
-
-fn described(database: &FollowedDatabase, injected: &Value) -> Followed {
-    let records = injected.as_array().map(Vec::as_slice).unwrap_or_default();
-    let record = records.iter().find(|record| record["database"] == *database.name);
-    let mode = record.and_then(|record| record["mode"].as_str()).unwrap_or(database.mode.as_str());
-    Followed {
-        database: database.name.to_string(),
-        node_label: database.node_label.to_string(),
-        mode: database.mode.as_str(),
-        weight: database.weight.closely(),
-        movement: database.move_mode.as_str(),
-        means: words::meaning(mode, database),
-    }
-}
-
-async fn explain_running(
-    client: &Client,
-    view: &View,
-    (databases, look): (&[DynamicObject], Option<Look>),
-    namespace: &str,
-    name: &str,
-) -> Result<Explanation, ExplainError> {
-    let what = || format!("pod {namespace}/{name}");
-    let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Pod"), "pods");
-    let pods: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
-    let found = pods.get(name).await.map_err(|source| ExplainError::Read { what: what(), source: Box::new(source) })?;
-
-    let mut pod = serde_json::to_value(&found)?;
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let node = text(&pod["spec"]["nodeName"]);
-    let injected = text(&pod["metadata"]["annotations"]["switchover.dev/injected"]);
-    // As it would be if it were created anew: not placed yet.
-    if let Some(spec) = pod["spec"].as_object_mut() {
-        spec.remove("nodeName");
-    }
-    let template = Template { subject: what(), namespace: namespace.to_owned(), pod };
-    let mut explanation = explain(&template, view)?;
-    let labels = match &node {
-        Some(node) => {
-            let nodes: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
-            let read = |source| ExplainError::Read { what: format!("node {node}"), source: Box::new(source) };
-            nodes.get_opt(node).await.map_err(read)?.map(|node| node.metadata.labels.unwrap_or_default())
-        }
-        None => None,
-    };
-    let movement = explanation.follows.iter().map(|followed| {
-        let object = databases.iter().find(|object| object.metadata.name.as_deref() == Some(&followed.database));
-        let status = object.and_then(|object| serde_json::from_value(object.data["status"].clone()).ok());
-        let status: DatabaseClusterStatus = status.unwrap_or_default();
-        let label =
-            |labels: &BTreeMap<String, String>| Tier::from_label(labels.get(&*followed.node_label).map(String::as_str));
-        let tier = labels.as_ref().map(label);
-        let decided = look.as_ref().and_then(|look| look.decide(&followed.database));
-        let anew = decided.and_then(|decided| words::decided(&decided, found.metadata.uid.as_deref()?));
-        let pod = format!("{namespace}/{name}");
-        words::movement(&followed.database, &status, &pod, tier, anew.as_deref(), Timestamp::now())
-    });
-    explanation.running = Some(Running {
-        movement: movement.collect(),
-        // Somebody else may have written it: then it is shown as it is.
-        injected: injected.map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
-        node,
-    });
-    Ok(explanation)
 }
 
 #[cfg(test)]

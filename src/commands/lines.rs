@@ -35,6 +35,13 @@ pub(super) fn announced(status: &DatabaseClusterStatus, now: Timestamp) -> Optio
     }
 }
 
+/// Whole seconds, or minutes and seconds from two minutes on.
+pub(super) fn time(seconds: f64) -> String {
+    // Longer than anything takes.
+    let whole = seconds.clamp(0.0, 1e9).round() as u64;
+    if whole < 120 { format!("{whole} s") } else { format!("{} min {} s", whole / 60, whole % 60) }
+}
+
 /// `orders/deployment/api`, as commands take it.
 pub(super) fn workload_path(namespace: &str, kind: &str, name: &str) -> String {
     format!("{namespace}/{}/{name}", kind.to_lowercase())

@@ -8,6 +8,7 @@ use kube::Client;
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus},
     core::{
+        follow::Follow,
         moment::Moment,
         movement::{ledger::Others, workloads::workload_of},
         primary::{Primary, PrimaryState, PrimaryView},
@@ -23,8 +24,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Look {
     pub tables: Tables,
-    own_namespace: String,
-    now: Moment,
+    pub own_namespace: String,
+    pub now: Moment,
 }
 
 impl Look {
@@ -43,6 +44,20 @@ impl Look {
         let mut pods: Vec<&Pod> = snapshot.pods().filter(of_it).collect();
         pods.sort_by(|a, b| a.name.cmp(&b.name));
         pods
+    }
+
+    /// The databases that these pods follow, in the order of their names.
+    pub(super) fn followed(&self, pods: &[&Pod]) -> Vec<String> {
+        let databases = pods.iter().filter_map(|pod| {
+            let namespace = self.tables.namespaces.get(&pod.namespace)?;
+            let lookup = |name: &str| self.tables.defaults(name);
+            let says = namespace.wishes.says();
+            Follow::resolve(namespace.opt_in.as_deref(), &says, &pod.wishes.says(), lookup).databases.ok()
+        });
+        let mut names: Vec<String> = databases.flatten().map(|followed| followed.name.to_string()).collect();
+        names.sort();
+        names.dedup();
+        names
     }
 
     /// As if somebody had just asked that this workload be moved now.

@@ -15,9 +15,9 @@ use crate::{
     api::keys,
     cli::{MoveArgs, Output},
     cluster::{self, ClusterError, DatabaseError},
-    core::{distance::tier::Tier, follow::Follow, movement::ways::Way, workload::Pod},
+    core::{distance::tier::Tier, movement::ways::Way, workload::Pod},
     evaluate::Decided,
-    index::{LookError, Tables},
+    index::LookError,
 };
 
 /// Why nothing was asked.
@@ -83,7 +83,7 @@ pub async fn run(args: &MoveArgs) -> Result<(), MoveError> {
     let mut look = Look::at(&client, &args.schedulers.clone().schedulers(), &args.own_namespace).await?;
     look.ask_for(&uid);
     let pods = look.pods(&uid);
-    let mut databases = followed(&look.tables, &pods);
+    let mut databases = look.followed(&pods);
     databases.retain(|database| args.database.as_ref().is_none_or(|only| only == database));
     if databases.is_empty() {
         let database = args.database.clone().unwrap_or_else(|| "a database".to_owned());
@@ -105,20 +105,6 @@ pub async fn run(args: &MoveArgs) -> Result<(), MoveError> {
         Output::Text => print!("{}", text(&answer)),
     }
     Ok(())
-}
-
-/// The databases that these pods follow, in the order of their names.
-fn followed(tables: &Tables, pods: &[&Pod]) -> Vec<String> {
-    let databases = pods.iter().filter_map(|pod| {
-        let namespace = tables.namespaces.get(&pod.namespace)?;
-        let lookup = |name: &str| tables.defaults(name);
-        let says = namespace.wishes.says();
-        Follow::resolve(namespace.opt_in.as_deref(), &says, &pod.wishes.says(), lookup).databases.ok()
-    });
-    let mut names: Vec<String> = databases.flatten().map(|followed| followed.name.to_string()).collect();
-    names.sort();
-    names.dedup();
-    names
 }
 
 fn of_pod(pod: &Pod, decided: &Decided, tier: impl Fn(&str) -> Tier) -> OfPod {

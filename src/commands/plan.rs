@@ -9,6 +9,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::bundle::archive;
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::MemberStatus},
     cli::{PlanArgs, Shape},
@@ -114,7 +115,10 @@ async fn look(args: &PlanArgs) -> Result<(Tables, Moment), PlanError> {
         let client = cluster::client(args.cluster.context.as_deref()).await?;
         return Ok((Index::look_once(&client, &schedulers, now).await?, now));
     };
-    let bytes = read(path).map_err(|source| PlanError::File { path: path.clone(), source })?;
+    let unreadable = |source| PlanError::File { path: path.clone(), source };
+    let bytes = read(path).map_err(unreadable)?;
+    let bytes =
+        if archive::is_one(&bytes) { archive::part(&bytes, archive::SNAPSHOT).map_err(unreadable)? } else { bytes };
     let snapshot = ClusterSnapshot::read(&bytes);
     let snapshot = snapshot.map_err(|source| PlanError::Snapshot { path: path.clone(), source })?;
     let then = Moment { wall: snapshot.taken_at, ..now };

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::line::Lines;
 use crate::{
-    cli::RecordArgs,
+    api::Span,
+    cli::{ClusterArgs, RecordArgs},
     cluster::{self, ClusterError, DatabaseError},
     core::{
         hosts::HostRules,
@@ -83,6 +84,38 @@ pub async fn run(args: &RecordArgs, stop: CancellationToken) -> Result<(), Recor
         }
         Err(error) => Err(error),
     }
+}
+
+/// Records what the members of one database answer for this long; what it came to, in a sentence.
+///
+/// # Errors
+/// Those of [`run`].
+pub(super) async fn record_database(
+    name: &str,
+    own_namespace: &str,
+    span: Span,
+    cluster: &ClusterArgs,
+    out: &mut impl Write,
+) -> Result<String, RecordError> {
+    let args = RecordArgs {
+        database: Some(name.to_owned()),
+        own_namespace: own_namespace.to_owned(),
+        every: Span::from_millis(250),
+        list_every: Span::from_secs(5),
+        timeout: Span::from_millis(1500),
+        for_: Some(span),
+        cluster: cluster.clone(),
+        urls: Vec::new(),
+        ca_file: None,
+        cert_file: None,
+        key_file: None,
+        server_name: None,
+    };
+    let (urls, hosts, credentials) = members_of(name, &args).await?;
+    let tls = urls.iter().any(|url| url.starts_with("https:"));
+    let credentials = Arc::new(credentials);
+    let http = Http::new(Arc::clone(&credentials), &Access::fixed(credentials), tls, Arc::clone(&hosts))?;
+    record(urls, hosts, http, &args, out, &mut io::sink(), CancellationToken::new()).await
 }
 
 /// The addresses that the spec names, and those of the members that the controller has found; and the credentials for

@@ -4,12 +4,13 @@ mod verdict;
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Cursor, Read as _, Write},
     path::{Path, PathBuf},
     time::Instant,
 };
 
 use self::verdict::{Movement, Verdict};
+use super::bundle::archive;
 use crate::{
     cli::{Output, ReplayArgs},
     discover::recording::{RecordingError, Replay},
@@ -45,7 +46,7 @@ fn replay(args: &ReplayArgs, out: &mut impl Write, notes: &mut impl Write) -> Re
     let file = name(&args.file);
     let unreadable = |source| ReplayError::Read { file: file.clone(), source };
     let refused = |source| ReplayError::Recording { file: file.clone(), source };
-    let mut input = open(&args.file).map_err(unreadable)?;
+    let mut input = open(&args.file, args.database.as_deref()).map_err(unreadable)?;
     // Nothing depends on what this instant is: the recording's times are counted from it.
     let base = Instant::now();
     let mut replay = Replay::new(base).with_sentences(args.sentences);
@@ -102,11 +103,19 @@ fn name(file: &Path) -> String {
     if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() }
 }
 
-fn open(file: &PathBuf) -> io::Result<Box<dyn BufRead>> {
-    if file.as_os_str() == "-" {
-        return Ok(Box::new(BufReader::new(io::stdin())));
+/// The recording, or the one of a report.
+fn open(file: &PathBuf, database: Option<&str>) -> io::Result<Box<dyn BufRead>> {
+    let mut input: Box<dyn BufRead> = if file.as_os_str() == "-" {
+        Box::new(BufReader::new(io::stdin()))
+    } else {
+        Box::new(BufReader::new(File::open(file)?))
+    };
+    if !archive::is_one(input.fill_buf()?) {
+        return Ok(input);
     }
-    Ok(Box::new(BufReader::new(File::open(file)?)))
+    let mut bytes = Vec::new();
+    input.read_to_end(&mut bytes)?;
+    Ok(Box::new(Cursor::new(archive::recording(&bytes, database)?)))
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ async fn interrupted() {
     }
 }
 
-async fn collect(client: &Client, only: Option<&str>) -> Result<Vec<DatabaseReport>, StatusError> {
+pub(super) async fn collect(client: &Client, only: Option<&str>) -> Result<Vec<DatabaseReport>, StatusError> {
     let read = |what| move |source| StatusError::Read { what, source: Box::new(source) };
     let all = ListParams::default();
     let databases = cluster::databases(client).await.map_err(DatabaseError::from)?;

@@ -44,7 +44,15 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
     let status = written.status().clone();
     let discovery =
         discover::spawn(name.clone(), source, status_update::restored(&status), shared.discovery_metrics.clone());
-    tracing::info!(database = name, primary = status.primary, epoch = status.epoch, "following a database");
+    let (moving, moved) = (status.moving.len(), status.failover().map(|failover| failover.moved));
+    tracing::info!(
+        database = name,
+        primary = status.primary,
+        epoch = status.epoch,
+        moving,
+        moved,
+        "following a database"
+    );
     let mut changes = shared.index.changes();
     let mut news = discovery.state.clone();
     let mut task = Task::new(Arc::clone(&shared), name, written, discovery, stop.clone());

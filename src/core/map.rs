@@ -2,16 +2,17 @@
 
 use std::{
     borrow::Borrow,
-    collections::{
-        HashMap,
-        hash_map::{self, RandomState},
-    },
+    collections::hash_map,
     hash::{BuildHasher, Hash},
     iter::FlatMap,
     ops::Index,
     slice,
     sync::Arc,
 };
+
+use foldhash::fast::RandomState;
+
+use super::hash::HashMap;
 
 /// A part holds about so many entries before there are twice as many parts.
 const FILLED: usize = 128;
@@ -39,7 +40,7 @@ pub type Iter<'a, Key, Value> = FlatMap<
 
 impl<Key, Value> Default for Map<Key, Value> {
     fn default() -> Self {
-        Self { parts: Arc::new(vec![Arc::default()]), hasher: RandomState::new(), len: 0 }
+        Self { parts: Arc::new(vec![Arc::default()]), hasher: RandomState::default(), len: 0 }
     }
 }
 
@@ -170,7 +171,7 @@ impl<Key: Eq + Hash + Clone, Value: Clone> Map<Key, Value> {
     fn divide(&mut self) {
         let before = Arc::unwrap_or_clone(std::mem::take(&mut self.parts));
         let mut parts: Vec<HashMap<Key, Value>> = Vec::new();
-        parts.resize_with(before.len() * 2, HashMap::new);
+        parts.resize_with(before.len() * 2, HashMap::default);
         let mask = parts.len() as u64 - 1;
         for (key, value) in before.into_iter().flat_map(Arc::unwrap_or_clone) {
             let part = usize::try_from(self.hasher.hash_one(&key) & mask).unwrap_or_default();
@@ -310,7 +311,7 @@ mod tests {
             2 => (0u16..400).prop_map(Step::Remove),
             1 => Just(Step::Keep),
         ], 0..800)) {
-            let (mut map, mut model) = (Map::default(), HashMap::new());
+            let (mut map, mut model) = (Map::default(), HashMap::default());
             let mut kept = Vec::new();
             for step in steps {
                 match step {

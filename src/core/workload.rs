@@ -3,6 +3,7 @@
 mod groups;
 mod snapshot;
 mod unwatched;
+mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,12 +2,13 @@
 //! two moves.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use super::Memory;
 use crate::core::{
+    hash::HashMap,
     movement::{
         held::HeldReason,
         journal::Outcome,
@@ -62,7 +63,7 @@ pub(super) fn between_moves(plan: &Plan, memory: &Memory) -> bool {
 
 /// Every reason by workload, what doesn't pass by itself first, then by the number of pods, then by name.
 pub(super) fn by_workload(plan: &Plan, snapshot: Snapshot<'_>) -> Vec<Stays> {
-    let mut rows: HashMap<(&str, &'static str), (&Held, Option<&Pod>, u32)> = HashMap::new();
+    let mut rows: HashMap<(&str, &'static str), (&Held, Option<&Pod>, u32)> = HashMap::default();
     for held in &plan.held {
         let pod = snapshot.pods.get(&held.uid).map(AsRef::as_ref);
         let owner = pod.and_then(|pod| pod.owner.as_ref()).map_or(&*held.uid, |owner| &*owner.uid);

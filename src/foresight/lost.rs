@@ -11,15 +11,15 @@ use crate::{
     api::DatabaseCluster,
     core::{
         distance::tier::{Tier, TierMap},
-        movement::fit::Room,
-        workload::{Node, Pod},
+        movement::fit::{Ranked, Room},
+        workload::Node,
     },
     index::Following,
 };
 
 impl Picture {
-    /// Puts everybody who was lost somewhere else: those that come first by priority first, followers as near as they may. Whoever finds
-    /// no place waits for one.
+    /// Puts everybody who was lost somewhere else: those that come first by priority first, and whoever is drawn there as near as he may.
+    /// Whoever finds no place waits for one.
     pub(super) fn replace(&mut self, gone: &Gone, tiers: &TierMap, object: &DatabaseCluster) -> Option<Loss> {
         if gone.nodes.is_empty() {
             return None;
@@ -30,6 +30,8 @@ impl Picture {
         let before = self.tables.clone();
         let mut nodes: Vec<&Node> = before.nodes.values().collect();
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        let of_tier = |tier: &Tier| Ranked::of(nodes.iter().copied().filter(|node| tiers.tier(&node.name) == *tier));
+        let (nearest_first, all): (Vec<_>, _) = (Tier::ALL.iter().map(of_tier).collect(), Ranked::of(nodes.clone()));
         let label = object.node_label();
         let mut room = Room::of(before.snapshot());
         let followers: HashMap<&str, &Following> = gone.followers.iter().map(|it| (&*it.pod.uid, it)).collect();
@@ -40,7 +42,8 @@ impl Picture {
                 continue;
             }
             let drawn = following.is_some() || replacement.is_drawn_by(&label);
-            let node = place(&room, replacement, &nodes, drawn.then_some(tiers));
+            let among = if drawn { &*nearest_first } else { std::slice::from_ref(&all) };
+            let node = among.iter().find_map(|nodes| room.emptiest(replacement, nodes, |_| Ok(())).ok());
             match node {
                 Some(node) => room.add(replacement, &node.name),
                 None => loss.pending += 1,
@@ -49,13 +52,4 @@ impl Picture {
         }
         Some(loss)
     }
-}
-
-/// The node that a pod goes to: of those that take it one that is as near as any, if it is drawn there.
-fn place<'n>(room: &Room<'_>, pod: &Pod, nodes: &[&'n Node], drawn: Option<&TierMap>) -> Option<&'n Node> {
-    let Some(tiers) = drawn else { return room.emptiest(pod, nodes.iter().copied(), |_| Ok(())).ok() };
-    Tier::ALL.iter().find_map(|tier| {
-        let of_tier = nodes.iter().copied().filter(|node| tiers.tier(&node.name) == *tier);
-        room.emptiest(pod, of_tier, |_| Ok(())).ok()
-    })
 }

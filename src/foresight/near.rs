@@ -8,23 +8,15 @@ use crate::{
     index::Tables,
 };
 
-/// The well-known label, and the one that it took the place of.
-const ZONE: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"];
-
-/// What the node's label says of its zone.
-fn zone(node: &Node) -> Option<&str> {
-    ZONE.iter().find_map(|key| node.labels.get(*key)).map(String::as_str)
-}
-
 /// The zone of a node, or its name where it has none.
 pub(super) fn zone_of(tables: &Tables, node: &str) -> String {
-    tables.nodes.get(node).and_then(zone).unwrap_or(node).to_owned()
+    tables.nodes.get(node).and_then(|node| node.zone()).unwrap_or(node).to_owned()
 }
 
 /// The zones of the nodes that are near, or some words for them.
 pub(super) fn places(tables: &Tables, tiers: &TierMap, member: &str) -> String {
     let near = tables.nodes.values().filter(|node| tiers.tier(&node.name) == Tier::Closely);
-    let zones: std::collections::BTreeSet<&str> = near.filter_map(zone).collect();
+    let zones: std::collections::BTreeSet<&str> = near.filter_map(|node| node.zone()).collect();
     match zones.len() {
         0 => format!("what is near {member}"),
         _ => zones.into_iter().collect::<Vec<_>>().join(" and "),
@@ -66,6 +58,6 @@ impl Lost {
     /// Whether this node is among what is lost.
     #[must_use]
     pub fn takes(&self, node: &Node) -> bool {
-        self.names.iter().any(|name| *name == node.name || zone(node) == Some(name))
+        self.names.iter().any(|name| *name == node.name || node.zone() == Some(name))
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use super::{
     waves::{Carried, Course},
 };
 use crate::core::{
+    hash::HashMap,
     movement::{
         limits::MINUTE,
         ways::Way,
@@ -283,7 +284,7 @@ impl<'j> Schedule<'j> {
             waiting,
             free: at_once.to_vec(),
             crowded: BTreeMap::new(),
-            in_namespace: HashMap::new(),
+            in_namespace: HashMap::default(),
             moving: 0,
             begun: VecDeque::new(),
             due: BinaryHeap::new(),

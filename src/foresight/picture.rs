@@ -1,15 +1,13 @@
 //! The cluster in thought: re-labelled, and with moves carried out.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::near::Lost;
 use crate::{
     api::DatabaseCluster,
     core::{
         distance::tier::{Tier, TierMap},
+        hash::HashMap,
         workload::{Phase, Pod, Taint},
     },
     index::{Followers, Following, Tables},
@@ -29,7 +27,7 @@ impl Picture {
         let mut picture = Self {
             tables: tables.clone(),
             followers: followers.iter().cloned().collect(),
-            places: HashMap::with_capacity(followers.iter().count()),
+            places: HashMap::default(),
         };
         picture.count();
         picture
@@ -83,13 +81,13 @@ impl Picture {
     pub(super) fn put_replacement(&mut self, uid: &str, node: &str) -> Option<Arc<Pod>> {
         let at = self.places.remove(uid)?;
         let following = &mut self.followers[at];
-        let before = Arc::clone(&following.pod);
         let new = Arc::new(running(&following.replacement, node));
         // What would replace it is what it is.
-        (following.pod, following.replacement) = (Arc::clone(&new), Arc::clone(&new));
+        following.replacement = Arc::clone(&new);
+        let before = std::mem::replace(&mut following.pod, Arc::clone(&new));
         self.places.insert(new.uid.clone(), at);
         self.tables.put_pod(uid, None);
-        self.tables.put_pod(&new.uid, Some((*new).clone()));
+        self.tables.share_pod(&new);
         Some(before)
     }
 
@@ -127,9 +125,9 @@ impl Picture {
             Some(node) => running(replacement, node),
             None => waiting(replacement),
         };
-        self.tables.put_pod(&new.uid, Some(new.clone()));
+        let new = Arc::new(new);
+        self.tables.share_pod(&new);
         if let Some(following) = following {
-            let new = Arc::new(new);
             self.places.insert(new.uid.clone(), self.followers.len());
             self.followers.push(Following { pod: Arc::clone(&new), replacement: new, how: Arc::clone(&following.how) });
         }

@@ -10,7 +10,7 @@ use crate::{
     core::{
         distance::tier::{Tier, TierMap},
         movement::{
-            fit::Room,
+            fit::{Ranked, Room},
             held::HeldReason,
             plan::{Move, Plan},
             ways::Way,
@@ -119,6 +119,7 @@ fn places(question: &Question<'_>, picture: &Picture, tiers: &TierMap, move_: &M
     let snapshot = picture.tables.snapshot();
     let mut targets = near::targets(snapshot, tiers, &question.object.node_label());
     targets.sort_by(|a, b| a.name.cmp(&b.name));
+    let targets = Ranked::of(targets);
     let mut room = Room::of(snapshot);
     let away = |pod: &Pod| pod.node.as_deref().is_some_and(|node| tiers.tier(node) != Tier::Closely);
     let of_it = |pod: &Pod| workload_of(snapshot, pod).is_some_and(|it| it.uid == move_.workload.uid);
@@ -126,8 +127,9 @@ fn places(question: &Question<'_>, picture: &Picture, tiers: &TierMap, move_: &M
     pods.sort_by_key(|it| (it.pod.uid != move_.uid, it.pod.name.clone()));
     let mut places = Vec::new();
     for following in pods {
-        let first = targets.iter().copied().find(|node| following.pod.uid == move_.uid && node.name == move_.to);
-        let found = first.or_else(|| room.emptiest(&following.replacement, targets.iter().copied(), |_| Ok(())).ok());
+        let first =
+            targets.nodes().iter().copied().find(|node| following.pod.uid == move_.uid && node.name == move_.to);
+        let found = first.or_else(|| room.emptiest(&following.replacement, &targets, |_| Ok(())).ok());
         let Some(node) = found else { continue };
         room.place(&following.replacement, &node.name);
         let from = following.pod.node.clone().unwrap_or_default();

@@ -1,5 +1,7 @@
 //! Tables that nobody watches, filled by hand: the simulator's, and those of tests.
 
+use std::sync::Arc;
+
 use kube::runtime::watcher::Event;
 
 use super::{Latency, Tables, database};
@@ -17,6 +19,11 @@ impl Tables {
     /// A pod, by its UID.
     pub fn put_pod(&mut self, uid: &str, pod: Option<Pod>) {
         self.pods.apply(Event::Apply(pod), |pod| (uid.to_owned(), pod));
+    }
+
+    /// A pod that is kept elsewhere, too.
+    pub fn share_pod(&mut self, pod: &Arc<Pod>) {
+        self.pods.put(pod.uid.clone(), Arc::clone(pod));
     }
 
     /// A Deployment, StatefulSet or ReplicaSet, or another owner of pods, by its UID.

@@ -97,8 +97,8 @@ fn expression(key: String, operator: &str, values: Option<Vec<String>>) -> Expre
     }
 }
 
-/// An absent selector selects nothing, an empty one everything.
-fn selector(selector: Option<LabelSelector>) -> Selector {
+/// As Kubernetes means it: an absent selector selects nothing, an empty one everything.
+pub fn selector(selector: Option<LabelSelector>) -> Selector {
     let Some(selector) = selector else {
         return Selector { expressions: vec![expression(String::new(), "In", None)] };
     };

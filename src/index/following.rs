@@ -5,7 +5,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::Arc,
 };
 
@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::Tables;
 use crate::core::{
     follow::{DatabaseDefaults, Follow, FollowedDatabase, MoveMode},
+    hash::HashMap,
     map::{Groups, Map},
     movement::replacement::replacement,
     workload::{Namespace, Pod, Wishes},
@@ -113,7 +114,7 @@ impl Known {
                 .unwrap_or_else(|| OfNamespace::of(namespace, pods, &self.defaults));
             self.by_namespace.insert(namespace.name.clone(), of);
         }
-        let mut by_database: HashMap<Arc<str>, Followers> = HashMap::new();
+        let mut by_database: HashMap<Arc<str>, Followers> = HashMap::default();
         for (database, following) in self.by_namespace.values().flat_map(|of| &of.by_database) {
             by_database.entry(Arc::clone(database)).or_default().0.push(Arc::clone(following));
         }
@@ -129,7 +130,7 @@ impl OfNamespace {
     ) -> Self {
         let mut by_database: BTreeMap<Arc<str>, Vec<Following>> = BTreeMap::new();
         // Most pods say nothing themselves.
-        let mut known: HashMap<&Wishes, Resolved> = HashMap::new();
+        let mut known: HashMap<&Wishes, Resolved> = HashMap::default();
         for pod in pods.iter() {
             let resolved = known.entry(&pod.wishes).or_insert_with(|| resolve(namespace, &pod.wishes, defaults));
             let replacement = match replacement(pod, &resolved.databases) {

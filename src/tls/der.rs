@@ -1,5 +1,6 @@
 //! Reads the few fields of a certificate (RFC 5280, 4.1) that decide anything here: how long it is valid, and whose it is.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use x509_parser::{
     certificate::X509Certificate,
@@ -17,6 +18,17 @@ pub fn validity(certificate: &[u8]) -> Option<Validity> {
     let (from, until) = (certificate.validity().not_before, certificate.validity().not_after);
     let read = |at: i64| Timestamp::from_second(at).ok();
     Some(Validity { from: read(from.timestamp())?, until: read(until.timestamp())? })
+}
+
+/// A certificate (DER) as text (RFC 7468).
+#[must_use]
+pub fn pem(certificate: &[u8]) -> String {
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in STANDARD.encode(certificate).as_bytes().chunks(64) {
+        pem.extend(line.iter().map(|byte| char::from(*byte)));
+        pem.push('\n');
+    }
+    pem + "-----END CERTIFICATE-----\n"
 }
 
 /// What a certificate (DER) calls its owner: the common names of its subject, and its alternative names that are text

@@ -55,8 +55,9 @@ impl ServerFiles {
         probes: &Probes,
         tasks: &mut JoinSet<()>,
         seen: impl Fn(Reload, Option<Timestamp>) + Send + 'static,
-    ) -> Result<Arc<ServerConfig>, TlsError> {
+    ) -> Result<Kept, TlsError> {
         let certificate = Arc::new(CertificateFiles::new(self.certificate, self.key));
+        let shown = Arc::clone(&certificate);
         let certified = probes.check("certificate", "there is no good certificate in the files yet; see the log");
         certified.set(certificate.expires().is_some());
         seen(Reload::Same, certificate.expires());
@@ -81,8 +82,16 @@ impl ServerFiles {
                 }
             }
         });
-        Ok(config)
+        Ok(Kept { config, certificate: shown })
     }
+}
+
+/// What files are kept for.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub config: Arc<ServerConfig>,
+    /// What is served now.
+    pub certificate: Arc<CertificateFiles>,
 }
 
 /// A certificate with its key.
@@ -115,6 +124,13 @@ impl CertificateFiles {
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {
         self.pair.get(|pair| pair.validity.until)
+    }
+
+    /// The served certificate and what leads to its authority (RFC 7468), as everybody is shown it who connects. `None` while there
+    /// is nothing to serve.
+    #[must_use]
+    pub fn chain(&self) -> Option<String> {
+        self.pair.get(|pair| pair.key.cert.iter().map(|certificate| der::pem(certificate)).collect())
     }
 
     /// Looks at the files once and takes them if they changed and are good. Open connections are not touched.

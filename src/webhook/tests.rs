@@ -5,6 +5,7 @@ mod harm;
 mod pages;
 mod recorded;
 mod rotation;
+mod shown;
 mod socket;
 
 use std::time::Instant;

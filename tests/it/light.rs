@@ -7,9 +7,12 @@
 pub(crate) mod support;
 
 mod admission;
+mod alerts;
 mod announced;
+mod bundle;
 mod certificates;
 mod chart;
+mod check;
 mod clashes;
 mod control;
 mod corners;
@@ -29,6 +32,7 @@ mod many;
 mod mid_move;
 mod movement;
 mod operator;
+mod page;
 mod policies;
 mod programs;
 mod refusals;

@@ -2,6 +2,7 @@
 
 mod failover;
 mod look_up;
+mod texts;
 
 use std::collections::BTreeMap;
 
@@ -119,9 +120,9 @@ pub struct DatabaseClusterStatus {
     /// Number of workloads and reasons that there are, listed or not.
     pub held_workloads_total: u32,
 
-    /// Pods that are on the move now. Written before a pod is touched, so that the next leader knows of it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000))]
+    /// Pods that are on the move now, each as a JSON text. Written before a pod is touched, so that the next leader knows of it.
+    #[serde(with = "texts", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "texts::schema::<1000>")]
     pub moving: Vec<MovingStatus>,
 
     /// Workloads that were moved without reaching a better tier, in this epoch.

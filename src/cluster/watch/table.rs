@@ -66,9 +66,7 @@ impl<Key: Eq + Hash + Clone, Value: PartialEq, Groups: Grouping<Value>> Table<Ke
                     if self.get(&key) == Some(&value) {
                         return Changed::Nothing;
                     }
-                    let value = Arc::new(value);
-                    let before = self.live.insert(key.clone(), Arc::clone(&value));
-                    self.groups.replace(before.as_ref(), Some(&value));
+                    self.put(key.clone(), Arc::new(value));
                     Changed::One(key)
                 }
                 (key, None) => self.remove(key),
@@ -78,6 +76,12 @@ impl<Key: Eq + Hash + Clone, Value: PartialEq, Groups: Grouping<Value>> Table<Ke
                 self.remove(key)
             }
         }
+    }
+
+    /// A value that may be kept elsewhere, too.
+    pub fn put(&mut self, key: Key, value: Arc<Value>) {
+        let before = self.live.insert(key, Arc::clone(&value));
+        self.groups.replace(before.as_ref(), Some(&value));
     }
 
     fn remove(&mut self, key: Key) -> Changed<Key> {

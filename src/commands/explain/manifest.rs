@@ -33,10 +33,10 @@ pub enum ManifestError {
 /// # Errors
 /// When it can't be parsed, or nothing in it makes pods.
 pub(super) fn templates(text: &str, namespace: &str) -> Result<Vec<Template>, ManifestError> {
-    let documents = documents(text, MOST_NODES)?;
-    let objects = documents.into_iter().flat_map(|document| match document["items"].as_array() {
-        Some(items) if document["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => items.clone(),
-        _ => vec![document],
+    let documents = read(text)?;
+    let objects = documents.into_iter().flat_map(|document| match items(&document) {
+        Some(items) => items.clone(),
+        None => vec![document],
     });
     let objects: Vec<Value> = objects.filter(|object| !object.is_null()).collect();
     let found: Vec<Template> = objects.iter().filter_map(|object| template(object, namespace)).collect();
@@ -47,6 +47,29 @@ pub(super) fn templates(text: &str, namespace: &str) -> Result<Vec<Template>, Ma
         return Err(ManifestError::NoPods { kinds });
     }
     Ok(found)
+}
+
+/// Every document.
+///
+/// # Errors
+/// When it can't be parsed.
+pub(super) fn read(text: &str) -> Result<Vec<Value>, ManifestError> {
+    documents(text, MOST_NODES)
+}
+
+/// What is in a list.
+pub(super) fn items(document: &Value) -> Option<&Vec<Value>> {
+    let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+    document["items"].as_array().filter(|_| is_list)
+}
+
+/// Where an object of this kind has its pod, as a JSON pointer (RFC 6901).
+pub(super) fn place(kind: &str) -> &'static str {
+    match kind {
+        "Pod" => "",
+        "CronJob" => "/spec/jobTemplate/spec/template",
+        _ => "/spec/template",
+    }
 }
 
 /// One document of JSON, or any number of YAML. A key that stands twice counts where it stands last, as for the API server.
@@ -69,13 +92,10 @@ pub(super) fn documents(text: &str, most_nodes: usize) -> Result<Vec<Value>, Man
     })
 }
 
-fn template(object: &Value, namespace: &str) -> Option<Template> {
+/// The pod that this object is, or that it would create.
+pub(super) fn template(object: &Value, namespace: &str) -> Option<Template> {
     let kind = object["kind"].as_str()?;
-    let template = match kind {
-        "Pod" => object,
-        "CronJob" => &object["spec"]["jobTemplate"]["spec"]["template"],
-        _ => &object["spec"]["template"],
-    };
+    let template = object.pointer(place(kind))?;
     // Other kinds have a template, too, but none with containers.
     template["spec"]["containers"].as_array()?;
     let named = |value: &Value| value.as_str().map(str::to_owned);

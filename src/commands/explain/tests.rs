@@ -1,13 +1,21 @@
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::SignedDuration;
 use lab::table::check_rows;
 
-use super::*;
+use super::{pods::explain, *};
 use crate::{
-    api::database_cluster::{HeldStatus, MovingStatus},
+    api::{
+        DatabaseClusterStatus,
+        database_cluster::{HeldStatus, MovingStatus},
+    },
     core::{
         affinity::{Database, Namespace, Node, PrimaryBelief, TierSummary},
+        distance::tier::Tier,
         follow::{DatabaseDefaults, Weight},
         label_key::LabelKey,
         taints::Taint,
@@ -171,17 +179,14 @@ fn a_running_pod_is_told_what_moves_or_holds_it() {
     let status = DatabaseClusterStatus { moving: vec![moving], held: vec![held], ..DatabaseClusterStatus::default() };
     let more = DatabaseClusterStatus { held_total: 44, ..status.clone() };
     assert_eq!(
-        words::movement("default", &more, "orders/x", Some(Tier::Far), None, now),
-        "default: it is far; it may be held: status.held names the first 1 of 44 pods that stay; switchover_held_pods counts all \
+        words::movement(&more, "orders/x", Some(Tier::Far), None, now),
+        "it is far; it may be held: status.held names the first 1 of 44 pods that stay; switchover_held_pods counts all \
          of them by reason"
     );
+    assert_eq!(words::movement(&more, "orders/c", Some(Tier::Closely), None, now), "it is closely; nothing moves it");
     assert_eq!(
-        words::movement("default", &more, "orders/c", Some(Tier::Closely), None, now),
-        "default: it is closely; nothing moves it"
-    );
-    assert_eq!(
-        words::movement("default", &more, "orders/x", Some(Tier::Far), Some("it is held: NoRoom: none"), now),
-        "default: it is far; it is held: NoRoom: none",
+        words::movement(&more, "orders/x", Some(Tier::Far), Some("it is held: NoRoom: none"), now),
+        "it is far; it is held: NoRoom: none",
         "what is decided anew is told, also of whom the status doesn't list"
     );
     let known = HeldStatus {
@@ -192,16 +197,16 @@ fn a_running_pod_is_told_what_moves_or_holds_it() {
     };
     let remembering = DatabaseClusterStatus { held: vec![known], ..DatabaseClusterStatus::default() };
     assert_eq!(
-        words::movement("default", &remembering, "orders/e", Some(Tier::Far), Some("it is to be moved now"), now),
-        "default: it is far; it is held: MovedBack: 3 times",
+        words::movement(&remembering, "orders/e", Some(Tier::Far), Some("it is to be moved now"), now),
+        "it is far; it is held: MovedBack: 3 times",
         "what only the leader remembers is told by the status"
     );
     for (pod, tier, expected) in [
-        ("orders/a", Some(Tier::Far), "default: it is far; it is being moved from n2 (Evict, since 4 s)"),
-        ("orders/b", Some(Tier::Far), "default: it is far; it is held: Never: no"),
-        ("orders/c", Some(Tier::Closely), "default: it is closely; nothing moves it"),
-        ("orders/d", None, "default: it is on no node yet; nothing moves it"),
+        ("orders/a", Some(Tier::Far), "it is far; it is being moved from n2 (Evict, since 4 s)"),
+        ("orders/b", Some(Tier::Far), "it is far; it is held: Never: no"),
+        ("orders/c", Some(Tier::Closely), "it is closely; nothing moves it"),
+        ("orders/d", None, "it is on no node yet; nothing moves it"),
     ] {
-        assert_eq!(words::movement("default", &status, pod, tier, None, now), expected);
+        assert_eq!(words::movement(&status, pod, tier, None, now), expected);
     }
 }

@@ -39,7 +39,6 @@ const REMEMBERED: [&str; 4] = ["Backoff", "AdmissionMissed", "NeverInjected", "M
 /// How far a running pod is from a database, and what moves or holds it, in one sentence. Without a tier it has no node. `anew` is what
 /// was decided of it by one look at the cluster.
 pub(super) fn movement(
-    database: &str,
     status: &DatabaseClusterStatus,
     pod: &str,
     tier: Option<Tier>,
@@ -72,7 +71,7 @@ pub(super) fn movement(
     } else {
         "nothing moves it".to_owned()
     };
-    format!("{database}: it is {near}; {what}")
+    format!("it is {near}; {what}")
 }
 
 /// An explanation as people read it.

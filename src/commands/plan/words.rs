@@ -5,7 +5,7 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use super::OfDatabase;
+use super::{super::lines::time, OfDatabase};
 use crate::foresight::{Forecast, HeldForecast, Missing, Standing, WaveForecast, WorkloadForecast};
 
 /// Waves that are listed one by one.
@@ -165,11 +165,4 @@ fn write_table<const N: usize>(out: &mut String, rows: Vec<[String; N]>) -> fmt:
         writeln!(out, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     Ok(())
-}
-
-/// Whole seconds, or minutes and seconds from two minutes on.
-fn time(seconds: f64) -> String {
-    // Longer than anything takes.
-    let whole = seconds.clamp(0.0, 1e9).round() as u64;
-    if whole < 120 { format!("{whole} s") } else { format!("{} min {} s", whole / 60, whole % 60) }
 }

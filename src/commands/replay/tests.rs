@@ -14,6 +14,7 @@ struct Printed {
 fn args(file: PathBuf) -> ReplayArgs {
     ReplayArgs {
         file,
+        database: None,
         output: Output::Text,
         sentences: false,
         move_: false,

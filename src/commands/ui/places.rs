@@ -11,8 +11,6 @@ use crate::{
     index::Tables,
 };
 
-/// Labels of nodes that say which data centre they stand in, the first one first.
-const ZONE: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
 /// Data centres that are told apart; the rest is one.
 const MOST_ZONES: usize = 40;
 /// What the rest is called. No label's value has a space.
@@ -75,10 +73,9 @@ impl<'a> Places<'a> {
                     rtt_us[*at] = reading.rtt_us;
                 }
             }
-            let zone = ZONE.iter().find_map(|key| node.labels.get(*key)).map_or("", String::as_str);
             Place {
                 name: &node.name,
-                zone,
+                zone: node.zone().unwrap_or_default(),
                 tier: node.labelled(key),
                 pods: pods.get(&node.name).copied().unwrap_or(0),
                 ready: node.ready,

@@ -1,7 +1,7 @@
 //! How near each node is to the primary.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
 use super::doubt::{Doubt, doubts};
+use crate::core::hash::HashMap;
 
 /// How near a node is to the primary. Ordered: nearer is less.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, VariantArray)]

@@ -4,26 +4,25 @@
 //! doesn't evaluate), it says no: a pod that isn't moved is safe, a pod that is evicted and stays Pending is not. `make crosscheck`
 //! asks the real scheduler about thousands of cases.
 
+mod added;
+mod counted;
 mod draws;
 mod interpod;
 mod nodes;
 mod ports;
 mod queue;
 mod quotas;
+mod ranked;
 mod resources;
 mod shape;
 mod spread;
 mod taints;
 
-use std::{
-    borrow::Cow,
-    cell::OnceCell,
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
-};
+use std::{borrow::Cow, cell::OnceCell, collections::BTreeMap, sync::Arc};
 
-pub use self::shape::Refusals;
 use self::{
+    added::Added,
+    counted::{Step, Tallies},
     draws::Draws,
     interpod::Neighbours,
     queue::Queue,
@@ -31,7 +30,11 @@ use self::{
     resources::{Changed, Used},
     spread::Alike,
 };
-use crate::core::workload::{Node, Pod, Resources, Snapshot, Workload};
+pub use self::{ranked::Ranked, shape::Refusals};
+use crate::core::{
+    hash::{HashMap, HashSet},
+    workload::{Node, Pod, Resources, Snapshot, Workload},
+};
 
 /// Why a pod doesn't fit a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,9 +46,9 @@ pub enum Misfit {
     SoftTaint(String),
     NodeSelector,
     NodeAffinity,
-    Insufficient(String),
+    Insufficient(Cow<'static, str>),
     /// Pods that wait for the scheduler and come first may take it.
-    Queued(String),
+    Queued(Cow<'static, str>),
     HostPort(i32),
     Spread(String),
     AntiAffinity,
@@ -97,8 +100,7 @@ struct Resident<'a> {
 #[derive(Debug)]
 pub struct Room<'a> {
     snapshot: Snapshot<'a>,
-    /// Those that are somewhere in thought, by namespace.
-    added: HashMap<&'a str, Vec<Resident<'a>>>,
+    added: Added<'a>,
     /// UIDs of those that were moved away in thought.
     moved: HashSet<&'a str>,
     /// By node.
@@ -107,6 +109,9 @@ pub struct Room<'a> {
     quotas: Quotas<'a>,
     /// How often it was added to, and taken back from.
     changes: (usize, usize),
+    /// Nodes of which another number of pods is there in thought than before, as often as that was so.
+    recounted: Vec<&'a str>,
+    tallies: Tallies<'a>,
 }
 
 /// A pod that looks for a node, and what of it is the same for every node.
@@ -166,12 +171,14 @@ impl<'a> Room<'a> {
     pub fn of(snapshot: Snapshot<'a>) -> Self {
         let mut room = Self {
             snapshot,
-            added: HashMap::new(),
-            moved: HashSet::new(),
-            changed: HashMap::new(),
+            added: Added::default(),
+            moved: HashSet::default(),
+            changed: HashMap::default(),
             queue: Queue::of(&snapshot.groups.waiting),
             quotas: Quotas::of(snapshot),
             changes: (0, 0),
+            recounted: Vec::new(),
+            tallies: Tallies::of(snapshot),
         };
         // Room is made for them where they are nominated, and the scheduler lets nobody who comes later have that.
         for pod in snapshot.groups.waiting.values().flat_map(|pods| pods.iter()) {
@@ -183,13 +190,15 @@ impl<'a> Room<'a> {
     }
 
     fn occupy(&mut self, resident: Resident<'a>, requests: &Resources) {
-        self.added.entry(&resident.pod.namespace).or_default().push(resident);
+        self.added.add(resident);
+        self.tallies.go_along(resident, Step::Comes);
         self.change(resident.node).add(resident.pod, requests);
     }
 
     /// What is used of a node, to be changed.
     fn change(&mut self, node: &'a str) -> &mut Changed<'a> {
         let occupants = self.snapshot.groups.by_node.get(node);
+        self.recounted.push(node);
         self.changed.entry(node).or_insert_with(|| Changed::of(occupants))
     }
 
@@ -201,25 +210,36 @@ impl<'a> Room<'a> {
     /// Carries a move out in thought. The place that the pod leaves is not given back as room: it is far anyway.
     pub fn place(&mut self, pod: &'a Pod, node: &'a str) {
         let mut left = Vec::new();
-        if let Some(there) = self.there(pod) {
-            self.moved.insert(&there.uid);
-            left.extend(there.node.as_deref());
+        if let Some(there) = self.there(pod).and_then(|there| self.resident(there)) {
+            self.moved.insert(&there.pod.uid);
+            left.push(there);
         }
-        let in_thought = self.added.get_mut(&*pod.namespace).into_iter().flatten();
-        for resident in in_thought.filter(|resident| resident.pod.uid == pod.uid) {
+        for resident in self.added.places_of(pod) {
+            left.push(*resident);
             resident.leaving = true;
-            left.push(resident.node);
         }
-        for node in left {
-            let changed = self.change(node);
+        for resident in left {
+            if !resident.leaving {
+                self.tallies.go_along(resident, Step::Leaves);
+            }
+            let changed = self.change(resident.node);
             changed.pods = changed.pods.saturating_sub(1);
         }
         self.add(pod, node);
     }
 
     /// The pod as it is, where it takes room.
-    fn there(&self, pod: &Pod) -> Option<&'a Pod> {
-        self.snapshot.pods.get(&pod.uid).map(AsRef::as_ref).filter(|pod| pod.occupies())
+    fn there(&self, pod: &Pod) -> Option<&'a Arc<Pod>> {
+        self.snapshot.pods.get(&pod.uid).filter(|pod| pod.occupies())
+    }
+
+    /// The pod wherever it is.
+    fn itself(&self, pod: &Pod) -> Vec<Resident<'a>> {
+        let mut places: Vec<_> = self.there(pod).and_then(|there| self.resident(there)).into_iter().collect();
+        if self.added.is_there(pod) {
+            places.extend(self.added.of_namespace(&pod.namespace).filter(|it| it.pod.uid == pod.uid));
+        }
+        places
     }
 
     /// Puts one more pod like this one onto a node in thought: the pod itself stays where it is meanwhile. If the pod's workload has
@@ -233,37 +253,34 @@ impl<'a> Room<'a> {
     }
 
     /// Takes back what was added last to a node.
-    pub fn take_back(&mut self, pod: &'a Pod, node: &str) {
+    pub fn take_back(&mut self, pod: &'a Pod, node: &'a str) {
         let requests = self.asks(pod);
         self.changes.1 += 1;
         self.queue.take_back(pod);
         self.quotas.take_back(pod, &requests);
-        let added = |resident: &Resident<'_>| resident.node == node && resident.pod.uid == pod.uid && !resident.leaving;
-        if let Some(residents) = self.added.get_mut(&*pod.namespace)
-            && let Some(last) = residents.iter().rposition(added)
-        {
-            residents.remove(last);
+        if let Some(resident) = self.added.take(pod, node) {
+            self.tallies.go_along(resident, Step::Goes);
         }
-        if let Some(changed) = self.changed.get_mut(node) {
-            changed.take(pod, &requests);
-        }
+        self.change(node).take(pod, &requests);
     }
 
     /// Takes back the last move that was carried out in thought: the room is what it was before.
-    pub fn put_back(&mut self, pod: &'a Pod, node: &str) {
+    pub fn put_back(&mut self, pod: &'a Pod, node: &'a str) {
         let (added, taken_back) = self.changes;
         self.take_back(pod, node);
         let mut returned = Vec::new();
         if self.moved.remove(&*pod.uid) {
-            returned.extend(self.there(pod).and_then(|there| there.node.as_deref()));
+            returned.extend(self.there(pod).and_then(|there| self.resident(there)));
         }
-        let in_thought = self.added.get_mut(&*pod.namespace).into_iter().flatten();
-        for resident in in_thought.filter(|resident| resident.pod.uid == pod.uid) {
+        for resident in self.added.places_of(pod).filter(|it| it.leaving) {
             resident.leaving = resident.pod.terminating;
-            returned.push(resident.node);
+            returned.push(*resident);
         }
-        for node in returned {
-            self.change(node).pods += 1;
+        for resident in returned {
+            if !resident.leaving {
+                self.tallies.go_along(resident, Step::Stays);
+            }
+            self.change(resident.node).pods += 1;
         }
         self.changes = (added - 1, taken_back);
     }
@@ -297,6 +314,11 @@ impl<'a> Room<'a> {
         self.queue.is_empty()
     }
 
+    /// Of which nodes the number of pods has changed, the latest last.
+    fn recounted(&self) -> &[&'a str] {
+        &self.recounted
+    }
+
     /// How many more pods the node takes.
     #[must_use]
     pub fn free_pods(&self, node: &Node) -> u64 {
@@ -318,25 +340,20 @@ impl<'a> Room<'a> {
     pub fn emptiest<'n>(
         &self,
         pod: &Pod,
-        nodes: impl Iterator<Item = &'n Node>,
+        nodes: &Ranked<'n>,
         allowed: impl Fn(&Node) -> Result<(), Misfit>,
     ) -> Result<&'n Node, String> {
         let mut misfits: BTreeMap<Misfit, usize> = BTreeMap::new();
-        let mut best: Option<(u64, &'n Node)> = None;
         let candidate = Candidate::of(self, pod);
-        for node in nodes {
-            let used = self.used(&node.name);
-            let free = node.pods.saturating_sub(used.pods);
-            if best.is_some_and(|(most, _)| free <= most) {
-                continue;
+        let takes = |node: &'n Node| match allowed(node).and_then(|()| candidate.fits(node, self.used(&node.name))) {
+            Ok(()) => Some(node),
+            Err(misfit) => {
+                *misfits.entry(misfit).or_default() += 1;
+                None
             }
-            match allowed(node).and_then(|()| candidate.fits(node, used)) {
-                Ok(()) => best = Some((free, node)),
-                Err(misfit) => *misfits.entry(misfit).or_default() += 1,
-            }
-        }
+        };
         // Thousands of nodes give few reasons, which are worded once.
-        best.map(|(_, node)| node).ok_or_else(|| {
+        nodes.first(self, takes).ok_or_else(|| {
             let mut worded: BTreeMap<String, usize> = BTreeMap::new();
             for (misfit, nodes) in misfits {
                 *worded.entry(misfit.to_string()).or_default() += nodes;
@@ -384,14 +401,12 @@ impl<'a> Room<'a> {
     /// Those of one namespace.
     fn residents_of<'r>(&'r self, namespace: &str) -> impl Iterator<Item = Resident<'a>> + use<'r, 'a> {
         let there = self.snapshot.groups.by_namespace.get(namespace).into_iter().flat_map(|pods| pods.iter());
-        let in_thought = self.added.get(namespace).into_iter().flatten().copied();
-        there.filter_map(|pod| self.resident(pod)).chain(in_thought)
+        there.filter_map(|pod| self.resident(pod)).chain(self.added.of_namespace(namespace))
     }
 
     /// All of them.
     fn residents<'r>(&'r self) -> impl Iterator<Item = Resident<'a>> + use<'r, 'a> {
-        let in_thought = self.added.values().flatten().copied();
-        self.snapshot.pods.values().filter_map(|pod| self.resident(pod)).chain(in_thought)
+        self.snapshot.pods.values().filter_map(|pod| self.resident(pod)).chain(self.added.all())
     }
 
     fn resident(&self, pod: &'a Arc<Pod>) -> Option<Resident<'a>> {
@@ -400,7 +415,7 @@ impl<'a> Room<'a> {
     }
 
     fn domain(&self, node: &str, key: &str) -> Option<&'a str> {
-        self.snapshot.nodes.get(node)?.labels.get(key).map(String::as_str)
+        counted::domain(self.snapshot, node, key)
     }
 }
 

@@ -9,7 +9,7 @@ mod safe;
 
 use std::{
     cell::OnceCell,
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -29,7 +29,7 @@ use super::{
     breaker::Breaker,
     choice,
     control::Control,
-    fit::{Misfit, Refusals, Room},
+    fit::{Misfit, Ranked, Refusals, Room},
     held::{Gate, HeldReason},
     journal::{Journal, Spends},
     ledger::Others,
@@ -41,6 +41,7 @@ use super::{
 use crate::core::{
     distance::tier::{NodeTier, Tier, TierMap},
     follow::MoveMode,
+    hash::{HashMap, HashSet},
     moment::Moment,
     workload::{Node, Phase, Pod, Snapshot},
 };
@@ -201,11 +202,11 @@ pub fn plan(input: &Input<'_>) -> Plan {
         refusals: Refusals::of(targets.clone()),
         injected: OnceCell::new(),
         replacements: OnceCell::new(),
-        targets,
+        targets: Ranked::of(targets),
         away: Away::of(input.snapshot, underway()),
         slots: Slots::of(input),
         taken: Taken::by(underway(), input.control.limits),
-        beside: HashMap::new(),
+        beside: HashMap::default(),
     };
     let mut plan = Plan::default();
     for candidate in &candidates {
@@ -284,7 +285,7 @@ struct Planner<'a> {
     input: &'a Input<'a>,
     workloads: Workloads<'a>,
     room: Room<'a>,
-    targets: Vec<&'a Node>,
+    targets: Ranked<'a>,
     /// What each of them is to anybody.
     offers: HashMap<*const Node, Result<u64, Misfit>>,
     /// Of those that are something to anybody, sorted.

@@ -2,12 +2,12 @@
 //! for, and nothing else that any movement keeps to.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
 use super::{
-    fit::{Refusals, Room},
+    fit::{Ranked, Refusals, Room},
     held::{Gate, HeldReason},
     journal::Journal,
     ledger::Others,
@@ -19,6 +19,7 @@ use crate::core::{
         overwrite::TaintEffect,
         tier::{Tier, TierMap},
     },
+    hash::HashMap,
     moment::Moment,
     workload::{Node, Pod, Snapshot, Taint},
 };
@@ -222,7 +223,7 @@ struct Look<'a> {
     /// With the planned moves carried out.
     room: Room<'a>,
     /// The nodes that aren't far.
-    near: Vec<&'a Node>,
+    near: Ranked<'a>,
     refusals: Refusals<'a, ()>,
 }
 
@@ -231,7 +232,7 @@ impl<'a> Look<'a> {
         let Input { snapshot, tiers, plan, journal, others, .. } = input;
         let all = || journal.underway.iter().chain(&others.underway);
         let underway = all().map(|move_| &*move_.from);
-        let mut held: HashMap<&str, Vec<&Held>> = HashMap::new();
+        let mut held: HashMap<&str, Vec<&Held>> = HashMap::default();
         for it in &plan.held {
             held.entry(&it.node).or_default().push(it);
         }
@@ -253,7 +254,7 @@ impl<'a> Look<'a> {
             input,
             held,
             room,
-            near,
+            near: Ranked::of(near),
         }
     }
 
@@ -304,7 +305,7 @@ impl<'a> Look<'a> {
 
     /// Where the pod would go. What is said of a room in which others of its node have been placed is not remembered.
     fn target(&self, pod: &'a Pod, nobody_placed: bool) -> Result<&'a Node, String> {
-        let look = || self.room.emptiest(pod, self.near.iter().copied(), |_| Ok(()));
+        let look = || self.room.emptiest(pod, &self.near, |_| Ok(()));
         if nobody_placed {
             return self.refusals.ask(&self.room, pod, (), look);
         }

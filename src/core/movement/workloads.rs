@@ -1,11 +1,11 @@
 //! Which pods belong to which workload, and whether a workload is whole.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::core::workload::{Owner, Phase, Pod, Snapshot, Workload};
+use crate::core::{
+    hash::{HashMap, HashSet},
+    workload::{Owner, Phase, Pod, Snapshot, Workload},
+};
 
 /// A workload as people name it: the Deployment rather than its ReplicaSet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,7 +95,7 @@ impl<'a> Workloads<'a> {
     /// Counts the pods of the workloads of these UIDs, however often each is named.
     #[must_use]
     pub fn named<'n>(snapshot: Snapshot<'a>, uids: impl IntoIterator<Item = &'n str>) -> Self {
-        let mut workloads = HashMap::new();
+        let mut workloads = HashMap::default();
         for uid in uids.into_iter().collect::<HashSet<_>>() {
             let sets: &[Arc<Workload>] = snapshot.sets.0.get(uid).map_or(&[], |sets| sets);
             let parts = sets.iter().map(|set| &*set.uid).filter(|set| *set != uid);

@@ -196,7 +196,8 @@ async fn certificates_change_every_two_seconds_and_no_request_fails() {
         .keep(&probes, &mut tasks, move |_, expires| {
             seen.send_replace(expires);
         })
-        .unwrap();
+        .unwrap()
+        .config;
     expiry.wait_for(Option::is_some).await.unwrap();
     let config = WebhookConfig::default();
     let view = arc_swap::ArcSwap::from_pointee(crate::admission::tests::view(std::time::Instant::now()));

@@ -22,7 +22,7 @@ use switchover::{
     core::{
         distance::tier::Tier,
         moment::Moment,
-        movement::fit::Room,
+        movement::fit::{Ranked, Room},
         schedulers::Schedulers,
         workload::{Owner, Pod as PodFacts},
     },
@@ -302,7 +302,7 @@ fn foresee(tables: &Tables, room: &Room<'_>, case: &Case) -> Result<String, Stri
         .snapshot()
         .nodes()
         .filter(|node| node.labels.get(CASE) == Some(&number) && node.labelled(TIER) == Tier::Closely);
-    room.emptiest(&pod, closely, |_| Ok(())).map(|node| node.name.clone())
+    room.emptiest(&pod, &Ranked::of(closely), |_| Ok(())).map(|node| node.name.clone())
 }
 
 /// What the scheduler has decided of a pod: its node, or why it waits.

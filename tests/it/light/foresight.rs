@@ -77,3 +77,97 @@ fn what_a_plan_foresees_is_what_then_happens() {
         Ok(())
     });
 }
+
+/// Runs `explain` and reads what it prints.
+fn explained(scene: &Scene, arguments: &[&str]) -> Result<Value> {
+    let typed = [&["explain"], arguments, &["-o", "json"]].concat();
+    serde_json::from_str(&block_in_place(|| scene.world.switchover(&typed))?).context("not JSON")
+}
+
+#[test]
+fn what_is_explained_of_a_workload_and_a_node_is_what_then_happens() {
+    scene("explained", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({"movement": {"settle": "1s"}})).await?;
+        let web = scene.workload(&namespace, "web").says(READY_DELAY, "1s");
+        web.deployment(2).await?;
+        web.budget_of("web", 1).await?;
+        let of_web = || Ok::<_, anyhow::Error>(explained(scene, &["deploy/web", "-n", &namespace])?["workload"].take());
+        let told = of_web()?;
+        assert_eq!((&told["workload"], &told["replicas"]), (&json!(format!("deployment {namespace}/web")), &json!(2)));
+        assert_eq!(told["admission"]["injects"], true, "{told}");
+        let places = |told: &Value| -> Vec<Value> {
+            let pods = told["pods"].as_array().into_iter().flatten();
+            pods.map(|pod| json!([pod["zone"], pod["distances"][scene.name]["tier"]])).collect()
+        };
+        assert_eq!(places(&told), [json!(["dc1", "closely"]), json!(["dc1", "closely"])]);
+        let of_pg3 = |told: &Value| {
+            let members = told["databases"][0]["ifPrimary"].as_array().cloned().unwrap_or_default();
+            members.into_iter().find(|it| it["member"] == "pg3").context("nothing of pg3")
+        };
+        let foreseen = of_pg3(&told)?;
+        let [near, moves, way, at_once] = ["near", "moves", "way", "atOnce"].map(|key| foreseen[key].clone());
+        assert_eq!(json!([near, moves, way, at_once]), json!([0, 2, "evict", 1]));
+        let weak: Vec<&str> =
+            told["weaknesses"].as_array().into_iter().flatten().filter_map(|it| it["reason"].as_str()).collect();
+        assert_eq!(weak, ["NoReadinessProbe", "NoPreStop"]);
+
+        let of_node = || {
+            let told = explained(scene, &[&format!("node/{}", scene.node("dc1-1"))])?;
+            let databases = told["node"]["databases"].as_array().cloned().unwrap_or_default();
+            let of =
+                databases.into_iter().find(|it| it["database"] == scene.name).context("nothing of its database")?;
+            let members = of["members"].as_array().into_iter().flatten();
+            let tiers: Vec<Value> = members.map(|it| json!([it["member"], it["rttUs"], it["tier"]])).collect();
+            anyhow::Ok((of["tier"].clone(), of["why"].clone(), tiers))
+        };
+        let (tier, why, tiers) = of_node()?;
+        assert_eq!(tier, "closely", "{why}");
+        let expected = [json!(["pg1", 300, "closely"]), json!(["pg3", 20_000, "far"])];
+        assert!(expected.iter().all(|member| tiers.contains(member)), "{tiers:?}");
+
+        patroni.switchover("pg3", 2);
+        assert_eq!(scene.its_database().movement_over(2).await?, (2, 0));
+        assert_eq!(places(&of_web()?), [json!(["dc3", "closely"]), json!(["dc3", "closely"])]);
+        let (tier, why, _) = of_node()?;
+        assert_eq!(tier, "far", "{why}");
+
+        let refused = |subject: &str| explained(scene, &[subject, "-n", &namespace]).unwrap_err().to_string();
+        let unknown = format!("there is no statefulset/web in {namespace} that makes pods; there are: deployment/web");
+        assert!(refused("sts/web").contains(&unknown), "{}", refused("sts/web"));
+        assert!(refused("node/nobody").contains("there is no node nobody; there are: "), "{}", refused("node/nobody"));
+        assert!(refused("a/b/c").contains("write the name of a pod, node/NAME, or KIND/NAME"), "{}", refused("a/b/c"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_manifest_is_printed_as_the_webhook_leaves_it() {
+    scene("printed", async |scene| {
+        let (_patroni, namespace) = scene.two_centres(json!({})).await?;
+        for mode in ["preferred", "avoid-far", "required"] {
+            let mut pod = scene.workload(&namespace, "web").says("switchover.dev/affinity", mode).template();
+            (pod["apiVersion"], pod["kind"]) = ("v1".into(), "Pod".into());
+            pod["metadata"]["name"] = "web".into();
+            let file = scene.world.bed.directory().join("printed.json");
+            std::fs::write(&file, pod.to_string())?;
+            let file = file.display().to_string();
+            let created = ["create", "--dry-run=server", "-n", &namespace, "-f", &file, "-o", "json"];
+            let created: Value = serde_json::from_str(&block_in_place(|| scene.world.kubectl(&created, ""))?)?;
+            let typed = ["explain", "-n", &namespace, "-f", &file, "-o", "yaml"];
+            let printed = block_in_place(|| scene.world.switchover(&typed))?;
+            let printed: Value = serde_saphyr::from_str(&printed)?;
+            let injected = |pod: &Value| {
+                json!([pod["spec"]["affinity"], pod["metadata"]["annotations"]["switchover.dev/injected"]])
+            };
+            assert!(printed["spec"]["affinity"].is_object(), "{printed}");
+            assert_eq!(injected(&printed), injected(&created), "{mode}");
+
+            let alone = [&typed[..], &["--follow", scene.name]].concat();
+            let (alone, notes) = block_in_place(|| scene.world.switchover_alone(&alone))?;
+            let alone: Value = serde_saphyr::from_str(&alone)?;
+            assert_eq!(alone["spec"], printed["spec"], "{mode}: without a cluster the same is decided");
+            assert_eq!(notes.trim(), format!("pod {namespace}/web: injected"));
+        }
+        Ok(())
+    });
+}

@@ -255,13 +255,12 @@ fn a_label_that_somebody_else_uses_is_left_alone_and_the_database_says_so() {
             labels.sort();
             Ok(labels.join(" "))
         };
-        let (reason, said) = scene.condition_becomes(scene.name, "LabelsAccepted", "False").await?;
         let [first, second] = ["dc1-1", "dc3-1"].map(|node| scene.node(node));
         let sentence = format!(
-            "the key {key} is in use by somebody else on 2 nodes, which are left alone: {first}; {second}: write another \
+            "KeyInUse: the key {key} is in use by somebody else on 2 nodes, which are left alone: {first}; {second}: write another \
              spec.nodeLabel"
         );
-        assert_eq!((reason, said), ("KeyInUse".to_owned(), sentence));
+        scene.condition_says(scene.name, "LabelsAccepted", "False", &sentence).await?;
         eventually("the label of the node that nobody uses", "closely payments payments".to_owned(), labels).await?;
         patroni.switchover("pg3", 2);
         eventually("the primary", Some("pg3".to_owned()), async || Ok(scene.status().await?.primary)).await?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod custom;
 pub(crate) mod databases;
+pub(crate) mod door;
 pub(crate) mod faults;
 pub(crate) mod limits;
 pub(crate) mod mariadb;
@@ -20,6 +21,7 @@ pub(crate) use lab::wait::{SEVERAL_TICKS, eventually, stays, until};
 
 pub(crate) use self::{
     databases::Database,
+    door::Door,
     scene::{Scene, alone, scene, upheaval},
     stage::Stage,
     witness::Witness,

@@ -83,7 +83,7 @@ fn tell(options: &DemoOptions, clock: Clock) -> Result<Report> {
     let endpoints = scene.endpoints();
     let load = net::in_netns(&lab.netns("client"), move || Load::start(LoadOptions::default(), endpoints))??;
     clock.say("load: 30 requests a second, each of ten SQL queries, from outside");
-    let story = Story { lab: &lab, scene: &scene, load: &load, clock };
+    let story = Story { lab: &lab, product: &options.product, scene: &scene, load: &load, clock };
     let mut report = Report { replicas: 6, moves: Vec::new() };
     report.moves.push(story.switchover("pg3")?);
     report.moves.push(story.kill()?);

@@ -47,6 +47,16 @@ impl Product {
         command.args(arguments).env("KUBECONFIG", lab.kubeconfig());
         output(command, None)
     }
+
+    /// The same of `switchover plan`, which ends with 3 where something wouldn't fit.
+    pub fn plan<'a>(&self, lab: &Lab, arguments: impl IntoIterator<Item = &'a str>) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.arg("plan").args(arguments).env("KUBECONFIG", lab.kubeconfig());
+        let output = command.output().context("switchover plan can't be run")?;
+        let told = matches!(output.status.code(), Some(0 | 3));
+        ensure!(told, "switchover plan: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
 }
 
 /// Applies the demo service, which opts its namespace in, and waits until all its replicas are available.

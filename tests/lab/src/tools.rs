@@ -101,6 +101,9 @@ pub const MARIADB_PACKAGES: Packages = Packages {
     packages: &["mariadb-server-core", "mariadb-client-core", "libaio1", "libnuma1", "liburing2"],
 };
 
+/// Prometheus' tool that checks and tests rules of alerts.
+pub const PROMTOOL_PACKAGES: Packages = Packages { name: "promtool", packages: &["prometheus"] };
+
 impl GoModule {
     /// The linker flags. The version strings are all that distinguishes a build from Kubernetes' own.
     pub fn linker_flags(&self) -> String {

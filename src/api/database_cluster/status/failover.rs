@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::optional_date_time;
+use super::{optional_date_time, texts};
 
 /// One change of primary and what followed from it.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
@@ -65,9 +65,9 @@ pub struct FailoverStatus {
     /// The same after the last move.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt_after_us: Option<u64>,
-    /// What came of it for each workload: whose pods were far for the longest time, first. The first 20.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 20))]
+    /// What came of it for each workload, each as a JSON text: whose pods were far for the longest time, first. The first 20.
+    #[serde(with = "texts", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "texts::schema::<20>")]
     pub workloads: Vec<FailoverWorkloadStatus>,
     /// Number of workloads that had pods on far nodes, listed or not.
     #[serde(skip_serializing_if = "is_none")]

@@ -4,11 +4,12 @@
 //! pod with affinity that selects the replacement: the old pod itself, while it ends. Where that could decide otherwise nothing is moved.
 //! Scores of single nodes (how full they are, which images they have) and spreading that is only preferred are not foreseen.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use super::{Misfit, Room, nodes, taints};
+use super::{Misfit, Room, interpod::with_rules, nodes, taints};
 use crate::core::{
     distance::tier::Tier,
+    hash::HashMap,
     selector::{Expression, NodeTerm, Operator},
     workload::{Node, Pod, PodTerm},
 };
@@ -110,8 +111,7 @@ impl<'a> Room<'a> {
     /// Where there are pods that may draw those of this namespace.
     pub(super) fn drawing<'r>(&'r self, namespace: &'r str) -> impl Iterator<Item = (&'a str, &'a Pod)> + use<'r, 'a> {
         let groups = self.snapshot.groups;
-        let there = (&groups.drawing_at_home, &groups.drawing_anywhere);
-        self.with_rules(namespace, there, Pod::draws, Pod::draws_at_home)
+        with_rules(namespace, (&groups.drawing_at_home, &groups.drawing_anywhere), &self.added.drawing)
     }
 }
 

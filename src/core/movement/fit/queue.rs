@@ -1,6 +1,6 @@
 //! Pods that wait for the scheduler: those that come before a replacement may take the room that it needs.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Misfit, nodes,
@@ -8,6 +8,7 @@ use super::{
     taints,
 };
 use crate::core::{
+    hash::HashMap,
     map::Groups,
     workload::{Node, Pod, Resources},
 };
@@ -42,7 +43,7 @@ impl<'a> Queue<'a> {
             let pod = pods().max_by_key(|pod| (pod.requests.cpu_m, &pod.uid))?;
             Some((whose.as_str(), Alike { pod, count: pods().count() as u64 }))
         };
-        Self { waiting: waiting.iter().filter_map(alike).collect(), reserved: HashMap::new() }
+        Self { waiting: waiting.iter().filter_map(alike).collect(), reserved: HashMap::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -96,7 +97,7 @@ fn beside(first: &[(&Pod, u64)], asks: &Resources, used: Used<'_>, node: &Node) 
     if pods >= node.pods {
         return Err(Misfit::Queued("pods".into()));
     }
-    lacking(asks, &then, &node.allocatable).map_or(Ok(()), |resource| Err(Misfit::Queued(resource.to_owned())))
+    lacking(asks, &then, &node.allocatable).map_or(Ok(()), |resource| Err(Misfit::Queued(resource)))
 }
 
 fn may_go(pod: &Pod, used: Used<'_>, node: &Node) -> bool {

@@ -1,9 +1,8 @@
 //! What a namespace's quotas leave for replacements. A pod counts until it is gone, and its replacement from when it is created:
 //! where no more is left than the old one holds, the API server refuses the new one, whose controller then tries ever more rarely.
 
-use std::collections::HashMap;
-
 use crate::core::{
+    hash::HashMap,
     quota::{Quota, Scope},
     workload::{Pod, Resources, Snapshot},
 };
@@ -23,9 +22,9 @@ struct Left<'a> {
 
 impl<'a> Quotas<'a> {
     pub(super) fn of(snapshot: Snapshot<'a>) -> Self {
-        let mut by_namespace: HashMap<&str, Vec<Left<'_>>> = HashMap::new();
+        let mut by_namespace: HashMap<&str, Vec<Left<'_>>> = HashMap::default();
         for quota in snapshot.quotas.values() {
-            by_namespace.entry(&quota.namespace).or_default().push(Left { quota, taken: HashMap::new() });
+            by_namespace.entry(&quota.namespace).or_default().push(Left { quota, taken: HashMap::default() });
         }
         for quotas in by_namespace.values_mut() {
             quotas.sort_by_key(|it| &it.quota.name);

@@ -1,6 +1,6 @@
 //! As the plugin NodeResourcesFit.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::Misfit;
 use crate::core::workload::{HostPort, Node, Occupants, Pod, Resources};
@@ -69,21 +69,21 @@ pub(super) fn allow(asks: &Resources, used: Used<'_>, node: &Node) -> Result<(),
         return Err(Misfit::Insufficient("pods".into()));
     }
     match lacking(asks, used.resources, &node.allocatable) {
-        Some(resource) => Err(Misfit::Insufficient(resource.to_owned())),
+        Some(resource) => Err(Misfit::Insufficient(resource)),
         None => Ok(()),
     }
 }
 
 /// The first resource of which less is left than is asked for. Where nothing is asked for, nothing lacks, however much is used.
-pub(super) fn lacking<'r>(asks: &'r Resources, used: &Resources, offered: &Resources) -> Option<&'r str> {
+pub(super) fn lacking(asks: &Resources, used: &Resources, offered: &Resources) -> Option<Cow<'static, str>> {
     let lacks = |wanted: u64, used: u64, offered: u64| wanted > 0 && used.saturating_add(wanted) > offered;
     if lacks(asks.cpu_m, used.cpu_m, offered.cpu_m) {
-        return Some("cpu");
+        return Some("cpu".into());
     }
     if lacks(asks.memory_bytes, used.memory_bytes, offered.memory_bytes) {
-        return Some("memory");
+        return Some("memory".into());
     }
     let amount = |of: &Resources, name: &str| of.other.get(name).copied().unwrap_or(0);
     let other = asks.other.iter().find(|(name, wanted)| lacks(**wanted, amount(used, name), amount(offered, name)));
-    other.map(|(name, _)| name.as_str())
+    other.map(|(name, _)| name.clone().into())
 }

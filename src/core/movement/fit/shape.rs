@@ -2,12 +2,12 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    collections::{HashMap, HashSet},
     hash::{Hash, Hasher},
 };
 
 use super::Room;
 use crate::core::{
+    hash::{HashMap, HashSet},
     selector::{Labels, NodeTerm},
     shared::Shared,
     workload::{HostPort, Leaning, Node, Pod, PodTerm, PreferredNodes, Resources, Spread, Toleration},
@@ -92,14 +92,18 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
         context: Context,
         look: impl FnOnce() -> Result<Found, String>,
     ) -> Result<Found, String> {
+        let remember = |key: (Shape<'a>, Context), why: &String| {
+            let refused = Refused { why: why.clone(), room: room.changes() };
+            self.known.borrow_mut().insert(key, refused);
+        };
+        if self.known.borrow().is_empty() {
+            return look().inspect_err(|why| remember((self.shape(room, pod), context), why));
+        }
         let key = (self.shape(room, pod), context);
         if let Some(why) = self.known(room, &key) {
             return Err(why);
         }
-        look().inspect_err(|why| {
-            let refused = Refused { why: why.clone(), room: room.changes() };
-            self.known.borrow_mut().insert(key, refused);
-        })
+        look().inspect_err(|why| remember(key, why))
     }
 
     /// Why the pod would be refused in this room, if that follows from what was said before.

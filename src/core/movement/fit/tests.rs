@@ -1,3 +1,4 @@
+mod counted;
 mod draws;
 mod interpod;
 mod nodes;

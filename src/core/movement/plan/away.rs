@@ -1,10 +1,9 @@
 //! How many pods of a workload may be away at once: what its disruption budget allows, or one without any. The budget's status is the
 //! authority, and lags behind what was done; what it can't show yet is counted here.
 
-use std::collections::{HashMap, HashSet};
-
 use super::Move;
 use crate::core::{
+    hash::{HashMap, HashSet},
     movement::{
         held::HeldReason,
         journal::{Spends, Underway},
@@ -59,7 +58,7 @@ pub(super) struct Takes {
 impl<'a> Away<'a> {
     /// As the moves under way leave it.
     pub(super) fn of<'u>(snapshot: Snapshot<'a>, underway: impl IntoIterator<Item = &'u Underway>) -> Self {
-        let mut budgets: HashMap<&str, Vec<(&str, &DisruptionBudget)>> = HashMap::new();
+        let mut budgets: HashMap<&str, Vec<(&str, &DisruptionBudget)>> = HashMap::default();
         for (uid, budget) in snapshot.budgets {
             budgets.entry(&budget.namespace).or_default().push((uid, budget));
         }

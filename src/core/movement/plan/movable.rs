@@ -1,12 +1,11 @@
 //! Whether a pod can be moved at all, and by which way: what holds for as long as it is what it is.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
 
 use super::{Follower, Planner, replaceable};
 use crate::core::{
     follow::MoveMode,
+    hash::HashMap,
     movement::{choice::choose, held::HeldReason, restart, ways::Way, workloads::WorkloadKey},
     workload::Pod,
 };
@@ -92,7 +91,7 @@ impl<'a> Planner<'a> {
 
     /// When the youngest follower was made that admission injected, anywhere and by namespace.
     fn injected(&self) -> (Option<Timestamp>, HashMap<&'a str, Timestamp>) {
-        let mut by_namespace: HashMap<&str, Timestamp> = HashMap::new();
+        let mut by_namespace: HashMap<&str, Timestamp> = HashMap::default();
         let pods = self.input.followers.iter().map(|follower| follower.pod);
         for pod in pods.filter(|pod| pod.is_drawn_by(self.input.node_label)) {
             let youngest = by_namespace.entry(&pod.namespace).or_insert(pod.created);

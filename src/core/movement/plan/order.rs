@@ -1,15 +1,12 @@
 //! Who is moved first: whoever suffers most, then whoever comes first by priority, in turns over workloads and namespaces, where least
 //! is taken away.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use super::{Follower, Input};
 use crate::core::{
     distance::tier::{NodeTier, Tier},
+    hash::HashMap,
     movement::workloads::{WorkloadKey, Workloads},
 };
 
@@ -58,18 +55,26 @@ pub(super) fn sort(candidates: &mut [Candidate<'_, '_>], input: &Input<'_>, work
     let places = places(candidates, workloads);
     let place = |it: &Candidate<'_, '_>| it.key.as_ref().map(|key| places[&Arc::as_ptr(key)]);
     let rank = |it: &Candidate<'_, '_>| place(it).map(|place| place.rank);
-    candidates.sort_by_cached_key(|it| (rank(it), it.suffers(), Reverse(it.at.rtt_us), it.name()));
+    let mut of_workloads = vec![Vec::new(); places.len()];
+    for (at, candidate) in candidates.iter().enumerate() {
+        if let Some(rank) = rank(candidate) {
+            of_workloads[rank].push(at);
+        }
+    }
     // Whose pods are on the move has had that many turns.
-    let mut moving: HashMap<&str, usize> = HashMap::new();
+    let mut moving: HashMap<&str, usize> = HashMap::default();
     for move_ in input.journal.underway.iter().chain(&input.others.underway) {
         *moving.entry(&move_.workload.uid).or_default() += 1;
     }
-    let mut turns = vec![None; places.len()];
-    for candidate in &mut *candidates {
-        if let (Some(rank), Some(key)) = (rank(candidate), &candidate.key) {
-            let turn = turns[rank].unwrap_or_else(|| moving.get(&*key.uid).copied().unwrap_or(0));
-            candidate.turn = turn;
-            turns[rank] = Some(turn + 1);
+    for mut of_workload in of_workloads {
+        of_workload.sort_by_cached_key(|at| {
+            let it = &candidates[*at];
+            (it.suffers(), Reverse(it.at.rtt_us), it.name())
+        });
+        let key = of_workload.first().and_then(|first| candidates[*first].key.as_ref());
+        let moving = key.and_then(|key| moving.get(&*key.uid)).copied().unwrap_or(0);
+        for (turn, at) in of_workload.into_iter().enumerate() {
+            candidates[at].turn = moving + turn;
         }
     }
     candidates.sort_by_cached_key(|it| {

@@ -1,10 +1,9 @@
 //! What a move takes of the room near the primary.
 
-use std::collections::HashMap;
-
 use super::{Follower, Input, Planner, certain};
 use crate::core::{
     distance::tier::{Tier, TierMap},
+    hash::HashMap,
     movement::{
         choice::more,
         fit::{Misfit, Room},
@@ -110,7 +109,7 @@ impl<'a> Planner<'a> {
         follower: &Follower<'a>,
         (from, from_rtt_us): (&str, u64),
     ) -> Result<&'a Node, HeldReason> {
-        if self.targets.is_empty() {
+        if self.targets.nodes().is_empty() {
             return Err(HeldReason::NoRoom("there is none".into()));
         }
         let nearer = |node: &Node| match self.offers.get(&(&raw const *node)) {
@@ -128,7 +127,7 @@ impl<'a> Planner<'a> {
             nearer: self.distances.partition_point(|rtt_us| *rtt_us < from_rtt_us),
             others: follower.others.iter().map(|tiers| (&raw const **tiers, tiers.tier(from))).collect(),
         };
-        let look = || self.room.emptiest(follower.replacement, self.targets.iter().copied(), nearer);
+        let look = || self.room.emptiest(follower.replacement, &self.targets, nearer);
         self.refusals.ask(&self.room, follower.replacement, wanted, look).map_err(HeldReason::NoRoom)
     }
 }

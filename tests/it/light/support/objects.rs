@@ -1,6 +1,6 @@
 //! What people write, and what they are told: databases, namespaces, status, events.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use k8s_openapi::{
     api::{
         core::v1::{Namespace, Secret, ServiceAccount},
@@ -127,6 +127,19 @@ impl Scene {
             Ok(condition.filter(|(now, ..)| now == status).map(|(_, reason, message)| (reason, message)))
         })
         .await
+    }
+
+    /// Waits until a condition has this status and its `reason: message` contains these words: what it says grows with what is known.
+    pub(crate) async fn condition_says(&self, database: &str, type_: &str, status: &str, words: &str) -> Result<()> {
+        let mut last = None;
+        let what = format!("{type_}={status} of {database} to say {words:?}");
+        let said = until(&what, async || {
+            let condition = self.condition(database, type_).await?;
+            last.clone_from(&condition);
+            let says = |(_, reason, message): &(String, String, String)| format!("{reason}: {message}").contains(words);
+            Ok(condition.filter(|it| it.0 == status && says(it)).map(|_| ()))
+        });
+        said.await.with_context(|| format!("it is {last:?}"))
     }
 
     /// Makes a namespace, `SCENE-SHORT`, that follows a database or none, with these annotations. If it follows the

@@ -154,12 +154,40 @@ impl World {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// The same without a cluster to talk to; what it printed, and what it said beside it.
+    pub(crate) fn switchover_alone(&self, arguments: &[&str]) -> Result<(String, String)> {
+        let output = Command::new(product()).args(arguments).env("KUBECONFIG", "/nonexistent/kubeconfig").output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok((String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+    }
+
     /// The same of a tool that tells scripts something by its exit status: that, and what it printed.
     pub(crate) fn switchover_with_status(&self, arguments: &[&str]) -> Result<(i32, String)> {
-        let output = Command::new(product()).args(arguments).env("KUBECONFIG", self.bed.kubeconfig()).output()?;
+        let (status, printed, told) = self.switchover_as(&self.bed.kubeconfig(), arguments)?;
+        ensure!(!printed.is_empty(), "{told}");
+        Ok((status, printed))
+    }
+
+    /// The same as somebody else: exit status, what it printed, and what it told on stderr.
+    pub(crate) fn switchover_as(&self, kubeconfig: &Path, arguments: &[&str]) -> Result<(i32, String, String)> {
+        let output = Command::new(product()).args(arguments).env("KUBECONFIG", kubeconfig).output()?;
         let status = output.status.code().context("it was ended by a signal")?;
-        ensure!(!output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok((status, String::from_utf8(output.stdout)?))
+        Ok((status, String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+    }
+
+    /// Somebody who may view what others may view, and nothing else: the kubeconfig.
+    pub(crate) async fn viewer(&self, name: &str) -> Result<PathBuf> {
+        let account = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"},
+        });
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "default"}],
+        });
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": [account, binding]});
+        tokio::task::block_in_place(|| self.kubectl(&["apply", "--server-side", "-f", "-"], &list.to_string()))?;
+        self.bed.kubeconfig_for_service_account("default", name).await
     }
 
     /// Starts a controller or the webhook, with the rights of its own account.
@@ -198,6 +226,13 @@ impl World {
         let mut command = Command::new(product());
         command.arg(role).args(arguments);
         self.start_process(role, command)
+    }
+
+    /// Starts a tool that goes on until it is ended, with these rights: it ends with the value. And the file that it prints into.
+    pub(crate) fn start_tool(&self, name: &str, kubeconfig: &Path, arguments: &[&str]) -> Result<(Process, PathBuf)> {
+        let mut command = Command::new(product());
+        command.args(arguments).env("KUBECONFIG", kubeconfig);
+        Ok((self.start_process(name, command)?, self.log(name)))
     }
 
     /// Starts a controller beside the installed ones, as somebody may who knows nothing of them: with a Lease of its own in this

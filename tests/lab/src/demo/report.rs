@@ -30,6 +30,11 @@ pub struct Move {
     pub held: u64,
     /// Confirmed → last replacement Ready.
     pub done_s: f64,
+    /// What `switchover plan` said before the event: how many pods, and for how long from the first one on.
+    pub foreseen_moves: u64,
+    pub foreseen_s: f64,
+    /// How long that took.
+    pub moving_s: f64,
     pub min_ready: usize,
     pub replicas: usize,
     pub requests: u64,
@@ -70,6 +75,10 @@ impl Move {
             (self.min_ready + 1 >= self.replicas, format!("only {} replicas were ready at one time", self.min_ready)),
             (self.near == self.replicas, format!("only {} replicas stand on closely nodes", self.near)),
             (self.moved >= self.replicas as u64, format!("only {} pods were moved", self.moved)),
+            (
+                self.foreseen_moves == self.replicas as u64,
+                format!("{} pods were foreseen to move", self.foreseen_moves),
+            ),
             (self.held == 0, format!("{} pods were held", self.held)),
             (far > before * 3.0, format!("p50 {far:.1} ms shows no pain after {before:.1} ms")),
             // Ten queries at some hundred microseconds each: twice that is still near, ten times 20 ms is not.
@@ -105,7 +114,7 @@ impl Report {
             .iter()
             .map(|m| {
                 format!(
-                    "{} {}→{}: known +{:.1} s, labels +{:.1} s, {} pods near +{:.1} s, p50 {:.0}→{:.0}→{:.0} ms",
+                    "{} {}→{}: known +{:.1} s, labels +{:.1} s, {} pods near +{:.1} s (moving {:.0} s, foreseen {:.0} s), p50 {:.0}→{:.0}→{:.0} ms",
                     m.event,
                     m.from,
                     m.to,
@@ -113,6 +122,8 @@ impl Report {
                     m.labels_s,
                     m.moved,
                     m.done_s,
+                    m.moving_s,
+                    m.foreseen_s,
                     m.p50_ms.before,
                     m.p50_ms.far,
                     m.p50_ms.after

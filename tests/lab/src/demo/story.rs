@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Clock, Move, Scene};
-use crate::{Lab, control::PatroniAction, load::Load};
+use crate::{Lab, control::PatroniAction, install::Product, load::Load};
 
 const REPLICAS: usize = 6;
 /// How long the response time is measured before and after a move.
@@ -15,6 +15,7 @@ const WINDOW: Duration = Duration::from_secs(4);
 
 pub(super) struct Story<'a> {
     pub lab: &'a Lab,
+    pub product: &'a Product,
     pub scene: &'a Scene,
     pub load: &'a Load,
     pub clock: Clock,
@@ -24,14 +25,16 @@ impl Story<'_> {
     /// A planned switchover.
     pub(super) fn switchover(&self, to: &str) -> Result<Move> {
         let from = self.primary()?;
-        self.play("switchover", &from, || self.lab.switchover(Some(to)).map(drop))
+        self.play("switchover", &from, &["default", "--to", to], || self.lab.switchover(Some(to)).map(drop))
     }
 
     /// `kill -9` of PostgreSQL and Patroni of the primary; the member is started again afterwards.
     pub(super) fn kill(&self) -> Result<Move> {
         let from = self.primary()?;
         let member = from.clone();
-        let played = self.play("kill9", &from, || self.lab.patroni(PatroniAction::Kill { member }).map(drop))?;
+        let played = self.play("kill9", &from, &["default", "--all"], || {
+            self.lab.patroni(PatroniAction::Kill { member }).map(drop)
+        })?;
         self.clock.say(&format!("starting {from} again; it rejoins as a replica"));
         self.lab.patroni(PatroniAction::Start { member: from })?;
         Ok(played)
@@ -42,7 +45,8 @@ impl Story<'_> {
         Ok(seen.database["primary"].as_str().context("switchover knows no primary")?.to_owned())
     }
 
-    fn play(&self, event: &str, from: &str, act: impl FnOnce() -> Result<()>) -> Result<Move> {
+    /// `plan`: what is asked of `switchover plan` before.
+    fn play(&self, event: &str, from: &str, plan: &[&str], act: impl FnOnce() -> Result<()>) -> Result<Move> {
         let mut move_ = Move { event: event.into(), from: from.into(), replicas: REPLICAS, ..Move::default() };
         std::thread::sleep(WINDOW);
         let start = Instant::now();
@@ -50,6 +54,7 @@ impl Story<'_> {
         println!();
         self.clock.say(&format!("{event}: the primary is {from}; before:"));
         self.table();
+        let foreseen = self.foresee(plan)?;
         let epoch = self.scene.seen().epoch();
         self.scene.seen().begin_counting();
         let event_at = Timestamp::now();
@@ -91,16 +96,43 @@ impl Story<'_> {
         move_.held = failover["held"].as_u64().unwrap_or(0);
         let seen = self.scene.seen();
         move_.min_ready = seen.min_ready;
+        move_.moving_s = time(&failover, "firstMoveAt").map_or(0.0, |first| seconds(first, done));
         move_.near =
             seen.pods.values().filter(|pod| seen.labels.get(&pod.node).is_some_and(|l| l == "closely")).count();
         drop(seen);
         self.clock.say("after:");
         self.table();
+        self.tell_worth(&mut move_, &foreseen)?;
         self.clock.say(&format!("requests since the event: {summary}"));
         for failure in self.load.failures().iter().filter(|f| f.at >= start).take(5) {
             println!("           {:?} {}", failure.outcome, failure.sentence);
         }
         Ok(move_)
+    }
+
+    /// Shows what the product foresees of the event; every forecast, to compare afterwards.
+    fn foresee(&self, plan: &[&str]) -> Result<Value> {
+        self.clock.say(&format!("what will come of it? switchover plan {}:", plan.join(" ")));
+        print_indented(&self.product.plan(self.lab, plan.iter().copied())?);
+        let forecasts = self.product.plan(self.lab, ["default", "--all", "-o", "json"])?;
+        Ok(serde_json::from_str::<Value>(&forecasts)?["databases"][0]["forecasts"].take())
+    }
+
+    /// Shows what it came to, beside what was foreseen.
+    fn tell_worth(&self, move_: &mut Move, foreseen: &Value) -> Result<()> {
+        let of_it = foreseen.as_array().into_iter().flatten().find(|forecast| forecast["to"] == move_.to.as_str());
+        let of_it = of_it.context("nothing was foreseen of this member")?;
+        move_.foreseen_moves = of_it["moves"].as_u64().unwrap_or(0);
+        move_.foreseen_s = of_it["seconds"]["total"].as_f64().unwrap_or(0.0);
+        self.clock.say(&format!(
+            "foreseen: {} pods in {:.0} s; it was: {} pods in {:.0} s. switchover history default:",
+            move_.foreseen_moves, move_.foreseen_s, move_.moved, move_.moving_s
+        ));
+        let history = self.product.run(self.lab, ["history", "default"])?;
+        // Its name, the head, and the change that was just seen.
+        let newest: Vec<&str> = history.lines().take(3).collect();
+        print_indented(&newest.join("\n"));
+        Ok(())
     }
 
     /// Waits for the first pod that goes.
@@ -134,6 +166,10 @@ impl Story<'_> {
         }
         println!("           p50 {:.1} ms", self.load.now().p50_ms.unwrap_or(0.0));
     }
+}
+
+fn print_indented(text: &str) {
+    text.lines().filter(|line| !line.is_empty()).for_each(|line| println!("           {line}"));
 }
 
 fn time(value: &Value, key: &str) -> Option<Timestamp> {

@@ -2,18 +2,22 @@ use std::{cell::Cell, sync::Arc};
 
 use proptest::prelude::*;
 
-use super::{super::tests::properties::any_pod, *};
+use super::{
+    super::{Ranked, tests::properties::any_pod},
+    *,
+};
 use crate::core::testing::{World, pod};
 
 /// How many of these pods were really looked for a place, when one after the other was asked for.
 fn looks(world: &World, pods: &[&str]) -> usize {
     let nodes: Vec<&Node> = ["a1", "a2"].map(|name| &*world.nodes[name]).to_vec();
     let (room, refusals, looked) = (Room::of(world.snapshot()), Refusals::of(nodes.clone()), Cell::new(0));
+    let ranked = Ranked::of(nodes);
     for name in pods {
         let pod = &world.pods[&format!("uid-{name}")];
         let look = || {
             looked.set(looked.get() + 1);
-            room.emptiest(pod, nodes.iter().copied(), |_| Ok(()))
+            room.emptiest(pod, &ranked, |_| Ok(()))
         };
         assert!(refusals.ask(&room, pod, (), look).is_err(), "{name}");
     }
@@ -68,11 +72,11 @@ proptest! {
         }
         let nodes: Vec<&Node> = ["a1", "a2"].map(|name| &*world.nodes[name]).to_vec();
         let (mut room, refusals) = (Room::of(world.snapshot()), Refusals::of(nodes.clone()));
-        let mut added = Vec::new();
+        let (ranked, mut added) = (Ranked::of(nodes), Vec::new());
         for (number, node, step) in steps {
             let standing = |pod: &&Arc<Pod>| !pod.terminating;
             for pod in world.pods.values().filter(standing).map(|pod| &**pod) {
-                let look = || room.emptiest(pod, nodes.iter().copied(), |_| Ok(())).map(|node| &*node.name);
+                let look = || room.emptiest(pod, &ranked, |_| Ok(())).map(|node| &*node.name);
                 let (said, now) = (refusals.ask(&room, pod, (), look), look());
                 // In words an older refusal may tell of more than one reason for a node.
                 prop_assert_eq!(said.is_ok(), now.is_ok(), "{}: {:?}, now {:?}", pod.name, said, now);

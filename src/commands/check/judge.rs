@@ -1,0 +1,28 @@
+//! Judgements over facts: pure, each a function of what was gathered.
+
+pub(super) mod admission;
+pub(super) mod agents;
+pub(super) mod cluster;
+pub(super) mod databases;
+pub(super) mod policies;
+pub(super) mod roles;
+
+use k8s_openapi::{api::admissionregistration::v1::MutatingWebhook, apimachinery::pkg::apis::meta::v1::Condition};
+
+use super::facts::Facts;
+use crate::certificates::install::WEBHOOK;
+
+/// The webhook in the installation's configuration, with the name of that.
+fn webhook(facts: &Facts) -> Option<(&str, &MutatingWebhook)> {
+    let configurations = facts.configurations.as_ref().ok()?;
+    configurations.iter().find_map(|it| {
+        let webhook = it.webhooks.iter().flatten().find(|webhook| webhook.name == WEBHOOK)?;
+        Some((it.metadata.name.as_deref()?, webhook))
+    })
+}
+
+/// The databases that can be read, by name, with what is not in order with the others.
+fn conditions(object: &kube::core::DynamicObject) -> Vec<Condition> {
+    let conditions = object.data.pointer("/status/conditions").cloned();
+    conditions.and_then(|conditions| serde_json::from_value(conditions).ok()).unwrap_or_default()
+}
