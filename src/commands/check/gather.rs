@@ -117,7 +117,7 @@ pub(super) async fn gather(client: &Client, namespace: &str, before: bool) -> Re
 
 /// Version and clock in one answer, so that the way there and back is known.
 async fn server(client: &Client) -> Result<Server, EffectError> {
-    let request = Request::get("/version").body(Body::empty()).map_err(|error| kube::Error::HttpError(error.into()));
+    let request = Request::get("/version").body(Body::empty()).map_err(kube::Error::HttpError);
     let (sent, request) = (Timestamp::now(), request?);
     let answer = cluster::bounded(async {
         let answer = client.send(request).await?;
