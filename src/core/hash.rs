@@ -7,5 +7,7 @@ use std::collections;
 
 use foldhash::fast::RandomState;
 
+/// The standard library's, but for its hash.
 pub type HashMap<Key, Value> = collections::HashMap<Key, Value, RandomState>;
+/// The same, of a set.
 pub type HashSet<Value> = collections::HashSet<Value, RandomState>;

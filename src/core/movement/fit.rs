@@ -17,6 +17,7 @@ mod resources;
 mod shape;
 mod spread;
 mod taints;
+mod terms;
 
 use std::{borrow::Cow, cell::OnceCell, collections::BTreeMap, sync::Arc};
 

@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use super::{Resident, interpod::may_select, spread::Alikes};
+use super::{Resident, spread::Alikes, terms::may_select};
 use crate::core::{
     hash::HashMap,
     shared::Shared,

@@ -6,10 +6,11 @@ use super::{
     Misfit, Resident, Room,
     added::Ruling,
     counted::{Counted, count_holder},
+    terms::{may_select, selects},
 };
 use crate::core::{
     map::Groups,
-    workload::{Node, Pod, PodTerm, Snapshot},
+    workload::{Node, Pod, PodTerm},
 };
 
 /// How a pod's rules about others stand, by domain: the value that nodes have for a label's key.
@@ -172,19 +173,6 @@ impl<'a> Room<'a> {
     pub(super) fn may_select(&self, term: &PodTerm, pod: &Pod, other: &Pod) -> bool {
         may_select(self.snapshot, term, &pod.namespace, other)
     }
-}
-
-fn selects(snapshot: Snapshot<'_>, term: &PodTerm, namespace: &str, other: &Pod) -> Option<bool> {
-    if !term.selector.matches(&other.labels) {
-        return Some(false);
-    }
-    let labels = snapshot.namespaces.get(&other.namespace).map(|namespace| &namespace.labels);
-    term.looks_at(namespace, &other.namespace, labels)
-}
-
-/// Whether a term of a pod of this namespace selects `other`, as far as anybody knows.
-pub(super) fn may_select(snapshot: Snapshot<'_>, term: &PodTerm, namespace: &str, other: &Pod) -> bool {
-    selects(snapshot, term, namespace, other) != Some(false)
 }
 
 /// Where there are pods with rules of one sort that may be about pods of this namespace: those that are there, whose rules look at their
