@@ -14,13 +14,13 @@ use k8s_openapi::api::{
         ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
         SubjectAccessReviewSpec,
     },
-    core::v1::{Event, ServiceAccount},
+    core::v1::{Event, Namespace, ServiceAccount},
 };
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, PostParams},
     client::Body,
-    core::NamespaceResourceScope,
+    core::{NamespaceResourceScope, PartialObjectMeta},
 };
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
@@ -64,13 +64,15 @@ pub(super) async fn gather(client: &Client, namespace: &str, before: bool) -> Re
         listed("MutatingWebhookConfigurations", Api::all(all()), ListParams::default().labels(OURS)),
         databases(client),
     );
+    let stays = |it: &PartialObjectMeta<Namespace>| it.metadata.deletion_timestamp.is_none();
     let mut facts = Facts {
         namespace: namespace.to_owned(),
         now: Timestamp::now(),
         server,
         served,
         nodes,
-        namespaces,
+        // One that is being deleted is nobody's any more.
+        namespaces: namespaces.map(|all| all.into_iter().filter(stays).collect()),
         definitions,
         configurations,
         policies: Ok(Vec::new()),

@@ -1,7 +1,7 @@
 //! What moving the pods after a change of primary was worth, as far as the facts allow.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::Error as _};
 
 use crate::api::{DatabaseClusterStatus, database_cluster::FailoverStatus};
 
@@ -15,7 +15,7 @@ pub const RECKONED: &str = "\"With us\" is what was counted: seconds that follow
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailoverReport {
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "with_fields")]
     pub row: FailoverStatus,
     /// When the next change of primary was confirmed; `None` while this primary is the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,6 +26,15 @@ pub struct FailoverReport {
     /// `None` while the movement isn't over, and where nothing was moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worth: Option<Worth>,
+}
+
+/// A row whose workloads have fields, and aren't texts as in the status.
+fn with_fields<S: Serializer>(row: &FailoverStatus, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut fields = serde_json::to_value(row).map_err(S::Error::custom)?;
+    if let Some(workloads) = fields.get_mut("workloads") {
+        *workloads = serde_json::to_value(&row.workloads).map_err(S::Error::custom)?;
+    }
+    fields.serialize(serializer)
 }
 
 /// Time that pods spent far from the primary, and would have.

@@ -42,7 +42,7 @@ fn says(status: &str, reason: &str, message: &str) -> Option<(String, String, St
 
 #[test]
 fn a_switchover_that_is_announced_is_told_with_what_would_come_of_it_and_needs_not_settle() {
-    scene("announced", async |scene| {
+    scene("announced-for", async |scene| {
         let (it, words) = scheduled(20, "pg3");
         let (patroni, namespace) = centres(scene, it).await?;
         scene.workload(&namespace, "web").deployment(2).await?;

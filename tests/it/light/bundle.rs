@@ -16,7 +16,7 @@ const PLANTED: &str = "planted-hunter2";
 
 #[test]
 fn a_report_can_be_read_elsewhere_and_holds_no_secret() {
-    upheaval("bundle", async |scene| {
+    upheaval("support", async |scene| {
         let (_patroni, _shop) = following(scene).await?;
         plant(scene)?;
         let directory = scene.world.bed.directory().join("report");
