@@ -18,7 +18,10 @@ pub(crate) use self::events::QUEUE;
 pub use self::{
     calls::{EffectError, list, list_matching},
     client::{ClusterError, attentive_client, client},
-    databases::{DatabaseError, database, databases, missing, read_database, remove_annotation, typed, write_status},
+    databases::{
+        DatabaseError, database, databases, databases_if_any, missing, read_database, remove_annotation, typed,
+        write_status,
+    },
     events::{EventReason, HeldName, Notice, Notices, database_reference, reference},
     moves::{Evicted, carry_out},
     nodes::{in_order, label_node, taint_node},

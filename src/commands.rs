@@ -6,6 +6,7 @@ pub mod check;
 pub mod crds;
 pub mod explain;
 pub mod history;
+mod kinds;
 mod lines;
 mod look;
 pub mod move_now;

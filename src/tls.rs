@@ -11,6 +11,7 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use rustls::crypto::{CryptoProvider, ring};
 
+pub(crate) use self::signatures::signatures_as_always;
 pub use self::{
     clients::Clients,
     reloaded::Reload,

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    ClientConfig,
+    client::danger::{ServerCertVerified, ServerCertVerifier},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 use tokio::net::TcpStream;
@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use super::{authority, install};
 use crate::{
     core::rotation::{AuthorityId, Validity},
-    tls::{self, der},
+    tls::{self, der, signatures_as_always},
 };
 
 /// The certificates that a server shows, its own first (DER).
@@ -102,27 +102,7 @@ impl ServerCertVerifier for Witness {
         Err(rustls::Error::General("only looked at".to_owned()))
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("only looked at".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("only looked at".to_owned()))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        tls::provider().signature_verification_algorithms.supported_schemes()
-    }
+    signatures_as_always!();
 }
 
 #[cfg(test)]

@@ -35,6 +35,17 @@ pub async fn databases(client: &Client) -> Result<Vec<DynamicObject>, EffectErro
     Ok(bounded(api(client).list(&ListParams::default())).await?.items)
 }
 
+/// All of them; none where nobody has heard of the kind.
+///
+/// # Errors
+/// No answer, or missing rights.
+pub async fn databases_if_any(client: &Client) -> Result<Vec<DynamicObject>, EffectError> {
+    match databases(client).await {
+        Err(error) if error.says_gone() => Ok(Vec::new()),
+        answer => answer,
+    }
+}
+
 /// The one of this name.
 ///
 /// # Errors

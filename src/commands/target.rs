@@ -10,7 +10,10 @@ use kube::{
 };
 use serde_json::json;
 
-use super::lines::workload_path;
+use super::{
+    kinds::{in_full, is_called},
+    lines::workload_path,
+};
 
 use crate::{
     api::{DatabaseCluster, keys},
@@ -65,15 +68,11 @@ impl FromStr for WorkloadName {
             [namespace, kind, name] => (namespace, Some(kind), name),
             _ => return Err(error()),
         };
-        let known = |kind: &str| {
-            let kind = kind.to_lowercase();
-            let short = |name: &str| name.chars().filter(char::is_ascii_uppercase).collect::<String>().to_lowercase();
-            let named = |name: &str, plural: &str| {
-                [name.to_lowercase(), plural.to_owned(), short(name)].contains(&kind)
-                    || (kind == "deploy" && name == "Deployment")
-                    || (kind == "sts" && name == "StatefulSet")
-            };
-            KINDS.into_iter().find(|(name, plural)| named(name, plural)).map(|(name, _)| name)
+        let known = |typed: &str| {
+            let typed = in_full(typed);
+            let initials =
+                |kind: &str| kind.chars().filter(char::is_ascii_uppercase).collect::<String>().to_lowercase();
+            KINDS.into_iter().map(|(kind, _)| kind).find(|kind| is_called(kind, &typed) || initials(kind) == typed)
         };
         let kind = match kind {
             Some(kind) => Some(known(kind).ok_or_else(error)?),

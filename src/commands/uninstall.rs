@@ -86,7 +86,7 @@ async fn uninstall(client: &Client, args: &UninstallArgs) -> Result<Removal, Uni
     if let (Some(holder), false) = (&controller, dry_run) {
         return Err(UninstallError::StillRuns { holder: holder.clone() });
     }
-    let databases = databases(client).await.map_err(read("DatabaseClusters"))?;
+    let databases = cluster::databases_if_any(client).await.map_err(read("DatabaseClusters"))?;
     let keys: BTreeSet<LabelKey> = databases.iter().flat_map(labelled_with).collect();
     // Also of databases that are gone: whatever has a tier as its value under these keys was written by switchover.
     let ours =
@@ -147,19 +147,12 @@ async fn holder(client: &Client, namespace: &str, patience: Duration) -> Result<
 }
 
 /// All of them; none if their definition is gone.
-async fn databases(client: &Client) -> Result<Vec<DynamicObject>, EffectError> {
-    match cluster::databases(client).await {
-        Err(EffectError::Api(kube::Error::Api(status))) if status.code == 404 => Ok(Vec::new()),
-        answer => answer,
-    }
-}
-
 fn rest(namespace: &str) -> Vec<String> {
     let shared = "mutatingwebhookconfigurations,validatingadmissionpolicybindings,validatingadmissionpolicies,\
                   clusterrolebindings,clusterroles,flowschemas";
     vec![
         "kubectl delete databaseclusters --all".into(),
-        format!("kubectl delete {shared} -l app.kubernetes.io/part-of=switchover"),
+        format!("kubectl delete {shared} -l {}", keys::PART_OF_US),
         format!("kubectl delete namespace {namespace}"),
         "kubectl delete crd databaseclusters.switchover.dev nodelatencies.switchover.dev".into(),
         format!("kubectl label namespaces -l {key} {key}-", key = keys::FOLLOW),

@@ -19,6 +19,8 @@ pub const PAUSED_BY: &str = "switchover.dev/paused-by";
 pub const PAUSED_UNTIL: &str = "switchover.dev/paused-until";
 /// Annotation of a workload: when somebody asked that it be moved now (RFC 3339).
 pub const MOVE_NOW: &str = "switchover.dev/move-now";
+/// By this label everything of an installation is selected.
+pub const PART_OF_US: &str = "app.kubernetes.io/part-of=switchover";
 /// What every key of ours begins with that people write on objects of theirs.
 pub const DOMAIN: &str = "switchover.dev/";
 /// Annotation that admission writes: what was injected, and for which database epoch.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use strum::{EnumString, IntoStaticStr};
+
 use super::{Forecast, Standing, Unclear};
 
 /// How well a database could do with another primary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, EnumString)]
 pub enum Grade {
     /// Every follower finds its place.
     Ready,
@@ -20,13 +22,8 @@ pub enum Grade {
 impl Grade {
     /// In one CamelCase word, for conditions.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ready => "Ready",
-            Self::Unclear => "Unclear",
-            Self::Blocked => "Blocked",
-            Self::NoPlace => "NoPlace",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

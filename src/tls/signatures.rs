@@ -29,4 +29,4 @@ macro_rules! signatures_as_always {
     };
 }
 
-pub(super) use signatures_as_always;
+pub(crate) use signatures_as_always;

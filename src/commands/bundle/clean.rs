@@ -41,12 +41,13 @@ pub(super) fn object(value: &mut Value) {
     }
 }
 
+/// Words that announce a secret, in a text or as a field's name.
+const ANNOUNCING: &str = "(?i-u:password|passwd|pgpassword|secret|token|authorization|api[-_]?key)";
 /// A login in a URL; and what follows a word that announces a secret.
 static LOGIN: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"([A-Za-z][A-Za-z0-9+.-]*://)[^/@ \t\r\n"'<>]*@"#).ok());
 static ANNOUNCED: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let word =
-        r#"((?i-u:password|passwd|pgpassword|secret|token|authorization|api[-_]?key)\\?["']?[ \t]*[:=][ \t]*\\?["']?)"#;
+    let word = format!(r#"({ANNOUNCING}\\?["']?[ \t]*[:=][ \t]*\\?["']?)"#);
     Regex::new(&format!(r#"{word}((?i-u:basic|bearer)[ \t]+)?[^ \t\r\n"',;&\\{{}}\[\]]+"#)).ok()
 });
 
@@ -59,8 +60,8 @@ pub(super) fn text(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// What announces a secret as a field's name.
-const ANNOUNCING: [&str; 7] = ["password", "passwd", "pgpassword", "secret", "token", "authorization", "apikey"];
+/// A field's name that announces a secret.
+static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!("^{ANNOUNCING}$")).ok());
 
 /// The same of every text in a value, which stays one.
 fn texts(value: &mut Value) {
@@ -68,7 +69,7 @@ fn texts(value: &mut Value) {
         Value::String(said) => *said = text(said).into_owned(),
         Value::Array(items) => items.iter_mut().for_each(texts),
         Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| {
-            let announces = ANNOUNCING.iter().any(|it| name.eq_ignore_ascii_case(it));
+            let announces = NAME.as_ref().is_none_or(|it| it.is_match(name));
             if announces && value.is_string() { *value = "***".into() } else { texts(value) }
         }),
         _ => {}
@@ -157,6 +158,7 @@ mod tests {
         let expected =
             "{\"error\":\"http://***@h\",\"t\":0.5}\nno json: token=***\n{\"secret\":null,\"token\":\"***\"}\n";
         assert_eq!(String::from_utf8(bytes(lines.as_bytes())).unwrap(), expected);
+        assert_eq!(bytes(br#"{"api_key":"abc","API-Key":"abc"}"#), br#"{"API-Key":"***","api_key":"***"}"#);
         assert_eq!(bytes(br#"[{"secret": {"name": "token: x"}}]"#), br#"[{"secret":{"name":"token: ***"}}]"#);
     }
 }

@@ -28,7 +28,7 @@ use super::{
     clean,
 };
 use crate::{
-    api::{NodeLatency, Span},
+    api::{NodeLatency, Span, keys},
     cli::ReportArgs,
     cluster::{self, EffectError},
     commands::{check, record, status},
@@ -45,7 +45,6 @@ const MOST_OF_LOG: i64 = 4 << 20;
 /// Pods whose logs and metrics are taken: of a large cluster not every agent's.
 const MOST_PODS: usize = 100;
 const AT_ONCE: usize = 8;
-const OURS: &str = "app.kubernetes.io/part-of=switchover";
 const OUR_PODS: &str = "app.kubernetes.io/name=switchover";
 
 /// One file of the bundle, or why there is none.
@@ -129,7 +128,7 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, String> {
 /// Our objects, pared of what may be secret.
 fn objects<'a>(client: &Client, namespace: &str) -> Vec<Wanted<'a>> {
     let client = || client.clone();
-    let (ours, pods) = (|| ListParams::default().labels(OURS), || ListParams::default().labels(OUR_PODS));
+    let (ours, pods) = (|| ListParams::default().labels(keys::PART_OF_US), || ListParams::default().labels(OUR_PODS));
     let any = ListParams::default;
     let events = any().fields("reportingComponent=switchover");
     vec![

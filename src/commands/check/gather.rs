@@ -31,7 +31,7 @@ use super::{
     shipped::{self, Right},
 };
 use crate::{
-    api::{custom_resource_definitions, read},
+    api::{custom_resource_definitions, keys, read},
     cluster::{self, EffectError},
     commands::status::look_at_controller,
     discover::{self, patroni},
@@ -41,8 +41,6 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Calls at the same time.
 const AT_ONCE: usize = 16;
-/// What bears it is ours.
-const OURS: &str = "app.kubernetes.io/part-of=switchover";
 
 fn unseen(what: &str, error: &EffectError) -> Unseen {
     Unseen(format!("{what} can't be seen: {error}"))
@@ -61,7 +59,7 @@ pub(super) async fn gather(client: &Client, namespace: &str, before: bool) -> Re
         listed("Nodes", Api::all(all()), ListParams::default()),
         listed("Namespaces", Api::all(all()), ListParams::default()),
         definitions(client),
-        listed("MutatingWebhookConfigurations", Api::all(all()), ListParams::default().labels(OURS)),
+        listed("MutatingWebhookConfigurations", Api::all(all()), ListParams::default().labels(keys::PART_OF_US)),
         databases(client),
     );
     let stays = |it: &PartialObjectMeta<Namespace>| it.metadata.deletion_timestamp.is_none();
@@ -100,8 +98,8 @@ pub(super) async fn gather(client: &Client, namespace: &str, before: bool) -> Re
     });
     let rights = named(rights.collect(), &facts);
     let (policies, bindings, rights, workloads, lease, certificates, tried, latencies, reached) = tokio::join!(
-        listed("ValidatingAdmissionPolicies", Api::all(all()), ListParams::default().labels(OURS)),
-        listed("ValidatingAdmissionPolicyBindings", Api::all(all()), ListParams::default().labels(OURS)),
+        listed("ValidatingAdmissionPolicies", Api::all(all()), ListParams::default().labels(keys::PART_OF_US)),
+        listed("ValidatingAdmissionPolicyBindings", Api::all(all()), ListParams::default().labels(keys::PART_OF_US)),
         ask(client, namespace, rights),
         workloads(client, namespace),
         look_at_controller(client, namespace, || ()),
@@ -172,16 +170,13 @@ async fn definitions(
 
 /// None, where they have no definition.
 async fn databases(client: &Client) -> Seen<Vec<kube::core::DynamicObject>> {
-    match cluster::databases(client).await {
-        Err(error) if error.says_gone() => Ok(Vec::new()),
-        answer => answer.map_err(|error| unseen("DatabaseClusters", &error)),
-    }
+    cluster::databases_if_any(client).await.map_err(|error| unseen("DatabaseClusters", &error))
 }
 
 /// As they are called here; where nobody may list them, as they are shipped.
 async fn accounts(client: &Client, namespace: &str) -> Accounts {
     let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    let names = listed("ServiceAccounts", api, ListParams::default().labels(OURS)).await;
+    let names = listed("ServiceAccounts", api, ListParams::default().labels(keys::PART_OF_US)).await;
     let names: Vec<String> = names.iter().flatten().map(ResourceExt::name_any).collect();
     let of = |shipped: String| names.iter().find(|name| shipped::is_named(name, &shipped)).cloned().unwrap_or(shipped);
     let Accounts { controller, webhook, agent } = Accounts::default();

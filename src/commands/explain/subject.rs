@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::commands::kinds::in_full;
+
 /// A pod, a node, or whatever makes pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Subject {
@@ -13,17 +15,6 @@ pub(super) enum Subject {
         name: String,
     },
 }
-
-/// Short names, as kubectl knows them.
-const SHORT: [(&str, &str); 7] = [
-    ("deploy", "deployment"),
-    ("sts", "statefulset"),
-    ("rs", "replicaset"),
-    ("ds", "daemonset"),
-    ("po", "pod"),
-    ("no", "node"),
-    ("ro", "rollout"),
-];
 
 impl FromStr for Subject {
     type Err = String;
@@ -40,20 +31,13 @@ impl FromStr for Subject {
         }
         let name = name.to_owned();
         // `rollouts.argoproj.io/web`, as kubectl takes it.
-        let kind = kind.split('.').next().unwrap_or(kind).to_lowercase();
-        let kind = SHORT.iter().find(|(short, _)| *short == kind).map_or(kind, |(_, kind)| (*kind).to_owned());
+        let kind = in_full(kind.split('.').next().unwrap_or(kind));
         Ok(match kind.as_str() {
             "pod" | "pods" => Self::Pod(name),
             "node" | "nodes" => Self::Node(name),
             _ => Self::Workload { kind, name },
         })
     }
-}
-
-/// Whether a kind is meant by what was typed: its name, or its plural.
-pub(super) fn is_called(kind: &str, typed: &str) -> bool {
-    let kind = kind.to_lowercase();
-    kind == typed || format!("{kind}s") == typed || format!("{kind}es") == typed
 }
 
 #[cfg(test)]
@@ -82,9 +66,6 @@ mod tests {
         check_rows(rows, |(text, expected)| {
             assert_eq!(text.parse::<Subject>().map_err(|_| ()), expected, "{text:?}");
         });
-        assert!(
-            is_called("Deployment", "deployments") && is_called("Proxy", "proxy") && !is_called("Pod", "deployment")
-        );
         let told = "orders/deployment/web".parse::<Subject>().unwrap_err();
         assert_eq!(
             told,

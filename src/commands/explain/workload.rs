@@ -15,12 +15,11 @@ use serde_json::Value;
 
 use super::{
     super::{
+        kinds::is_called,
         look::Look,
         weakness::{Budget, Serving, Weakness, weaknesses},
     },
-    ExplainError, Explanation, Template, manifest, pods,
-    subject::is_called,
-    words as pod_words,
+    ExplainError, Explanation, Template, manifest, pods, words as pod_words,
 };
 use crate::{
     admission::View,

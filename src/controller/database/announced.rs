@@ -67,10 +67,9 @@ impl Task {
     fn tell_readiness_for_it(&mut self) {
         let Some(of) = readiness(&self.status) else { return };
         let worse = is_worse(self.told_announced, of);
-        let (now, foreseen) = (rank(of), foreseen(of));
-        self.told_announced = Some(now);
+        self.told_announced = Some(rank(of));
         if let Some(announced) = self.announcements.current.as_ref().filter(|_| worse) {
-            let note = warning(announced, &foreseen);
+            let note = warning(announced, &foreseen(of));
             tracing::warn!(database = self.name, why = note, "not ready for the switchover that is announced");
             self.notice(true, EventReason::NotReadyForSwitchover, note);
         }

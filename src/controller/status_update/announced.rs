@@ -35,7 +35,7 @@ pub(crate) fn rank(of: &ReadinessStatus) -> (Option<Grade>, u32, u32) {
 
 /// `None` if a newer version wrote it.
 pub(crate) fn grade(of: &ReadinessStatus) -> Option<Grade> {
-    [Grade::Ready, Grade::Unclear, Grade::Blocked, Grade::NoPlace].into_iter().find(|grade| grade.name() == of.reason)
+    of.reason.parse().ok()
 }
 
 /// Whether people are to be warned who were last told of `before`: it is bad, and worse than that.
