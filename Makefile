@@ -28,7 +28,7 @@ help:
 	@echo "make nightly                       what takes long: failovers, properties, cross-check, months, long fuzz, advisories, every bench"
 	@echo "make lint, docs, deny, crds, chart the parts of make quick, licenses of dependencies, generated files"
 
-# What a machine lacks is said before anything is built.
+# What a machine lacks is said before anything is built. INSTALL=1 installs what Debian has of it, as root.
 needs-%:
 	@tests/lab/needs $*
 
@@ -62,7 +62,7 @@ test-images: test-tools
 # what a change breaks fails, and nothing else does. `make properties` tries others.
 test-unit: test-build
 	$(call begin,unit tests and rules of the house)
-	PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED) cargo test --workspace --locked --lib --bins --test tidy
+	PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED) cargo test --workspace --locked --lib --bins --test tidy --test needs
 
 PROPTEST_RNG_SEED ?= 1
 PROPERTY_RUNS := 20
@@ -180,7 +180,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
 fuzz: $(addprefix fuzz-,$(FUZZ_TARGETS))
 
-fuzz-build:
+fuzz-build: needs-fuzz
 	cd fuzz && cargo build --release --locked
 
 $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%: fuzz-build
