@@ -3,12 +3,15 @@
 pub mod bundle;
 pub mod certs;
 pub mod check;
+pub mod complete;
+pub mod completion;
 pub mod crds;
 pub mod explain;
 pub mod history;
 mod kinds;
 mod lines;
 mod look;
+pub mod man;
 pub mod move_now;
 pub mod pause;
 pub mod plan;
