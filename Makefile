@@ -26,6 +26,7 @@ help:
 	@echo "make test-chart                    deploy/chart under Helm 3, too, and after kustomize"
 	@echo "make test-ui                       the page of switchover ui in a real browser"
 	@echo "make nightly                       what takes long: failovers, properties, cross-check, months, long fuzz, advisories, every bench"
+	@echo "make release, release-test         everything that a release has, into target/release-VERSION; and whether it is as it should be"
 	@echo "make lint, docs, deny, crds, chart the parts of make quick, licenses of dependencies, generated files"
 
 # What a machine lacks is said before anything is built. INSTALL=1 installs what Debian has of it, as root.
@@ -114,6 +115,14 @@ test-ui: build
 	mkdir -p target/ui && cp tests/ui/package.json tests/ui/package-lock.json target/ui/ && cd target/ui && npm ci --no-audit --no-fund
 	node tests/ui/test.mjs target/release/switchover target/ui $(UI_PICTURES)
 
+# The oldest compiler that Cargo.toml promises.
+.PHONY: msrv
+msrv:
+	rustup toolchain install --profile minimal $(MSRV)
+	CARGO_TARGET_DIR=target/msrv cargo +$(MSRV) check --workspace --locked
+
+MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml)
+
 # What takes too long for every change, Helm 3 among it: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
 # to do, and GitHub, from which the advisories come.
 nightly: needs-lab
@@ -126,6 +135,9 @@ nightly: needs-lab
 	$(MAKE) simulate SIMULATE_SEED=$$RANDOM SIMULATE_SEEDS=100
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	$(MAKE) bench
+	$(MAKE) release
+	$(MAKE) release-test
+	$(MAKE) msrv
 	$(MAKE) advisories
 
 # What is foreseen of moves, against the real scheduler: thousands of random little clusters. The light bed throws a few of them each
@@ -231,6 +243,42 @@ crds:
 # The table of values in the chart's README.
 chart:
 	cd deploy/chart && { sed '/^| value |/,$$d' README.md; awk -f table.awk values.yaml; } > README.new && mv README.new README.md
+
+# Everything that a release has, into target/release-VERSION (RELEASING.md). RELEASE_PROGRAMS=FOLDER packs programs that are there, in
+# FOLDER/amd64 and FOLDER/arm64.
+.PHONY: release release-build release-tools release-ready release-test release-sign release-push release-draft ci
+release: $(if $(RELEASE_PROGRAMS),release-tools,release-build)
+	rm -rf target/release-debian
+	release/pack
+
+release-tools: needs-release
+	release/tools
+
+release-build: release-tools
+	release/build
+
+# Packed again it is the same; the image's programs start, those of the other processor under emulation; packages, chart, krew's manifest.
+release-test: release-tools
+	release/test
+
+# TAG=v0.2.0: whether everything says that it is this version.
+release-ready:
+	release/ready $(TAG)
+
+# With a key in a file (KEY=FILE) or in the variable SIGNING_KEY.
+release-sign:
+	release/sign $(KEY)
+
+# IMAGE=ghcr.io/switchover/switchover CHARTS=ghcr.io/switchover/charts, and on GitHub as a draft: for those who are logged in there.
+release-push: release-tools
+	release/push $(IMAGE) $(CHARTS)
+
+release-draft:
+	release/draft $(TAG)
+
+# What CI runs of every change.
+ci:
+	.ci/run
 
 lab-up: needs-demo images
 	$(LAB) up $(addprefix --image ,$(IMAGES))
