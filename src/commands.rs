@@ -4,6 +4,7 @@ pub mod bundle;
 pub mod certs;
 pub mod check;
 pub mod crds;
+pub mod dashboards;
 pub mod explain;
 pub mod history;
 mod kinds;
