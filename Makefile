@@ -108,7 +108,10 @@ test-lab: needs-lab test-tools test-images
 	$(call begin,beds)
 	cargo test --workspace --locked --test beds --test full_lab -- --include-ignored --test-threads=1
 	$(call begin,scenes of the lab)
-	tests/it/play lab:: --skip lab::marathon:: --include-ignored --test-threads=1
+	tests/it/play lab:: --skip lab::marathon:: $(addprefix --skip ,$(LONG_SCENES)) --include-ignored --test-threads=1
+
+# A minute and more each, of what shorter scenes show in part: every night.
+LONG_SCENES ?= a_leader_killed_at_any_step_of_a_failover while_patronis_store_is_gone_or_hangs
 
 # Ten failovers in a row, with services of every kind that are hard to move. Needs root.
 failovers: needs-lab test-tools test-images
@@ -125,7 +128,7 @@ test-ui: build
 # What takes too long for every change, Helm 3 among it: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
 # to do, and GitHub, from which the advisories come.
 nightly: needs-lab
-	$(MAKE) test-light test-lab ONCE=1
+	$(MAKE) test-light test-lab ONCE=1 LONG_SCENES=
 	$(MAKE) failovers
 	$(MAKE) properties
 	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM
