@@ -10,7 +10,7 @@ TEST_LAB := target/debug/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 .PHONY: help quick demo test test-build test-unit test-light test-tools test-chart test-lab test-images failovers crosscheck nightly
 .PHONY: bench bench-admission bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement reviews fuzz fuzz-build
-.PHONY: lint docs deny advisories build tools images crds chart lab-up lab-down lab-shell clean
+.PHONY: lint docs deny advisories build tools images crds chart dashboards lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
@@ -24,10 +24,11 @@ help:
 	@echo "make simulate                      invented months, in which every law must hold; SIMULATE_SEEDS=100 for more"
 	@echo "make failovers                     ten of them in a row on the lab, with services that are hard to move"
 	@echo "make test-chart                    deploy/chart under Helm 3, too, and after kustomize"
+	@echo "make alerts-test                   every alert on a real Prometheus, and every panel"
 	@echo "make test-ui                       the page of switchover ui in a real browser"
 	@echo "make nightly                       what takes long: failovers, properties, cross-check, months, long fuzz, advisories, every bench"
 	@echo "make release, release-test         everything that a release has, into target/release-VERSION; and whether it is as it should be"
-	@echo "make lint, docs, deny, crds, chart the parts of make quick, licenses of dependencies, generated files"
+	@echo "make lint, docs, deny, crds, chart, dashboards  the parts of make quick, licenses of dependencies, generated files"
 
 # What a machine lacks is said before anything is built. INSTALL=1 installs what Debian has of it, as root.
 needs-%:
@@ -95,6 +96,13 @@ test-light: needs-light test-tools
 test-chart: needs-light test-tools
 	cargo test --workspace --locked --test it -- light::chart:: --include-ignored --test-threads=200
 
+# Alerts and dashboards: rules by promtool; faults that fire them, and what panels show, by a real Prometheus that is built from its
+# module, in five minutes the first time. The scene takes about ten.
+.PHONY: alerts-test
+alerts-test: needs-light test-tools
+	cargo test --workspace --locked --test tidy
+	cargo test --workspace --locked --test it -- light::alerts:: --include-ignored --nocapture --test-threads=4
+
 # Real nodes, real Patroni, an emulated WAN. Needs root.
 test-lab: needs-lab test-tools test-images
 	@touch target/test-lab.began
@@ -134,6 +142,7 @@ nightly: needs-lab
 	$(MAKE) properties
 	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM
 	$(MAKE) test-chart
+	$(MAKE) alerts-test
 	$(MAKE) test-ui
 	$(MAKE) simulate SIMULATE_SEED=$$RANDOM SIMULATE_SEEDS=100
 	$(MAKE) fuzz FUZZ_SECONDS=600
@@ -242,6 +251,11 @@ endef
 crds:
 	cargo build --locked -p switchover
 	target/debug/switchover crds > deploy/base/crds.yaml
+
+dashboards:
+	cargo build --locked -p switchover
+	@mkdir -p deploy/dashboards
+	for name in $$(target/debug/switchover dashboards); do target/debug/switchover dashboards $$name > deploy/dashboards/$$name.json; done
 
 # The table of values in the chart's README.
 chart:

@@ -17,9 +17,9 @@ pub use self::{
     controller::{Certificates, ControllerArgs},
     recordings::{RecordArgs, ReplayArgs},
     tools::{
-        CertsArgs, CheckArgs, CompleteArgs, CompletedBy, CompletionArgs, ExplainArgs, ExplainOutput, HistoryArgs,
-        HistoryOutput, InstallationArgs, ManArgs, MoveArgs, PauseArgs, PlanArgs, ReportArgs, ResumeArgs, SimulateArgs,
-        SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
+        CertsArgs, CheckArgs, CompleteArgs, CompletedBy, CompletionArgs, DashboardsArgs, ExplainArgs, ExplainOutput,
+        HistoryArgs, HistoryOutput, InstallationArgs, ManArgs, MoveArgs, PauseArgs, PlanArgs, ReportArgs, ResumeArgs,
+        SimulateArgs, SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
     },
     webhook::WebhookArgs,
     witness::WitnessArgs,
@@ -72,6 +72,9 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Print the CustomResourceDefinitions
     Crds(OutputArgs),
+    /// Print a dashboard for Grafana, as in deploy/dashboards
+    #[command(hide = true)]
+    Dashboards(DashboardsArgs),
     /// Make the webhook's serving certificate, as files or straight into the cluster
     Certs(CertsArgs),
     /// Stop the movement of one database, namespace or workload, or all of it; labels and admission go on

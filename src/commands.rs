@@ -6,6 +6,7 @@ pub mod check;
 pub mod complete;
 pub mod completion;
 pub mod crds;
+pub mod dashboards;
 pub mod explain;
 pub mod history;
 mod kinds;

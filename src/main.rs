@@ -9,8 +9,8 @@ use switchover::{
     cli::{Args, Command},
     cluster,
     commands::{
-        bundle, certs, check, complete, completion, crds, explain, history, man, move_now, pause, plan, record, replay,
-        resume, simulate, snapshot, status, ui, uninstall,
+        bundle, certs, check, complete, completion, crds, dashboards, explain, history, man, move_now, pause, plan,
+        record, replay, resume, simulate, snapshot, status, ui, uninstall,
     },
     controller,
     process::{self, Failure, Threads, until_terminated},
@@ -52,6 +52,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(&args)?,
         Command::Simulate(args) => simulate::run(&args)?,
         Command::Crds(args) => crds::run(&args)?,
+        Command::Dashboards(args) => dashboards::run(&args)?,
         Command::Certs(args) => certs::run(&args).await?,
         Command::Pause(args) => pause::run(&args).await?,
         Command::Move(args) => move_now::run(&args).await?,

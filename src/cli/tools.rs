@@ -77,6 +77,12 @@ pub struct HistoryArgs {
 }
 
 #[derive(Debug, Clone, ClapArgs)]
+pub struct DashboardsArgs {
+    /// Which one; without it, the names of all
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
 pub struct UiArgs {
     /// Port on 127.0.0.1 (0: any free one)
     #[arg(long, default_value_t = 7717)]

@@ -141,6 +141,8 @@ fn build(module: &GoModule, directory: &Path, progress: Progress<'_>) -> Result<
             "-trimpath",
             "-buildvcs=false",
             "-mod=readonly",
+            "-tags",
+            module.tags,
             "-ldflags",
             &module.linker_flags(),
             "-o",
