@@ -24,4 +24,3 @@ mod target;
 pub mod ui;
 pub mod uninstall;
 mod watch_status;
-pub mod weakness;
