@@ -28,4 +28,3 @@ mod target;
 pub mod ui;
 pub mod uninstall;
 mod watch_status;
-pub mod weakness;

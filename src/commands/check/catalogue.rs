@@ -3,7 +3,7 @@
 use super::{
     facts::Facts,
     found::Found,
-    judge::{admission, agents, cluster, databases, policies, roles},
+    judge::{admission, agents, cluster, databases, policies, roles, workloads},
 };
 
 /// When a check is made.
@@ -45,6 +45,7 @@ const RIGHTS: &str = "rights";
 const ADMISSION: &str = "admission";
 const AGENTS: &str = "agents";
 const DATABASES: &str = "databases";
+const WORKLOADS: &str = "workloads";
 
 /// A row.
 macro_rules! check {
@@ -229,4 +230,8 @@ pub(super) const CHECKS: &[Check] = &[
         why: "people look from here; the controllers have their own network, and the check primary says how they fare",
         hint: "nothing, if this machine isn't meant to reach databases; else the network between",
         doc: "docs/sources.md#patroni"),
+    check!("zero-downtime", WORKLOADS, After, workloads::ready, "workloads that follow can be moved without an outage",
+        why: "what lacks a probe, a hook, a second replica or a budget loses requests when it is moved, and just so when its node is drained or lost",
+        hint: "what each sentence says; switchover explain KIND/NAME -n NAMESPACE says it of one workload",
+        doc: "docs/zero-downtime.md"),
 ];

@@ -6,6 +6,7 @@ pub(super) mod cluster;
 pub(super) mod databases;
 pub(super) mod policies;
 pub(super) mod roles;
+pub(super) mod workloads;
 
 use k8s_openapi::{api::admissionregistration::v1::MutatingWebhook, apimachinery::pkg::apis::meta::v1::Condition};
 
