@@ -94,6 +94,11 @@ test-light: needs-light test-tools
 test-chart: needs-light test-tools
 	cargo test --workspace --locked --test it -- light::chart:: --include-ignored --test-threads=200
 
+# What Flux, Helm's --wait and others make of a database's status, by the very library: sigs.k8s.io/cli-utils. Built once, in a minute.
+.PHONY: test-kstatus
+test-kstatus: needs-light test-tools
+	cargo test --workspace --locked --test it -- light::standing:: --include-ignored --test-threads=200
+
 # Real nodes, real Patroni, an emulated WAN. Needs root.
 test-lab: needs-lab test-tools test-images
 	@touch target/test-lab.began
@@ -122,6 +127,7 @@ nightly: needs-lab
 	$(MAKE) properties
 	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM
 	$(MAKE) test-chart
+	$(MAKE) test-kstatus
 	$(MAKE) test-ui
 	$(MAKE) simulate SIMULATE_SEED=$$RANDOM SIMULATE_SEEDS=100
 	$(MAKE) fuzz FUZZ_SECONDS=600

@@ -18,7 +18,7 @@ pub use self::{
     recordings::{RecordArgs, ReplayArgs},
     tools::{
         CertsArgs, CheckArgs, ExplainArgs, ExplainOutput, HistoryArgs, HistoryOutput, MoveArgs, PauseArgs, PlanArgs,
-        ReportArgs, ResumeArgs, SimulateArgs, SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
+        PoliciesArgs, ReportArgs, ResumeArgs, SimulateArgs, SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
     },
     webhook::WebhookArgs,
     witness::WitnessArgs,
@@ -71,6 +71,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Print the CustomResourceDefinitions
     Crds(OutputArgs),
+    /// Print what injects without a webhook: a MutatingAdmissionPolicy, and a binding for each database
+    Policies(PoliciesArgs),
     /// Make the webhook's serving certificate, as files or straight into the cluster
     Certs(CertsArgs),
     /// Stop the movement of one database, namespace or workload, or all of it; labels and admission go on

@@ -12,6 +12,7 @@ mod look;
 pub mod move_now;
 pub mod pause;
 pub mod plan;
+pub mod policies;
 mod progress;
 pub mod record;
 pub mod replay;

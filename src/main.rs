@@ -9,7 +9,7 @@ use switchover::{
     cli::{Args, Command},
     cluster,
     commands::{
-        bundle, certs, check, crds, explain, history, move_now, pause, plan, record, replay, resume, simulate,
+        bundle, certs, check, crds, explain, history, move_now, pause, plan, policies, record, replay, resume, simulate,
         snapshot, status, ui, uninstall,
     },
     controller,
@@ -51,6 +51,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(&args)?,
         Command::Simulate(args) => simulate::run(&args)?,
         Command::Crds(args) => crds::run(&args)?,
+        Command::Policies(args) => policies::run(&args).await?,
         Command::Certs(args) => certs::run(&args).await?,
         Command::Pause(args) => pause::run(&args).await?,
         Command::Move(args) => move_now::run(&args).await?,

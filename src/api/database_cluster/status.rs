@@ -12,6 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
+use crate::core::follow::AffinityMode;
+
 pub use failover::{FailoverStatus, FailoverWorkloadStatus};
 
 /// What switchover knows. Written by the controller's leader only.
@@ -75,6 +77,12 @@ pub struct DatabaseClusterStatus {
 
     /// Number of nodes in each tier.
     pub tiers: TierCounts,
+
+    /// Modes of affinity beyond `preferred` that leave some node to a pod that has no rules of its own and tolerates no taint: for admission
+    /// policies, which know no nodes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub hard_modes: Vec<AffinityMode>,
 
     /// Keys that nodes were labelled with, or are about to be: what must be removed from them one day.
     #[serde(skip_serializing_if = "Vec::is_empty")]

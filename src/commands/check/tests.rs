@@ -99,6 +99,7 @@ fn nobody_can_tell_of_what_nobody_may_see() {
         configurations: Err(no()),
         policies: Err(no()),
         bindings: Err(no()),
+        injecting: Err(no()),
         workloads: Err(no()),
         lease: Err(no()),
         latencies: Err(no()),

@@ -62,6 +62,18 @@ pub const HELM_3: GoModule = GoModule {
     programs: &["helm"],
 };
 
+/// What Flux, Helm and others make of a status. One scene alone uses it.
+pub const KSTATUS: GoModule = GoModule {
+    name: "kstatus",
+    files: &[
+        ("go.mod", include_str!("../go/kstatus/go.mod")),
+        ("go.sum", include_str!("../go/kstatus/go.sum")),
+        ("main.go", include_str!("../go/kstatus/main.go")),
+    ],
+    package: ".",
+    programs: &["kstatus"],
+};
+
 /// What the movement is compared with. Benches alone use it.
 pub const DESCHEDULER: GoModule = GoModule {
     name: "descheduler",
