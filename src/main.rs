@@ -9,8 +9,8 @@ use switchover::{
     cli::{Args, Command},
     cluster,
     commands::{
-        bundle, certs, check, crds, explain, history, move_now, pause, plan, policies, record, replay, resume, simulate,
-        snapshot, status, ui, uninstall,
+        bundle, certs, check, crds, explain, history, move_now, pause, plan, policies, record, replay, resume,
+        simulate, snapshot, status, ui, uninstall,
     },
     controller,
     process::{self, Failure, Threads, until_terminated},

@@ -3,7 +3,7 @@
 //! Its expressions say what [`decide`](crate::core::affinity::decide) does, as far as CEL can; tests/it/light/policy_admission.rs asks a real
 //! API server about both. docs/policies.md says what it can't do.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const POLICY: &str = include_str!("../../deploy/components/policies/policy.yaml");
 const BINDING: &str = include_str!("../../deploy/components/policies/binding.yaml");
@@ -20,7 +20,8 @@ const DATABASE: &str = "default";
 pub fn policy(schedulers: &[String]) -> Value {
     let mut policy: Value = serde_saphyr::from_str(POLICY).unwrap_or_default();
     // CEL reads JSON's strings and lists as its own.
-    let known = json!([""].into_iter().chain(schedulers.iter().map(String::as_str)).collect::<Vec<_>>()).to_string();
+    let known: Vec<&str> = [""].into_iter().chain(schedulers.iter().map(String::as_str)).collect();
+    let known = Value::from(known).to_string();
     for condition in policy["spec"]["matchConditions"].as_array_mut().into_iter().flatten() {
         if let Some(text) = condition["expression"].as_str().filter(|text| text.contains(KNOWN_SCHEDULERS)) {
             condition["expression"] = text.replace(KNOWN_SCHEDULERS, &known).into();

@@ -23,8 +23,8 @@ const LONGEST: u64 = 4096;
 
 /// What to log, in the words of `--log`.
 pub(super) fn read(text: &str) -> Result<EnvFilter, Failure> {
-    let filter = EnvFilter::try_new(text)
-        .map_err(|error| format!("{error}: write a level such as info, or module=level"))?;
+    let filter =
+        EnvFilter::try_new(text).map_err(|error| format!("{error}: write a level such as info, or module=level"))?;
     // kube logs each request that fails, as an error; whoever made the request says what it means. Unless it was asked for.
     if text.contains("kube") {
         return Ok(filter);
@@ -73,9 +73,15 @@ impl Level {
         let wanted = self.said.as_deref().unwrap_or(&self.typed);
         let (wanted, file) = (wanted.to_owned(), file.display());
         match read(&wanted) {
-            Ok(filter) if (self.set)(filter) => tracing::info!(%file, filter = wanted, "what is logged has changed"),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%file, error = &*error as &dyn std::error::Error, "what is logged stays as it is"),
+            Ok(filter) => {
+                if (self.set)(filter) {
+                    tracing::info!(%file, filter = wanted, "what is logged has changed");
+                }
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &*error;
+                tracing::warn!(%file, error, "what is logged stays as it is");
+            }
         }
     }
 }

@@ -91,7 +91,7 @@ pub(super) fn tell(conditions: &mut Vec<Condition>, generation: Option<i64>, wal
     let (cause, weight, message) = worst(conditions);
     let (reason, message): (&str, String) = (cause.into(), message.to_owned());
     let ready = matches!(weight, Weight::UnderWay | Weight::Follows);
-    let mut say = |type_, holds, always| {
+    let mut say = |type_: ConditionType, holds: bool, always: bool| {
         if holds || always {
             set(conditions, Now { type_, holds, reason, message: message.clone() }, generation, wall);
         } else {
@@ -130,7 +130,8 @@ mod tests {
     #[test]
     fn ready_says_the_worst_and_tools_learn_whether_to_wait_or_to_give_up() {
         use ConditionType as C;
-        let known = [(C::Accepted, true, "Accepted"), (C::PrimaryKnown, true, "Known"), (C::SplitBrain, false, "NoSplit")];
+        let known =
+            [(C::Accepted, true, "Accepted"), (C::PrimaryKnown, true, "Known"), (C::SplitBrain, false, "NoSplit")];
         let stalled = |reason, why| {
             vec![format!("Ready=False {reason}: because of {why}"), format!("Stalled=True {reason}: because of {why}")]
         };

@@ -1,11 +1,10 @@
 //! Which hard modes a pod could be held to now, whoever it is: for whoever injects and knows no nodes.
 
-use crate::core::{follow::AffinityMode, taints, workload::Node};
+use crate::core::{distance::tier::Tier, follow::AffinityMode, taints, workload::Node};
 
 /// The modes beyond `preferred` that leave some node to a pod that has no rules of its own and tolerates no taint, weakest first.
 /// `sure`: the primary is known, and nothing is frozen.
 pub fn possible<'n>(nodes: impl IntoIterator<Item = &'n Node>, node_label: &str, sure: bool) -> Vec<AffinityMode> {
-    use crate::core::distance::tier::Tier;
     let (mut closely, mut not_far) = (false, false);
     for node in nodes.into_iter().filter(|node| takes_anybody(node)) {
         let tier = node.labelled(node_label);

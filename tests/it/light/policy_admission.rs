@@ -172,7 +172,10 @@ fn recorded(scene: &Scene) -> Result<Vec<(String, Value)>> {
         }
         let review: Value = serde_json::from_str(&std::fs::read_to_string(&path)?)?;
         let request = &review["request"];
-        if request["operation"] != "CREATE" || request["resource"]["resource"] != "pods" || request["subResource"].is_string() {
+        if request["operation"] != "CREATE"
+            || request["resource"]["resource"] != "pods"
+            || request["subResource"].is_string()
+        {
             continue;
         }
         let mut pod = clean(&renamed(&request["object"], &key));
@@ -196,7 +199,8 @@ impl Chance {
 
     fn requirement(&mut self, key: &str) -> Value {
         let key = *self.of(&[key, key, "zone"]);
-        let values: &[&str] = self.of(&[&["closely"][..], &["far"], &["closely", "intermediate"], &["a"], &["a", "b"]]);
+        let values = *self.of(&["closely", "far", "closely intermediate", "a", "a b"]);
+        let values: Vec<&str> = values.split(' ').collect();
         match *self.of(&["In", "NotIn", "Exists", "DoesNotExist"]) {
             operator @ ("In" | "NotIn") => json!({"key": key, "operator": operator, "values": values}),
             operator => json!({"key": key, "operator": operator}),
@@ -219,25 +223,30 @@ impl Chance {
         let mode = *self.of(&["", "preferred", " avoid-far", "avoid-far", "required", "required ", "soft"]);
         let weight = *self.of(&["", "", "1", " 60", "+07", "100", "0100", "101", "0", "-1", "much"]);
         let says = [(keys::FOLLOW, follow), (keys::AFFINITY, mode), (keys::WEIGHT, weight), ("a", "b")];
-        let says: serde_json::Map<_, _> =
-            says.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key.to_owned(), value.into())).collect();
+        let says: serde_json::Map<_, _> = says
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| (key.to_owned(), value.into()))
+            .collect();
         let mut spec = json!({"containers": [{"name": "c", "image": "i"}], "automountServiceAccountToken": false});
         let affinity = *self.of(&[0, 0, 1, 2, 3, 4]);
         if affinity & 1 == 1 {
-            let terms: Vec<Value> = (0..*self.of(&[1, 1, 2, 3])).map(|_| self.term(&key)).collect();
+            let some = *self.of(&[1, 1, 2, 3]);
+            let terms: Vec<Value> = (0..some).map(|_| self.term(&key)).collect();
             spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] =
                 terms.into();
         }
         if affinity & 2 == 2 {
-            let preferred = |chance: &mut Self| json!({"weight": 5, "preference": chance.term(&key)});
-            let terms: Vec<Value> = (0..*self.of(&[1, 2])).map(|_| preferred(self)).collect();
+            let some = *self.of(&[1, 2]);
+            let terms: Vec<Value> = (0..some).map(|_| json!({"weight": 5, "preference": self.term(&key)})).collect();
             spec["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] = terms.into();
         }
         if affinity & 4 == 4 {
             spec["affinity"]["podAntiAffinity"] = json!({});
         }
         if *self.of(&[false, false, false, true]) {
-            spec["nodeSelector"] = json!({*self.of(&[key.as_str(), "zone"]): *self.of(&["closely", "far", "a"])});
+            let selected = *self.of(&[key.as_str(), "zone"]);
+            spec["nodeSelector"][selected] = (*self.of(&["closely", "far", "a"])).into();
         }
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "random", "annotations": says}, "spec": spec})
     }
@@ -335,14 +344,14 @@ fn nobody_is_left_out_while_one_takes_over_from_the_other() {
             until(&what, async || Ok((is_asked(scene, &sides, whom).await? == asked).then_some(()))).await
         };
         let (missed, all) = left_out(&sides, async {
-            sides.bind(&[By::Policy]).await?;
+            sides.bind(&[By::Policy])?;
             becomes(Counts::Policy, false).await
         })
         .await?;
         assert_eq!(missed, 0, "of {all} pods, when the policy went");
         // The policy beside the webhook first, then alone.
         let (missed, all) = left_out(&sides, async {
-            sides.bind(&[By::Policy, By::Both]).await?;
+            sides.bind(&[By::Policy, By::Both])?;
             becomes(Counts::Policy, true).await?;
             sides.ask_webhook(&[By::Policy, By::Both]).await?;
             becomes(Counts::Webhook, false).await

@@ -63,8 +63,10 @@ fn tools_wait_for_a_database_and_see_why_it_is_not_ready() {
         let databases = scene.databases();
         databases.patch_status(scene.name, &PatchParams::apply("auditor"), &apply(json!([theirs]))).await?;
         patroni.switchover("pg1", 1);
-        eventually("the primary to be known again", vec!["Ready=True Following".to_owned()], async || standing(scene).await)
-            .await?;
+        eventually("the primary to be known again", vec!["Ready=True Following".to_owned()], async || {
+            standing(scene).await
+        })
+        .await?;
         assert!(scene.condition(scene.name, "Audited").await?.is_some(), "what others say is left to them");
         databases.patch_status(scene.name, &PatchParams::apply("auditor"), &apply(json!([]))).await?;
         assert_eq!(scene.condition(scene.name, "Audited").await?, None);
@@ -138,7 +140,8 @@ fn whoever_views_a_cluster_sees_databases_and_only_an_editor_of_them_writes_them
         ] {
             // Aggregated roles, and the authorizer, hear of it a moment later.
             let what = format!("{role} to have the right to {verb}: {expected}");
-            until(&what, async || Ok((tokio::task::block_in_place(|| may(role, verb))? == expected).then_some(()))).await?;
+            until(&what, async || Ok((tokio::task::block_in_place(|| may(role, verb))? == expected).then_some(())))
+                .await?;
         }
         Ok(())
     });

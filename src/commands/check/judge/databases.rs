@@ -45,7 +45,9 @@ pub(in crate::commands::check) fn observed(facts: &Facts) -> Found {
         let observed = database.data.pointer("/status/observedGeneration").and_then(serde_json::Value::as_i64);
         let name = database.name_any();
         match (observed, database.metadata.generation) {
-            (None | Some(..0), _) => found.tell(Mark::Wrong, format!("{name} has no status: no controller has looked at it")),
+            (None | Some(..0), _) => {
+                found.tell(Mark::Wrong, format!("{name} has no status: no controller has looked at it"))
+            }
             (Some(seen), Some(now)) if seen < now => {
                 found.tell(
                     Mark::Wrong,

@@ -33,10 +33,12 @@ pub(super) fn injects(facts: &Facts) -> bool {
 
 /// What a policy says, less the schedulers that it knows and what the API server fills in.
 fn says(spec: &Value) -> Vec<String> {
-    let expressions = ["matchConditions", "variables"].into_iter().flat_map(|list| spec[list].as_array().into_iter().flatten());
+    let expressions =
+        ["matchConditions", "variables"].into_iter().flat_map(|list| spec[list].as_array().into_iter().flatten());
     let named = expressions.filter(|it| it["name"] != "of-a-known-scheduler");
     let mutations = spec["mutations"].as_array().into_iter().flatten().map(|it| &it["jsonPatch"]["expression"]);
-    let all = named.map(|it| &it["expression"]).chain(mutations).chain([&spec["failurePolicy"], &spec["reinvocationPolicy"]]);
+    let all =
+        named.map(|it| &it["expression"]).chain(mutations).chain([&spec["failurePolicy"], &spec["reinvocationPolicy"]]);
     all.map(|text| text.as_str().unwrap_or_default().split_whitespace().collect()).collect()
 }
 
@@ -84,6 +86,7 @@ pub(in crate::commands::check) fn judge(facts: &Facts) -> Found {
     }
     let mut bound: Vec<&str> = bindings.iter().map(|(_, database)| *database).collect();
     bound.sort_unstable();
-    found.detail = format!("{}{}", bound.join(", "), if alone { "; there is no webhook" } else { "; beside the webhook" });
+    found.detail =
+        format!("{}{}", bound.join(", "), if alone { "; there is no webhook" } else { "; beside the webhook" });
     found
 }

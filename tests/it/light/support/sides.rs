@@ -7,10 +7,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use switchover::{
-    admission::policy,
-    api::keys,
-};
+use switchover::{admission::policy, api::keys};
 
 use super::{until, world::World};
 
@@ -63,7 +60,7 @@ impl<'w> Sides<'w> {
         sides.waits_until(By::Policy, true, "the webhook to know the namespace").await?;
         sides.ask_webhook(&[By::Policy]).await?;
         sides.waits_until(By::Policy, false, "the webhook to be left out").await?;
-        sides.bind(&[By::Policy, By::Both]).await?;
+        sides.bind(&[By::Policy, By::Both])?;
         for by in [By::Policy, By::Webhook, By::Both] {
             sides.waits_until(by, true, "everybody to be injected").await?;
         }
@@ -75,7 +72,7 @@ impl<'w> Sides<'w> {
     }
 
     /// Installs the policy, and lets it inject on these sides.
-    pub(crate) async fn bind(&self, sides: &[By]) -> Result<()> {
+    pub(crate) fn bind(&self, sides: &[By]) -> Result<()> {
         let mut binding = policy::binding(&self.database);
         let names: Vec<&str> = sides.iter().map(|by| by.name()).collect();
         binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"] =
