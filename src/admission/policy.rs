@@ -12,8 +12,6 @@ const BINDING: &str = include_str!("../../deploy/components/policies/binding.yam
 pub const NAME: &str = "switchover-affinity";
 /// The schedulers that the policy knows, as they stand in it.
 const KNOWN_SCHEDULERS: &str = "['', 'default-scheduler']";
-/// The only database that has a binding in deploy/.
-const DATABASE: &str = "default";
 
 /// The policy, for pods of these schedulers.
 #[must_use]
@@ -44,6 +42,9 @@ pub fn binding(database: &str) -> Value {
 mod tests {
     use super::*;
     use crate::core::{affinity::patch, follow, keys, label_key::LabelKey};
+
+    /// The only database that has a binding in deploy/.
+    const DATABASE: &str = "default";
 
     fn expression(of: &Value, name: &str) -> String {
         let lists = ["matchConditions", "variables"].map(|list| of["spec"][list].as_array().unwrap());
