@@ -23,7 +23,7 @@ use super::support::{
 };
 
 /// Two data centres, a database that is followed, and a namespace for each side.
-async fn stage<'s>(scene: &'s Scene) -> Result<(Patroni, Sides<'s>)> {
+async fn stage(scene: &Scene) -> Result<(Patroni, Sides<'_>)> {
     scene.nodes(&[1, 3], 2).await?;
     let patroni = Patroni::start(scene.name).await?;
     scene.database(&patroni, json!({})).await?;
