@@ -103,6 +103,23 @@ alerts-test: needs-light test-tools
 	cargo test --workspace --locked --test tidy
 	cargo test --workspace --locked --test it -- light::alerts:: --include-ignored --nocapture --test-threads=4
 
+# What Flux, Helm's --wait and others make of a database's status, by the very library: sigs.k8s.io/cli-utils. Built once, in a minute.
+.PHONY: test-kstatus
+test-kstatus: needs-light test-tools
+	cargo test --workspace --locked --test it -- light::standing:: --include-ignored --test-threads=200
+
+# The light bed on older control planes: what the chart promises (kubeVersion) and `switchover check` says is tried here. The first time
+# builds each of them, some ten minutes on two cores. The admission policy is of 1.36; the alerts, Helm and the page know no Kubernetes.
+KUBERNETES := 1.34 1.35 1.36
+.PHONY: compat $(addprefix compat-,$(KUBERNETES))
+compat: $(addprefix compat-,$(KUBERNETES))
+
+$(addprefix compat-,$(KUBERNETES)): compat-%: needs-light test-build
+	$(call begin,Kubernetes $*)
+	SWITCHOVER_LAB_KUBERNETES=$* $(TEST_LAB) prepare --light
+	SWITCHOVER_LAB_KUBERNETES=$* tests/it/play light:: $(if $(filter 1.36,$*),,--skip light::policy_admission) \
+		--skip light::alerts --skip light::chart --skip light::page --test-threads=200
+
 # Real nodes, real Patroni, an emulated WAN. Needs root.
 test-lab: needs-lab test-tools test-images
 	@touch target/test-lab.began
@@ -143,6 +160,8 @@ nightly: needs-lab
 	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM
 	$(MAKE) test-chart
 	$(MAKE) alerts-test
+	$(MAKE) test-kstatus
+	$(MAKE) --keep-going compat
 	$(MAKE) test-ui
 	$(MAKE) simulate SIMULATE_SEED=$$RANDOM SIMULATE_SEEDS=100
 	$(MAKE) fuzz FUZZ_SECONDS=600
@@ -162,12 +181,17 @@ crosscheck: needs-light test-tools
 		cargo test --workspace --locked --test it -- light::crosscheck --nocapture
 
 # Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
-bench: bench-admission bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement
+bench: bench-admission bench-policies bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement
 
 # The webhook beside a floor and controller-runtime.
 bench-admission:
 	cargo bench --locked --bench decisions
 	cargo bench --locked --bench admission
+
+# What the webhook and the admission policy add to the creation of a pod.
+.PHONY: bench-policies
+bench-policies: tools
+	cargo bench --locked --bench policies
 
 # What an agent costs its node.
 bench-agent: tools

@@ -18,8 +18,8 @@ pub use self::{
     recordings::{RecordArgs, ReplayArgs},
     tools::{
         CertsArgs, CheckArgs, CompleteArgs, CompletedBy, CompletionArgs, DashboardsArgs, ExplainArgs, ExplainOutput,
-        HistoryArgs, HistoryOutput, InstallationArgs, ManArgs, MoveArgs, PauseArgs, PlanArgs, ReportArgs, ResumeArgs,
-        SimulateArgs, SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
+        HistoryArgs, HistoryOutput, InstallationArgs, ManArgs, MoveArgs, PauseArgs, PlanArgs, PoliciesArgs, ReportArgs,
+        ResumeArgs, SimulateArgs, SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
     },
     webhook::WebhookArgs,
     witness::WitnessArgs,
@@ -75,6 +75,8 @@ pub enum Command {
     /// Print a dashboard for Grafana, as in deploy/dashboards
     #[command(hide = true)]
     Dashboards(DashboardsArgs),
+    /// Print what injects without a webhook: a MutatingAdmissionPolicy, and a binding for each database
+    Policies(PoliciesArgs),
     /// Make the webhook's serving certificate, as files or straight into the cluster
     Certs(CertsArgs),
     /// Stop the movement of one database, namespace or workload, or all of it; labels and admission go on

@@ -16,6 +16,7 @@ pub mod man;
 pub mod move_now;
 pub mod pause;
 pub mod plan;
+pub mod policies;
 mod progress;
 pub mod record;
 pub mod replay;

@@ -10,7 +10,7 @@ use switchover::{
     cluster,
     commands::{
         bundle, certs, check, complete, completion, crds, dashboards, explain, history, man, move_now, pause, plan,
-        record, replay, resume, simulate, snapshot, status, ui, uninstall,
+        policies, record, replay, resume, simulate, snapshot, status, ui, uninstall,
     },
     controller,
     process::{self, Failure, Threads, until_terminated},
@@ -53,6 +53,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Simulate(args) => simulate::run(&args)?,
         Command::Crds(args) => crds::run(&args)?,
         Command::Dashboards(args) => dashboards::run(&args)?,
+        Command::Policies(args) => policies::run(&args).await?,
         Command::Certs(args) => certs::run(&args).await?,
         Command::Pause(args) => pause::run(&args).await?,
         Command::Move(args) => move_now::run(&args).await?,

@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Args as ClapArgs, ValueEnum};
 use jiff::Timestamp;
 
-use super::{ClusterArgs, Output, SchedulersArgs, Shape, seconds};
+use super::{ClusterArgs, Manifest, Output, SchedulersArgs, Shape, seconds};
 use crate::api::Span;
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -52,6 +52,23 @@ pub struct CheckArgs {
 
     #[command(flatten)]
     pub installation: InstallationArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct PoliciesArgs {
+    /// The databases to bind (default: every DatabaseCluster that there is)
+    #[arg(value_name = "DATABASE")]
+    pub databases: Vec<String>,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Manifest::Yaml)]
+    pub output: Manifest,
+
+    #[command(flatten)]
+    pub schedulers: SchedulersArgs,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// How a history is written.

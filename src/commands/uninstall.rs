@@ -153,6 +153,8 @@ fn rest(namespace: &str) -> Vec<String> {
     vec![
         "kubectl delete databaseclusters --all".into(),
         format!("kubectl delete {shared} -l {}", keys::PART_OF_US),
+        // Kinds that no API server before Kubernetes 1.36 knows, in a command of their own.
+        format!("kubectl delete mutatingadmissionpolicybindings,mutatingadmissionpolicies -l {}", keys::PART_OF_US),
         format!("kubectl delete namespace {namespace}"),
         "kubectl delete crd databaseclusters.switchover.dev nodelatencies.switchover.dev".into(),
         format!("kubectl label namespaces -l {key} {key}-", key = keys::FOLLOW),

@@ -73,7 +73,7 @@ Gives an object its namespace and its name, and follows them to wherever they ar
 {{- $_ := set .clientConfig.service "name" (print $prefix .clientConfig.service.name) }}
 {{- $_ := set .clientConfig.service "namespace" $namespace }}
 {{- end }}
-{{- if eq $kind "ValidatingAdmissionPolicyBinding" }}
+{{- if has $kind (list "ValidatingAdmissionPolicyBinding" "MutatingAdmissionPolicyBinding") }}
 {{- $_ := set $object.spec "policyName" (print $prefix $object.spec.policyName) }}
 {{- else if eq $kind "FlowSchema" }}
 {{- range $object.spec.rules }}{{ range .subjects }}

@@ -3,7 +3,7 @@
 use super::{
     facts::Facts,
     found::Found,
-    judge::{admission, agents, cluster, databases, policies, roles, workloads},
+    judge::{admission, agents, cluster, databases, policies, policy_admission, roles, workloads},
 };
 
 /// When a check is made.
@@ -133,6 +133,10 @@ pub(super) const CHECKS: &[Check] = &[
         why: "pods that it isn't asked about start where they please; with another failurePolicy than Ignore none starts while it is away",
         hint: "kubectl apply --server-side --force-conflicts -k webhook-config, of this version",
         doc: "docs/affinity.md#when-the-webhook-is-down"),
+    check!("admission-policy", ADMISSION, After, policy_admission::judge, "the admission policy, if there is one, injects for every database that is followed",
+        why: "pods of a namespace whose database has no binding get nothing from it, and without a webhook from nobody",
+        hint: "apply what switchover policies prints",
+        doc: "docs/policies.md#what-it-cant-do"),
     check!("certificates", ADMISSION, After, admission::certificates, "the API server believes what each replica serves",
         why: "a replica that it doesn't believe is as one that is down, and pods start without affinity",
         hint: "switchover certs --apply does what the controller would do now; with cert-manager see its Certificate and cainjector",

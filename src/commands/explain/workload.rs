@@ -199,7 +199,12 @@ pub(super) async fn template(client: &Client, look: &Look, found: &Found) -> Opt
     if let Some(spec) = pod["spec"].as_object_mut() {
         spec.remove("nodeName");
     }
-    Some(Template { subject: format!("pod {namespace}/{newest}"), namespace: namespace.clone(), min_ready_s: None, pod })
+    Some(Template {
+        subject: format!("pod {namespace}/{newest}"),
+        namespace: namespace.clone(),
+        min_ready_s: None,
+        pod,
+    })
 }
 
 /// Everything that is said of it.

@@ -33,6 +33,56 @@ pub const KUBE: GoModule = GoModule {
     programs: &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"],
 };
 
+/// Control planes of other minor versions than the one that the beds have, oldest first: what is promised is tried on them.
+pub static OTHER_KUBES: [GoModule; 3] = [
+    GoModule {
+        name: "kube-1.34",
+        files: &[
+            ("go.mod", include_str!("../go/kube-1.34/go.mod")),
+            ("go.sum", include_str!("../go/kube-1.34/go.sum")),
+        ],
+        package: "tool",
+        programs: &CONTROL_PLANE,
+    },
+    GoModule {
+        name: "kube-1.35",
+        files: &[
+            ("go.mod", include_str!("../go/kube-1.35/go.mod")),
+            ("go.sum", include_str!("../go/kube-1.35/go.sum")),
+        ],
+        package: "tool",
+        programs: &CONTROL_PLANE,
+    },
+    GoModule {
+        name: "kube-1.36",
+        files: &[
+            ("go.mod", include_str!("../go/kube-1.36/go.mod")),
+            ("go.sum", include_str!("../go/kube-1.36/go.sum")),
+        ],
+        package: "tool",
+        programs: &CONTROL_PLANE,
+    },
+];
+
+const CONTROL_PLANE: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+
+/// What control planes are made of: `SWITCHOVER_LAB_KUBERNETES=1.36` has the light bed take another minor version.
+pub fn control_plane() -> Result<&'static GoModule> {
+    let wanted = env::var("SWITCHOVER_LAB_KUBERNETES").unwrap_or_default();
+    let pinned = KUBE.kubernetes_version().unwrap_or_default();
+    if wanted.is_empty() || pinned.strip_prefix(&wanted).is_some_and(|patch| patch.starts_with('.')) {
+        return Ok(&KUBE);
+    }
+    let other = OTHER_KUBES.iter().find(|module| module.name.strip_prefix("kube-") == Some(wanted.as_str()));
+    other.with_context(|| {
+        let names = OTHER_KUBES.iter().filter_map(|module| module.name.strip_prefix("kube-"));
+        format!(
+            "SWITCHOVER_LAB_KUBERNETES: there is no {wanted}; there are {} and {pinned}",
+            names.collect::<Vec<_>>().join(", ")
+        )
+    })
+}
+
 /// The store of Kubernetes and of Patroni.
 pub const ETCD: GoModule = GoModule {
     name: "etcd",
@@ -67,6 +117,18 @@ pub const HELM_3: GoModule = GoModule {
     package: "helm.sh/helm/v3/cmd/helm",
     tags: "",
     programs: &["helm"],
+};
+
+/// What Flux, Helm and others make of a status. One scene alone uses it.
+pub const KSTATUS: GoModule = GoModule {
+    name: "kstatus",
+    files: &[
+        ("go.mod", include_str!("../go/kstatus/go.mod")),
+        ("go.sum", include_str!("../go/kstatus/go.sum")),
+        ("main.go", include_str!("../go/kstatus/main.go")),
+    ],
+    package: ".",
+    programs: &["kstatus"],
 };
 
 /// What the movement is compared with. Benches alone use it.
@@ -134,7 +196,7 @@ impl GoModule {
 
     /// The release of Kubernetes that go.mod pins, without the v, if this module builds Kubernetes.
     pub fn kubernetes_version(&self) -> Option<&'static str> {
-        let (_, go_mod) = self.files.iter().find(|_| self.name == "kube")?;
+        let (_, go_mod) = self.files.iter().find(|_| self.name.starts_with("kube"))?;
         go_mod.lines().find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v")?.split_whitespace().next())
     }
 
@@ -221,7 +283,7 @@ impl Cache {
 
     /// Refuses unless everything for the light bed is there.
     pub fn require_light(&self) -> Result<()> {
-        self.require(&[self.go(&KUBE), self.go(&ETCD), self.stages()])
+        self.require(&[self.go(&KUBE), self.go(control_plane()?), self.go(&ETCD), self.stages()])
     }
 }
 
@@ -289,6 +351,10 @@ mod tests {
         assert!(version.split('.').count() == 3, "{version}");
         assert!(KUBE.linker_flags().contains(&format!("gitVersion=v{version} ")));
         assert_eq!((ETCD.kubernetes_version(), ETCD.linker_flags().as_str()), (None, "-s -w"));
+        for other in &OTHER_KUBES {
+            let minor = other.name.strip_prefix("kube-").unwrap();
+            assert!(other.kubernetes_version().unwrap().starts_with(&format!("{minor}.")), "{}", other.name);
+        }
     }
 
     #[test]

@@ -48,7 +48,9 @@ pub(in crate::commands::check) fn observed(facts: &Facts) -> Found {
         let observed = database.data.pointer("/status/observedGeneration").and_then(serde_json::Value::as_i64);
         let name = database.name_any();
         match (observed, database.metadata.generation) {
-            (None, _) => found.tell(Mark::Wrong, format!("{name} has no status: no controller has looked at it")),
+            (None | Some(..0), _) => {
+                found.tell(Mark::Wrong, format!("{name} has no status: no controller has looked at it"))
+            }
             (Some(seen), Some(now)) if seen < now => {
                 found.tell(
                     Mark::Wrong,
@@ -79,6 +81,8 @@ const fn bad(condition: ConditionType) -> Bad {
         C::Moving => Bad::Reasons(&["Halted", "NamespaceHalted"]),
         C::EvictsByTaint => Bad::Reasons(&["Refused"]),
         C::SwitchoverAnnounced => Bad::Reasons(&["Blocked", "NoPlace", "Ignored"]),
+        // What they come to: each cause has a check of its own.
+        C::Ready | C::Reconciling | C::Stalled => Bad::Reasons(&[]),
     }
 }
 
