@@ -88,6 +88,11 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Whether it has ended although nobody asked for that.
+    pub fn has_failed(&mut self) -> bool {
+        !self.ended && !self.is_running()
+    }
+
     /// An error with the end of the log if the program has exited by itself.
     pub fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
