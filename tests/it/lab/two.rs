@@ -6,7 +6,7 @@ use lab::{
     Lab, Options,
     demo::Clock,
     install::Product,
-    two::{Bed, Report, play},
+    two::{Bed, LONGER, Report, SCENES, play},
 };
 
 /// Each has a lab of its own, because each leaves another one behind.
@@ -20,11 +20,13 @@ fn story(name: &str, synchronous: bool) {
 fn tell(state: &std::path::Path, synchronous: bool) -> Result<()> {
     let images = ["switchover", "shop"].map(|name| lab::target_directory().join(format!("images/{name}.tar"))).to_vec();
     let clock = Clock::start();
-    let lab = Lab::up(&Options { state: state.to_owned(), images, ..Options::two(synchronous) }, &|step| clock.say(step))?;
+    let lab =
+        Lab::up(&Options { state: state.to_owned(), images, ..Options::two(synchronous) }, &|step| clock.say(step))?;
     lab.end_with_this_process()?;
     let bed = Bed::set(lab, Product::of_workspace(), clock)?;
-    let mut report = Report::default();
-    play(&bed, &mut report, &state.join("two-centres.json")).inspect_err(|_| println!("{}", bed.told()))?;
+    let scenes = [&SCENES[..], &LONGER].concat();
+    let mut report = Report::of(scenes.len());
+    play(&bed, &scenes, &mut report, &state.join("two-centres.json")).inspect_err(|_| println!("{}", bed.told()))?;
     println!("{}", report.line(clock.elapsed()));
     ensure!(report.problems().is_empty(), "{}", report.problems().join("\n"));
     Ok(())

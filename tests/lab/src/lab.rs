@@ -295,6 +295,12 @@ impl Lab {
         Ok(serde_json::from_value(self.request(&Request::KineDatabase(PatroniAction::List))?)?)
     }
 
+    /// Moves the primary of that database in order.
+    pub fn kine_switchover(&self, candidate: &str) -> Result<Switchover> {
+        let action = PatroniAction::Switchover { candidate: Some(candidate.to_owned()) };
+        Ok(serde_json::from_value(self.request(&Request::KineDatabase(action))?)?)
+    }
+
     /// Cuts a whole site's power, or brings it back; nobody waits for what starts then.
     pub fn site(&self, site: Site, action: SiteAction) -> Result<()> {
         self.request(&Request::Site { site, action }).map(drop)

@@ -195,7 +195,9 @@ impl LightBed {
         self.run(move |programs| {
             programs.control_plane.start_component(component)?;
             match component {
-                Component::Etcd | Component::Kine | Component::KubeApiserver => programs.control_plane.wait_until_ready(),
+                Component::Etcd | Component::Kine | Component::KubeApiserver => {
+                    programs.control_plane.wait_until_ready()
+                }
                 _ => Ok(()),
             }
         })

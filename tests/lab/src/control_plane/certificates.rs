@@ -52,8 +52,7 @@ pub(super) fn write(settings: &Settings) -> Result<()> {
     write("token.key", &private)?;
     write("token.pub", &public)?;
 
-    let names =
-        ["127.0.0.1", "10.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+    let names = ["127.0.0.1", "10.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
     let addresses: Vec<String> = settings.others.iter().chain([&settings.address]).map(ToString::to_string).collect();
     let alternatives: Vec<&str> = addresses.iter().map(String::as_str).chain(names).collect();
     let server = authority.issue("kube-apiserver", None, &alternatives)?;
@@ -88,9 +87,8 @@ pub(super) fn copy(first: &Path, settings: &Settings) -> Result<()> {
     for entry in fs::read_dir(first.join("pki")).with_context(|| format!("no certificates in {}", first.display()))? {
         let entry = entry?;
         let (from, to) = (entry.path(), settings.pki("").join(entry.file_name()));
-        let own = ["admin", "kube-controller-manager", "kube-scheduler"]
-            .map(|user| settings.kubeconfig(user))
-            .contains(&to);
+        let own =
+            ["admin", "kube-controller-manager", "kube-scheduler"].map(|user| settings.kubeconfig(user)).contains(&to);
         match own {
             true => pki::write_private(&to, &kubeconfig_for(&from, &settings.url())?)?,
             false => drop(fs::copy(&from, &to)?),
@@ -99,4 +97,3 @@ pub(super) fn copy(first: &Path, settings: &Settings) -> Result<()> {
     // The first one's files name its own directory.
     pki::write_private(&settings.pki("admission.json"), &admission_configuration(&settings.pki("webhooks.kubeconfig")))
 }
-

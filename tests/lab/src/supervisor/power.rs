@@ -13,7 +13,10 @@ const REVIVED_AFTER: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     pub(super) fn site(&self, site: Site, action: SiteAction) -> Result<Value> {
-        ensure!(self.kine.is_some(), "only a lab with two data centres has sites that can be switched off; start it with --two");
+        ensure!(
+            self.kine.is_some(),
+            "only a lab with two data centres has sites that can be switched off; start it with --two"
+        );
         // The client stands for everybody outside.
         let hosts: Vec<String> = self.network.hosts_of(site).into_iter().filter(|host| host != CLIENT_HOST).collect();
         ensure!(!hosts.is_empty(), "nothing is at {site} in this lab");

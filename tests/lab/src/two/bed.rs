@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     process::{Child, Command, Stdio},
     sync::Mutex,
 };
@@ -117,7 +117,7 @@ impl Bed {
         let kubeconfig = format!("--kubeconfig=/lab/state/{folder}/pki/admin.kubeconfig");
         let ready = || -> Result<bool> {
             let mut command = self.lab.command(&format!("cp{}", site.index()), "kubectl")?;
-            command.args([&kubeconfig, "get", "--raw=/readyz", "--request-timeout=3s"]);
+            command.args([kubeconfig.as_str(), "get", "--raw=/readyz", "--request-timeout=3s"]);
             Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?.success())
         };
         ready().unwrap_or_default()
@@ -133,6 +133,12 @@ impl Bed {
             kubectl(&self.lab, ["get", "nodes", "-L", "switchover"]),
         ];
         parts.map(|part| part.unwrap_or_else(|error| format!("{error:#}"))).join("\n")
+    }
+}
+
+impl fmt::Debug for Bed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bed").field("lab", &self.lab).finish_non_exhaustive()
     }
 }
 

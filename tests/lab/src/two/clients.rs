@@ -17,7 +17,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Pod},
 };
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
@@ -35,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The one who asks every Patroni may be this much later than the product.
 const LATER: Duration = Duration::from_secs(2);
 
-/// Running clients. They end with the lab.
+/// Running clients. Dropping them ends them.
 #[derive(Debug)]
 pub(super) struct Clients {
     seen: Arc<Mutex<Seen>>,
@@ -92,12 +92,17 @@ impl Clients {
                 thread::sleep(LOOK_EVERY);
             }
         })?;
-        let (seen, lab) = (Arc::clone(&clients.seen), lab.clone());
+        let (seen, over, lab) = (Arc::clone(&clients.seen), Arc::clone(&clients.over), lab.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("clients".into()).spawn(move || {
             runtime.block_on(async {
                 let Ok(client) = lab.client().await else { return };
-                tokio::join!(write(&client, &seen), ask_for_pods(&client, &seen), look_who_leads(&client, &seen));
+                tokio::select! {
+                    () = write(&client, &seen) => {}
+                    () = ask_for_pods(&client, &seen) => {}
+                    () = look_who_leads(&client, &seen) => {}
+                    () = wait_until(&over) => {}
+                }
             });
         })?;
         Ok(clients)
@@ -187,6 +192,12 @@ fn longest_away(writes: &[Write], from: Instant, now: Instant) -> Duration {
         }
     }
     longest.max(since.map_or(Duration::ZERO, |since| now - since))
+}
+
+async fn wait_until(over: &AtomicBool) {
+    while !over.load(Ordering::Relaxed) {
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Writes for ever, one after another.

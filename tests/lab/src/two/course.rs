@@ -96,9 +96,16 @@ impl<'a> Course<'a> {
         let sites: BTreeSet<Site> = sites.iter().copied().collect();
         let ready = move || {
             let seen = self.bed.scene.seen();
-            seen.labels.keys().all(|node| seen.nodes_ready.contains(node) == site_of(node).is_some_and(|it| sites.contains(&it)))
+            seen.labels
+                .keys()
+                .all(|node| seen.nodes_ready.contains(node) == site_of(node).is_some_and(|it| sites.contains(&it)))
         };
         ("nodes are Ready, or not", Box::new(ready))
+    }
+
+    /// A pod is evicted.
+    pub(super) fn first_eviction(&self) -> Goal<'_> {
+        ("the first pod moves", Box::new(|| self.bed.scene.seen().evictions.len() > self.evictions))
     }
 
     /// Waits until each has been true, and tells after how many seconds that was.
@@ -122,11 +129,6 @@ impl<'a> Course<'a> {
             }
             thread::sleep(LOOK_EVERY);
         }
-    }
-
-    /// Lets it go on for a while.
-    pub(super) fn watch(&self, window: Duration) {
-        thread::sleep(window);
     }
 
     /// Since the event.

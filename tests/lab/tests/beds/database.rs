@@ -45,7 +45,8 @@ impl Bed {
         });
         let hosts = hosts.collect::<Result<Vec<Host>>>()?;
         let state = scratch.join("state");
-        let context = Context { bin: shown.go(&ETCD), cache: shown.directory.clone(), state, hosts, cluster: Cluster::default() };
+        let context =
+            Context { bin: shown.go(&ETCD), cache: shown.directory.clone(), state, hosts, cluster: Cluster::default() };
         let start = Instant::now();
         let patroni = Patroni::start(&context)?;
         println!("a primary and two streaming replicas after {:.1} s", start.elapsed().as_secs_f64());
