@@ -259,3 +259,30 @@ postgresql:
 "
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::{self, Site};
+
+    #[test]
+    fn a_cluster_of_two_asks_three_votes_its_own_first() {
+        let host = |name: &str, site: Site, address| Host { name: name.into(), site, address, netns: PathBuf::new() };
+        let witness = host("witness", Site::ControlPlane, site::WITNESS);
+        let address = site::kine_member_address;
+        let members = [Site::Dc1, Site::Dc2].map(|site| host(&format!("kine{}", site.index()), site, address(site)));
+        let stores = [address(Site::Dc1), address(Site::Dc2), site::WITNESS];
+        for synchronous in [true, false] {
+            let cluster = Cluster::of_kine(synchronous, witness.clone());
+            let text = settings(&members[1], &cluster, &stores, Path::new("/state"));
+            for line in [
+                "scope: kine".to_owned(),
+                "name: kine2".to_owned(),
+                "  hosts: [10.77.2.4:2379, 10.77.1.4:2379, 10.77.0.30:2379]".to_owned(),
+                format!("    synchronous_mode: {synchronous}"),
+            ] {
+                assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+            }
+        }
+    }
+}
