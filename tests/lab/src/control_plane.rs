@@ -321,7 +321,9 @@ impl Settings {
             "--metrics-bind-address=0".into(),
             // A connection to a member that was demoted stays open as long as it may.
             "--datastore-connection-max-lifetime=30s".into(),
-            "--datastore-max-open-connections=20".into(),
+            // An API server that starts lists everything at once, and each list holds a connection until it was read: with 20 of
+            // them one that could not go on was seen. PostgreSQL has to take as many from every Kine.
+            "--datastore-max-open-connections=100".into(),
         ]
     }
 

@@ -86,7 +86,7 @@ impl LightBed {
         let settings = Settings {
             cache: cache.clone(),
             directory: directory.to_owned(),
-            place: Place { namespace: None, die_with_thread: true },
+            place: Place { die_with_thread: true, ..Place::default() },
             bind: Ipv4Addr::LOCALHOST,
             address: Ipv4Addr::LOCALHOST,
             port,

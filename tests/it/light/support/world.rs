@@ -264,7 +264,7 @@ impl World {
 
     fn start_process(&self, name: &str, command: Command) -> Result<Process> {
         let (log, owned) = (self.log(name), name.to_owned());
-        let place = Place { namespace: None, die_with_thread: true };
+        let place = Place { die_with_thread: true, ..Place::default() };
         self.keeper.run(move || Process::start(&owned, command, &log, &place))?
     }
 

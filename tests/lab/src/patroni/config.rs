@@ -214,7 +214,7 @@ bootstrap:
       use_slots: true
       parameters:
         wal_log_hints: 'on'
-        max_connections: 100
+        max_connections: 250
         max_wal_senders: 10
         max_replication_slots: 10
   initdb:

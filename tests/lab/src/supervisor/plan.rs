@@ -138,7 +138,12 @@ pub(super) fn control_plane_on(host: &str, folder: &str) -> control_plane::Setti
     control_plane::Settings {
         cache: cache(),
         directory: Path::new(STATE).join(folder),
-        place: Place { namespace: Some(net::namespace(host)), die_with_thread: false },
+        place: Place {
+            namespace: Some(net::namespace(host)),
+            // API servers of the same name would take each other's leases away.
+            hostname: Some(host.to_owned()),
+            die_with_thread: false,
+        },
         bind: std::net::Ipv4Addr::UNSPECIFIED,
         address: site::API_SERVER,
         port: 443,

@@ -146,7 +146,7 @@ impl Shop {
             .env("POD_NAME", &name)
             .env("NODE_NAME", site.to_string());
         let log = Path::new(SCRATCH).join(format!("{name}.log"));
-        let place = Place { namespace: Some(namespace(&name)), die_with_thread: false };
+        let place = Place { namespace: Some(namespace(&name)), ..Place::default() };
         Ok(Shop { process: Process::start(&name, command, &log, &place)?, endpoint: (address, 8080).into() })
     }
 }
