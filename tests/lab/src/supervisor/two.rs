@@ -24,9 +24,9 @@ pub(super) const WITNESS_HOST: &str = "witness";
 
 /// The leader is followed sooner than after 15 s, and a data centre of two nodes is given up at once, not node by node.
 const IMPATIENT: [&str; 4] = [
-    "--leader-elect-lease-duration=8s",
-    "--leader-elect-renew-deadline=5s",
-    "--leader-elect-retry-period=1s",
+    "--leader-elect-lease-duration=12s",
+    "--leader-elect-renew-deadline=8s",
+    "--leader-elect-retry-period=2s",
     "--node-eviction-rate=1",
 ];
 
