@@ -1,4 +1,5 @@
 # make demo      the whole story on a real Kubernetes and a real Patroni; KEEP=1 leaves the lab up
+# make demo-two  two data centres and nothing else: each falls, comes back, and loses sight of the other
 # make test      every test
 # make quick     what needs neither root nor Go: formatting, lints, documents, unit tests, rules of the house
 # Each does all its own set-up. The first demo or test builds Kubernetes: about 10 minutes on two cores.
@@ -8,12 +9,12 @@ LAB := target/release/lab
 # The same, as it is built with the tests, so that they need no second one.
 TEST_LAB := target/debug/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
-.PHONY: help quick demo test test-build test-unit test-light test-tools test-chart test-lab test-images failovers crosscheck nightly
+.PHONY: help quick demo demo-two test-two test test-build test-unit test-light test-tools test-chart test-lab test-images failovers crosscheck nightly
 .PHONY: bench bench-admission bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement reviews fuzz fuzz-build
 .PHONY: lint docs deny advisories build tools images crds chart dashboards lab-up lab-down lab-shell clean
 
 help:
-	@sed -n '1,4p' Makefile | sed 's/^# \?//'
+	@sed -n '1,5p' Makefile | sed 's/^# \?//'
 	@echo "make test-light, test-lab          the scenes with fake nodes (no root), and those on real ones"
 	@echo "make lab-up, lab-shell, lab-down   a lab to look around in"
 	@echo "make bench                         speed: admission, agent, reactions, movement, 5,000 nodes"
@@ -39,6 +40,10 @@ begin = @printf '== %s (%(%T)T)\n' '$(1)' -1
 
 demo: needs-demo images
 	$(LAB) demo $(if $(KEEP),--keep) $(addprefix --image ,$(IMAGES))
+
+# Two data centres, Kubernetes' state in a database over both. The first time it also builds Kine.
+demo-two: needs-demo images
+	$(LAB) demo-two $(if $(KEEP),--keep) $(addprefix --image ,$(IMAGES))
 
 # No root, no Go.
 quick: needs-quick lint docs test-unit
@@ -126,7 +131,7 @@ test-lab: needs-lab test-tools test-images
 	$(call begin,beds)
 	cargo test --workspace --locked --test beds --test full_lab -- --include-ignored --test-threads=1
 	$(call begin,scenes of the lab)
-	tests/it/play lab:: --skip lab::marathon:: $(addprefix --skip ,$(LONG_SCENES)) --include-ignored --test-threads=1
+	tests/it/play lab:: --skip lab::marathon:: --skip lab::two:: $(addprefix --skip ,$(LONG_SCENES)) --include-ignored --test-threads=1
 
 # A minute and more each, of what shorter scenes show in part: every night.
 LONG_SCENES ?= a_leader_killed_at_any_step_of_a_failover while_patronis_store_is_gone_or_hangs
@@ -134,6 +139,10 @@ LONG_SCENES ?= a_leader_killed_at_any_step_of_a_failover while_patronis_store_is
 # Ten failovers in a row, with services of every kind that are hard to move. Needs root.
 failovers: needs-lab test-tools test-images
 	cargo test --workspace --locked --test it -- lab::marathon:: --include-ignored --test-threads=1
+
+# Two data centres over Kine, with and without synchronous replication. Needs root.
+test-two: needs-lab test-tools test-images
+	cargo test --workspace --locked --test it -- lab::two:: --include-ignored --test-threads=1
 
 # The page in Debian's headless Chromium: hostile names, accessibility, 5,000 nodes, an API server that goes away. Installs what it needs, as
 # root. UI_PICTURES=FOLDER takes pictures, too.
@@ -156,6 +165,7 @@ MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml)
 nightly: needs-lab
 	$(MAKE) test-light test-lab ONCE=1 LONG_SCENES=
 	$(MAKE) failovers
+	$(MAKE) test-two
 	$(MAKE) properties
 	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM
 	$(MAKE) test-chart

@@ -285,12 +285,21 @@ fn a_wrong_value_is_refused_by_its_name() {
 
 #[test]
 fn lint_finds_nothing() {
-    let ha = root().join("deploy/chart/values-ha.yaml").display().to_string();
-    for values in [&[][..], &["--values", &ha]] {
+    let file = |name: &str| root().join("deploy/chart").join(name).display().to_string();
+    let (ha, two) = (file("values-ha.yaml"), file("values-two-data-centres.yaml"));
+    for values in [&[][..], &["--values", &ha], &["--values", &two]] {
         let said = lint(values);
         assert!(said.contains("0 chart(s) failed") && !said.contains("WARNING"), "{said}");
     }
     let objects = rendered("switchover-system", &["--values", &ha]);
     let webhook = named(&objects, "Deployment", "switchover-webhook").expect("a webhook");
     assert_eq!(webhook["spec"]["replicas"], 9);
+    let objects = rendered("switchover-system", &["--values", &two]);
+    for role in ["switchover-controller", "switchover-webhook"] {
+        let spec = &named(&objects, "Deployment", role).expect("a role")["spec"];
+        let zones = &spec["template"]["spec"]["topologySpreadConstraints"][0];
+        let (replicas, forced) = (spec["replicas"].as_u64(), zones["whenUnsatisfiable"].as_str());
+        assert_eq!((replicas, forced), (Some(4), Some("DoNotSchedule")), "{role}");
+        assert_eq!(zones["topologyKey"], "topology.kubernetes.io/zone", "{role}");
+    }
 }

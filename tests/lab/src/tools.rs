@@ -152,6 +152,15 @@ pub const PROMETHEUS: GoModule = GoModule {
     programs: &["prometheus"],
 };
 
+/// What keeps Kubernetes' state in a database of SQL, in place of etcd. Two data centres alone use it.
+pub const KINE: GoModule = GoModule {
+    name: "kine",
+    files: &[("go.mod", include_str!("../go/kine/go.mod")), ("go.sum", include_str!("../go/kine/go.sum"))],
+    package: "github.com/k3s-io/kine",
+    tags: "",
+    programs: &["kine"],
+};
+
 /// What holds a pod's namespaces.
 pub const PAUSE: GoModule = GoModule {
     name: "pause",
