@@ -19,8 +19,6 @@ pub struct GoModule {
     pub files: &'static [(&'static str, &'static str)],
     /// What `go build` is asked for.
     pub package: &'static str,
-    /// Its build tags, separated by commas.
-    pub tags: &'static str,
     pub programs: &'static [&'static str],
 }
 
@@ -29,7 +27,6 @@ pub const KUBE: GoModule = GoModule {
     name: "kube",
     files: &[("go.mod", include_str!("../go/kube/go.mod")), ("go.sum", include_str!("../go/kube/go.sum"))],
     package: "tool",
-    tags: "",
     programs: &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"],
 };
 
@@ -91,7 +88,6 @@ pub const ETCD: GoModule = GoModule {
     name: "etcd",
     files: &[("go.mod", include_str!("../go/etcd/go.mod")), ("go.sum", include_str!("../go/etcd/go.sum"))],
     package: "go.etcd.io/etcd/server/v3",
-    tags: "",
     programs: &["etcd"],
 };
 
@@ -100,7 +96,6 @@ pub const KWOK: GoModule = GoModule {
     name: "kwok",
     files: &[("go.mod", include_str!("../go/kwok/go.mod")), ("go.sum", include_str!("../go/kwok/go.sum"))],
     package: "sigs.k8s.io/kwok/cmd/kwok",
-    tags: "",
     programs: &["kwok"],
 };
 
@@ -109,7 +104,6 @@ pub const HELM: GoModule = GoModule {
     name: "helm",
     files: &[("go.mod", include_str!("../go/helm/go.mod")), ("go.sum", include_str!("../go/helm/go.sum"))],
     package: "helm.sh/helm/v4/cmd/helm",
-    tags: "",
     programs: &["helm"],
 };
 
@@ -118,7 +112,6 @@ pub const HELM_3: GoModule = GoModule {
     name: "helm-3",
     files: &[("go.mod", include_str!("../go/helm-3/go.mod")), ("go.sum", include_str!("../go/helm-3/go.sum"))],
     package: "helm.sh/helm/v3/cmd/helm",
-    tags: "",
     programs: &["helm"],
 };
 
@@ -143,7 +136,6 @@ pub const DESCHEDULER: GoModule = GoModule {
         ("go.sum", include_str!("../go/descheduler/go.sum")),
     ],
     package: "sigs.k8s.io/descheduler/cmd/descheduler",
-    tags: "",
     programs: &["descheduler"],
 };
 
@@ -152,7 +144,6 @@ pub const PROMETHEUS: GoModule = GoModule {
     name: "prometheus",
     files: &[("go.mod", include_str!("../go/prometheus/go.mod")), ("go.sum", include_str!("../go/prometheus/go.sum"))],
     package: "github.com/prometheus/prometheus/cmd/prometheus",
-    tags: "remove_all_sd,enable_kubernetes_sd",
     programs: &["prometheus"],
 };
 
@@ -170,7 +161,6 @@ pub const PAUSE: GoModule = GoModule {
     name: "pause",
     files: &[("go.mod", include_str!("../go/pause/go.mod")), ("main.go", include_str!("../go/pause/main.go"))],
     package: ".",
-    tags: "",
     programs: &["pause"],
 };
 
@@ -213,11 +203,16 @@ impl GoModule {
         go_mod.lines().find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v")?.split_whitespace().next())
     }
 
+    /// Its build tags, separated by commas.
+    pub fn tags(&self) -> Option<&'static str> {
+        (self.name == PROMETHEUS.name).then_some("remove_all_sd,enable_kubernetes_sd")
+    }
+
     fn key(&self) -> String {
         let mut parts: Vec<&str> = self.files.iter().flat_map(|(name, content)| [*name, *content]).collect();
         let flags = self.linker_flags();
         parts.extend([self.package, &flags, env::consts::ARCH]);
-        parts.extend((!self.tags.is_empty()).then_some(self.tags));
+        parts.extend(self.tags());
         key(&parts)
     }
 }
