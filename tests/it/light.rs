@@ -14,6 +14,7 @@ mod certificates;
 mod chart;
 mod check;
 mod clashes;
+mod completion;
 mod control;
 mod corners;
 mod credentials;

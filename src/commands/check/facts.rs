@@ -15,8 +15,15 @@ use k8s_openapi::{
 };
 use kube::core::{DynamicObject, PartialObjectMeta};
 
+use serde_json::Value;
+
 use super::shipped::Right;
-use crate::{api::NodeLatency, certificates::served::Chain, commands::report::ControllerReport};
+use crate::{
+    api::NodeLatency,
+    certificates::served::Chain,
+    commands::report::ControllerReport,
+    core::{weakness::Budget, workload::Workload},
+};
 
 /// What was looked for, or why that isn't known.
 pub(super) type Seen<T> = Result<T, Unseen>;
@@ -51,6 +58,8 @@ pub(super) struct Facts {
     pub lease: Seen<ControllerReport>,
     pub certificates: Vec<Shown>,
     pub tried: Vec<Tried>,
+    /// The workloads of the namespaces that follow.
+    pub followers: Seen<Vec<Follower>>,
     pub latencies: Seen<Vec<NodeLatency>>,
     pub databases: Seen<Vec<DynamicObject>>,
     pub reached: Vec<Reached>,
@@ -136,6 +145,17 @@ pub(super) enum Came {
     RefusedWithAffinity(String),
     /// Nobody may create one, or the API server gave no answer.
     Unknown(String),
+}
+
+/// A Deployment or StatefulSet whose pods follow, and what stands for its moves without an outage.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Follower {
+    pub workload: Workload,
+    pub min_ready_s: u32,
+    /// The `spec` of its pod template.
+    pub pod: Value,
+    /// The disruption budgets that cover it.
+    pub budgets: Vec<Budget>,
 }
 
 /// Whether a member can be reached from here.

@@ -1,5 +1,6 @@
 //! Finds out what is judged: many looks at once, each bounded. What can't be seen is a fact, too.
 
+mod followers;
 mod served;
 mod tried;
 
@@ -82,6 +83,7 @@ pub(super) async fn gather(client: &Client, namespace: &str, before: bool) -> Re
         lease: Err(Unseen("nobody looked at the Lease".to_owned())),
         certificates: Vec::new(),
         tried: Vec::new(),
+        followers: Ok(Vec::new()),
         latencies: Ok(Vec::new()),
         databases,
         reached: Vec::new(),
@@ -98,7 +100,7 @@ pub(super) async fn gather(client: &Client, namespace: &str, before: bool) -> Re
         of_roles(role).map(move |right| (Some((role, account.clone())), right)).collect::<Vec<_>>()
     });
     let rights = named(rights.collect(), &facts);
-    let (policies, bindings, injecting, rights, workloads, lease, certificates, tried, latencies, reached) = tokio::join!(
+    let (policies, bindings, injecting, rights, workloads, lease, certificates, tried, followers, latencies, reached) = tokio::join!(
         listed("ValidatingAdmissionPolicies", Api::all(all()), ListParams::default().labels(keys::PART_OF_US)),
         listed("ValidatingAdmissionPolicyBindings", Api::all(all()), ListParams::default().labels(keys::PART_OF_US)),
         injecting(client),
@@ -107,13 +109,15 @@ pub(super) async fn gather(client: &Client, namespace: &str, before: bool) -> Re
         look_at_controller(client, namespace, || ()),
         served::look(client, &facts),
         tried::try_all(client, &facts),
+        followers::look(client, &facts),
         listed("NodeLatencies", Api::all(all()), ListParams::default()),
         reach(&facts),
     );
     facts.lease = lease.ok_or_else(|| Unseen(format!("the Lease in {namespace} can't be seen")));
     (facts.policies, facts.bindings, facts.injecting) = (policies, bindings, injecting);
     (facts.rights, facts.workloads) = (rights, workloads);
-    (facts.certificates, facts.tried, facts.latencies, facts.reached) = (certificates, tried, latencies, reached);
+    (facts.certificates, facts.tried, facts.followers) = (certificates, tried, followers);
+    (facts.latencies, facts.reached) = (latencies, reached);
     facts.now = Timestamp::now();
     Ok(facts)
 }

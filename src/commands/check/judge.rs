@@ -7,6 +7,7 @@ pub(super) mod databases;
 pub(super) mod policies;
 pub(super) mod policy_admission;
 pub(super) mod roles;
+pub(super) mod workloads;
 
 use k8s_openapi::{
     api::{admissionregistration::v1::MutatingWebhook, core::v1::Namespace},

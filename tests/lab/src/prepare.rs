@@ -83,7 +83,9 @@ pub fn prepare_packages(cache: &Cache, packages: &Packages, progress: Progress<'
 /// Builds a program that only some need, if that wasn't done yet, and returns the directory that it lies in.
 pub fn prepare_program(cache: &Cache, module: &GoModule, progress: Progress<'_>) -> Result<PathBuf> {
     let _lock = lock(cache)?;
-    require_go()?;
+    if !cache.go(module).exists() {
+        require_go()?;
+    }
     build_once(cache, module, progress)?;
     Ok(cache.go(module))
 }
@@ -145,6 +147,8 @@ fn build(module: &GoModule, directory: &Path, progress: Progress<'_>) -> Result<
             "-trimpath",
             "-buildvcs=false",
             "-mod=readonly",
+            "-tags",
+            module.tags,
             "-ldflags",
             &module.linker_flags(),
             "-o",

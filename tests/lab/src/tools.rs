@@ -19,6 +19,8 @@ pub struct GoModule {
     pub files: &'static [(&'static str, &'static str)],
     /// What `go build` is asked for.
     pub package: &'static str,
+    /// Its build tags, separated by commas.
+    pub tags: &'static str,
     pub programs: &'static [&'static str],
 }
 
@@ -27,6 +29,7 @@ pub const KUBE: GoModule = GoModule {
     name: "kube",
     files: &[("go.mod", include_str!("../go/kube/go.mod")), ("go.sum", include_str!("../go/kube/go.sum"))],
     package: "tool",
+    tags: "",
     programs: &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"],
 };
 
@@ -85,6 +88,7 @@ pub const ETCD: GoModule = GoModule {
     name: "etcd",
     files: &[("go.mod", include_str!("../go/etcd/go.mod")), ("go.sum", include_str!("../go/etcd/go.sum"))],
     package: "go.etcd.io/etcd/server/v3",
+    tags: "",
     programs: &["etcd"],
 };
 
@@ -93,6 +97,7 @@ pub const KWOK: GoModule = GoModule {
     name: "kwok",
     files: &[("go.mod", include_str!("../go/kwok/go.mod")), ("go.sum", include_str!("../go/kwok/go.sum"))],
     package: "sigs.k8s.io/kwok/cmd/kwok",
+    tags: "",
     programs: &["kwok"],
 };
 
@@ -101,6 +106,7 @@ pub const HELM: GoModule = GoModule {
     name: "helm",
     files: &[("go.mod", include_str!("../go/helm/go.mod")), ("go.sum", include_str!("../go/helm/go.sum"))],
     package: "helm.sh/helm/v4/cmd/helm",
+    tags: "",
     programs: &["helm"],
 };
 
@@ -109,6 +115,7 @@ pub const HELM_3: GoModule = GoModule {
     name: "helm-3",
     files: &[("go.mod", include_str!("../go/helm-3/go.mod")), ("go.sum", include_str!("../go/helm-3/go.sum"))],
     package: "helm.sh/helm/v3/cmd/helm",
+    tags: "",
     programs: &["helm"],
 };
 
@@ -132,7 +139,26 @@ pub const DESCHEDULER: GoModule = GoModule {
         ("go.sum", include_str!("../go/descheduler/go.sum")),
     ],
     package: "sigs.k8s.io/descheduler/cmd/descheduler",
+    tags: "",
     programs: &["descheduler"],
+};
+
+/// What scrapes the product and goes by its alerts. One scene alone uses it, without the clouds that it would find its targets in.
+pub const PROMETHEUS: GoModule = GoModule {
+    name: "prometheus",
+    files: &[("go.mod", include_str!("../go/prometheus/go.mod")), ("go.sum", include_str!("../go/prometheus/go.sum"))],
+    package: "github.com/prometheus/prometheus/cmd/prometheus",
+    tags: "remove_all_sd,enable_kubernetes_sd",
+    programs: &["prometheus"],
+};
+
+/// What keeps Kubernetes' state in a database of SQL, in place of etcd. Two data centres alone use it.
+pub const KINE: GoModule = GoModule {
+    name: "kine",
+    files: &[("go.mod", include_str!("../go/kine/go.mod")), ("go.sum", include_str!("../go/kine/go.sum"))],
+    package: "github.com/k3s-io/kine",
+    tags: "",
+    programs: &["kine"],
 };
 
 /// What holds a pod's namespaces.
@@ -140,6 +166,7 @@ pub const PAUSE: GoModule = GoModule {
     name: "pause",
     files: &[("go.mod", include_str!("../go/pause/go.mod")), ("main.go", include_str!("../go/pause/main.go"))],
     package: ".",
+    tags: "",
     programs: &["pause"],
 };
 
@@ -186,6 +213,7 @@ impl GoModule {
         let mut parts: Vec<&str> = self.files.iter().flat_map(|(name, content)| [*name, *content]).collect();
         let flags = self.linker_flags();
         parts.extend([self.package, &flags, env::consts::ARCH]);
+        parts.extend((!self.tags.is_empty()).then_some(self.tags));
         key(&parts)
     }
 }

@@ -283,6 +283,28 @@ pub(super) const ROWS: &[Row] = &[
         &["‼ movement: default: Halted: it is so"],
     ),
     (
+        "readings that nobody believes",
+        |f| {
+            f.databases.as_mut().unwrap()[0].data["status"]["ignored"] =
+                json!([{"node": "n1", "reason": "Impossible", "message": "no round trip takes 0 s"}]);
+        },
+        &["‼ believed: default: n1 (Impossible)"],
+    ),
+    (
+        "a full data centre, and a pod that waits for its turn",
+        |f| {
+            let held = |name: &str, reason: &str| {
+                json!({
+                    "kind": "Deployment", "namespace": "shop", "name": name, "reason": reason, "message": "it is so", "pods": 2,
+                    "passes": false,
+                })
+            };
+            f.databases.as_mut().unwrap()[0].data["status"]["heldWorkloads"] =
+                json!([held("web", "NoRoom"), held("api", "OneAtATime")]);
+        },
+        &["‼ stays: default: 2 pods of Deployment shop/web: NoRoom: it is so"],
+    ),
+    (
         "a switchover that leaves pods without a place",
         |f| {
             let mut announced = condition("SwitchoverAnnounced", "True");
