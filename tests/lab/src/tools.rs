@@ -42,6 +42,7 @@ pub static OTHER_KUBES: [GoModule; 3] = [
             ("go.sum", include_str!("../go/kube-1.34/go.sum")),
         ],
         package: "tool",
+        tags: "",
         programs: &CONTROL_PLANE,
     },
     GoModule {
@@ -51,6 +52,7 @@ pub static OTHER_KUBES: [GoModule; 3] = [
             ("go.sum", include_str!("../go/kube-1.35/go.sum")),
         ],
         package: "tool",
+        tags: "",
         programs: &CONTROL_PLANE,
     },
     GoModule {
@@ -60,6 +62,7 @@ pub static OTHER_KUBES: [GoModule; 3] = [
             ("go.sum", include_str!("../go/kube-1.36/go.sum")),
         ],
         package: "tool",
+        tags: "",
         programs: &CONTROL_PLANE,
     },
 ];
@@ -128,6 +131,7 @@ pub const KSTATUS: GoModule = GoModule {
         ("main.go", include_str!("../go/kstatus/main.go")),
     ],
     package: ".",
+    tags: "",
     programs: &["kstatus"],
 };
 
