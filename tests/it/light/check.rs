@@ -45,7 +45,17 @@ fn nothing_is_found_where_all_is_well_and_what_runs_in_another_way_is_skipped() 
             results.remove("failover");
             results
         };
-        let skipped = ["agents", "announced", "controllers", "credentials", "hosts", "taint", "webhooks", "witness"];
+        let skipped = [
+            "admission-policy",
+            "agents",
+            "announced",
+            "controllers",
+            "credentials",
+            "hosts",
+            "taint",
+            "webhooks",
+            "witness",
+        ];
         // A policy counts, and a status is written, a moment after.
         eventually("nothing to be wrong", (0, skipped.map(str::to_owned).to_vec(), Vec::new()), async || {
             let (status, results, _) = results(scene, &["check"])?;
