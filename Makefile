@@ -10,7 +10,7 @@ TEST_LAB := target/debug/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 .PHONY: help quick demo test test-build test-unit test-light test-tools test-chart test-lab test-images failovers crosscheck nightly
 .PHONY: bench bench-admission bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement reviews fuzz fuzz-build
-.PHONY: lint docs deny advisories build tools images crds chart lab-up lab-down lab-shell clean
+.PHONY: lint docs deny advisories build tools images crds reference chart lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,4p' Makefile | sed 's/^# \?//'
@@ -26,7 +26,7 @@ help:
 	@echo "make test-chart                    deploy/chart under Helm 3, too, and after kustomize"
 	@echo "make test-ui                       the page of switchover ui in a real browser"
 	@echo "make nightly                       what takes long: failovers, properties, cross-check, months, long fuzz, advisories, every bench"
-	@echo "make lint, docs, deny, crds, chart the parts of make quick, licenses of dependencies, generated files"
+	@echo "make lint, docs, deny, crds, chart the parts of make quick, licenses of dependencies, generated files (reference: docs/reference)"
 
 # What a machine lacks is said before anything is built.
 needs-%:
@@ -227,6 +227,15 @@ endef
 crds:
 	cargo build --locked -p switchover
 	target/debug/switchover crds > deploy/base/crds.yaml
+
+# docs/reference/: every command's help, and every field of the custom resources.
+reference:
+	WRITE_REFERENCE=1 cargo test --locked -p switchover --lib documented::pages
+
+# docs/first-failover.md: what each command prints, from the scene that runs them.
+.PHONY: first-failover
+first-failover: needs-light test-tools
+	WRITE_FIRST_FAILOVER=1 cargo test --locked --test it -- light::first
 
 # The table of values in the chart's README.
 chart:

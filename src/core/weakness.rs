@@ -79,7 +79,8 @@ pub fn weaknesses(of: &Serving<'_>) -> Vec<Weakness> {
     }
     let surges = matches!(of.strategy, Strategy::Rolling { surge: 1.., unavailable: 0 });
     found.extend((of.replicas == Some(1)).then_some(Weakness::OneReplica { surges }));
-    found.extend((surges && of.replicas == Some(1) && of.min_ready_s == Some(0)).then_some(Weakness::NoMinReadySeconds));
+    found
+        .extend((surges && of.replicas == Some(1) && of.min_ready_s == Some(0)).then_some(Weakness::NoMinReadySeconds));
     found.extend((of.strategy == Strategy::Recreate).then_some(Weakness::Recreate));
     match of.budgets {
         [] => found.push(Weakness::NoBudget),
@@ -119,7 +120,8 @@ fn pre_stop_s(container: &Value) -> Option<u64> {
 /// `["sh", "-c", "sleep 10; nginx -s quit"]`: 10.
 fn slept_s(command: &[Value]) -> Option<u64> {
     let words = command.iter().filter_map(Value::as_str).flat_map(|part| part.split([' ', ';', '&', '\n']));
-    let mut words = words.filter(|word| !word.is_empty()).skip_while(|word| *word != "sleep" && !word.ends_with("/sleep"));
+    let mut words =
+        words.filter(|word| !word.is_empty()).skip_while(|word| *word != "sleep" && !word.ends_with("/sleep"));
     words.nth(1)?.trim_end_matches('s').parse().ok()
 }
 

@@ -20,6 +20,7 @@ mod credentials;
 mod crosscheck;
 mod decision;
 mod elsewhere;
+mod first;
 mod foresight;
 mod harm;
 mod held;

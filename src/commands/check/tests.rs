@@ -165,11 +165,8 @@ fn what_workloads_lack_is_a_hint_and_says_what_to_do() {
         followers.push(Follower { workload, pod: bare.clone(), ..followers[0].clone() });
     }
     followers[1].workload.desired = 1;
-    let found: Vec<_> = CHECKS
-        .iter()
-        .filter(|check| check.id == "zero-downtime")
-        .map(|check| (check, (check.judge)(&facts)))
-        .collect();
+    let found: Vec<_> =
+        CHECKS.iter().filter(|check| check.id == "zero-downtime").map(|check| (check, (check.judge)(&facts))).collect();
     assert_eq!(
         words::text(&found),
         "workloads\n---------\n· workloads that follow can be moved without an outage\n    \

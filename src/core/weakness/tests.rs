@@ -74,9 +74,7 @@ fn a_workload_is_told_what_it_lacks() {
 
 #[test]
 fn a_hook_that_takes_all_the_time_that_a_pod_has_is_found() {
-    let pod = |grace: Value, hook: Value| {
-        json!({"terminationGracePeriodSeconds": grace, "containers": [{"name": "app"}, {"name": "b", "readinessProbe": {}, "lifecycle": {"preStop": hook}}]})
-    };
+    let pod = |grace: Value, hook: Value| json!({"terminationGracePeriodSeconds": grace, "containers": [{"name": "app"}, {"name": "b", "readinessProbe": {}, "lifecycle": {"preStop": hook}}]});
     let sleep = |seconds: u64| json!({"sleep": {"seconds": seconds}});
     let command = |command: &[&str]| json!({"exec": {"command": command}});
     let rows = [
@@ -92,7 +90,13 @@ fn a_hook_that_takes_all_the_time_that_a_pod_has_is_found() {
     check_rows(rows, |(name, pod, expected)| {
         let expected = expected.map(|(pre_stop_s, grace_s)| Weakness::GraceTooShort { pre_stop_s, grace_s });
         let budgets = [budget("web", 3, 2)];
-        let serving = Serving { kind: "StatefulSet", replicas: Some(3), pod: Some(&pod), budgets: &budgets, ..Serving::default() };
+        let serving = Serving {
+            kind: "StatefulSet",
+            replicas: Some(3),
+            pod: Some(&pod),
+            budgets: &budgets,
+            ..Serving::default()
+        };
         assert_eq!(weaknesses(&serving), Vec::from_iter(expected), "{name}");
     });
 }
@@ -124,7 +128,10 @@ fn each_weakness_is_a_sentence_and_something_to_do() {
     ];
     check_rows(rows, |(weakness, sentence, advice)| {
         let told = serde_json::to_value(&weakness).unwrap();
-        assert_eq!(told, json!({"reason": weakness.name(), "message": sentence, "advice": advice, "doc": weakness.doc()}));
+        assert_eq!(
+            told,
+            json!({"reason": weakness.name(), "message": sentence, "advice": advice, "doc": weakness.doc()})
+        );
     });
 }
 

@@ -35,10 +35,7 @@ pub(in crate::commands::check) fn ready(facts: &Facts) -> Found {
     // Whatever most of them lack comes first.
     lacking.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
     for (weakness, names) in lacking {
-        found.tell(
-            Mark::Hint,
-            format!("{}: {weakness}; {} ({})", listed(&names), weakness.advice(), weakness.doc()),
-        );
+        found.tell(Mark::Hint, format!("{}: {weakness}; {} ({})", listed(&names), weakness.advice(), weakness.doc()));
     }
     found
 }
