@@ -43,6 +43,7 @@ mod several;
 mod sql;
 mod taints;
 mod tools;
+mod upgrade;
 mod upheaval;
 mod webhook_faults;
 mod witness;
