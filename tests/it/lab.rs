@@ -12,3 +12,4 @@ mod outages;
 mod primary;
 mod rest;
 mod stage;
+mod two;

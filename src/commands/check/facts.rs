@@ -49,6 +49,8 @@ pub(super) struct Facts {
     pub configurations: Seen<Vec<MutatingWebhookConfiguration>>,
     pub policies: Seen<Vec<ValidatingAdmissionPolicy>>,
     pub bindings: Seen<Vec<ValidatingAdmissionPolicyBinding>>,
+    /// What injects beside the webhook, or in its place.
+    pub injecting: Seen<Injecting>,
     pub accounts: Accounts,
     /// Of the installing person before, of the roles' accounts after the installation.
     pub rights: Vec<Asked>,
@@ -118,6 +120,13 @@ pub(super) struct Shown {
     /// `pod switchover-webhook-x`, for people.
     pub by: String,
     pub chain: Seen<Chain>,
+}
+
+/// MutatingAdmissionPolicies that bear our label, and their bindings; none where the API server doesn't know the kinds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Injecting {
+    pub policies: Vec<DynamicObject>,
+    pub bindings: Vec<DynamicObject>,
 }
 
 /// What came of a pod that was created for show in a namespace that follows.

@@ -5,6 +5,7 @@ pub(super) mod agents;
 pub(super) mod cluster;
 pub(super) mod databases;
 pub(super) mod policies;
+pub(super) mod policy_admission;
 pub(super) mod roles;
 pub(super) mod workloads;
 

@@ -99,6 +99,7 @@ fn nobody_can_tell_of_what_nobody_may_see() {
         configurations: Err(no()),
         policies: Err(no()),
         bindings: Err(no()),
+        injecting: Err(no()),
         workloads: Err(no()),
         lease: Err(no()),
         latencies: Err(no()),
@@ -191,7 +192,9 @@ fn what_workloads_lack_is_a_hint_and_says_what_to_do() {
 
 #[test]
 fn every_condition_is_looked_at() {
-    assert_eq!(BTreeSet::from_iter(CONDITIONS), BTreeSet::from_iter(ConditionType::NAMES));
+    // Those are what the others come to.
+    let summaries = [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled].map(ConditionType::name);
+    assert_eq!(BTreeSet::from_iter(CONDITIONS.iter().chain(&summaries)), BTreeSet::from_iter(ConditionType::NAMES));
 }
 
 #[test]

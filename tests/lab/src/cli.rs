@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use lab::{
     Lab, Options,
+    control::SiteAction,
     control_plane::Component,
     demo::{self, DemoOptions},
     image::Image,
@@ -23,6 +24,7 @@ use lab::{
     site::Site,
     supervisor,
     tools::{self, Cache},
+    two::{self, TwoOptions},
 };
 
 mod interrupt;
@@ -64,6 +66,12 @@ enum Verb {
         /// Leave Patroni out
         #[arg(long)]
         no_patroni: bool,
+        /// Two data centres with a control plane each and two nodes each, over Kine and a Patroni of its own
+        #[arg(long, conflicts_with_all = ["nodes", "no_patroni"])]
+        two: bool,
+        /// With --two: commits under Kubernetes don't wait for the replica, so that a failover may lose the last of them
+        #[arg(long, requires = "two")]
+        asynchronous: bool,
     },
     /// End the lab and remove everything of it but its logs
     Down {
@@ -122,6 +130,12 @@ enum Verb {
         /// 20ms, 20ms jitter 2ms, loss 5%, cut or heal
         change: Vec<String>,
     },
+    /// Cut the power of a whole data centre, or of the witness's site (cp), or bring it back; for a lab with two data centres
+    Site {
+        /// dc1, dc2 or cp
+        site: Site,
+        action: SiteAction,
+    },
     /// Do something to the database cluster
     #[command(subcommand)]
     Patroni(PatroniVerb),
@@ -165,6 +179,24 @@ enum Verb {
         #[arg(long, value_name = "FILE", default_value_os_t = lab::target_directory().join("demo/report.json"))]
         out: PathBuf,
     },
+    /// Show two data centres, over Kine and nothing else, that fall, come back and lose sight of each other, with figures
+    DemoTwo {
+        /// Leave the lab up afterwards
+        #[arg(long)]
+        keep: bool,
+        /// Let commits under Kubernetes not wait for the replica, so that a failover may lose the last of them
+        #[arg(long)]
+        asynchronous: bool,
+        /// Image archive of switchover and of the demo service (both)
+        #[arg(long = "image", value_name = "FILE", required = true)]
+        images: Vec<PathBuf>,
+        /// The `switchover` program
+        #[arg(long, value_name = "FILE", default_value_os_t = Product::of_workspace().program)]
+        program: PathBuf,
+        /// Where the figures go
+        #[arg(long, value_name = "FILE", default_value_os_t = lab::target_directory().join("demo/two-centres.json"))]
+        out: PathBuf,
+    },
     /// Measure how soon switchover knows a new primary and labels the nodes, over switchovers and kills
     Reactions {
         /// Number of switchovers, and of kills
@@ -189,9 +221,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Verb::Supervise { settings } => supervisor::run(&settings)?,
         Verb::Machine { settings } => machine::init::run(&settings)?,
         Verb::Prepare { light } => prepare_all(light)?,
-        Verb::Up { nodes, images, no_patroni } => {
-            return up(&Options { state, nodes, images, patroni: !no_patroni });
+        Verb::Up { images, two: true, asynchronous, .. } => {
+            return up(&Options { state, images, ..Options::two(!asynchronous) });
         }
+        Verb::Up { nodes, images, no_patroni, .. } => {
+            return up(&Options { state, nodes, images, patroni: !no_patroni, two: None });
+        }
+        Verb::Site { site, action } => Lab::attach(&state)?.site(site, action)?,
         Verb::Down { after_input } => {
             if after_input {
                 std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
@@ -253,6 +289,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             interrupt::clean_up_on_interrupt(state.clone())?;
             let lab = Options { state, images, ..Options::default() };
             demo::run(&DemoOptions { lab, product: Product { program, ..Product::of_workspace() }, out, keep })?;
+        }
+        Verb::DemoTwo { keep, asynchronous, images, program, out } => {
+            interrupt::clean_up_on_interrupt(state.clone())?;
+            let lab = Options { state, images, ..Options::two(!asynchronous) };
+            two::run(&TwoOptions { lab, product: Product { program, ..Product::of_workspace() }, out, keep })?;
         }
         Verb::Reactions { rounds, images } => {
             let state = reactions::state();

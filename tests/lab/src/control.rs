@@ -52,6 +52,13 @@ pub enum Request {
         action: ProcessAction,
     },
     Patroni(PatroniAction),
+    /// The same of the database that Kubernetes keeps its state in, where there are two data centres.
+    KineDatabase(PatroniAction),
+    /// Everything at one of two data centres at once, or at the witness's site.
+    Site {
+        site: Site,
+        action: SiteAction,
+    },
     /// Adds a host without a program, e.g. for a database member or a client.
     AddHost {
         name: String,
@@ -83,6 +90,16 @@ pub enum NodeAction {
     Heal,
     StopKubelet,
     StartKubelet,
+}
+
+/// What can be done to a whole site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum SiteAction {
+    /// Cut the power: cables are dead first, so that nobody elsewhere is told that a process has ended
+    Kill,
+    /// Bring the power back: everything starts from its disks, and nobody waits for it
+    Start,
 }
 
 /// What can be done to a process of the control plane.

@@ -1,4 +1,5 @@
-//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler: the same four programs in both beds.
+//! etcd, kube-apiserver, kube-controller-manager and kube-scheduler: the same four programs in all beds, but that Kine stands in
+//! for etcd where the state is in a database of SQL.
 
 use std::{
     collections::BTreeMap,
@@ -13,34 +14,43 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::{
-    pki::{self, Authority},
     process::{Place, Power, Process},
     site::SERVICE_RANGE,
-    tools::{Cache, ETCD, KUBE},
+    tools::{Cache, ETCD, KINE, KUBE, control_plane},
 };
+
+mod certificates;
+
+pub use certificates::WEBHOOK_CLIENT;
 
 /// A program of the control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Component {
     Etcd,
+    Kine,
     KubeApiserver,
     KubeControllerManager,
     KubeScheduler,
 }
 
 impl Component {
-    pub const ALL: [Component; 4] =
-        [Component::Etcd, Component::KubeApiserver, Component::KubeControllerManager, Component::KubeScheduler];
+    pub const ALL: [Component; 5] = [
+        Component::Etcd,
+        Component::Kine,
+        Component::KubeApiserver,
+        Component::KubeControllerManager,
+        Component::KubeScheduler,
+    ];
 }
 
 impl fmt::Display for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Component::Etcd => "etcd",
+            Component::Kine => "kine",
             Component::KubeApiserver => "kube-apiserver",
             Component::KubeControllerManager => "kube-controller-manager",
             Component::KubeScheduler => "kube-scheduler",
@@ -54,11 +64,20 @@ impl FromStr for Component {
     fn from_str(text: &str) -> Result<Self, String> {
         Component::ALL.into_iter().find(|component| component.to_string() == text).ok_or_else(|| {
             format!(
-                "{text:?} is not a process of the control plane; write etcd, kube-apiserver, kube-controller-manager \
-                 or kube-scheduler"
+                "{text:?} is not a process of the control plane; write etcd, kine, kube-apiserver, \
+                 kube-controller-manager or kube-scheduler"
             )
         })
     }
+}
+
+/// Where a control plane keeps Kubernetes' state.
+#[derive(Debug, Clone)]
+pub enum State {
+    /// In an etcd of its own.
+    Etcd,
+    /// In a database that others write to as well, by Kine: its `--endpoint`.
+    Kine { endpoint: String },
 }
 
 /// Where a control plane listens and keeps its files.
@@ -72,10 +91,15 @@ pub struct Settings {
     /// The address that clients and the Service `kubernetes` use.
     pub address: Ipv4Addr,
     pub port: u16,
+    /// Of further control planes of the same cluster: each has one certificate for all.
+    pub others: Vec<Ipv4Addr>,
+    pub state: State,
     pub etcd_port: u16,
     pub etcd_peer_port: u16,
     /// Nodes that will join: each gets a kubeconfig of its own.
     pub nodes: Vec<String>,
+    /// Where nodes reach an API server, if not at `address`.
+    pub url_of_nodes: Option<String>,
     /// Further flags of the controller manager.
     pub controller_manager: Vec<String>,
 }
@@ -99,13 +123,21 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(3);
 impl ControlPlane {
     /// Writes certificates and starts everything. Returns when the API server is ready.
     pub fn start(settings: Settings) -> Result<ControlPlane> {
-        for directory in ["pki", "logs"] {
-            fs::create_dir_all(settings.directory.join(directory))
-                .with_context(|| format!("cannot create {}", settings.directory.join(directory).display()))?;
-        }
-        write_certificates(&settings)?;
+        certificates::write(&settings)?;
+        ControlPlane::start_programs(settings)
+    }
+
+    /// Starts a further control plane of the same cluster, whose certificates lie in `first`.
+    pub fn join(settings: Settings, first: &Path) -> Result<ControlPlane> {
+        certificates::copy(first, &settings)?;
+        ControlPlane::start_programs(settings)
+    }
+
+    fn start_programs(settings: Settings) -> Result<ControlPlane> {
+        let logs = settings.directory.join("logs");
+        fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
         let mut control_plane = ControlPlane { settings, processes: BTreeMap::new() };
-        control_plane.start_component(Component::Etcd)?;
+        control_plane.start_component(control_plane.store())?;
         control_plane.start_component(Component::KubeApiserver)?;
         control_plane.wait_until_ready()?;
         // These two give up when they are early, so they wait for the API server.
@@ -133,6 +165,27 @@ impl ControlPlane {
             Process::start(&component.to_string(), self.settings.command(component), &log, &self.settings.place)?;
         self.processes.insert(component, process);
         Ok(())
+    }
+
+    fn store(&self) -> Component {
+        match self.settings.state {
+            State::Etcd => Component::Etcd,
+            State::Kine { .. } => Component::Kine,
+        }
+    }
+
+    /// Starts again what has ended by itself, as a service manager would: Kine ends when a commit fails, and leaders end when they
+    /// can't renew their leases.
+    pub fn revive(&mut self) -> Result<()> {
+        let failed: Vec<Component> =
+            self.processes.iter_mut().filter_map(|(name, process)| process.has_failed().then_some(*name)).collect();
+        failed.into_iter().try_for_each(|component| self.start_component(component))
+    }
+
+    /// Starts everything, and waits for nothing: what comes too early is revived.
+    pub fn power_on(&mut self) -> Result<()> {
+        let components: Vec<Component> = self.processes.keys().copied().collect();
+        components.into_iter().try_for_each(|component| self.start_component(component))
     }
 
     /// Ends a component at once, as a crash would.
@@ -170,7 +223,11 @@ impl ControlPlane {
     fn wait_for(&mut self, path: &'static str, what: &str) -> Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
-            self.processes.values_mut().try_for_each(Process::check)?;
+            match self.settings.others.is_empty() {
+                true => self.processes.values_mut().try_for_each(Process::check)?,
+                // Leaders that can't renew their leases end, on a busy machine also while they start.
+                false => self.revive()?,
+            }
             match self.settings.ask(path) {
                 Ok(()) => return Ok(()),
                 Err(error) if Instant::now() > deadline => {
@@ -227,14 +284,18 @@ impl Settings {
     }
 
     fn command(&self, component: Component) -> Command {
+        // Real nodes have kubelets of the pinned version, which must not be newer than the API server. What can't be chosen was refused
+        // before the bed began.
+        let kubernetes = if self.nodes.is_empty() { control_plane().unwrap_or(&KUBE) } else { &KUBE };
         let (module, mut arguments) = match component {
             Component::Etcd => (&ETCD, self.etcd()),
-            Component::KubeApiserver => (&KUBE, self.api_server()),
-            Component::KubeControllerManager => (&KUBE, self.controller_manager()),
-            Component::KubeScheduler => (&KUBE, self.scheduler()),
+            Component::Kine => (&KINE, self.kine()),
+            Component::KubeApiserver => (kubernetes, self.api_server()),
+            Component::KubeControllerManager => (kubernetes, self.controller_manager()),
+            Component::KubeScheduler => (kubernetes, self.scheduler()),
         };
         if let Ok(level) = std::env::var("SWITCHOVER_LAB_VERBOSITY")
-            && component != Component::Etcd
+            && !matches!(component, Component::Etcd | Component::Kine)
         {
             arguments.push(format!("--v={level}"));
         }
@@ -257,6 +318,24 @@ impl Settings {
             // The page cache survives a killed process, and nobody keeps a test bed over a power cut.
             "--unsafe-no-fsync".into(),
         ]
+    }
+
+    fn kine(&self) -> Vec<String> {
+        let State::Kine { endpoint } = &self.state else { return Vec::new() };
+        vec![
+            format!("--endpoint={endpoint}"),
+            format!("--listen-address=http://127.0.0.1:{}", self.etcd_port),
+            "--metrics-bind-address=0".into(),
+            // A connection to a member that was demoted stays open as long as it may.
+            "--datastore-connection-max-lifetime=30s".into(),
+            // An API server that starts lists everything at once, and each list holds a connection until it was read: with 20 of
+            // them one that could not go on was seen. PostgreSQL has to take as many from every Kine.
+            "--datastore-max-open-connections=100".into(),
+        ]
+    }
+
+    fn leader_election(&self) -> String {
+        format!("--leader-elect={}", !self.others.is_empty())
     }
 
     fn api_server(&self) -> Vec<String> {
@@ -295,7 +374,7 @@ impl Settings {
             format!("--service-account-private-key-file={}", self.pki("token.key").display()),
             // Without it the controllers lack the rights to create what they manage.
             "--use-service-account-credentials=true".into(),
-            "--leader-elect=false".into(),
+            self.leader_election(),
             "--secure-port=0".into(),
         ];
         arguments.extend(FASTER.map(str::to_owned));
@@ -306,82 +385,12 @@ impl Settings {
     fn scheduler(&self) -> Vec<String> {
         let mut arguments = vec![
             format!("--kubeconfig={}", self.kubeconfig("kube-scheduler").display()),
-            "--leader-elect=false".into(),
+            self.leader_election(),
             "--secure-port=0".into(),
         ];
         arguments.extend(FASTER.map(str::to_owned));
         arguments
     }
-}
-
-/// The name in the certificate that the API server shows to webhooks; the bed's authority signed it.
-pub const WEBHOOK_CLIENT: &str = "kube-apiserver-webhooks";
-
-/// `--admission-control-config-file`: mutating webhooks are called with what this kubeconfig says, and the critical priority classes
-/// are for namespaces with a quota for them, as on GKE.
-fn admission_configuration(kubeconfig: &Path) -> String {
-    let configuration = json!({
-        "apiVersion": "apiserver.config.k8s.io/v1",
-        "kind": "AdmissionConfiguration",
-        "plugins": [{
-            "name": "MutatingAdmissionWebhook",
-            "configuration": {
-                "apiVersion": "apiserver.config.k8s.io/v1",
-                "kind": "WebhookAdmissionConfiguration",
-                "kubeConfigFile": kubeconfig.display().to_string(),
-            },
-        }, {
-            "name": "ResourceQuota",
-            "configuration": {
-                "apiVersion": "apiserver.config.k8s.io/v1",
-                "kind": "ResourceQuotaConfiguration",
-                "limitedResources": [{
-                    "resource": "pods",
-                    "matchScopes": [{
-                        "scopeName": "PriorityClass",
-                        "operator": "In",
-                        "values": ["system-cluster-critical", "system-node-critical"],
-                    }],
-                }],
-            },
-        }],
-    });
-    format!("{configuration:#}\n")
-}
-
-fn write_certificates(settings: &Settings) -> Result<()> {
-    let authority = Authority::new()?;
-    let write = |name: &str, text: &str| pki::write_private(&settings.pki(name), text);
-    write("ca.crt", &authority.certificate())?;
-    let (private, public) = pki::token_key()?;
-    write("token.key", &private)?;
-    write("token.pub", &public)?;
-
-    let address = settings.address.to_string();
-    let alternatives =
-        [&address, "127.0.0.1", "10.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
-    let server = authority.issue("kube-apiserver", None, &alternatives)?;
-    write("apiserver.crt", &server.certificate)?;
-    write("apiserver.key", &server.key)?;
-
-    let admin = authority.issue("admin", Some("system:masters"), &[])?;
-    write("admin.crt", &admin.certificate)?;
-    write("admin.key", &admin.key)?;
-    let kubeconfig = |user: &str, identity: &pki::Identity| {
-        pki::write_private(&settings.kubeconfig(user), &authority.kubeconfig(&settings.url(), identity))
-    };
-    kubeconfig("admin", &admin)?;
-    for component in ["kube-controller-manager", "kube-scheduler"] {
-        kubeconfig(component, &authority.issue(&format!("system:{component}"), None, &[])?)?;
-    }
-    // Webhooks may ask who calls them.
-    let client = authority.issue(WEBHOOK_CLIENT, None, &[])?;
-    write("webhooks.kubeconfig", &pki::webhook_kubeconfig(&client))?;
-    write("admission.json", &admission_configuration(&settings.pki("webhooks.kubeconfig")))?;
-    for node in &settings.nodes {
-        kubeconfig(node, &authority.issue(&format!("system:node:{node}"), Some("system:nodes"), &[])?)?;
-    }
-    Ok(())
 }
 
 /// The administrator's kubeconfig for another address of the same API server, e.g. a forwarded port.

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 pub use report::{Move, Report};
-pub use scene::{Scene, Seen, SeenPod};
+pub use scene::{Eviction, LabelChange, Scene, Seen, SeenPod};
 use story::Story;
 
 use crate::{
@@ -38,7 +38,7 @@ const FIRST_PRIMARY: &str = "pg1";
 
 /// Runs the whole story. The lab is ended whatever happens, unless it is to be kept.
 pub fn run(options: &DemoOptions) -> Result<()> {
-    let clock = Clock(Instant::now());
+    let clock = Clock::start();
     let result = tell(options, clock);
     if options.keep {
         keep(options);
@@ -47,17 +47,30 @@ pub fn run(options: &DemoOptions) -> Result<()> {
         Lab::down(&options.lab.state)?;
     }
     let report = result?;
-    println!("{}", report.line(clock.0.elapsed()));
+    println!("{}", report.line(clock.elapsed()));
     ensure!(report.problems().is_empty(), "the demo did not hold what it promises");
     Ok(())
 }
 
 /// Prints what is being done, with the time since the start.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock(Instant);
+pub struct Clock(Instant);
 
 impl Clock {
-    pub(crate) fn say(self, what: &str) {
+    /// Starts now.
+    #[must_use]
+    pub fn start() -> Clock {
+        Clock(Instant::now())
+    }
+
+    /// Since the start.
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+
+    /// A line with the time.
+    pub fn say(self, what: &str) {
         println!("[{:6.1} s] {what}", self.0.elapsed().as_secs_f64());
     }
 }

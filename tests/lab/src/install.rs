@@ -61,9 +61,13 @@ impl Product {
 
 /// Applies the demo service, which opts its namespace in, and waits until all its replicas are available.
 pub fn shop(lab: &Lab) -> Result<()> {
-    let manifest = include_str!("../manifests/shop.yaml").replace("@DATABASE_URL@", &lab.database_url()?);
-    apply(lab, &manifest)?;
+    apply(lab, &shop_manifest(lab)?)?;
     kubectl(lab, ["-n", "orders", "rollout", "status", "deployment/shop", "--timeout=90s"]).map(drop)
+}
+
+/// The demo service as it is applied.
+pub fn shop_manifest(lab: &Lab) -> Result<String> {
+    Ok(include_str!("../manifests/shop.yaml").replace("@DATABASE_URL@", &lab.database_url()?))
 }
 
 /// `kubectl apply` of a text.

@@ -22,11 +22,11 @@ use serde_json::Value;
 
 use crate::{
     cgroup::{self, Hierarchy},
-    control::{self, NodeAction, PatroniAction, ProcessAction, Request, Severed, Status},
+    control::{self, NodeAction, PatroniAction, ProcessAction, Request, Severed, SiteAction, Status},
     control_plane::Component,
     net,
     patroni::{MemberState, Switchover},
-    prepare::Progress,
+    prepare::{self, Progress},
     process::last_lines,
     requirements,
     site::Site,
@@ -45,11 +45,27 @@ pub struct Options {
     pub images: Vec<PathBuf>,
     /// Whether a Patroni member runs in each data centre.
     pub patroni: bool,
+    /// Two data centres and nothing else, in place of three and a control plane apart.
+    pub two: Option<Two>,
+}
+
+/// How a lab with two data centres is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Two {
+    /// Whether the database under Kubernetes answers a commit only when its replica has it too.
+    pub synchronous: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { state: default_state(), nodes: 6, images: Vec::new(), patroni: true }
+        Options { state: default_state(), nodes: 6, images: Vec::new(), patroni: true, two: None }
+    }
+}
+
+impl Options {
+    /// Two data centres with two nodes each.
+    pub fn two(synchronous: bool) -> Options {
+        Options { nodes: 4, two: Some(Two { synchronous }), ..Options::default() }
     }
 }
 
@@ -74,16 +90,23 @@ struct Record {
     hierarchies: Vec<Hierarchy>,
 }
 
+mod state;
+
+use state::{empty, id_of, make_state, readable, remove_disks};
+
 const RECORD: &str = "lab.json";
 const SETTINGS: &str = "supervisor.json";
 
 impl Lab {
     /// Starts a lab and returns when all nodes are Ready, the images imported and Patroni has a primary.
     pub fn up(options: &Options, progress: Progress<'_>) -> Result<Lab> {
-        supervisor::check_nodes(options.nodes)?;
+        supervisor::check_nodes(options)?;
         let cache = Cache::from_environment()?;
         requirements::check()?;
         cache.require_lab()?;
+        if options.two.is_some() {
+            prepare::prepare_program(&cache, &tools::KINE, progress)?;
+        }
         let images = options.images.iter().map(|image| readable(image)).collect::<Result<Vec<_>>>()?;
         let state = make_state(&options.state)?;
         if let Ok(lab) = Lab::attach(&state) {
@@ -105,6 +128,7 @@ impl Lab {
             nodes: options.nodes,
             images,
             patroni: options.patroni,
+            two: options.two,
             listener: listener.as_raw_fd(),
             hierarchies: hierarchies.clone(),
         };
@@ -266,6 +290,22 @@ impl Lab {
         self.request(&Request::Patroni(action))
     }
 
+    /// The members of the database that Kubernetes keeps its state in, where there are two data centres.
+    pub fn kine_members(&self) -> Result<Vec<MemberState>> {
+        Ok(serde_json::from_value(self.request(&Request::KineDatabase(PatroniAction::List))?)?)
+    }
+
+    /// Moves the primary of that database in order.
+    pub fn kine_switchover(&self, candidate: &str) -> Result<Switchover> {
+        let action = PatroniAction::Switchover { candidate: Some(candidate.to_owned()) };
+        Ok(serde_json::from_value(self.request(&Request::KineDatabase(action))?)?)
+    }
+
+    /// Cuts a whole site's power, or brings it back; nobody waits for what starts then.
+    pub fn site(&self, site: Site, action: SiteAction) -> Result<()> {
+        self.request(&Request::Site { site, action }).map(drop)
+    }
+
     /// Adds a host with a network namespace of its own, and nothing that runs there.
     pub fn add_host(&self, site: Site, name: &str, address: Ipv4Addr) -> Result<()> {
         self.request(&Request::AddHost { name: name.to_owned(), site, address }).map(drop)
@@ -348,56 +388,4 @@ fn start(state: &Path, listener: TcpListener, progress: Progress<'_>, record: im
         }
     }
     bail!("the lab's supervisor ended before the lab was up; the end of its log:\n{}", last_lines(&log, 12))
-}
-
-fn readable(file: &Path) -> Result<PathBuf> {
-    let path = file.canonicalize().with_context(|| format!("there is no image archive {}", file.display()))?;
-    crate::image::reference_of(&path)?;
-    Ok(path)
-}
-
-fn make_state(state: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(state).with_context(|| format!("cannot create the state directory {}", state.display()))?;
-    let state = state.canonicalize()?;
-    let socket = state.join(SOCKET);
-    // The kernel's limit for the path of a unix socket.
-    ensure!(
-        socket.as_os_str().len() < 108,
-        "the path of the state directory {} is too long for a unix socket; choose a shorter one with --state",
-        state.display()
-    );
-    Ok(state)
-}
-
-/// Empties the state directory of an earlier lab, and refuses to touch anything else.
-fn empty(state: &Path) -> Result<()> {
-    let occupied = fs::read_dir(state)?.next().is_some();
-    ensure!(
-        !occupied || state.join(SETTINGS).exists(),
-        "the state directory {} holds other files than a lab's; choose another one with --state",
-        state.display()
-    );
-    fs::remove_dir_all(state)
-        .and_then(|()| fs::create_dir(state))
-        .with_context(|| format!("cannot empty {}", state.display()))
-}
-
-/// Everything large or secret; logs stay for whoever wants to know what happened.
-fn remove_disks(state: &Path) {
-    for (group, parts) in [("nodes", ["kubelet", "containerd"]), ("patroni", ["data", "etcd"])] {
-        for entry in fs::read_dir(state.join(group)).into_iter().flatten().flatten() {
-            for part in parts {
-                let _ = fs::remove_dir_all(entry.path().join(part));
-            }
-        }
-    }
-    for part in ["control-plane/etcd", "control-plane/pki"] {
-        let _ = fs::remove_dir_all(state.join(part));
-    }
-}
-
-/// Short, the same for the same state directory, and fit for a directory name.
-fn id_of(state: &Path) -> String {
-    use sha2::{Digest, Sha256};
-    tools::hex(&Sha256::digest(state.as_os_str().as_encoded_bytes()))[..8].to_owned()
 }

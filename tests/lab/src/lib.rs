@@ -7,10 +7,10 @@
 //!                                                        ├─ control_plane (etcd, API server, …) ◄─ also in light
 //!                                                        ├─ machine (node namespaces, containerd, kubelet)
 //!                                                        ├─ patroni (a member in each data centre)
-//!                                                        └─ forward (the API server's port on loopback)
+//!                                                        └─ forward (the ways to the API server, or to one of two)
 //!   prepare ──► tools (the cache) ◄── image (archives for the nodes)
 //!   light (control plane + kwok, for the integration tests) ──► reviews (records what the API server asks webhooks)
-//!   install ──► demo (the story that `make demo` tells)
+//!   install ──► demo (the story that `make demo` tells) ──► two (that of two data centres)
 //! ```
 //!
 //! Beside the beds, for all tests: scripted (a Patroni that says what a test wants), table (every wrong row), wait.
@@ -46,6 +46,7 @@ pub mod site;
 pub mod supervisor;
 pub mod table;
 pub mod tools;
+pub mod two;
 pub mod wait;
 pub mod wan;
 

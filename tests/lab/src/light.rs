@@ -25,7 +25,7 @@ use k8s_openapi::{
 use kube::api::{Api, ObjectMeta, PostParams};
 
 use crate::{
-    control_plane::{Component, ControlPlane, Settings},
+    control_plane::{Component, ControlPlane, Settings, State},
     pki,
     process::{Place, Process},
     tools::{Cache, KWOK},
@@ -86,13 +86,16 @@ impl LightBed {
         let settings = Settings {
             cache: cache.clone(),
             directory: directory.to_owned(),
-            place: Place { namespace: None, die_with_thread: true },
+            place: Place { die_with_thread: true, ..Place::default() },
             bind: Ipv4Addr::LOCALHOST,
             address: Ipv4Addr::LOCALHOST,
             port,
+            others: Vec::new(),
+            state: State::Etcd,
             etcd_port,
             etcd_peer_port,
             nodes: Vec::new(),
+            url_of_nodes: None,
             controller_manager: Vec::new(),
         };
         let url = settings.url();
@@ -192,7 +195,9 @@ impl LightBed {
         self.run(move |programs| {
             programs.control_plane.start_component(component)?;
             match component {
-                Component::Etcd | Component::KubeApiserver => programs.control_plane.wait_until_ready(),
+                Component::Etcd | Component::Kine | Component::KubeApiserver => {
+                    programs.control_plane.wait_until_ready()
+                }
                 _ => Ok(()),
             }
         })

@@ -90,6 +90,11 @@ impl Network {
         self.host(name).map(|host| host.address)
     }
 
+    pub fn hosts_of(&self, site: Site) -> Vec<String> {
+        let hosts = self.hosts.lock().expect("no holder panics");
+        hosts.iter().filter(|(_, host)| host.site == site).map(|(name, _)| name.clone()).collect()
+    }
+
     pub fn name_of(&self, address: Ipv4Addr) -> Option<String> {
         let hosts = self.hosts.lock().expect("no holder panics");
         hosts.iter().find(|(_, host)| host.address == address).map(|(name, _)| name.clone())

@@ -25,7 +25,7 @@ use crate::{
     site::Site,
 };
 use config::Files;
-pub use config::{POSTGRES_PORT, REST_PORT, SCOPE, as_database_user};
+pub use config::{Cluster, POSTGRES_PORT, REST_PORT, SCOPE, Store, as_database_user};
 pub use control::Switchover;
 pub use front::RestFault;
 use member::Member;
@@ -53,8 +53,27 @@ pub struct Context {
     pub cache: PathBuf,
     /// Where the members keep their data and logs, in a directory each.
     pub state: PathBuf,
-    /// The first members, usually one in each data centre. Each of these hosts has a member of the store too.
+    /// The first members, usually one in each data centre.
     pub hosts: Vec<Host>,
+    pub cluster: Cluster,
+}
+
+impl Context {
+    /// Where the store's members run that belong to this cluster.
+    fn stores(&self) -> Vec<&Host> {
+        match &self.cluster.store {
+            Store::Own { witness } => self.hosts.iter().chain(witness).collect(),
+            Store::Shared(_) => Vec::new(),
+        }
+    }
+
+    /// Where members of the database ask for the leader lock.
+    pub fn store_addresses(&self) -> Vec<Ipv4Addr> {
+        match &self.cluster.store {
+            Store::Own { .. } => self.stores().into_iter().map(|host| host.address).collect(),
+            Store::Shared(addresses) => addresses.clone(),
+        }
+    }
 }
 
 /// Where a member runs.
@@ -88,8 +107,11 @@ impl Patroni {
             if let Some(patroni) = Patroni::try_to_start(context)? {
                 return Ok(patroni);
             }
-            for host in &context.hosts {
+            for host in context.hosts.iter().chain(context.stores()) {
                 let directory = context.state.join(&host.name);
+                if !directory.exists() {
+                    continue;
+                }
                 fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
             }
         }
@@ -102,6 +124,11 @@ impl Patroni {
         let patroni = Patroni { context: context.clone(), python: python(&context.cache)?, members: Mutex::default() };
         for host in &context.hosts {
             patroni.prepare_member(host)?;
+        }
+        if let Store::Own { witness: Some(witness) } = &context.cluster.store {
+            patroni.prepare_member(witness)?;
+        }
+        for host in context.stores() {
             patroni.start_store(&host.name)?;
         }
         patroni.wait_for_stores()?;
@@ -165,9 +192,33 @@ impl Patroni {
 
     /// Where the demo service connects: every member, of which the writable one is used.
     pub fn database_url(&self) -> String {
-        let members = self.members();
-        let hosts: Vec<_> = members.values().map(|member| format!("{}:{POSTGRES_PORT}", member.host.address)).collect();
+        let hosts = self.addresses();
+        let hosts: Vec<_> = hosts.iter().map(|address| format!("{address}:{POSTGRES_PORT}")).collect();
         format!("postgresql://shop:shop@{}/shop?target_session_attrs=read-write&connect_timeout=1", hosts.join(","))
+    }
+
+    /// `--endpoint` of Kine: both members, of which new connections take the writable one. Hosts stand among the parameters, because
+    /// Go may refuse a list of them in the place of the host.
+    pub fn kine_endpoint(&self) -> String {
+        let hosts: Vec<_> = self.addresses().iter().map(Ipv4Addr::to_string).collect();
+        let ports = vec![POSTGRES_PORT.to_string(); hosts.len()];
+        format!(
+            "postgres://kine:kine@/kine?host={}&port={}&target_session_attrs=read-write&connect_timeout=2&sslmode=disable",
+            hosts.join(","),
+            ports.join(",")
+        )
+    }
+
+    /// Of the members of the database.
+    fn addresses(&self) -> Vec<Ipv4Addr> {
+        let members = self.members();
+        let members = members.values().filter(|member| !self.is_witness(member));
+        members.map(|member| member.host.address).collect()
+    }
+
+    /// Whether it is a member of the store, and none of the database.
+    fn is_witness(&self, member: &Member) -> bool {
+        matches!(&self.context.cluster.store, Store::Own { witness: Some(it) } if it.name == member.host.name)
     }
 
     /// Ends everything at once. The data stays, and a new start recovers it as after a crash.
@@ -183,14 +234,13 @@ impl Patroni {
     /// Writes the files of a member. From now on it is known, and stop ends it.
     fn prepare_member(&self, host: &Host) -> Result<()> {
         let files = Files { directory: self.context.state.join(&host.name) };
-        let stores: Vec<Ipv4Addr> = self.context.hosts.iter().map(|host| host.address).collect();
-        files.write(host, &stores, &user()?)?;
+        files.write(host, &self.context.cluster, &self.context.store_addresses(), &user()?)?;
         self.members().insert(host.name.clone(), Member::new(host.clone(), files));
         Ok(())
     }
 
     fn start_store(&self, name: &str) -> Result<()> {
-        let hosts = &self.context.hosts;
+        let hosts = self.context.stores();
         ensure!(
             hosts.iter().any(|host| host.name == name),
             "beside {name} there is no member of the store; there is one beside each of the first members"
@@ -201,7 +251,7 @@ impl Patroni {
 
     fn wait_for_stores(&self) -> Result<()> {
         let deadline = Instant::now() + START_WITHIN;
-        for host in &self.context.hosts {
+        for host in self.context.stores() {
             while !store_is_ready(host) {
                 self.with(&host.name, Member::check)?;
                 let log = self.with(&host.name, |member| Ok(member.files.store_log()))?;

@@ -36,7 +36,11 @@ pub enum Scope {
 pub fn prepare(cache: &Cache, scope: Scope, progress: Progress<'_>) -> Result<()> {
     let _lock = lock(cache)?;
     // Helm is made of parts of Kubernetes, which Go keeps: last.
-    let modules = [&ETCD, &KWOK, &PAUSE, &KUBE, &HELM];
+    let mut modules = vec![&ETCD, &KWOK, &PAUSE, &KUBE, &HELM];
+    let chosen = tools::control_plane()?;
+    if chosen.name != KUBE.name {
+        modules.push(chosen);
+    }
     if modules.iter().any(|module| !cache.go(module).exists()) {
         require_go()?;
         progress("building Kubernetes and its companions with Go: about 10 minutes the first time on two processors");
@@ -79,7 +83,9 @@ pub fn prepare_packages(cache: &Cache, packages: &Packages, progress: Progress<'
 /// Builds a program that only some need, if that wasn't done yet, and returns the directory that it lies in.
 pub fn prepare_program(cache: &Cache, module: &GoModule, progress: Progress<'_>) -> Result<PathBuf> {
     let _lock = lock(cache)?;
-    require_go()?;
+    if !cache.go(module).exists() {
+        require_go()?;
+    }
     build_once(cache, module, progress)?;
     Ok(cache.go(module))
 }
@@ -141,6 +147,8 @@ fn build(module: &GoModule, directory: &Path, progress: Progress<'_>) -> Result<
             "-trimpath",
             "-buildvcs=false",
             "-mod=readonly",
+            "-tags",
+            module.tags,
             "-ldflags",
             &module.linker_flags(),
             "-o",

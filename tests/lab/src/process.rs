@@ -11,12 +11,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nix::{
-    sched::{CloneFlags, setns},
+    sched::{CloneFlags, setns, unshare},
     sys::{
         prctl,
         signal::{Signal, kill},
     },
-    unistd::Pid,
+    unistd::{Pid, sethostname},
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,8 @@ use serde::{Deserialize, Serialize};
 pub struct Place {
     /// The network namespace; the caller's when absent.
     pub namespace: Option<PathBuf>,
+    /// What the program takes for its machine's name; the caller's when absent.
+    pub hostname: Option<String>,
     /// End the program when the THREAD that started it ends. The kernel ties it to the thread, not to the process.
     pub die_with_thread: bool,
 }
@@ -61,12 +63,16 @@ impl Process {
             .as_ref()
             .map(|path| File::open(path).with_context(|| format!("no network namespace {}", path.display())))
             .transpose()?;
-        let die_with_thread = place.die_with_thread;
+        let (hostname, die_with_thread) = (place.hostname.clone(), place.die_with_thread);
         // SAFETY: between fork and exec only system calls are made, on values that were prepared before.
         unsafe {
             command.pre_exec(move || {
                 if let Some(namespace) = &namespace {
                     setns(namespace, CloneFlags::CLONE_NEWNET)?;
+                }
+                if let Some(hostname) = &hostname {
+                    unshare(CloneFlags::CLONE_NEWUTS)?;
+                    sethostname(hostname)?;
                 }
                 if die_with_thread {
                     prctl::set_pdeathsig(Signal::SIGKILL)?;
@@ -86,6 +92,11 @@ impl Process {
 
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Whether it has ended although nobody asked for that.
+    pub fn has_failed(&mut self) -> bool {
+        !self.ended && !self.is_running()
     }
 
     /// An error with the end of the log if the program has exited by itself.

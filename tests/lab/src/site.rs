@@ -30,6 +30,9 @@ pub const API_SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 10);
 /// The load generator and other clients from outside Kubernetes.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 20);
 
+/// The third site of two data centres: a small rented machine, with a vote and an eye and nothing else.
+pub const WITNESS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 30);
+
 /// The ClusterIP of the Service `kubernetes`: pods reach the API server there.
 pub const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
@@ -39,6 +42,8 @@ pub const SERVICE_RANGE: &str = "10.0.0.0/24";
 impl Site {
     pub const ALL: [Site; 4] = [Site::ControlPlane, Site::Dc1, Site::Dc2, Site::Dc3];
     pub const DATA_CENTRES: [Site; 3] = [Site::Dc1, Site::Dc2, Site::Dc3];
+    /// All data centres of the lab with two.
+    pub const TWO: [Site; 2] = [Site::Dc1, Site::Dc2];
 
     pub fn index(self) -> usize {
         self as usize
@@ -131,6 +136,16 @@ pub fn pod_range(node: usize) -> String {
 /// The address of the first Patroni member of a data centre: pg1 is 10.77.1.5.
 pub fn member_address(site: Site) -> Ipv4Addr {
     site.host(5)
+}
+
+/// The address of the control plane of one of two data centres: cp1 is 10.77.1.3.
+pub fn control_plane_address(site: Site) -> Ipv4Addr {
+    site.host(3)
+}
+
+/// The address of the member, in one of two data centres, of the database that Kubernetes keeps its state in: kine1 is 10.77.1.4.
+pub fn kine_member_address(site: Site) -> Ipv4Addr {
+    site.host(4)
 }
 
 #[cfg(test)]

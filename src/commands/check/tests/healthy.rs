@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::super::{
-    facts::{Accounts, Asked, Came, Facts, Follower, Reached, Server, Shown, Tried, Workloads},
+    facts::{Accounts, Asked, Came, Facts, Follower, Injecting, Reached, Server, Shown, Tried, Workloads},
     shipped::{self, Right},
 };
 use crate::{
@@ -117,6 +117,7 @@ pub(super) fn healthy() -> Facts {
         configurations: Ok(vec![read(shipped::configuration())]),
         policies: Ok(shipped::policies().into_iter().map(read).collect()),
         bindings: Ok(shipped::bindings().into_iter().map(read).collect()),
+        injecting: Ok(Injecting::default()),
         accounts: Accounts::default(),
         rights: ["controller", "webhook", "agent"].into_iter().flat_map(of_role).collect(),
         workloads: Ok(Workloads {

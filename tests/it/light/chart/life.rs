@@ -209,7 +209,7 @@ impl Stage {
         let mut command = self.program("switchover-controller-1", &deployment["spec"]["template"]["spec"])?;
         command.args(["--tick=250ms", "--lease-duration=4s", "--metrics-listen=127.0.0.1:0"]);
         let log = self.bed.directory().join("logs/controller.log");
-        let place = Place { namespace: None, die_with_thread: true };
+        let place = Place { die_with_thread: true, ..Place::default() };
         let mut process = Process::start("controller", command, &log, &place)?;
         block_until(PATIENCE, "the controller to write the caBundle", || {
             process.check()?;

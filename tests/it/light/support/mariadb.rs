@@ -91,7 +91,7 @@ impl Server {
         for (option, file) in [("ca", "ca.crt"), ("cert", "tls.crt"), ("key", "tls.key")] {
             command.arg(format!("--ssl-{option}={}", self.directory.join(file).display()));
         }
-        let place = Place { namespace: None, die_with_thread: true };
+        let place = Place { die_with_thread: true, ..Place::default() };
         self.process = Some(Process::start("mariadbd", command, &self.directory.join("log"), &place)?);
         until("MariaDB to take connections", async || {
             self.process.as_mut().context("it was started")?.check()?;

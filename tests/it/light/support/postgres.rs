@@ -98,7 +98,7 @@ impl Server {
         command.args(["--pdeathsig", "KILL", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]);
         command.arg(program("postgres")).arg("-D").arg(&self.data).args(["-h", self.host]);
         let log = self.data.with_file_name("log");
-        let place = Place { namespace: None, die_with_thread: true };
+        let place = Place { die_with_thread: true, ..Place::default() };
         self.process = Some(Process::start("postgres", command, &log, &place)?);
         until("PostgreSQL to take connections", async || {
             self.process.as_mut().context("it was started")?.check()?;

@@ -2,7 +2,7 @@
 //! switchover says. Kept current by watches; independent of switchover's own word wherever that is what is shown.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    core::v1::{Node, Pod},
+    core::v1::{Node, Pod, PodCondition},
     discovery::v1::EndpointSlice,
 };
 use kube::{
@@ -41,6 +41,24 @@ pub struct SeenPod {
     pub node: String,
     pub ready: bool,
     pub terminating: bool,
+    /// By the eviction API; not by a taint.
+    pub evicted: bool,
+}
+
+/// A label that was seen to change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelChange {
+    pub at: Instant,
+    pub node: String,
+    pub label: String,
+}
+
+/// A pod that was seen to be evicted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Eviction {
+    pub at: Instant,
+    pub pod: String,
+    pub node: String,
 }
 
 /// Everything that was seen so far.
@@ -51,6 +69,11 @@ pub struct Seen {
     pub labels: BTreeMap<String, String>,
     /// When the last label changed.
     pub labels_changed: Option<Timestamp>,
+    /// Every change of a label, and every eviction, in order.
+    pub label_changes: Vec<LabelChange>,
+    pub evictions: Vec<Eviction>,
+    /// Nodes that are Ready, as Kubernetes says.
+    pub nodes_ready: BTreeSet<String>,
     /// When a pod last changed.
     pub pods_changed: Option<Timestamp>,
     /// Fewest ready pods since it was reset.
@@ -72,13 +95,24 @@ impl Seen {
 
     /// Whether every node's label is what its distance to `primary` asks for.
     pub fn labels_right(&self, primary: &str) -> bool {
-        !self.labels.is_empty()
-            && self.labels.iter().all(|(node, label)| Some(label.as_str()) == expected(node, primary))
+        !self.labels.is_empty() && self.wrong_labels(primary, |_| true) == 0
+    }
+
+    /// How many of these nodes have another label than their distance to `primary` asks for.
+    pub fn wrong_labels(&self, primary: &str, counts: impl Fn(&str) -> bool) -> usize {
+        let nodes = self.labels.iter().filter(|(node, _)| counts(node));
+        nodes.filter(|(node, label)| Some(label.as_str()) != self.expected(node, primary)).count()
+    }
+
+    /// The label that a node should have while `primary` is the primary.
+    pub fn expected(&self, node: &str, primary: &str) -> Option<&'static str> {
+        let sites: BTreeSet<Site> = self.labels.keys().filter_map(|node| site_of(node)).collect();
+        expected(site_of(node)?, primary, &sites)
     }
 
     /// Whether all replicas serve, and from nodes beside `primary`.
     pub fn settled_at(&self, primary: &str, replicas: usize) -> bool {
-        let near = |pod: &&SeenPod| expected(&pod.node, primary) == Some("closely");
+        let near = |pod: &&SeenPod| self.expected(&pod.node, primary) == Some("closely");
         let serving: Vec<_> = self.pods.values().filter(|pod| !pod.terminating).collect();
         serving.len() == replicas
             && serving.iter().all(|pod| pod.ready)
@@ -95,13 +129,16 @@ impl Seen {
     }
 }
 
-/// The label that a node should have while `primary` is the primary.
-fn expected(node: &str, primary: &str) -> Option<&'static str> {
-    let node = Site::of_node(site::node_number(node)?);
+fn site_of(node: &str) -> Option<Site> {
+    site::node_number(node).map(Site::of_node)
+}
+
+/// The label of nodes of the site `node`, where there are nodes at `sites`.
+fn expected(node: Site, primary: &str, sites: &BTreeSet<Site>) -> Option<&'static str> {
     let primary = Site::DATA_CENTRES.into_iter().find(|dc| primary == format!("pg{}", dc.index()))?;
     let distance = |dc: Site| Shape::default_between(dc, primary).rtt.as_secs_f64() * 1000.0;
-    let distances = Site::DATA_CENTRES.map(distance);
-    let (min, max) = distances.iter().fold((f64::MAX, 0.0_f64), |(min, max), d| (min.min(*d), max.max(*d)));
+    let distances = sites.iter().copied().map(distance);
+    let (min, max) = distances.fold((f64::MAX, 0.0_f64), |(min, max), d| (min.min(d), max.max(d)));
     Some(match distance(node) {
         d if d < min + WINDOW_MS => "closely",
         d if d >= max - WINDOW_MS => "far",
@@ -132,7 +169,14 @@ impl Scene {
             &seen,
             &sender,
             |seen, pods: &BTreeMap<String, Pod>| {
-                seen.pods = pods.iter().map(|(name, pod)| (name.clone(), seen_pod(pod))).collect();
+                let now: BTreeMap<_, _> = pods.iter().map(|(name, pod)| (name.clone(), seen_pod(pod))).collect();
+                for (name, pod) in now.iter().filter(|(_, pod)| pod.evicted) {
+                    if !seen.pods.get(name).is_some_and(|before| before.evicted) {
+                        let eviction = Eviction { at: Instant::now(), pod: name.clone(), node: pod.node.clone() };
+                        seen.evictions.push(eviction);
+                    }
+                }
+                seen.pods = now;
                 seen.pods_changed = Some(Timestamp::now());
                 seen.min_ready = seen.min_ready.min(seen.ready());
             },
@@ -145,6 +189,15 @@ impl Scene {
             |seen, nodes: &BTreeMap<String, Node>| {
                 let label = |node: &Node| node.labels().get("switchover").cloned().unwrap_or_default();
                 let labels: BTreeMap<_, _> = nodes.iter().map(|(name, node)| (name.clone(), label(node))).collect();
+                seen.nodes_ready = nodes.iter().filter(|(_, node)| is_ready(node)).map(|it| it.0.clone()).collect();
+                let changed = labels.iter().filter(|(node, label)| seen.labels.get(*node) != Some(*label));
+                let changes = changed.map(|(node, label)| LabelChange {
+                    at: Instant::now(),
+                    node: node.clone(),
+                    label: label.clone(),
+                });
+                let changes: Vec<_> = changes.collect();
+                seen.label_changes.extend(changes);
                 if seen.labels != labels {
                     seen.labels = labels;
                     seen.labels_changed = Some(Timestamp::now());
@@ -255,11 +308,20 @@ fn keep_endpoints(client: &Client, sender: watch::Sender<Vec<SocketAddr>>) {
     });
 }
 
+fn is_ready(node: &Node) -> bool {
+    let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
 fn seen_pod(pod: &Pod) -> SeenPod {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let evicted = |c: &PodCondition| {
+        c.type_ == "DisruptionTarget" && c.status == "True" && c.reason.as_deref() == Some("EvictionByEvictionAPI")
+    };
     SeenPod {
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
         ready: conditions.is_some_and(|c| c.iter().any(|c| c.type_ == "Ready" && c.status == "True")),
         terminating: pod.metadata.deletion_timestamp.is_some(),
+        evicted: conditions.is_some_and(|all| all.iter().any(evicted)),
     }
 }

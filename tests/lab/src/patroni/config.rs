@@ -32,6 +32,61 @@ pub const POSTGRES_PORT: u16 = 5432;
 pub(super) const STORE_CLIENT_PORT: u16 = 2379;
 const STORE_PEER_PORT: u16 = 2380;
 
+/// What distinguishes one cluster of a lab from another.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// Patroni's name of it.
+    pub scope: String,
+    /// What the database holds from the start.
+    pub first_sql: String,
+    /// Whether a commit waits for a replica, so that a failover loses nothing.
+    pub synchronous: bool,
+    pub store: Store,
+}
+
+/// Where a cluster keeps its leader lock.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// A member beside each of the first members of the database, and one at a third site if there are only two of those.
+    Own { witness: Option<Host> },
+    /// That of another cluster.
+    Shared(Vec<Ipv4Addr>),
+}
+
+/// The demo service's.
+impl Default for Cluster {
+    fn default() -> Cluster {
+        Cluster {
+            scope: SCOPE.to_owned(),
+            first_sql: FIRST_SQL.to_owned(),
+            synchronous: false,
+            store: Store::Own { witness: None },
+        }
+    }
+}
+
+impl Cluster {
+    /// The one that Kine writes to: user, password and database are called `kine`.
+    pub fn of_kine(synchronous: bool, witness: Host) -> Cluster {
+        Cluster {
+            scope: "kine".to_owned(),
+            first_sql: KINE_SQL.to_owned(),
+            synchronous,
+            store: Store::Own { witness: Some(witness) },
+        }
+    }
+
+    /// The demo service's, over the store of another cluster.
+    pub fn beside(store: Vec<Ipv4Addr>) -> Cluster {
+        Cluster { store: Store::Shared(store), ..Cluster::default() }
+    }
+}
+
+const KINE_SQL: &str = "\
+CREATE ROLE kine LOGIN PASSWORD 'kine';
+CREATE DATABASE kine OWNER kine;
+";
+
 /// What the demo service needs, and a role that may only look (for discovery by SQL).
 const FIRST_SQL: &str = "\
 CREATE ROLE shop LOGIN PASSWORD 'shop';
@@ -63,11 +118,11 @@ impl Files {
     }
 
     /// Writes everything that the member's programs read. Data of an earlier run stays.
-    pub(super) fn write(&self, host: &Host, stores: &[Ipv4Addr], user: &User) -> Result<()> {
+    pub(super) fn write(&self, host: &Host, cluster: &Cluster, stores: &[Ipv4Addr], user: &User) -> Result<()> {
         fs::create_dir_all(&self.directory)
             .with_context(|| format!("cannot create {} for {}", self.directory.display(), host.name))?;
-        fs::write(self.settings(), settings(host, stores, &self.directory))?;
-        fs::write(self.directory.join("first.sql"), FIRST_SQL)?;
+        fs::write(self.settings(), settings(host, cluster, stores, &self.directory))?;
+        fs::write(self.directory.join("first.sql"), &cluster.first_sql)?;
         let script = format!(
             "#!/bin/sh\nexec {POSTGRES_BIN}/psql \"$1\" --no-psqlrc --quiet --set ON_ERROR_STOP=1 --file {}\n",
             self.directory.join("first.sql").display()
@@ -129,7 +184,8 @@ pub fn as_database_user(program: &Path) -> Command {
 }
 
 /// Patroni's file. The failover settings are the fastest that Patroni takes: it raises a smaller ttl to 20.
-fn settings(host: &Host, stores: &[Ipv4Addr], directory: &Path) -> String {
+fn settings(host: &Host, cluster: &Cluster, stores: &[Ipv4Addr], directory: &Path) -> String {
+    let Cluster { scope, synchronous, .. } = cluster;
     let Host { name, site, address, .. } = host;
     // The own data centre's store first.
     let mut stores = stores.to_vec();
@@ -138,7 +194,7 @@ fn settings(host: &Host, stores: &[Ipv4Addr], directory: &Path) -> String {
     let (stores, directory) = (stores.join(", "), directory.display());
     format!(
         "\
-scope: {SCOPE}
+scope: {scope}
 name: {name}
 tags: {{dc: {site}}}
 restapi:
@@ -152,12 +208,13 @@ bootstrap:
     loop_wait: 2
     retry_timeout: 3
     maximum_lag_on_failover: 16777216
+    synchronous_mode: {synchronous}
     postgresql:
       use_pg_rewind: true
       use_slots: true
       parameters:
         wal_log_hints: 'on'
-        max_connections: 100
+        max_connections: 250
         max_wal_senders: 10
         max_replication_slots: 10
   initdb:
@@ -201,4 +258,31 @@ postgresql:
     lab.member: {name}
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::{self, Site};
+
+    #[test]
+    fn a_cluster_of_two_asks_three_votes_its_own_first() {
+        let host = |name: &str, site: Site, address| Host { name: name.into(), site, address, netns: PathBuf::new() };
+        let witness = host("witness", Site::ControlPlane, site::WITNESS);
+        let address = site::kine_member_address;
+        let members = [Site::Dc1, Site::Dc2].map(|site| host(&format!("kine{}", site.index()), site, address(site)));
+        let stores = [address(Site::Dc1), address(Site::Dc2), site::WITNESS];
+        for synchronous in [true, false] {
+            let cluster = Cluster::of_kine(synchronous, witness.clone());
+            let text = settings(&members[1], &cluster, &stores, Path::new("/state"));
+            for line in [
+                "scope: kine".to_owned(),
+                "name: kine2".to_owned(),
+                "  hosts: [10.77.2.4:2379, 10.77.1.4:2379, 10.77.0.30:2379]".to_owned(),
+                format!("    synchronous_mode: {synchronous}"),
+            ] {
+                assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+            }
+        }
+    }
 }

@@ -60,7 +60,7 @@ impl Patroni {
                 };
                 (host, state)
             };
-            members.values_mut().map(state).collect()
+            members.values_mut().filter(|member| !self.is_witness(member)).map(state).collect()
         };
         thread::scope(|scope| {
             let asked: Vec<_> = known
@@ -113,6 +113,27 @@ impl Patroni {
     /// Crashes a member: SIGKILL to Patroni and all of PostgreSQL. Its etcd and everybody else go on.
     pub fn kill9(&self, name: &str) -> Result<()> {
         self.with(name, |member| member.kill_database())
+    }
+
+    /// Cuts the power of the host `name`: a member of the database, one of the store, or both.
+    pub fn power_off(&self, name: &str) -> Result<()> {
+        self.with(name, |member| member.kill_database().and_then(|()| member.kill_store()))
+    }
+
+    /// Starts what ran on the host `name`, and waits for nothing of it.
+    pub fn power_on(&self, name: &str) -> Result<()> {
+        if self.context.stores().iter().any(|host| host.name == name) {
+            self.start_store(name)?;
+        }
+        self.with(name, |member| match self.is_witness(member) {
+            true => Ok(()),
+            false => member.start_patroni(&self.python),
+        })
+    }
+
+    /// Whether something of this cluster runs on the host `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.members().contains_key(name)
     }
 
     /// Starts a member that was killed; returns when it is back as a primary or streams (after a rewind if needed).

@@ -1,6 +1,6 @@
 //! Carries out requests.
 
-use std::{path::Path, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Mutex, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -34,7 +34,15 @@ impl Supervisor {
             Request::Severed => Ok(serde_json::to_value(self.severed())?),
             Request::Node { name, action } => self.node(&name, action),
             Request::Process { name, action } => self.process(name, action),
-            Request::Patroni(action) => self.patroni(action),
+            Request::Patroni(action) => {
+                let missing = "this lab was started with --no-patroni; start it again without";
+                self.patroni(self.patroni.as_ref().context(missing)?, action)
+            }
+            Request::KineDatabase(action) => {
+                let missing = "Kubernetes keeps its state in etcd here; start the lab with --two";
+                self.patroni(self.kine.as_ref().context(missing)?, action)
+            }
+            Request::Site { site, action } => self.site(site, action),
             Request::AddHost { name, site, address } => {
                 self.network.add_host(site, &name, address, &[])?;
                 done()
@@ -74,9 +82,19 @@ impl Supervisor {
         Ok(Status {
             uptime_s: self.start.elapsed().as_secs(),
             nodes: self.machines.values().map(node).collect(),
-            processes: self.control_plane.lock().expect("no holder panics").status(),
+            processes: self.processes(),
             members: self.patroni.as_ref().map(Patroni::list).unwrap_or_default(),
         })
+    }
+
+    /// Of several control planes with their hosts.
+    fn processes(&self) -> BTreeMap<String, Power> {
+        let alone = self.control_planes.len() == 1;
+        let all = self.control_planes.iter().flat_map(|(host, control_plane)| {
+            let status = control_plane.lock().expect("no holder panics").status();
+            status.into_iter().map(move |(name, power)| (if alone { name } else { format!("{host} {name}") }, power))
+        });
+        all.collect()
     }
 
     fn severed(&self) -> Vec<Severed> {
@@ -112,18 +130,18 @@ impl Supervisor {
     }
 
     fn process(&self, name: Component, action: ProcessAction) -> Result<Value> {
-        let mut control_plane = self.control_plane.lock().expect("no holder panics");
-        match action {
-            ProcessAction::Kill => control_plane.kill_component(name)?,
-            ProcessAction::Start => control_plane.start_component(name)?,
-            ProcessAction::Restart => control_plane.restart_component(name)?,
+        for control_plane in self.control_planes.values() {
+            let mut control_plane = control_plane.lock().expect("no holder panics");
+            match action {
+                ProcessAction::Kill => control_plane.kill_component(name)?,
+                ProcessAction::Start => control_plane.start_component(name)?,
+                ProcessAction::Restart => control_plane.restart_component(name)?,
+            }
         }
         done()
     }
 
-    fn patroni(&self, action: PatroniAction) -> Result<Value> {
-        let patroni =
-            self.patroni.as_ref().context("this lab was started with --no-patroni; start it again without")?;
+    fn patroni(&self, patroni: &Patroni, action: PatroniAction) -> Result<Value> {
         match action {
             PatroniAction::List => return Ok(serde_json::to_value(patroni.list())?),
             PatroniAction::DatabaseUrl => return Ok(patroni.database_url().into()),
@@ -169,6 +187,6 @@ impl Supervisor {
     }
 }
 
-fn done() -> Result<Value> {
+pub(super) fn done() -> Result<Value> {
     Ok(Value::Null)
 }

@@ -9,16 +9,15 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
 
-use super::CONTROL_PLANE_HOST;
 use crate::net;
 
 /// Six nodes on two processors take about 8 s.
 const WITHIN: Duration = Duration::from_secs(90);
 
-/// Returns when `count` nodes are Ready.
-pub(super) fn wait_for_nodes(kubeconfig: &Path, count: usize) -> Result<()> {
+/// Returns when `count` nodes are Ready, as the API server says to the host of a control plane.
+pub(super) fn wait_for_nodes(host: &str, kubeconfig: &Path, count: usize) -> Result<()> {
     let kubeconfig = kubeconfig.to_owned();
-    net::in_netns(&net::namespace(CONTROL_PLANE_HOST), move || {
+    net::in_netns(&net::namespace(host), move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(wait(&kubeconfig, count))
     })?

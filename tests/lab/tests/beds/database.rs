@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use lab::{
     load::{Load, LoadOptions},
     net::{Network, in_netns, namespace},
-    patroni::{Context, Host, Patroni},
+    patroni::{Cluster, Context, Host, Patroni},
     process::{Place, Process},
     site::{Site, member_address},
     tools::{Cache, ETCD},
@@ -45,7 +45,8 @@ impl Bed {
         });
         let hosts = hosts.collect::<Result<Vec<Host>>>()?;
         let state = scratch.join("state");
-        let context = Context { bin: shown.go(&ETCD), cache: shown.directory.clone(), state, hosts };
+        let context =
+            Context { bin: shown.go(&ETCD), cache: shown.directory.clone(), state, hosts, cluster: Cluster::default() };
         let start = Instant::now();
         let patroni = Patroni::start(&context)?;
         println!("a primary and two streaming replicas after {:.1} s", start.elapsed().as_secs_f64());
@@ -145,7 +146,7 @@ impl Shop {
             .env("POD_NAME", &name)
             .env("NODE_NAME", site.to_string());
         let log = Path::new(SCRATCH).join(format!("{name}.log"));
-        let place = Place { namespace: Some(namespace(&name)), die_with_thread: false };
+        let place = Place { namespace: Some(namespace(&name)), ..Place::default() };
         Ok(Shop { process: Process::start(&name, command, &log, &place)?, endpoint: (address, 8080).into() })
     }
 }
