@@ -188,7 +188,8 @@ impl ControlPlane {
     }
 
     /// Starts an API server anew, and its Kine, that reaches its store and doesn't become ready, as the kubelet does with its startup
-    /// probe: the second one of two was seen whose watch caches never filled.
+    /// probe. On a busy machine that was every other start of the second of two: Kine then waits for nothing, and the API server waits for
+    /// a revision that Kine doesn't tell. By its source Kine's own count of revisions can stay behind where others write, too.
     pub fn restart_if_stuck(&mut self) -> Result<()> {
         let stuck = self.settings.ask("/readyz").is_err() && self.settings.ask("/readyz/etcd").is_ok();
         if !stuck {
@@ -351,8 +352,8 @@ impl Settings {
             "--metrics-bind-address=0".into(),
             // A connection to a member that was demoted stays open as long as it may.
             "--datastore-connection-max-lifetime=30s".into(),
-            // An API server that starts lists everything at once, and each list holds a connection until it was read: with 20 of
-            // them one that could not go on was seen. PostgreSQL has to take as many from every Kine.
+            // An API server that starts lists everything at once, and each list holds a connection until it was read. PostgreSQL has to
+            // take as many from every Kine.
             "--datastore-max-open-connections=100".into(),
         ]
     }
