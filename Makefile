@@ -11,7 +11,7 @@ TEST_LAB := target/debug/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 .PHONY: help quick demo demo-two test-two test test-build test-unit test-light test-tools test-chart test-lab test-images failovers crosscheck nightly
 .PHONY: bench bench-admission bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement reviews fuzz fuzz-build
-.PHONY: lint docs deny advisories build tools images crds chart lab-up lab-down lab-shell clean
+.PHONY: lint docs deny advisories build tools images crds chart dashboards lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,5p' Makefile | sed 's/^# \?//'
@@ -25,11 +25,13 @@ help:
 	@echo "make simulate                      invented months, in which every law must hold; SIMULATE_SEEDS=100 for more"
 	@echo "make failovers                     ten of them in a row on the lab, with services that are hard to move"
 	@echo "make test-chart                    deploy/chart under Helm 3, too, and after kustomize"
+	@echo "make alerts-test                   every alert on a real Prometheus, and every panel"
 	@echo "make test-ui                       the page of switchover ui in a real browser"
 	@echo "make nightly                       what takes long: failovers, properties, cross-check, months, long fuzz, advisories, every bench"
-	@echo "make lint, docs, deny, crds, chart the parts of make quick, licenses of dependencies, generated files"
+	@echo "make release, release-test         everything that a release has, into target/release-VERSION; and whether it is as it should be"
+	@echo "make lint, docs, deny, crds, chart, dashboards  the parts of make quick, licenses of dependencies, generated files"
 
-# What a machine lacks is said before anything is built.
+# What a machine lacks is said before anything is built. INSTALL=1 installs what Debian has of it, as root.
 needs-%:
 	@tests/lab/needs $*
 
@@ -67,7 +69,7 @@ test-images: test-tools
 # what a change breaks fails, and nothing else does. `make properties` tries others.
 test-unit: test-build
 	$(call begin,unit tests and rules of the house)
-	PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED) cargo test --workspace --locked --lib --bins --test tidy
+	PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED) cargo test --workspace --locked --lib --bins --test tidy --test needs
 
 PROPTEST_RNG_SEED ?= 1
 PROPERTY_RUNS := 20
@@ -99,13 +101,40 @@ test-light: needs-light test-tools
 test-chart: needs-light test-tools
 	cargo test --workspace --locked --test it -- light::chart:: --include-ignored --test-threads=200
 
+# Alerts and dashboards: rules by promtool; faults that fire them, and what panels show, by a real Prometheus that is built from its
+# module, in five minutes the first time. The scene takes about ten.
+.PHONY: alerts-test
+alerts-test: needs-light test-tools
+	cargo test --workspace --locked --test tidy
+	cargo test --workspace --locked --test it -- light::alerts:: --include-ignored --nocapture --test-threads=4
+
+# What Flux, Helm's --wait and others make of a database's status, by the very library: sigs.k8s.io/cli-utils. Built once, in a minute.
+.PHONY: test-kstatus
+test-kstatus: needs-light test-tools
+	cargo test --workspace --locked --test it -- light::standing:: --include-ignored --test-threads=200
+
+# The light bed on older control planes: what the chart promises (kubeVersion) and `switchover check` says is tried here. The first time
+# builds each of them, some ten minutes on two cores. The admission policy is of 1.36; the alerts, Helm and the page know no Kubernetes.
+KUBERNETES := 1.34 1.35 1.36
+.PHONY: compat $(addprefix compat-,$(KUBERNETES))
+compat: $(addprefix compat-,$(KUBERNETES))
+
+$(addprefix compat-,$(KUBERNETES)): compat-%: needs-light test-build
+	$(call begin,Kubernetes $*)
+	SWITCHOVER_LAB_KUBERNETES=$* $(TEST_LAB) prepare --light
+	SWITCHOVER_LAB_KUBERNETES=$* tests/it/play light:: $(if $(filter 1.36,$*),,--skip light::policy_admission) \
+		--skip light::alerts --skip light::chart --skip light::page --test-threads=200
+
 # Real nodes, real Patroni, an emulated WAN. Needs root.
 test-lab: needs-lab test-tools test-images
 	@touch target/test-lab.began
 	$(call begin,beds)
 	cargo test --workspace --locked --test beds --test full_lab -- --include-ignored --test-threads=1
 	$(call begin,scenes of the lab)
-	tests/it/play lab:: --skip lab::marathon:: --skip lab::two:: --include-ignored --test-threads=1
+	tests/it/play lab:: --skip lab::marathon:: --skip lab::two:: $(addprefix --skip ,$(LONG_SCENES)) --include-ignored --test-threads=1
+
+# A minute and more each, of what shorter scenes show in part: every night.
+LONG_SCENES ?= a_leader_killed_at_any_step_of_a_failover while_patronis_store_is_gone_or_hangs
 
 # Ten failovers in a row, with services of every kind that are hard to move. Needs root.
 failovers: needs-lab test-tools test-images
@@ -123,19 +152,33 @@ test-ui: build
 	mkdir -p target/ui && cp tests/ui/package.json tests/ui/package-lock.json target/ui/ && cd target/ui && npm ci --no-audit --no-fund
 	node tests/ui/test.mjs target/release/switchover target/ui $(UI_PICTURES)
 
+# The oldest compiler that Cargo.toml promises.
+.PHONY: msrv
+msrv:
+	rustup toolchain install --profile minimal $(MSRV)
+	CARGO_TARGET_DIR=target/msrv cargo +$(MSRV) check --workspace --locked
+
+MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml)
+
 # What takes too long for every change, Helm 3 among it: whoever changes what it covers runs it. Needs root, two CPUs that have nothing else
 # to do, and GitHub, from which the advisories come.
 nightly: needs-lab
-	$(MAKE) test-light test-lab ONCE=1
+	$(MAKE) test-light test-lab ONCE=1 LONG_SCENES=
 	$(MAKE) failovers
 	$(MAKE) test-two
 	$(MAKE) properties
 	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM
 	$(MAKE) test-chart
+	$(MAKE) alerts-test
+	$(MAKE) test-kstatus
+	$(MAKE) --keep-going compat
 	$(MAKE) test-ui
 	$(MAKE) simulate SIMULATE_SEED=$$RANDOM SIMULATE_SEEDS=100
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	$(MAKE) bench
+	$(MAKE) release
+	$(MAKE) release-test
+	$(MAKE) msrv
 	$(MAKE) advisories
 
 # What is foreseen of moves, against the real scheduler: thousands of random little clusters. The light bed throws a few of them each
@@ -148,12 +191,17 @@ crosscheck: needs-light test-tools
 		cargo test --workspace --locked --test it -- light::crosscheck --nocapture
 
 # Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
-bench: bench-admission bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement
+bench: bench-admission bench-policies bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement
 
 # The webhook beside a floor and controller-runtime.
 bench-admission:
 	cargo bench --locked --bench decisions
 	cargo bench --locked --bench admission
+
+# What the webhook and the admission policy add to the creation of a pod.
+.PHONY: bench-policies
+bench-policies: tools
+	cargo bench --locked --bench policies
 
 # What an agent costs its node.
 bench-agent: tools
@@ -190,7 +238,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
 fuzz: $(addprefix fuzz-,$(FUZZ_TARGETS))
 
-fuzz-build:
+fuzz-build: needs-fuzz
 	cd fuzz && cargo build --release --locked
 
 $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%: fuzz-build
@@ -238,9 +286,50 @@ crds:
 	cargo build --locked -p switchover
 	target/debug/switchover crds > deploy/base/crds.yaml
 
+dashboards:
+	cargo build --locked -p switchover
+	@mkdir -p deploy/dashboards
+	for name in $$(target/debug/switchover dashboards); do target/debug/switchover dashboards $$name > deploy/dashboards/$$name.json; done
+
 # The table of values in the chart's README.
 chart:
 	cd deploy/chart && { sed '/^| value |/,$$d' README.md; awk -f table.awk values.yaml; } > README.new && mv README.new README.md
+
+# Everything that a release has, into target/release-VERSION (RELEASING.md). RELEASE_PROGRAMS=FOLDER packs programs that are there, in
+# FOLDER/amd64 and FOLDER/arm64.
+.PHONY: release release-build release-tools release-ready release-test release-sign release-push release-draft ci
+release: $(if $(RELEASE_PROGRAMS),release-tools,release-build)
+	rm -rf target/release-debian
+	release/pack
+
+release-tools: needs-release
+	release/tools
+
+release-build: release-tools
+	release/build
+
+# Packed again it is the same; the image's programs start, those of the other processor under emulation; packages, chart, krew's manifest.
+release-test: release-tools
+	release/test
+
+# TAG=v0.2.0: whether everything says that it is this version.
+release-ready:
+	release/ready $(TAG)
+
+# With a key in a file (KEY=FILE) or in the variable SIGNING_KEY.
+release-sign:
+	release/sign $(KEY)
+
+# IMAGE=ghcr.io/switchover/switchover CHARTS=ghcr.io/switchover/charts, and on GitHub as a draft: for those who are logged in there.
+release-push: release-tools
+	release/push $(IMAGE) $(CHARTS)
+
+release-draft:
+	release/draft $(TAG)
+
+# What CI runs of every change.
+ci:
+	.ci/run
 
 lab-up: needs-demo images
 	$(LAB) up $(addprefix --image ,$(IMAGES))

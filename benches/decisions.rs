@@ -172,10 +172,7 @@ fn planning(criterion: &mut Criterion) {
     let (mut groups, mut sets) = (PodGroups::default(), SetGroups::default());
     pods.values().for_each(|pod| groups.replace(None, Some(pod)));
     workloads.values().for_each(|workload| sets.replace(None, Some(workload)));
-    let followers: Vec<_> = pods
-        .values()
-        .map(|pod| Follower { pod, replacement: pod, mode: MoveMode::Evict, left_alone: None, others: Vec::new() })
-        .collect();
+    let followers: Vec<_> = pods.values().map(|pod| Follower::of(pod, MoveMode::Evict, &tiers)).collect();
     let input = Input {
         snapshot: Snapshot {
             nodes: &nodes,
@@ -199,6 +196,7 @@ fn planning(criterion: &mut Criterion) {
             halt_after_failures: 2,
             max_useless_moves: 2,
             most_underway: usize::MAX,
+            all_together: false,
         },
         gate: None,
         control: Control::default(),

@@ -4,6 +4,7 @@
 //! API server takes any other answer for a failed call.
 
 pub mod json;
+pub mod policy;
 pub mod view;
 mod written;
 

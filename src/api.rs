@@ -23,7 +23,7 @@ pub const GROUP: &str = "switchover.dev";
 pub const VERSION: &str = "v1alpha1";
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
 
@@ -34,9 +34,24 @@ pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
     for version in definitions.iter_mut().flat_map(|definition| &mut definition.spec.versions) {
         if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             drop_unknown_formats(schema);
+            schema.properties.iter_mut().filter_map(|fields| fields.get_mut("status")).for_each(keep_conventions);
         }
     }
     definitions
+}
+
+/// What tools for every kind go by. Until a controller has looked at an object its status says so, so that nobody takes it for done.
+/// Conditions are one by one somebody's, and each as a whole: an entry of `managedFields` each, in place of one for every field of it,
+/// which would cost each write of the status.
+fn keep_conventions(status: &mut JSONSchemaProps) {
+    status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
+    let conditions = status.properties.as_mut().and_then(|fields| fields.get_mut("conditions"));
+    let Some(conditions) = conditions else { return };
+    conditions.x_kubernetes_list_type = Some("map".to_owned());
+    conditions.x_kubernetes_list_map_keys = Some(vec!["type".to_owned()]);
+    if let Some(JSONSchemaPropsOrArray::Schema(condition)) = &mut conditions.items {
+        condition.x_kubernetes_map_type = Some("atomic".to_owned());
+    }
 }
 
 /// Rust's integer types are not formats that Kubernetes knows; kubectl would warn of each one. Their bounds stay.

@@ -17,8 +17,9 @@ pub use self::{
     controller::{Certificates, ControllerArgs},
     recordings::{RecordArgs, ReplayArgs},
     tools::{
-        CertsArgs, CheckArgs, ExplainArgs, ExplainOutput, HistoryArgs, HistoryOutput, MoveArgs, PauseArgs, PlanArgs,
-        ReportArgs, ResumeArgs, SimulateArgs, SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
+        CertsArgs, CheckArgs, CompleteArgs, CompletedBy, CompletionArgs, DashboardsArgs, ExplainArgs, ExplainOutput,
+        HistoryArgs, HistoryOutput, InstallationArgs, ManArgs, MoveArgs, PauseArgs, PlanArgs, PoliciesArgs, ReportArgs,
+        ResumeArgs, SimulateArgs, SnapshotArgs, StatusArgs, UiArgs, UninstallArgs, WhatArgs,
     },
     webhook::WebhookArgs,
     witness::WitnessArgs,
@@ -71,6 +72,11 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Print the CustomResourceDefinitions
     Crds(OutputArgs),
+    /// Print a dashboard for Grafana, as in deploy/dashboards
+    #[command(hide = true)]
+    Dashboards(DashboardsArgs),
+    /// Print what injects without a webhook: a MutatingAdmissionPolicy, and a binding for each database
+    Policies(PoliciesArgs),
     /// Make the webhook's serving certificate, as files or straight into the cluster
     Certs(CertsArgs),
     /// Stop the movement of one database, namespace or workload, or all of it; labels and admission go on
@@ -81,6 +87,14 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Take labels, taints and finalizers off again, also when no controller runs any more
     Uninstall(UninstallArgs),
+    /// Print a script by which a shell, or kubectl, completes words on TAB: commands, flags, and names from the cluster
+    Completion(CompletionArgs),
+    /// Write the man pages
+    #[command(hide = true)]
+    Man(ManArgs),
+    /// Say to kubectl what a word could be
+    #[command(name = "__complete", hide = true)]
+    Complete(CompleteArgs),
     /// Run the controller: finds primaries, labels nodes, moves pods
     Controller(ControllerArgs),
     /// Run the admission webhook: injects affinity into the pods of opted-in namespaces

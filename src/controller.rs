@@ -241,6 +241,7 @@ impl Manager {
         if !leads || !self.shared.index.synced() {
             retire(&mut self.databases, |_, _| false);
             self.removals.stop();
+            self.shared.metrics.leads_no_more();
             return;
         }
         let databases: Vec<Database> = self.shared.index.read().databases.values().cloned().collect();
@@ -337,6 +338,9 @@ impl Manager {
         }
         let mut untold = Vec::new();
         for database in databases {
+            let stands =
+                if refused.contains_key(&database.name) { Some(false) } else { (!database.deleted).then_some(true) };
+            self.shared.metrics.accepted(&database.name, stands);
             let Some(why) = refused.get(&database.name) else { continue };
             if self.refused.get(&database.name) != Some(why) && !self.refuse(database, why) {
                 untold.push(&database.name);

@@ -2,7 +2,8 @@
 //! no logging; whoever calls them does the reading before and the acting after.
 //!
 //! In reading order: who is primary ([`primary`]), who is to be ([`announcement`]), how far each node is from it ([`distance`]), what a pod asks for
-//! ([`follow`], [`orders`], [`schedulers`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), who leads
+//! ([`follow`], [`orders`], [`schedulers`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), what a workload
+//! isn't ready for ([`weakness`]), who leads
 //! ([`lease`]), and when the webhook's certificates are renewed ([`rotation`]). [`moment`], [`words`], [`keys`], [`label_key`],
 //! [`selector`], [`taints`], [`map`], [`hash`], [`shared`] and [`backoff`] serve them all.
 
@@ -18,6 +19,7 @@ pub mod orders;
 pub mod schedulers;
 
 pub mod movement;
+pub mod weakness;
 pub mod workload;
 
 pub mod lease;

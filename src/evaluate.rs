@@ -26,7 +26,7 @@ pub(crate) mod testing;
 mod tests;
 pub mod thought;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub use self::{
     gate::stopped,
@@ -157,8 +157,9 @@ pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided 
     let series = restart::series(facts.database(), facts.view.epoch);
     let followed = facts.tables.followers(facts.database());
     let others = movement::other_tiers(facts.tables, &followed);
-    let followers = movement::followers(facts, &followed, &others);
-    let rtt_us = movement::median_rtt_us(&followers, &memory.tiers);
+    let tiers = Arc::clone(&memory.tiers);
+    let followers = movement::followers(followed.iter(), facts.own_namespace, &tiers, &others);
+    let rtt_us = movement::median_rtt_us(&followers);
     let Settled { outcomes, evidence } = movement::end_moves(facts, &followers, &series, memory, now);
     let breaker = movement::breaker(facts, &followers, memory, now);
     let gates = gate::gates(facts, memory, &labelling, &breaker, now);

@@ -117,6 +117,7 @@ pub fn foresee(question: &Question<'_>, member: &MemberStatus) -> Result<Forecas
     picture.relabel(object, &tiers);
     let replaced = picture.replace(&lost, &tiers, object);
     let others = other_tiers(tables, question.followers);
+    let near = near(&picture, &tiers);
     let course = waves::play(question, &mut picture, &tiers, &others);
     let paced = pace::pace(question, &course);
     let (missing, obstacles) = missing::missing(question, &picture, &course, &tiers, replaced.as_ref());
@@ -126,7 +127,7 @@ pub fn foresee(question: &Question<'_>, member: &MemberStatus) -> Result<Forecas
         to: member.name.clone(),
         nodes: counts(&tiers),
         followers: near::count(question.followers.iter().count()),
-        near: already(&picture, &tiers, &course),
+        near,
         moves: course.carried.iter().fold(0, |sum, carried| sum + near::count(carried.pods.len())),
         loss: replaced,
         workloads: workloads(question, &course, &paced),
@@ -179,12 +180,11 @@ fn workloads(question: &Question<'_>, course: &Course, paced: &pace::Paced) -> V
     rows.into_values().collect()
 }
 
-/// How many followers are near in the end who were not moved there.
-fn already(picture: &Picture, tiers: &TierMap, course: &Course) -> u32 {
-    let is_near = |node: &str| tiers.tier(node) == Tier::Closely;
-    let near = picture.followers.iter().filter(|it| it.pod.node.as_deref().is_some_and(is_near)).count();
-    let moved: usize = course.carried.iter().map(|carried| carried.pods.len()).sum();
-    near::count(near.saturating_sub(moved))
+/// How many followers are near before anybody moves.
+fn near(picture: &Picture, tiers: &TierMap) -> u32 {
+    let tiers = tiers.by_node();
+    let is_near = |node: &str| tiers.get(node).is_some_and(|at| at.tier == Tier::Closely);
+    near::count(picture.followers.iter().filter(|it| it.pod.node.as_deref().is_some_and(is_near)).count())
 }
 
 /// The workload that owns a pod, or the pod itself.

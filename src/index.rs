@@ -43,7 +43,7 @@ use crate::{
 
 use self::pools::Pools;
 pub use self::{
-    convert::{node, pod, selector},
+    convert::{deployment, node, pod, selector, stateful_set},
     following::{Followers, Following, How},
     once::LookError,
     owners::Asking,

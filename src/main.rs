@@ -9,8 +9,8 @@ use switchover::{
     cli::{Args, Command},
     cluster,
     commands::{
-        bundle, certs, check, crds, explain, history, move_now, pause, plan, record, replay, resume, simulate,
-        snapshot, status, ui, uninstall,
+        bundle, certs, check, complete, completion, crds, dashboards, explain, history, man, move_now, pause, plan,
+        policies, record, replay, resume, simulate, snapshot, status, ui, uninstall,
     },
     controller,
     process::{self, Failure, Threads, until_terminated},
@@ -18,6 +18,7 @@ use switchover::{
 };
 
 fn main() -> ExitCode {
+    complete::answer_shell();
     let args = Args::parse();
     let threads = match args.command {
         Command::Agent(_) | Command::Witness(_) => Threads::One,
@@ -51,11 +52,16 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(&args)?,
         Command::Simulate(args) => simulate::run(&args)?,
         Command::Crds(args) => crds::run(&args)?,
+        Command::Dashboards(args) => dashboards::run(&args)?,
+        Command::Policies(args) => policies::run(&args).await?,
         Command::Certs(args) => certs::run(&args).await?,
         Command::Pause(args) => pause::run(&args).await?,
         Command::Move(args) => move_now::run(&args).await?,
         Command::Resume(args) => resume::run(&args).await?,
         Command::Uninstall(args) => uninstall::run(&args).await?,
+        Command::Completion(args) => completion::run(&args)?,
+        Command::Man(args) => man::run(&args)?,
+        Command::Complete(args) => print!("{}", complete::for_kubectl(args.words)),
         Command::Controller(args) => {
             controller::run(args.config(), cluster::attentive_client(None).await?, until_terminated()?).await?;
         }

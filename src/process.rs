@@ -1,5 +1,6 @@
 //! What every program of this crate does around its role: the log, the runtime, signals, and a line for what ended it.
 
+mod level;
 mod log;
 
 use std::{
@@ -8,6 +9,7 @@ use std::{
     future::Future,
     io::{self, Write},
     os::unix::process::CommandExt,
+    path::PathBuf,
     process::{Command, ExitCode},
     time::Instant,
 };
@@ -16,12 +18,9 @@ use clap::{Args as ClapArgs, ValueEnum};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
+use self::level::Level;
 use crate::{cluster::plainly, core::moment::Moment, tls};
-
-/// Say of a request or a watch that failed nothing that isn't said elsewhere.
-const QUIET: [&str; 2] = ["kube_client=off", "kube_runtime=off"];
 
 /// Whatever ends a process, told in one line.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -50,6 +49,10 @@ pub struct LogArgs {
     /// What to log, as tracing filters: a level, or module=level, separated by commas
     #[arg(long, env = "SWITCHOVER_LOG", default_value = "info", global = true)]
     pub log: String,
+
+    /// A file that says what to log, in the same words: looked at every two seconds, and it counts in place of --log while it is there
+    #[arg(long, env = "SWITCHOVER_LOG_FROM", value_name = "FILE", global = true)]
+    pub log_from: Option<PathBuf>,
 }
 
 /// How log lines look.
@@ -89,32 +92,45 @@ fn in_one_line(error: &(dyn Error + 'static)) -> String {
 }
 
 fn start(log: &LogArgs, threads: Threads, role: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    open_log(log)?;
+    let level = open_log(log)?;
     tls::install_provider();
     let mut runtime = match threads {
         Threads::One => tokio::runtime::Builder::new_current_thread(),
         Threads::Many => tokio::runtime::Builder::new_multi_thread(),
     };
-    runtime.enable_all().build()?.block_on(role)
+    runtime.enable_all().build()?.block_on(async {
+        // It ends with the runtime.
+        if let (Some(file), Some(level)) = (log.log_from.clone(), level) {
+            tokio::spawn(level.follow(file));
+        }
+        role.await
+    })
 }
 
-fn open_log(args: &LogArgs) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&args.log)
-        .map_err(|error| format!("--log: {error}: write a level such as info, or module=level"))?;
-    // kube logs each request that fails, as an error; whoever made the request says what it means. Unless it was asked for.
-    let filter = if args.log.contains("kube") {
-        filter
-    } else {
-        QUIET.iter().try_fold(filter, |filter, quiet| Ok::<_, Failure>(filter.add_directive(quiet.parse()?)))?
-    };
+/// What the log's level is changed by, if it may change.
+fn open_log(args: &LogArgs) -> Result<Option<Level>, Failure> {
+    let filter = level::read(&args.log).map_err(|error| format!("--log: {error}"))?;
     let lines = log::Lines::to(io::stderr());
     *log::OPEN.lock() = Some(lines.clone());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_target(false);
-    match args.log_format {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+    // What may change is looked up behind a lock.
+    match (args.log_format, args.log_from.is_some()) {
+        (LogFormat::Text, false) => builder.with_ansi(false).init(),
+        (LogFormat::Json, false) => builder.json().flatten_event(true).init(),
+        (LogFormat::Text, true) => {
+            let builder = builder.with_ansi(false).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            return Ok(Some(Level::new(&args.log, move |filter| handle.reload(filter).is_ok())));
+        }
+        (LogFormat::Json, true) => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            return Ok(Some(Level::new(&args.log, move |filter| handle.reload(filter).is_ok())));
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Now, by both clocks.

@@ -48,15 +48,18 @@ pub use self::{
     validation = Rule::new("self.metadata.name != 'none'").message("metadata.name: 'none' opts pods out of following, so no database can have this name: write another one"),
     validation = Rule::new("!self.metadata.name.contains('.')").message("metadata.name is the value of the label switchover.dev/follow: write a name without dots, such as orders-eu"),
     validation = Rule::new("!has(self.spec.witness) || has(self.spec.discovery.patroni)").message("spec.witness: a witness asks Patroni's REST API: leave it out, or write spec.discovery.patroni"),
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].status","description":"Whether pods follow the primary"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].reason","description":"The worst that there is to say"}"#,
     printcolumn = r#"{"name":"Primary","type":"string","jsonPath":".status.primary"}"#,
-    printcolumn = r#"{"name":"Timeline","type":"integer","jsonPath":".status.timeline"}"#,
-    printcolumn = r#"{"name":"Since","type":"date","jsonPath":".status.since"}"#,
+    printcolumn = r#"{"name":"Since","type":"date","jsonPath":".status.since","description":"Since when it is the primary"}"#,
     printcolumn = r#"{"name":"Closely","type":"integer","jsonPath":".status.tiers.closely"}"#,
     printcolumn = r#"{"name":"Far","type":"integer","jsonPath":".status.tiers.far"}"#,
-    printcolumn = r#"{"name":"Known","type":"string","jsonPath":".status.conditions[?(@.type=='PrimaryKnown')].status"}"#,
     printcolumn = r#"{"name":"Moving","type":"string","jsonPath":".status.conditions[?(@.type=='Moving')].status"}"#,
-    printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.conditions[?(@.type=='Accepted')].status"}"#,
-    printcolumn = r#"{"name":"Why","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type=='Accepted')].message","description":"Whether the spec is followed, or why not"}"#
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Timeline","type":"integer","priority":1,"jsonPath":".status.timeline"}"#,
+    printcolumn = r#"{"name":"Known","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type=='PrimaryKnown')].status"}"#,
+    printcolumn = r#"{"name":"Accepted","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type=='Accepted')].status"}"#,
+    printcolumn = r#"{"name":"Why","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type=='Ready')].message","description":"What the reason means"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseClusterSpec {

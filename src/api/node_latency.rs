@@ -23,7 +23,8 @@ pub const LONGEST_HOST: usize = 253;
     doc = "Round-trip times from one node to the members of the databases, measured and written by the node's agent.",
     derive = "PartialEq",
     printcolumn = r#"{"name":"Members","type":"integer","jsonPath":".spec.memberCount","description":"How many members are measured"}"#,
-    printcolumn = r#"{"name":"Heartbeat","type":"date","jsonPath":".spec.heartbeat","description":"When the agent last wrote"}"#
+    printcolumn = r#"{"name":"Heartbeat","type":"date","jsonPath":".spec.heartbeat","description":"When the agent last wrote"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct NodeLatencySpec {

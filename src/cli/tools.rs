@@ -1,11 +1,11 @@
 //! What the tools for people take.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use jiff::Timestamp;
 
-use super::{ClusterArgs, Output, SchedulersArgs, Shape, seconds};
+use super::{ClusterArgs, Manifest, Output, SchedulersArgs, Shape, seconds};
 use crate::api::Span;
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -29,12 +29,9 @@ pub struct StatusArgs {
     pub cluster: ClusterArgs,
 }
 
+/// Of tools that are about the whole installation.
 #[derive(Debug, Clone, ClapArgs)]
-pub struct CheckArgs {
-    /// Before an installation: whether this cluster, and your rights in it, are fit for one
-    #[arg(long)]
-    pub pre: bool,
-
+pub struct InstallationArgs {
     /// Namespace that switchover runs in, or shall run in
     #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
     pub namespace: String,
@@ -42,6 +39,33 @@ pub struct CheckArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct CheckArgs {
+    /// Before an installation: whether this cluster, and your rights in it, are fit for one
+    #[arg(long)]
+    pub pre: bool,
+
+    #[command(flatten)]
+    pub installation: InstallationArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct PoliciesArgs {
+    /// The databases to bind (default: every DatabaseCluster that there is)
+    #[arg(value_name = "DATABASE")]
+    pub databases: Vec<String>,
+
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Manifest::Yaml)]
+    pub output: Manifest,
+
+    #[command(flatten)]
+    pub schedulers: SchedulersArgs,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -67,6 +91,12 @@ pub struct HistoryArgs {
 
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct DashboardsArgs {
+    /// Which one; without it, the names of all
+    pub name: Option<String>,
 }
 
 #[derive(Debug, Clone, ClapArgs)]
@@ -364,14 +394,35 @@ pub struct UninstallArgs {
     #[arg(long)]
     pub stop: bool,
 
-    /// Namespace that switchover runs in
-    #[arg(long, short, env = "SWITCHOVER_NAMESPACE", default_value = "switchover-system")]
-    pub namespace: String,
-
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
-
     #[command(flatten)]
-    pub cluster: ClusterArgs,
+    pub installation: InstallationArgs,
+}
+
+/// Who completes words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompletedBy {
+    Bash,
+    Zsh,
+    Fish,
+    /// For `kubectl switchover`: save it as kubectl_complete-switchover on your PATH, executable
+    Kubectl,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct CompletionArgs {
+    /// The shell; bash: source <(switchover completion bash)
+    pub shell: CompletedBy,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct CompleteArgs {
+    /// What was typed after `kubectl switchover`; the last word is the one that is completed
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct ManArgs {
+    /// The folder, which is there: a page for each command is written into it
+    pub folder: PathBuf,
 }

@@ -43,9 +43,9 @@ const UNCLEAR: Verdict = Verdict(1);
 /// # Errors
 /// No cluster, or one that gives no answer.
 pub async fn run(args: &CheckArgs) -> Result<Result<(), Verdict>, CheckError> {
-    let client = cluster::client(args.cluster.context.as_deref()).await?;
-    let found = look(&client, &args.namespace, args.pre).await?;
-    match args.output {
+    let client = cluster::client(args.installation.cluster.context.as_deref()).await?;
+    let found = look(&client, &args.installation.namespace, args.pre).await?;
+    match args.installation.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&words::json(&found))?),
         Output::Text => print!("{}", printable_lines(&words::text(&found))),
     }

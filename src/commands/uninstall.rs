@@ -68,9 +68,9 @@ pub struct Removal {
 /// # Errors
 /// No cluster, missing rights, or a controller that runs.
 pub async fn run(args: &UninstallArgs) -> Result<(), UninstallError> {
-    let client = cluster::client(args.cluster.context.as_deref()).await?;
+    let client = cluster::client(args.installation.cluster.context.as_deref()).await?;
     let removal = uninstall(&client, args).await?;
-    match args.output {
+    match args.installation.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&removal)?),
         Output::Text => print!("{}", text(&removal)),
     }
@@ -78,7 +78,7 @@ pub async fn run(args: &UninstallArgs) -> Result<(), UninstallError> {
 }
 
 async fn uninstall(client: &Client, args: &UninstallArgs) -> Result<Removal, UninstallError> {
-    let (namespace, dry_run) = (&*args.namespace, args.dry_run);
+    let (namespace, dry_run) = (&*args.installation.namespace, args.dry_run);
     let read = |what| move |source| UninstallError::Read { what, source };
     let stopped = if args.stop { stop(client, namespace, dry_run).await? } else { Vec::new() };
     let patience = if stopped.is_empty() { Duration::ZERO } else { LEASE_ENDS };
@@ -153,6 +153,8 @@ fn rest(namespace: &str) -> Vec<String> {
     vec![
         "kubectl delete databaseclusters --all".into(),
         format!("kubectl delete {shared} -l {}", keys::PART_OF_US),
+        // Kinds that no API server before Kubernetes 1.36 knows, in a command of their own.
+        format!("kubectl delete mutatingadmissionpolicybindings,mutatingadmissionpolicies -l {}", keys::PART_OF_US),
         format!("kubectl delete namespace {namespace}"),
         "kubectl delete crd databaseclusters.switchover.dev nodelatencies.switchover.dev".into(),
         format!("kubectl label namespaces -l {key} {key}-", key = keys::FOLLOW),

@@ -25,7 +25,7 @@ use super::{Shared, status_update};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus},
     cluster,
-    core::announcement::Announcements,
+    core::{affinity::hard, announcement::Announcements},
     credentials::SecretState,
     discover::{self, DiscoveryState, Source},
     evaluate::{Facts, Memory, evaluate},
@@ -198,6 +198,11 @@ impl Task {
         self.foresee(&object, &tables, &found.view, now).await;
         let unreached = hosts::unreached(&tables, &found, object.spec.tiers.stale_after.0, now.instant);
         let hosts: Vec<String> = found.refused.iter().cloned().chain(unreached).collect();
+        let sure = found.view.known().is_some() && found.view.frozen.is_empty();
+        // What an old picture shows of nodes is no news.
+        if self.shared.index.stale().is_none() {
+            self.status.hard_modes = hard::possible(tables.nodes.values(), &object.node_label(), sure);
+        }
         // Labels may take a while; watches write meanwhile, which costs less when nobody holds the tables as they were.
         drop(tables);
         self.status.primary_host.clone_from(&self.memory.primary_host);

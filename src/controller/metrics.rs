@@ -79,6 +79,7 @@ pub struct ControllerMetrics {
     watch_current: Family<Kind, Gauge>,
     watch_unreadable: Family<Kind, Gauge>,
     nodes: Family<DatabaseTier, Gauge>,
+    silent: Family<DatabaseOnly, Gauge>,
     ignored: Family<DatabaseReason, Gauge>,
     label_writes: Family<DatabaseOutcome, Counter>,
     labels_overwritten: Family<DatabaseOnly, Counter>,
@@ -89,6 +90,8 @@ pub struct ControllerMetrics {
     held: Family<DatabaseReason, Gauge>,
     gate: Family<DatabaseReason, Gauge>,
     status_writes: Family<DatabaseOutcome, Counter>,
+    accepted: Family<DatabaseOnly, Gauge>,
+    discovery_deaths: Family<DatabaseOnly, Counter>,
     mistaken_namespaces: Gauge,
     foreseen: Foreseen,
     announced: Announced,
@@ -124,6 +127,7 @@ impl ControllerMetrics {
             watch_current: Family::default(),
             watch_unreadable: Family::default(),
             nodes: Family::default(),
+            silent: Family::default(),
             ignored: Family::default(),
             label_writes: Family::default(),
             labels_overwritten: Family::default(),
@@ -134,6 +138,8 @@ impl ControllerMetrics {
             held: Family::default(),
             gate: Family::default(),
             status_writes: Family::default(),
+            accepted: Family::default(),
+            discovery_deaths: Family::default(),
             mistaken_namespaces: Gauge::default(),
             foreseen: Foreseen::default(),
             announced: Announced::default(),
@@ -144,6 +150,8 @@ impl ControllerMetrics {
         let help = "Objects of a kind that can't be read, so that nothing is decided on them as they are";
         registry.register("watch_unreadable", help, m.watch_unreadable);
         registry.register("nodes", "Nodes by tier", m.nodes);
+        let help = "Nodes with a label but without a reading that counts, such as where the agent is silent";
+        registry.register("nodes_silent", help, m.silent);
         registry.register("ignored_readings", "Nodes whose reading is not believed, by reason", m.ignored);
         registry.register("node_label_writes", "Label changes that were sent, by outcome", m.label_writes);
         registry.register(
@@ -159,6 +167,9 @@ impl ControllerMetrics {
         registry.register("held_pods", "Followers that stay on a far node, by reason", m.held);
         registry.register("movement_gate", "1 while nothing may move, by reason", m.gate);
         registry.register("status_writes", "Writes of DatabaseCluster status, by outcome", m.status_writes);
+        registry.register("database_accepted", "1 while a database is followed, 0 while it is refused", m.accepted);
+        let help = "Deaths of the task that asks who is primary, each of them a bug";
+        registry.register("discovery_deaths", help, m.discovery_deaths);
         let help = "Opted-in namespaces whose label or annotations have a wrong value";
         registry.register("namespaces_with_mistakes", help, m.mistaken_namespaces);
         m.foreseen.enter(registry);
@@ -202,6 +213,28 @@ impl ControllerMetrics {
         self.mistaken_namespaces.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// Shows whether a database is followed; nothing of one that is being deleted.
+    pub(super) fn accepted(&self, database: &str, accepted: Option<bool>) {
+        let labels = DatabaseOnly { database: database.into() };
+        match accepted {
+            Some(accepted) => {
+                self.accepted.get_or_create(&labels).set(i64::from(accepted));
+            }
+            None => {
+                self.accepted.remove(&labels);
+            }
+        }
+    }
+
+    /// Whoever doesn't lead accepts nobody.
+    pub(super) fn leads_no_more(&self) {
+        self.accepted.clear();
+    }
+
+    pub(super) fn discovery_died(&self, database: &str) {
+        self.discovery_deaths.get_or_create(&DatabaseOnly { database: database.into() }).inc();
+    }
+
     pub(super) fn labelled(&self, database: &str, ok: bool) {
         let outcome = if ok { "ok" } else { "error" };
         self.label_writes.get_or_create(&DatabaseOutcome { database: database.into(), outcome }).inc();
@@ -235,6 +268,10 @@ impl ControllerMetrics {
             let labels = DatabaseTier { database: database.into(), tier: tier.label().unwrap_or("unknown") };
             self.nodes.get_or_create(&labels).set(count(tiers.count(tier)));
         }
+        let silent = tiers.nodes.values().filter(|node| node.tier != Tier::Unknown && node.rtt_us.is_none()).count();
+        self.silent.get_or_create(&DatabaseOnly { database: database.into() }).set(count(silent));
+        // There from the beginning, so that the first death is an increase.
+        drop(self.discovery_deaths.get_or_create(&DatabaseOnly { database: database.into() }));
         for &reason in Doubt::NAMES {
             let labels = DatabaseReason { database: database.into(), reason };
             let nodes = tiers.doubts.values().filter(|doubt| doubt.name() == reason).count();
@@ -262,6 +299,8 @@ impl ControllerMetrics {
         let only = DatabaseOnly { database: database.into() };
         self.labels_overwritten.remove(&only);
         self.replacement.remove(&only);
+        self.accepted.remove(&only);
+        self.discovery_deaths.remove(&only);
         for outcome in ["ok", "error"] {
             self.label_writes.remove(&DatabaseOutcome { database: database.into(), outcome });
             self.status_writes.remove(&DatabaseOutcome { database: database.into(), outcome });
@@ -278,7 +317,9 @@ impl ControllerMetrics {
 
     /// Drops the series that say where a database stands, which is no longer followed from here. What was counted stays.
     pub(super) fn forget(&self, database: &str) {
-        self.moving.remove(&DatabaseOnly { database: database.into() });
+        let only = DatabaseOnly { database: database.into() };
+        self.moving.remove(&only);
+        self.silent.remove(&only);
         self.foreseen.observe(database, &[]);
         self.observe_announced(database, None);
         for tier in Tier::ALL {
@@ -335,41 +376,4 @@ impl Foreseen {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_left_of_a_database_that_is_gone() {
-        let mut registry = crate::metrics::registry();
-        let metrics = ControllerMetrics::new(&mut registry);
-        metrics.observe("orders", &Memory::default(), &Decided::default());
-        for ok in [true, false] {
-            metrics.labelled("orders", ok);
-            metrics.status_written("orders", ok);
-        }
-        metrics.overwritten("orders", 1);
-        for to in [Some("pg2"), None, Some("pg3")] {
-            let (from, to) = (None, to.map(str::to_owned));
-            let announced = AnnouncedStatus { at: crate::core::testing::at(0), from, to, by: "Patroni".into() };
-            metrics.observe_announced("orders", Some(&announced));
-        }
-        for &way in Way::ALL {
-            let outcomes = Evicted::NAMES.iter().copied().chain([UNANSWERED]);
-            outcomes.for_each(|outcome| metrics.moved("orders", way, outcome));
-        }
-        End::NAMES.iter().for_each(|end| metrics.ended("orders", end, 1.0));
-        let shown = || {
-            let mut text = String::new();
-            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-            text.lines().filter(|line| line.contains("orders")).map(str::to_owned).collect::<Vec<_>>()
-        };
-        assert!(shown().len() > 50, "{:?}", shown());
-        let announced = shown().into_iter().filter(|line| line.contains("announced")).collect::<Vec<_>>();
-        let second = crate::core::testing::at(0).as_second();
-        let name = "switchover_announced_switchover_timestamp_seconds";
-        let expected = format!("{name}{{database=\"orders\",member=\"pg3\"}} {second}");
-        assert_eq!(announced, [expected], "of the last target alone");
-        metrics.deleted("orders");
-        assert_eq!(shown(), Vec::<String>::new());
-    }
-}
+mod tests;

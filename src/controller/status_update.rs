@@ -1,6 +1,7 @@
 //! What the controller knows of one database → the status of its DatabaseCluster.
 
 pub(crate) mod announced;
+mod standing;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -134,6 +135,7 @@ pub(crate) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     for condition in conditions(facts).into_iter().chain(announced) {
         set(&mut status.conditions, condition, object.metadata.generation, wall);
     }
+    standing::tell(&mut status.conditions, object.metadata.generation, wall);
 }
 
 fn readiness_of(of: &Readiness) -> ReadinessStatus {
@@ -398,8 +400,8 @@ pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) -> boo
         let refusal =
             Now { type_: ConditionType::Accepted, holds: false, reason: "NotAccepted", message: why.to_owned() };
         let (generation, wall) = (object.metadata.generation, Timestamp::now());
-        let kept = [ConditionType::Accepted.name(), ConditionType::PrimaryKnown.name()];
-        status.conditions.retain(|condition| kept.contains(&condition.type_.as_str()));
+        let kept = [ConditionType::Accepted, ConditionType::PrimaryKnown, ConditionType::Ready, ConditionType::Stalled];
+        status.conditions.retain(|condition| kept.iter().any(|type_| condition.type_ == type_.name()));
         let unknown = Now {
             type_: ConditionType::PrimaryKnown,
             holds: false,
@@ -409,6 +411,9 @@ pub(super) async fn write_refusal(client: &Client, name: &str, why: &str) -> boo
         status.message = Some(line(&unknown.message));
         set(&mut status.conditions, unknown, generation, wall);
         set(&mut status.conditions, refusal, generation, wall);
+        standing::tell(&mut status.conditions, generation, wall);
+        // What there is to say of this spec is said.
+        status.observed_generation = generation;
         let version = object.resource_version().unwrap_or_default();
         Ok(cluster::write_status(client, name, &status, &version).await.map(|_| ())?)
     };

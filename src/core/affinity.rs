@@ -4,6 +4,7 @@
 //! people the same.
 
 mod annotations;
+pub mod hard;
 pub mod looks;
 pub mod patch;
 pub mod pod;

@@ -267,43 +267,61 @@ impl Follow {
         pod: &Annotations<'_>,
         lookup: impl Fn(&str) -> Option<&'d DatabaseDefaults>,
     ) -> Self {
-        let mut mistakes = Vec::new();
-        let databases = match names(namespace_label, namespace, pod, &mut mistakes) {
-            Err(reason) => Err(reason),
-            Ok((place, names)) => {
-                let mode = said(
-                    namespace.affinity,
-                    pod.affinity,
-                    keys::AFFINITY,
-                    Wrong::Mode,
-                    &mut mistakes,
-                    AffinityMode::read,
-                );
-                let weight = said(namespace.weight, pod.weight, keys::WEIGHT, Wrong::Weight, &mut mistakes, |text| {
-                    text.parse().ok().and_then(Weight::new)
+        let (asked, mut mistakes) = asked(namespace_label, namespace, pod);
+        let databases = asked.and_then(|Asked { place, names, mode, weight, move_mode }| {
+            let mut databases = Vec::with_capacity(1);
+            for name in names {
+                let Some(defaults) = lookup(name) else {
+                    mistakes.push(Mistake::new(place, keys::FOLLOW, name, Wrong::NoSuchDatabase));
+                    continue;
+                };
+                databases.push(FollowedDatabase {
+                    name: name.into(),
+                    node_label: defaults.node_label.clone(),
+                    mode: mode.unwrap_or(defaults.mode),
+                    weight: weight.unwrap_or(defaults.weight),
+                    move_mode: move_mode.unwrap_or(defaults.move_mode),
                 });
-                let move_mode =
-                    said(namespace.move_, pod.move_, keys::MOVE, Wrong::Move, &mut mistakes, MoveMode::read);
-
-                let mut databases = Vec::with_capacity(1);
-                for name in names {
-                    let Some(defaults) = lookup(name) else {
-                        mistakes.push(Mistake::new(place, keys::FOLLOW, name, Wrong::NoSuchDatabase));
-                        continue;
-                    };
-                    databases.push(FollowedDatabase {
-                        name: name.into(),
-                        node_label: defaults.node_label.clone(),
-                        mode: mode.unwrap_or(defaults.mode),
-                        weight: weight.unwrap_or(defaults.weight),
-                        move_mode: move_mode.unwrap_or(defaults.move_mode),
-                    });
-                }
-                if databases.is_empty() { Err(NotFollowing::NoSuchDatabase) } else { Ok(databases) }
             }
-        };
+            if databases.is_empty() { Err(NotFollowing::NoSuchDatabase) } else { Ok(databases) }
+        });
         Self { databases, mistakes }
     }
+
+    /// What of it is wrong, whatever databases there are.
+    #[must_use]
+    pub fn mistakes(namespace_label: Option<&str>, namespace: &Annotations<'_>, pod: &Annotations<'_>) -> Vec<Mistake> {
+        asked(namespace_label, namespace, pod).1
+    }
+}
+
+/// What is asked for, as far as it can be read.
+struct Asked<'a> {
+    /// Where the names stand.
+    place: Place,
+    names: Vec<&'a str>,
+    mode: Option<AffinityMode>,
+    weight: Option<Weight>,
+    move_mode: Option<MoveMode>,
+}
+
+/// The same, and what of it is wrong.
+fn asked<'a>(
+    namespace_label: Option<&'a str>,
+    namespace: &Annotations<'a>,
+    pod: &Annotations<'a>,
+) -> (Result<Asked<'a>, NotFollowing>, Vec<Mistake>) {
+    let mut mistakes = Vec::new();
+    let asked = names(namespace_label, namespace, pod, &mut mistakes).map(|(place, names)| Asked {
+        place,
+        names,
+        mode: said(namespace.affinity, pod.affinity, keys::AFFINITY, Wrong::Mode, &mut mistakes, AffinityMode::read),
+        weight: said(namespace.weight, pod.weight, keys::WEIGHT, Wrong::Weight, &mut mistakes, |text| {
+            text.parse().ok().and_then(Weight::new)
+        }),
+        move_mode: said(namespace.move_, pod.move_, keys::MOVE, Wrong::Move, &mut mistakes, MoveMode::read),
+    });
+    (asked, mistakes)
 }
 
 /// The names to follow and where they stand: the pod's word, else the namespace's annotation, else its label.

@@ -153,7 +153,7 @@ pub(super) fn measure(facts: &Facts<'_>, memory: &mut Memory, now: Instant) -> V
     if !memory.tiers.says_the_same(&measured) {
         (memory.compared, memory.near_of) = (None, None);
     }
-    memory.tiers = measured;
+    memory.tiers = Arc::new(measured);
     memory.looked = Some(looked);
     doubts
 }

@@ -62,7 +62,7 @@ pub struct Memory {
     pub primary_host: Option<String>,
     /// Of the primary.
     epoch: u64,
-    pub tiers: TierMap,
+    pub tiers: Arc<TierMap>,
     /// When the readings last counted.
     pub(super) measured: Option<Instant>,
     /// What that came from.

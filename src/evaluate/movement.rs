@@ -44,6 +44,7 @@ pub(super) fn rules(object: &DatabaseCluster) -> Rules {
         halt_after_failures: movement.halt_after_failures,
         max_useless_moves: movement.max_useless_moves,
         most_underway: MOST_UNDERWAY,
+        all_together: false,
     }
 }
 
@@ -72,40 +73,30 @@ pub(super) fn other_tiers(tables: &Tables, followers: &Followers) -> HashMap<Str
 
 /// The pods that follow the database, as plans are made of them.
 pub(super) fn followers<'a>(
-    facts: &Facts<'_>,
-    followers: &'a Followers,
+    followers: impl IntoIterator<Item = &'a Following>,
+    own_namespace: &str,
+    tiers: &'a TierMap,
     others: &'a HashMap<String, TierMap>,
 ) -> Vec<Follower<'a>> {
-    followers.iter().map(|it| follower(it, facts.own_namespace, others)).collect()
-}
-
-/// One of them.
-pub(super) fn follower<'a>(
-    it: &'a Following,
-    own_namespace: &str,
-    others: &'a HashMap<String, TierMap>,
-) -> Follower<'a> {
-    let left_alone = is_left_alone(&it.pod.namespace, own_namespace).then(|| SkipReason::SystemNamespace.to_string());
-    Follower {
-        pod: &it.pod,
-        replacement: &it.replacement,
-        mode: it.how.mode,
-        left_alone,
-        others: it.how.others.iter().filter_map(|other| others.get(&**other)).collect(),
-    }
+    let tiers = tiers.by_node();
+    let follower = |it: &'a Following| {
+        let alone = is_left_alone(&it.pod.namespace, own_namespace);
+        Follower {
+            pod: &it.pod,
+            replacement: &it.replacement,
+            at: it.pod.node.as_deref().and_then(|node| tiers.get(node)).copied(),
+            mode: it.how.mode,
+            left_alone: alone.then(|| SkipReason::SystemNamespace.to_string()),
+            others: it.how.others.iter().filter_map(|other| others.get(&**other)).collect(),
+        }
+    };
+    followers.into_iter().map(follower).collect()
 }
 
 /// The median round-trip time from the followers' nodes to the primary, in microseconds.
-pub(super) fn median_rtt_us(followers: &[Follower<'_>], tiers: &TierMap) -> Option<u64> {
-    if followers.is_empty() {
-        return None;
-    }
-    let tiers = tiers.by_node();
-    let mut rtts: Vec<u64> = followers
-        .iter()
-        .filter(|follower| follower.pod.serves())
-        .filter_map(|follower| tiers.get(follower.pod.node.as_deref()?)?.rtt_us)
-        .collect();
+pub(super) fn median_rtt_us(followers: &[Follower<'_>]) -> Option<u64> {
+    let serving = followers.iter().filter(|follower| follower.pod.serves());
+    let mut rtts: Vec<u64> = serving.filter_map(|follower| follower.at?.rtt_us).collect();
     if rtts.is_empty() {
         return None;
     }

@@ -52,11 +52,15 @@ impl Thought<'_> {
     #[must_use]
     pub fn next_wave(&self) -> Plan {
         let database = self.object.metadata.name.as_deref().unwrap_or_default();
-        let follower = |it| movement::follower(it, self.own_namespace, self.other_tiers);
-        let followers: Vec<_> = self.followers.iter().map(follower).collect();
+        let followers = movement::followers(self.followers, self.own_namespace, self.tiers, self.other_tiers);
         let rules = movement::rules(self.object);
-        let unbounded =
-            Rules { max_concurrent: u32::MAX, per_workload: Some(u32::MAX), most_underway: usize::MAX, ..rules };
+        let unbounded = Rules {
+            max_concurrent: u32::MAX,
+            per_workload: Some(u32::MAX),
+            most_underway: usize::MAX,
+            all_together: true,
+            ..rules
+        };
         plan(&Input {
             snapshot: self.tables.snapshot(),
             tiers: self.tiers,

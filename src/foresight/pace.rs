@@ -18,7 +18,7 @@ use crate::core::{
         limits::MINUTE,
         ways::Way,
         window::{Evidence, Window},
-        workloads::Workloads,
+        workloads::{WorkloadKey, Workloads},
     },
     workload::Strategy,
 };
@@ -97,8 +97,10 @@ struct Bounds {
 const NO_BOUNDS: Bounds = Bounds { most: None, per_namespace: None, per_minute: None };
 
 pub(super) fn pace(question: &Question<'_>, course: &Course) -> Paced {
-    let habits = Habits::of(question, course);
-    let (jobs, at_once) = jobs(question, course, &habits);
+    let moving: BTreeSet<&str> = course.carried.iter().map(|it| &*it.move_.workload.uid).collect();
+    let workloads = Workloads::named(question.tables.snapshot(), moving);
+    let habits = Habits::of(&workloads, course);
+    let (jobs, at_once) = jobs(question, course, &workloads, &habits);
     let movement = &question.object.spec.movement;
     let bounds = Bounds {
         most: Some(movement.max_concurrent),
@@ -176,16 +178,15 @@ struct Habits(HashMap<String, u32>);
 
 impl Habits {
     /// The median over all pods of a workload that say it, moved or not.
-    fn of(question: &Question<'_>, course: &Course) -> Self {
-        let moving: BTreeSet<&str> = course.carried.iter().map(|it| &*it.move_.workload.uid).collect();
-        let workloads = Workloads::named(question.tables.snapshot(), moving.iter().copied());
-        let median = |carried: &Carried| {
-            let pods = workloads.get(&carried.move_.workload)?;
+    fn of(workloads: &Workloads<'_>, course: &Course) -> Self {
+        let keys: BTreeSet<&WorkloadKey> = course.carried.iter().map(|it| &it.move_.workload).collect();
+        let median = |key: &WorkloadKey| {
+            let pods = workloads.get(key)?;
             let mut took: Vec<u32> = pods.pods.iter().filter_map(|pod| pod.ready_after_s).collect();
             took.sort_unstable();
-            Some((carried.move_.workload.uid.clone(), *took.get(took.len() / 2)?))
+            Some((key.uid.clone(), *took.get(took.len() / 2)?))
         };
-        Self(course.carried.iter().filter_map(median).collect())
+        Self(keys.into_iter().filter_map(median).collect())
     }
 
     /// In seconds, and whether it is known rather than assumed.
@@ -195,17 +196,15 @@ impl Habits {
 }
 
 /// Every move, and how many of each group go at once.
-fn jobs(question: &Question<'_>, course: &Course, habits: &Habits) -> (Vec<Job>, Vec<u32>) {
+fn jobs(question: &Question<'_>, course: &Course, workloads: &Workloads<'_>, habits: &Habits) -> (Vec<Job>, Vec<u32>) {
     let snapshot = question.tables.snapshot();
-    let uids = course.carried.iter().map(|it| &*it.move_.workload.uid);
-    let workloads = Workloads::named(snapshot, uids);
     let most = question.object.spec.movement.per_workload;
-    let (mut groups, mut namespaces): (HashMap<String, usize>, HashMap<String, usize>) = Default::default();
+    let (mut groups, mut namespaces): (HashMap<&str, usize>, HashMap<&str, usize>) = Default::default();
     let (mut jobs, mut at_once) = (Vec::new(), Vec::new());
     for Carried { move_, pods } in &course.carried {
         let spends = move_.spends.as_ref().map(|spends| &spends.budget);
         let next = groups.len();
-        let group = *groups.entry(spends.unwrap_or(&move_.workload.uid).clone()).or_insert(next);
+        let group = *groups.entry(spends.unwrap_or(&move_.workload.uid)).or_insert(next);
         if group == next {
             let by_budget = spends.and_then(|uid| snapshot.budgets.get(uid)).map(|budget| budget.allowed);
             let go = by_budget.map_or(most.unwrap_or(1), |allowed| allowed.min(most.unwrap_or(u32::MAX)));
@@ -214,7 +213,7 @@ fn jobs(question: &Question<'_>, course: &Course, habits: &Habits) -> (Vec<Job>,
             at_once.push(go.min(serving.saturating_sub(1)).max(1));
         }
         let next = namespaces.len();
-        let namespace = *namespaces.entry(move_.namespace.clone()).or_insert(next);
+        let namespace = *namespaces.entry(&move_.namespace).or_insert(next);
         let (ready_s, _) = habits.ready_s(&move_.workload.uid);
         let rounds = match move_.way {
             Way::Evict => 1,

@@ -1,6 +1,6 @@
 //! The cluster in thought: re-labelled, and with moves carried out.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
 
 use super::near::Lost;
 use crate::{
@@ -18,25 +18,23 @@ use crate::{
 pub(super) struct Picture {
     pub tables: Tables,
     pub followers: Vec<Following>,
-    /// Of the followers, by the UID of their pod.
-    places: HashMap<String, usize>,
+    /// Of the followers, by the UID of their pod; counted when somebody asks.
+    places: OnceCell<HashMap<String, usize>>,
 }
 
 impl Picture {
     pub(super) fn of(tables: &Tables, followers: &Arc<Followers>) -> Self {
-        let mut picture =
-            Self { tables: tables.clone(), followers: followers.iter().cloned().collect(), places: HashMap::default() };
-        picture.count();
-        picture
+        Self { tables: tables.clone(), followers: followers.iter().cloned().collect(), places: OnceCell::new() }
     }
 
-    fn count(&mut self) {
-        self.places = self.followers.iter().enumerate().map(|(at, it)| (it.pod.uid.clone(), at)).collect();
+    fn places(&self) -> &HashMap<String, usize> {
+        let place = |(at, it): (usize, &Following)| (it.pod.uid.clone(), at);
+        self.places.get_or_init(|| self.followers.iter().enumerate().map(place).collect())
     }
 
     /// The follower with the pod of this UID.
     pub(super) fn follower(&self, uid: &str) -> Option<&Following> {
-        self.followers.get(*self.places.get(uid)?)
+        self.followers.get(*self.places().get(uid)?)
     }
 
     /// Every node that takes labels of this database bears the one of its tier, and the taint where that is far.
@@ -76,13 +74,16 @@ impl Picture {
 
     /// A replacement is Ready in the place of the pod of this UID. Returns that pod.
     pub(super) fn put_replacement(&mut self, uid: &str, node: &str) -> Option<Arc<Pod>> {
-        let at = self.places.remove(uid)?;
+        let at = *self.places().get(uid)?;
         let following = &mut self.followers[at];
         let new = Arc::new(running(&following.replacement, node));
         // What would replace it is what it is.
         following.replacement = Arc::clone(&new);
         let before = std::mem::replace(&mut following.pod, Arc::clone(&new));
-        self.places.insert(new.uid.clone(), at);
+        if let Some(places) = self.places.get_mut() {
+            places.remove(uid);
+            places.insert(new.uid.clone(), at);
+        }
         self.tables.put_pod(uid, None);
         self.tables.share_pod(&new);
         Some(before)
@@ -100,7 +101,7 @@ impl Picture {
                 self.tables.pods.groups().by_node.get(&node).map(|there| there.pods.clone()).unwrap_or_default();
             for pod in there {
                 self.tables.put_pod(&pod.uid, None);
-                let replacement = match self.places.get(&pod.uid) {
+                let replacement = match self.places().get(&pod.uid) {
                     Some(at) => Arc::clone(&self.followers[*at].replacement),
                     None => Arc::clone(&pod),
                 };
@@ -112,7 +113,7 @@ impl Picture {
         let (away, here): (Vec<_>, Vec<_>) = std::mem::take(&mut self.followers).into_iter().partition(is_gone);
         gone.followers = away;
         self.followers = here;
-        self.count();
+        self.places = OnceCell::new();
         gone
     }
 
@@ -125,7 +126,9 @@ impl Picture {
         let new = Arc::new(new);
         self.tables.share_pod(&new);
         if let Some(following) = following {
-            self.places.insert(new.uid.clone(), self.followers.len());
+            if let Some(places) = self.places.get_mut() {
+                places.insert(new.uid.clone(), self.followers.len());
+            }
             self.followers.push(Following { pod: Arc::clone(&new), replacement: new, how: Arc::clone(&following.how) });
         }
     }

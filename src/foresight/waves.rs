@@ -83,6 +83,16 @@ pub(super) fn play(
         if plan.moves.is_empty() {
             return Course { carried, held, left: plan };
         }
+        // Nobody is left who would be looked at again.
+        if plan.held.is_empty() && plan.moves.iter().all(|move_| move_.way == Way::Evict) {
+            let snapshot = picture.tables.snapshot();
+            carried.extend(plan.moves.into_iter().map(|move_| {
+                let pod = snapshot.pods.get(&move_.uid).cloned();
+                let moved = pod.map(|pod| Moved { pod, from: move_.from.clone(), to: move_.to.clone() });
+                Carried { pods: moved.into_iter().collect(), move_ }
+            }));
+            return Course { carried, held, left: Plan::default() };
+        }
         carry_out(question, picture, tiers, plan, &mut carried, &mut waits);
     }
 }

@@ -16,7 +16,8 @@ use k8s_openapi::{
 pub(super) use self::owners::{rollout, scale};
 pub(super) use self::pod::MARKS;
 pub use self::pod::pod;
-pub(super) use self::workloads::{deployment, replica_set, stateful_set};
+pub(super) use self::workloads::replica_set;
+pub use self::workloads::{deployment, stateful_set};
 use super::quantity;
 use crate::{
     api::{keys, read},

@@ -2,10 +2,12 @@
 //! and is itself tested with files that break it.
 
 mod chart;
+mod degraded;
 mod files;
 mod links;
 mod manifests;
 mod modules;
+mod queries;
 mod reference;
 mod rooms;
 mod shape;
@@ -55,6 +57,16 @@ fn every_link_leads_somewhere() {
 #[test]
 fn every_metric_is_documented() {
     nothing_in(&reference::metrics(&FILES));
+}
+
+#[test]
+fn every_degraded_state_has_its_alert_runbook_panel_check_condition_and_scene() {
+    nothing_in(&degraded::findings(&FILES));
+}
+
+#[test]
+fn alerts_and_dashboards_ask_for_what_there_is() {
+    nothing_in(&queries::findings(&FILES));
 }
 
 #[test]

@@ -50,13 +50,14 @@ Gives an object its namespace and its name, and follows them to wherever they ar
 {{- $object := .object }}
 {{- $kind := $object.kind }}
 {{- $unprefixed := list "CustomResourceDefinition" "Namespace" "DatabaseCluster" }}
-{{- $namespaced := list "Certificate" "CronJob" "DaemonSet" "Deployment" "Issuer" "Job" "NetworkPolicy" "PodDisruptionBudget" "PodMonitor" "ResourceQuota" "Role" "RoleBinding" "Service" "ServiceAccount" }}
+{{- $namespaced := list "Certificate" "CronJob" "DaemonSet" "Deployment" "Issuer" "Job" "NetworkPolicy" "PodDisruptionBudget" "PodMonitor" "PrometheusRule" "ResourceQuota" "Role" "RoleBinding" "Service" "ServiceAccount" }}
 {{- if eq $kind "Namespace" }}
 {{- $_ := set $object.metadata "name" $namespace }}
 {{- else if not (has $kind $unprefixed) }}
 {{- $_ := set $object.metadata "name" (print $prefix $object.metadata.name) }}
 {{- end }}
 {{- if has $kind $namespaced }}{{ $_ := set $object.metadata "namespace" $namespace }}{{ end }}
+{{- if eq $kind "ConfigMap" }}{{ $_ := set $object.metadata "namespace" (default $namespace $object.metadata.namespace) }}{{ end }}
 {{- with $object.roleRef }}{{ $_ := set . "name" (print $prefix .name) }}{{ end }}
 {{- range $object.subjects }}
 {{- $_ := set . "name" (print $prefix .name) }}
@@ -72,7 +73,7 @@ Gives an object its namespace and its name, and follows them to wherever they ar
 {{- $_ := set .clientConfig.service "name" (print $prefix .clientConfig.service.name) }}
 {{- $_ := set .clientConfig.service "namespace" $namespace }}
 {{- end }}
-{{- if eq $kind "ValidatingAdmissionPolicyBinding" }}
+{{- if has $kind (list "ValidatingAdmissionPolicyBinding" "MutatingAdmissionPolicyBinding") }}
 {{- $_ := set $object.spec "policyName" (print $prefix $object.spec.policyName) }}
 {{- else if eq $kind "FlowSchema" }}
 {{- range $object.spec.rules }}{{ range .subjects }}

@@ -12,13 +12,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
+use crate::core::follow::AffinityMode;
+
 pub use failover::{FailoverStatus, FailoverWorkloadStatus};
 
 /// What switchover knows. Written by the controller's leader only.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DatabaseClusterStatus {
-    /// `metadata.generation` of the spec that this status is about.
+    /// `metadata.generation` of the spec that this status is about. -1: no controller has looked at it yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
@@ -76,6 +78,12 @@ pub struct DatabaseClusterStatus {
     /// Number of nodes in each tier.
     pub tiers: TierCounts,
 
+    /// Modes of affinity beyond `preferred` that leave some node to a pod that has no rules of its own and tolerates no taint: for admission
+    /// policies, which know no nodes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    pub hard_modes: Vec<AffinityMode>,
+
     /// Keys that nodes were labelled with, or are about to be: what must be removed from them one day.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -89,7 +97,7 @@ pub struct DatabaseClusterStatus {
     /// Number of nodes whose reading is not believed, listed or not.
     pub ignored_total: u32,
 
-    /// PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, LabelsAccepted, CredentialsCurrent, WitnessSeen, HostsAccepted, EvictsByTaint,
+    /// Ready, Reconciling, Stalled, PrimaryKnown, SplitBrain, Frozen, Moving, Accepted, LabelsAccepted, CredentialsCurrent, WitnessSeen, HostsAccepted, EvictsByTaint,
     /// ReadyForFailover, SwitchoverAnnounced.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -370,6 +378,12 @@ pub enum ConditionType {
     ReadyForFailover,
     /// The database announces a switchover. Of databases that have announced one.
     SwitchoverAnnounced,
+    /// What the others come to: pods follow the primary.
+    Ready,
+    /// Something goes on, or is waited for, that passes by itself. Only while that is so.
+    Reconciling,
+    /// Nothing goes on until a person does something. Only while that is so.
+    Stalled,
 }
 
 impl ConditionType {

@@ -3,7 +3,7 @@
 use super::{
     facts::Facts,
     found::Found,
-    judge::{admission, agents, cluster, databases, policies, roles},
+    judge::{admission, agents, cluster, databases, policies, policy_admission, roles, workloads},
 };
 
 /// When a check is made.
@@ -45,6 +45,7 @@ const RIGHTS: &str = "rights";
 const ADMISSION: &str = "admission";
 const AGENTS: &str = "agents";
 const DATABASES: &str = "databases";
+const WORKLOADS: &str = "workloads";
 
 /// A row.
 macro_rules! check {
@@ -132,6 +133,10 @@ pub(super) const CHECKS: &[Check] = &[
         why: "pods that it isn't asked about start where they please; with another failurePolicy than Ignore none starts while it is away",
         hint: "kubectl apply --server-side --force-conflicts -k webhook-config, of this version",
         doc: "docs/affinity.md#when-the-webhook-is-down"),
+    check!("admission-policy", ADMISSION, After, policy_admission::judge, "the admission policy, if there is one, injects for every database that is followed",
+        why: "pods of a namespace whose database has no binding get nothing from it, and without a webhook from nobody",
+        hint: "apply what switchover policies prints",
+        doc: "docs/policies.md#what-it-cant-do"),
     check!("certificates", ADMISSION, After, admission::certificates, "the API server believes what each replica serves",
         why: "a replica that it doesn't believe is as one that is down, and pods start without affinity",
         hint: "switchover certs --apply does what the controller would do now; with cert-manager see its Certificate and cainjector",
@@ -159,6 +164,10 @@ pub(super) const CHECKS: &[Check] = &[
     check!("echoes", AGENTS, After, agents::echoes, "members answer echoes",
         why: "without echoes nodes measure by TCP connects, once a second, and a host that nobody reaches leaves every node without a tier",
         hint: "allow ICMP echoes from nodes to members; if a member states an address that nodes can't reach, write members' own hosts",
+        doc: "docs/how-it-decides.md#how-far-a-node-is"),
+    check!("believed", AGENTS, After, databases::believed, "every reading is believed",
+        why: "a node whose reading isn't believed keeps its label, or is far alone",
+        hint: "switchover status NAME says what was measured; see that node's agent, its network and its clock",
         doc: "docs/how-it-decides.md#how-far-a-node-is"),
     check!("databases", DATABASES, After, databases::readable, "there are databases, and each can be read",
         why: "one that can't be read is not followed",
@@ -188,6 +197,10 @@ pub(super) const CHECKS: &[Check] = &[
         why: "replacements didn't become Ready, so that no more pods are moved",
         hint: "switchover status NAME, and why those pods aren't Ready",
         doc: "docs/reasons.md#nothing-moves-at-all"),
+    check!("stays", DATABASES, After, databases::stays, "no follower stays far for want of room, of admission, or of an answer",
+        why: "it serves from afar, and slowly, until somebody does something about it",
+        hint: "docs/reasons.md says what to do about each reason; switchover plan NAME says how much room is missing, and where",
+        doc: "docs/reasons.md"),
     check!("labels", DATABASES, After, databases::labels, "every node takes the label",
         why: "a node that refuses it, or bears somebody else's, looks nearer or farther than it is",
         hint: "see what refuses it, or write a nodeLabel that is the database's alone",
@@ -221,4 +234,8 @@ pub(super) const CHECKS: &[Check] = &[
         why: "people look from here; the controllers have their own network, and the check primary says how they fare",
         hint: "nothing, if this machine isn't meant to reach databases; else the network between",
         doc: "docs/sources.md#patroni"),
+    check!("zero-downtime", WORKLOADS, After, workloads::ready, "workloads that follow can be moved without an outage",
+        why: "what lacks a probe, a hook, a second replica or a budget loses requests when it is moved, and just so when its node is drained or lost",
+        hint: "what each sentence says; switchover explain KIND/NAME -n NAMESPACE says it of one workload",
+        doc: "docs/zero-downtime.md"),
 ];

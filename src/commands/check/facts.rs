@@ -15,8 +15,15 @@ use k8s_openapi::{
 };
 use kube::core::{DynamicObject, PartialObjectMeta};
 
+use serde_json::Value;
+
 use super::shipped::Right;
-use crate::{api::NodeLatency, certificates::served::Chain, commands::report::ControllerReport};
+use crate::{
+    api::NodeLatency,
+    certificates::served::Chain,
+    commands::report::ControllerReport,
+    core::{weakness::Budget, workload::Workload},
+};
 
 /// What was looked for, or why that isn't known.
 pub(super) type Seen<T> = Result<T, Unseen>;
@@ -42,6 +49,8 @@ pub(super) struct Facts {
     pub configurations: Seen<Vec<MutatingWebhookConfiguration>>,
     pub policies: Seen<Vec<ValidatingAdmissionPolicy>>,
     pub bindings: Seen<Vec<ValidatingAdmissionPolicyBinding>>,
+    /// What injects beside the webhook, or in its place.
+    pub injecting: Seen<Injecting>,
     pub accounts: Accounts,
     /// Of the installing person before, of the roles' accounts after the installation.
     pub rights: Vec<Asked>,
@@ -49,6 +58,8 @@ pub(super) struct Facts {
     pub lease: Seen<ControllerReport>,
     pub certificates: Vec<Shown>,
     pub tried: Vec<Tried>,
+    /// The workloads of the namespaces that follow.
+    pub followers: Seen<Vec<Follower>>,
     pub latencies: Seen<Vec<NodeLatency>>,
     pub databases: Seen<Vec<DynamicObject>>,
     pub reached: Vec<Reached>,
@@ -111,6 +122,13 @@ pub(super) struct Shown {
     pub chain: Seen<Chain>,
 }
 
+/// MutatingAdmissionPolicies that bear our label, and their bindings; none where the API server doesn't know the kinds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Injecting {
+    pub policies: Vec<DynamicObject>,
+    pub bindings: Vec<DynamicObject>,
+}
+
 /// What came of a pod that was created for show in a namespace that follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tried {
@@ -127,6 +145,17 @@ pub(super) enum Came {
     RefusedWithAffinity(String),
     /// Nobody may create one, or the API server gave no answer.
     Unknown(String),
+}
+
+/// A Deployment or StatefulSet whose pods follow, and what stands for its moves without an outage.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Follower {
+    pub workload: Workload,
+    pub min_ready_s: u32,
+    /// The `spec` of its pod template.
+    pub pod: Value,
+    /// The disruption budgets that cover it.
+    pub budgets: Vec<Budget>,
 }
 
 /// Whether a member can be reached from here.

@@ -14,6 +14,8 @@ pub(super) enum Mark {
     Right,
     /// There is nothing to look at.
     Skipped,
+    /// It is as it should be, and something else could be better.
+    Hint,
     /// It works, and somebody should know.
     Warning,
     /// Nobody can tell, such as for want of rights.
@@ -26,6 +28,7 @@ impl Mark {
         match self {
             Self::Right => '√',
             Self::Skipped => '-',
+            Self::Hint => '·',
             Self::Warning => '‼',
             Self::Unclear => '?',
             Self::Wrong => '×',

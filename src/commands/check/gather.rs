@@ -1,5 +1,6 @@
 //! Finds out what is judged: many looks at once, each bounded. What can't be seen is a fact, too.
 
+mod followers;
 mod served;
 mod tried;
 
@@ -20,13 +21,13 @@ use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, PostParams},
     client::Body,
-    core::{NamespaceResourceScope, PartialObjectMeta},
+    core::{ApiResource, DynamicObject, GroupVersionKind, NamespaceResourceScope, PartialObjectMeta},
 };
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 
 use super::{
-    facts::{Accounts, Asked, Facts, Reached, Seen, Server, Unseen, Workloads},
+    facts::{Accounts, Asked, Facts, Injecting, Reached, Seen, Server, Unseen, Workloads},
     judge::roles::COMPONENT,
     shipped::{self, Right},
 };
@@ -75,12 +76,14 @@ pub(super) async fn gather(client: &Client, namespace: &str, before: bool) -> Re
         configurations,
         policies: Ok(Vec::new()),
         bindings: Ok(Vec::new()),
+        injecting: Ok(Injecting::default()),
         accounts: Accounts::default(),
         rights: Vec::new(),
         workloads: Ok(Workloads::default()),
         lease: Err(Unseen("nobody looked at the Lease".to_owned())),
         certificates: Vec::new(),
         tried: Vec::new(),
+        followers: Ok(Vec::new()),
         latencies: Ok(Vec::new()),
         databases,
         reached: Vec::new(),
@@ -97,20 +100,24 @@ pub(super) async fn gather(client: &Client, namespace: &str, before: bool) -> Re
         of_roles(role).map(move |right| (Some((role, account.clone())), right)).collect::<Vec<_>>()
     });
     let rights = named(rights.collect(), &facts);
-    let (policies, bindings, rights, workloads, lease, certificates, tried, latencies, reached) = tokio::join!(
+    let (policies, bindings, injecting, rights, workloads, lease, certificates, tried, followers, latencies, reached) = tokio::join!(
         listed("ValidatingAdmissionPolicies", Api::all(all()), ListParams::default().labels(keys::PART_OF_US)),
         listed("ValidatingAdmissionPolicyBindings", Api::all(all()), ListParams::default().labels(keys::PART_OF_US)),
+        injecting(client),
         ask(client, namespace, rights),
         workloads(client, namespace),
         look_at_controller(client, namespace, || ()),
         served::look(client, &facts),
         tried::try_all(client, &facts),
+        followers::look(client, &facts),
         listed("NodeLatencies", Api::all(all()), ListParams::default()),
         reach(&facts),
     );
     facts.lease = lease.ok_or_else(|| Unseen(format!("the Lease in {namespace} can't be seen")));
-    (facts.policies, facts.bindings, facts.rights, facts.workloads) = (policies, bindings, rights, workloads);
-    (facts.certificates, facts.tried, facts.latencies, facts.reached) = (certificates, tried, latencies, reached);
+    (facts.policies, facts.bindings, facts.injecting) = (policies, bindings, injecting);
+    (facts.rights, facts.workloads) = (rights, workloads);
+    (facts.certificates, facts.tried, facts.followers) = (certificates, tried, followers);
+    (facts.latencies, facts.reached) = (latencies, reached);
     facts.now = Timestamp::now();
     Ok(facts)
 }
@@ -166,6 +173,20 @@ async fn definitions(
         found.extend(definition.map_err(|error| unseen("CustomResourceDefinitions", &error))?);
     }
     Ok(found)
+}
+
+/// None, where the API server is older than they are.
+async fn injecting(client: &Client) -> Seen<Injecting> {
+    let list = async |kind: &str| -> Seen<Vec<DynamicObject>> {
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind));
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
+        match cluster::list_matching(&api, ListParams::default().labels(keys::PART_OF_US)).await {
+            Err(error) if error.says_gone() => Ok(Vec::new()),
+            answer => answer.map_err(|error| unseen(&kind.kind, &error)),
+        }
+    };
+    let policies = list("MutatingAdmissionPolicy").await?;
+    Ok(Injecting { policies, bindings: list("MutatingAdmissionPolicyBinding").await? })
 }
 
 /// None, where they have no definition.

@@ -5,7 +5,9 @@ pub(super) mod agents;
 pub(super) mod cluster;
 pub(super) mod databases;
 pub(super) mod policies;
+pub(super) mod policy_admission;
 pub(super) mod roles;
+pub(super) mod workloads;
 
 use k8s_openapi::{api::admissionregistration::v1::MutatingWebhook, apimachinery::pkg::apis::meta::v1::Condition};
 

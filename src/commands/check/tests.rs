@@ -11,12 +11,12 @@ use serde_json::json;
 use self::healthy::{healthy, node};
 use super::{
     catalogue::CHECKS,
-    facts::{Asked, Facts, Unseen, Workloads},
+    facts::{Asked, Facts, Follower, Unseen, Workloads},
     judge::databases::CONDITIONS,
     shipped::Right,
     *,
 };
-use crate::api::database_cluster::ConditionType;
+use crate::{api::database_cluster::ConditionType, core::workload::Workload};
 
 /// What somebody did to an installation, and what is said of it.
 type Row = (&'static str, fn(&mut Facts), &'static [&'static str]);
@@ -99,10 +99,12 @@ fn nobody_can_tell_of_what_nobody_may_see() {
         configurations: Err(no()),
         policies: Err(no()),
         bindings: Err(no()),
+        injecting: Err(no()),
         workloads: Err(no()),
         lease: Err(no()),
         latencies: Err(no()),
         databases: Err(no()),
+        followers: Err(no()),
         certificates: Vec::new(),
         tried: Vec::new(),
         reached: Vec::new(),
@@ -121,7 +123,7 @@ fn nobody_can_tell_of_what_nobody_may_see() {
 #[test]
 fn a_warning_is_for_people_and_the_worst_counts() {
     for (marks, expected) in [
-        (vec![Mark::Right, Mark::Skipped, Mark::Warning], Ok(())),
+        (vec![Mark::Right, Mark::Skipped, Mark::Hint, Mark::Warning], Ok(())),
         (vec![Mark::Unclear, Mark::Warning], Err(UNCLEAR)),
         (vec![Mark::Unclear, Mark::Wrong, Mark::Right], Err(WRONG)),
     ] {
@@ -155,8 +157,44 @@ fn what_was_found_reads_well() {
 }
 
 #[test]
+fn what_workloads_lack_is_a_hint_and_says_what_to_do() {
+    let mut facts = healthy();
+    let bare = json!({"containers": [{"name": "app", "readinessProbe": {}}]});
+    let followers = facts.followers.as_mut().unwrap();
+    for name in ["api", "web"] {
+        let workload = Workload { name: name.into(), ..followers[0].workload.clone() };
+        followers.push(Follower { workload, pod: bare.clone(), ..followers[0].clone() });
+    }
+    followers[1].workload.desired = 1;
+    let found: Vec<_> =
+        CHECKS.iter().filter(|check| check.id == "zero-downtime").map(|check| (check, (check.judge)(&facts))).collect();
+    assert_eq!(
+        words::text(&found),
+        "workloads\n---------\n· workloads that follow can be moved without an outage\n    \
+         · deployment orders/api; deployment orders/web: no container has a preStop hook: a pod that is ended still gets requests \
+         for a moment, from whoever hasn't heard of it; write lifecycle.preStop.sleep of a few seconds (Kubernetes 1.30), shorter \
+         than terminationGracePeriodSeconds, unless the program itself goes on serving for a while after SIGTERM \
+         (docs/zero-downtime.md#prestop)\n    \
+         · deployment orders/api: it has one replica: nothing serves while that is moved, drained or lost; write replicas: 2 or \
+         more; of a Deployment that can't have them, strategy.rollingUpdate with maxSurge: 1 and maxUnavailable: 0 \
+         (docs/zero-downtime.md#replicas)\n    \
+         why it matters: what lacks a probe, a hook, a second replica or a budget loses requests when it is moved, and just so \
+         when its node is drained or lost\n    \
+         what to do: what each sentence says; switchover explain KIND/NAME -n NAMESPACE says it of one workload\n    \
+         see docs/zero-downtime.md\n\n√ nothing is wrong\n"
+    );
+    assert_eq!(verdict(found.iter().map(|(_, found)| found.mark())), Ok(()));
+    facts.followers = Ok(Vec::new());
+    assert_eq!(told(&facts, false), [] as [&str; 0], "where nobody follows");
+    facts.followers = Err(Unseen("Deployments can't be seen: forbidden".to_owned()));
+    assert_eq!(told(&facts, false), [] as [&str; 0], "where nobody may look");
+}
+
+#[test]
 fn every_condition_is_looked_at() {
-    assert_eq!(BTreeSet::from_iter(CONDITIONS), BTreeSet::from_iter(ConditionType::NAMES));
+    // Those are what the others come to.
+    let summaries = [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled].map(ConditionType::name);
+    assert_eq!(BTreeSet::from_iter(CONDITIONS.iter().chain(&summaries)), BTreeSet::from_iter(ConditionType::NAMES));
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(super) fn text(all: &[(&'static Check, Found)]) -> String {
         for (mark, sentence) in &found.told {
             let _ = writeln!(out, "    {} {sentence}", mark.sign());
         }
-        if matches!(mark, Mark::Warning | Mark::Wrong) {
+        if matches!(mark, Mark::Hint | Mark::Warning | Mark::Wrong) {
             let _ = writeln!(
                 out,
                 "    why it matters: {}\n    what to do: {}\n    see {}",

@@ -11,6 +11,8 @@ pub struct Template {
     /// `pod orders/web-1`, `pods of deployment orders/web`.
     pub subject: String,
     pub namespace: String,
+    /// `minReadySeconds` of whoever makes it; `None` where nobody knows.
+    pub min_ready_s: Option<u32>,
     /// With metadata and spec.
     pub pod: Value,
 }
@@ -102,6 +104,7 @@ pub(super) fn template(object: &Value, namespace: &str) -> Option<Template> {
     let namespace = named(&object["metadata"]["namespace"]).unwrap_or_else(|| namespace.to_owned());
     let name = named(&object["metadata"]["name"]).or_else(|| named(&object["metadata"]["generateName"]));
     let name = name.unwrap_or_else(|| "(without a name)".to_owned());
+    let min_ready_s = object["spec"]["minReadySeconds"].as_u64().unwrap_or(0);
     let mut pod = json!({"metadata": template["metadata"], "spec": template["spec"]});
     let subject = if kind == "Pod" {
         format!("pod {namespace}/{name}")
@@ -115,5 +118,5 @@ pub(super) fn template(object: &Value, namespace: &str) -> Option<Template> {
         pod["metadata"]["ownerReferences"] = owner;
         format!("pods of {} {namespace}/{name}", kind.to_lowercase())
     };
-    Some(Template { subject, namespace, pod })
+    Some(Template { subject, namespace, min_ready_s: u32::try_from(min_ready_s).ok(), pod })
 }

@@ -82,7 +82,7 @@ pub(super) async fn explain_running(
     if let Some(spec) = pod["spec"].as_object_mut() {
         spec.remove("nodeName");
     }
-    let template = Template { subject: what(), namespace: namespace.to_owned(), pod };
+    let template = Template { subject: what(), namespace: namespace.to_owned(), min_ready_s: None, pod };
     let mut explanation = explain(&template, view)?;
     let labels = match &node {
         Some(node) => {

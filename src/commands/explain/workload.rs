@@ -14,11 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    super::{
-        kinds::is_called,
-        look::Look,
-        weakness::{Budget, Serving, Weakness, weaknesses},
-    },
+    super::{kinds::is_called, look::Look},
     ExplainError, Explanation, Template, manifest, pods, words as pod_words,
 };
 use crate::{
@@ -29,6 +25,7 @@ use crate::{
         distance::tier::{Tier, TierMap},
         movement::workloads::{WorkloadKey, Workloads, workload_of},
         selector::Labels,
+        weakness::{Budget, Serving, Weakness, weaknesses},
         words::listed,
         workload::{Phase, Pod, Workload},
     },
@@ -202,7 +199,12 @@ pub(super) async fn template(client: &Client, look: &Look, found: &Found) -> Opt
     if let Some(spec) = pod["spec"].as_object_mut() {
         spec.remove("nodeName");
     }
-    Some(Template { subject: format!("pod {namespace}/{newest}"), namespace: namespace.clone(), pod })
+    Some(Template {
+        subject: format!("pod {namespace}/{newest}"),
+        namespace: namespace.clone(),
+        min_ready_s: None,
+        pod,
+    })
 }
 
 /// Everything that is said of it.
@@ -231,6 +233,7 @@ pub(super) fn explain(
         kind: &found.key.kind,
         replicas,
         strategy: found.itself.as_ref().map(|it| it.strategy).unwrap_or_default(),
+        min_ready_s: template.as_ref().and_then(|template| template.min_ready_s),
         pod: spec,
         budgets: &budgets(look, &found.key.namespace, &all, template.as_ref()),
     };

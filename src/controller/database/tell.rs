@@ -135,6 +135,7 @@ impl Task {
 
     /// Tells that the task died that finds out who is primary. The panic itself is in the log before this.
     pub(super) fn tell_of_death(&self) {
+        self.shared.metrics.discovery_died(&self.name);
         tracing::error!(
             database = self.name,
             "the discovery died, which is a bug; this database is followed anew soon"

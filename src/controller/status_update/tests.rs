@@ -71,6 +71,7 @@ async fn a_database_that_cannot_be_read_says_so_in_its_status_and_keeps_the_rest
     assert!(write_refusal(&Client::new(router, "default"), "orders", "it can't be read").await);
     let status = written.recv().await.unwrap()["status"].take();
     assert_eq!((&status["epoch"], &status["primary"]), (&json!(7), &json!("pg1")));
+    assert_eq!(status["observedGeneration"], 3, "so that nobody waits for more to be said of it");
     let said: Vec<Value> = status["conditions"]
         .as_array()
         .unwrap()
@@ -82,6 +83,8 @@ async fn a_database_that_cannot_be_read_says_so_in_its_status_and_keeps_the_rest
     let expected = [
         json!(["PrimaryKnown", "False", "NotFollowed", "it is not followed: it can't be read", 3]),
         json!(["Accepted", "False", "NotAccepted", "it can't be read", 3]),
+        json!(["Ready", "False", "NotAccepted", "it can't be read", 3]),
+        json!(["Stalled", "True", "NotAccepted", "it can't be read", 3]),
     ];
     assert_eq!(said, expected, "nothing is said of a primary that is known, or of moves");
     assert_eq!(status["message"], json!("it is not followed: it can't be read"));

@@ -19,7 +19,7 @@ pub const MOST: usize = 64 * 1024;
 /// take.
 pub const MOST_REQUIRED: usize = 48 * 1024;
 /// No object has more bytes of annotations, keys and values together (`TotalAnnotationSizeLimitB`).
-const MOST_ANNOTATIONS: usize = 256 * 1024;
+pub const MOST_ANNOTATIONS: usize = 256 * 1024;
 
 /// One `add`.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]

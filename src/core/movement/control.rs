@@ -42,7 +42,7 @@ impl Control<'_> {
             Gate::OutsideWindow { .. } => asked || farther,
             _ => false,
         };
-        still_allowed(snapshot, key, pod, now)?;
+        allowed(snapshot, workload, (key, pod), now)?;
         match gate.into_iter().chain(self.behind).find(|gate| !passes(gate)) {
             Some(gate) => Err(HeldReason::Gate(gate.clone())),
             None => Ok(()),
@@ -62,8 +62,16 @@ pub fn wanted_now(workload: Option<&Workload>, now: Moment) -> bool {
 /// # Errors
 /// Who says so, and why.
 pub fn still_allowed(snapshot: Snapshot<'_>, key: &WorkloadKey, pod: &Pod, now: Moment) -> Result<(), HeldReason> {
+    allowed(snapshot, snapshot.workloads.get(&key.uid).map(AsRef::as_ref), (key, pod), now)
+}
+
+fn allowed(
+    snapshot: Snapshot<'_>,
+    workload: Option<&Workload>,
+    (key, pod): (&WorkloadKey, &Pod),
+    now: Moment,
+) -> Result<(), HeldReason> {
     let namespace = snapshot.namespaces.get(&pod.namespace);
-    let workload = snapshot.workloads.get(&key.uid);
     let all = [
         (namespace.and_then(|it| it.orders.as_ref()), Scope::Namespace),
         (workload.and_then(|it| it.orders.as_ref()), Scope::Workload),
@@ -80,10 +88,9 @@ pub fn still_allowed(snapshot: Snapshot<'_>, key: &WorkloadKey, pod: &Pod, now: 
         return Err(HeldReason::Misread(sentence));
     }
     let Some(namespace) = namespace else { return Ok(()) };
-    let follow = Follow::resolve(namespace.opt_in.as_deref(), &namespace.wishes.says(), &pod.wishes.says(), |_| None);
     // Which databases there are isn't asked here: a name that is readable is no mistake of this kind.
-    let unreadable = |wrong: Wrong| !matches!(wrong, Wrong::NoSuchDatabase | Wrong::TooMany);
-    match follow.mistakes.iter().find(|mistake| unreadable(mistake.wrong)) {
+    let mistakes = Follow::mistakes(namespace.opt_in.as_deref(), &namespace.wishes.says(), &pod.wishes.says());
+    match mistakes.iter().find(|mistake| mistake.wrong != Wrong::TooMany) {
         Some(mistake) => Err(HeldReason::Misread(mistake.to_string())),
         None => Ok(()),
     }

@@ -157,6 +157,25 @@ impl<'r, 'a> Candidate<'r, 'a> {
     }
 }
 
+/// Why none of some nodes takes a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nowhere {
+    /// How many nodes refuse for which reason, in words.
+    pub why: String,
+    /// No node came so far as to ask for rules about other pods: none takes a pod with other ones either.
+    whatever_its_rules: bool,
+}
+
+/// Thousands of nodes give few reasons, which are worded once.
+fn worded(misfits: BTreeMap<Misfit, usize>) -> String {
+    let mut worded: BTreeMap<String, usize> = BTreeMap::new();
+    for (misfit, nodes) in misfits {
+        *worded.entry(misfit.to_string()).or_default() += nodes;
+    }
+    let parts: Vec<_> = worded.iter().map(|(misfit, nodes)| format!("{nodes}: {misfit}")).collect();
+    parts.join("; ")
+}
+
 /// How a pod's rules about other pods stand. It is the same for every node, so that the pods of thousands of nodes are looked at once
 /// per pod, and not once per pod and node.
 struct Others<'r> {
@@ -204,8 +223,11 @@ impl<'a> Room<'a> {
     }
 
     fn used(&self, node: &str) -> Used<'_> {
-        let changed = if self.changed.is_empty() { None } else { self.changed.get(node) };
-        changed.map_or_else(|| Used::by(self.snapshot.groups.by_node.get(node)), Changed::used)
+        self.changed(node).map_or_else(|| Used::by(self.snapshot.groups.by_node.get(node)), Changed::used)
+    }
+
+    fn changed(&self, node: &str) -> Option<&Changed<'a>> {
+        if self.changed.is_empty() { None } else { self.changed.get(node) }
     }
 
     /// Carries a move out in thought. The place that the pod leaves is not given back as room: it is far anyway.
@@ -320,12 +342,6 @@ impl<'a> Room<'a> {
         &self.recounted
     }
 
-    /// How many more pods the node takes.
-    #[must_use]
-    pub fn free_pods(&self, node: &Node) -> u64 {
-        node.pods.saturating_sub(self.used(&node.name).pods)
-    }
-
     /// Whether the pod's namespace may have so many pods more like it while the pod itself is still there.
     ///
     /// # Errors
@@ -337,31 +353,24 @@ impl<'a> Room<'a> {
     /// The node with room for most pods of those that take a replacement of `pod` and that `allowed` has nothing against.
     ///
     /// # Errors
-    /// How many refuse for which reason, in words.
-    pub fn emptiest<'n>(
+    /// How many refuse for which reason.
+    pub fn emptiest(
         &self,
         pod: &Pod,
-        nodes: &Ranked<'n>,
+        nodes: &Ranked<'a>,
         allowed: impl Fn(&Node) -> Result<(), Misfit>,
-    ) -> Result<&'n Node, String> {
+    ) -> Result<&'a Node, Nowhere> {
         let mut misfits: BTreeMap<Misfit, usize> = BTreeMap::new();
         let candidate = Candidate::of(self, pod);
-        let takes = |node: &'n Node| match allowed(node).and_then(|()| candidate.fits(node, self.used(&node.name))) {
+        let takes = |node: &'a Node, used: Used<'_>| match allowed(node).and_then(|()| candidate.fits(node, used)) {
             Ok(()) => Some(node),
             Err(misfit) => {
                 *misfits.entry(misfit).or_default() += 1;
                 None
             }
         };
-        // Thousands of nodes give few reasons, which are worded once.
-        nodes.first(self, takes).ok_or_else(|| {
-            let mut worded: BTreeMap<String, usize> = BTreeMap::new();
-            for (misfit, nodes) in misfits {
-                *worded.entry(misfit.to_string()).or_default() += nodes;
-            }
-            let parts: Vec<_> = worded.iter().map(|(misfit, nodes)| format!("{nodes}: {misfit}")).collect();
-            parts.join("; ")
-        })
+        let found = nodes.first(self, takes);
+        found.ok_or_else(|| Nowhere { why: worded(misfits), whatever_its_rules: candidate.others.get().is_none() })
     }
 
     /// Whether a replacement of `pod` would be scheduled to `node`.
@@ -412,7 +421,11 @@ impl<'a> Room<'a> {
 
     fn resident(&self, pod: &'a Arc<Pod>) -> Option<Resident<'a>> {
         let node = pod.node.as_deref().filter(|_| pod.occupies())?;
-        Some(Resident { node, pod, leaving: pod.terminating || self.moved.contains(&*pod.uid) })
+        Some(Resident { node, pod, leaving: pod.terminating || self.is_moved(pod) })
+    }
+
+    fn is_moved(&self, pod: &Pod) -> bool {
+        !self.moved.is_empty() && self.moved.contains(&*pod.uid)
     }
 
     fn domain(&self, node: &str, key: &str) -> Option<&'a str> {

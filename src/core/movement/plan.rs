@@ -52,11 +52,22 @@ pub struct Follower<'a> {
     pub pod: &'a Pod,
     /// What would replace it ([`replacement`](super::replacement::replacement)); its UID is the pod's.
     pub replacement: &'a Pod,
+    /// How far the node is that the pod is on, among [`Input::tiers`].
+    pub at: Option<&'a NodeTier>,
     pub mode: MoveMode,
     /// Why admission leaves every pod of its namespace alone, if it does.
     pub left_alone: Option<String>,
     /// The tiers of the other databases that it follows too: it isn't moved farther from any of them.
     pub others: Vec<&'a TierMap>,
+}
+
+impl<'a> Follower<'a> {
+    /// One that follows this database alone, and that one like it replaces.
+    #[must_use]
+    pub fn of(pod: &'a Pod, mode: MoveMode, tiers: &'a TierMap) -> Self {
+        let at = pod.node.as_deref().and_then(|node| tiers.nodes.get(node));
+        Self { pod, replacement: pod, at, mode, left_alone: None, others: Vec::new() }
+    }
 }
 
 /// The bounds of the movement (`spec.movement`).
@@ -73,6 +84,8 @@ pub struct Rules {
     pub max_useless_moves: u32,
     /// Failed moves among them ([`MOST_UNDERWAY`](super::journal::MOST_UNDERWAY)).
     pub most_underway: usize,
+    /// In thought, where only places are asked for: nobody of a workload needs to go on serving.
+    pub all_together: bool,
 }
 
 /// Everything that a plan depends on.
@@ -170,12 +183,12 @@ pub fn plan(input: &Input<'_>) -> Plan {
     if input.followers.is_empty() {
         return Plan::default();
     }
-    let (tiers, mut keys) = (input.tiers.by_node(), Keys::default());
+    let mut keys = Keys::default();
     let mut candidates: Vec<Candidate<'_, '_>> = input
         .followers
         .iter()
         .filter_map(|follower| {
-            let (node, at) = misplaced(input, &tiers, follower)?;
+            let (node, at) = misplaced(input, follower)?;
             Some(Candidate { key: keys.of(input.snapshot, follower.pod), follower, node, at, turn: 0 })
         })
         .collect();
@@ -203,7 +216,8 @@ pub fn plan(input: &Input<'_>) -> Plan {
         injected: OnceCell::new(),
         replacements: OnceCell::new(),
         targets: Ranked::of(targets),
-        away: Away::of(input.snapshot, underway()),
+        away: Away::of(input.snapshot, underway(), input.rules.all_together),
+        live: HashMap::default(),
         slots: Slots::of(input),
         taken: Taken::by(underway(), input.control.limits),
         beside: HashMap::default(),
@@ -239,19 +253,15 @@ fn sure(tier: &NodeTier, rules: Rules, now: Moment) -> Result<u64, HeldReason> {
 }
 
 /// The node of a follower that sits where it should not, and how far that is.
-fn misplaced<'a, 't>(
-    input: &Input<'_>,
-    tiers: &HashMap<&str, &'t NodeTier>,
-    follower: &Follower<'a>,
-) -> Option<(&'a str, &'t NodeTier)> {
-    let pod = follower.pod;
+fn misplaced<'a>(input: &Input<'_>, follower: &Follower<'a>) -> Option<(&'a str, &'a NodeTier)> {
+    // Thousands are near, and nothing else of them is looked at.
+    let at = follower.at?;
+    let bad = at.tier == Tier::Far || at.tier == Tier::Intermediate && input.rules.include_intermediate;
+    let pod = if bad { follower.pod } else { return None };
     if pod.belongs_to_its_node() || pod.terminating || pod.phase != Phase::Running {
         return None;
     }
-    let node = pod.node.as_deref()?;
-    let at = *tiers.get(node)?;
-    let bad = at.tier == Tier::Far || at.tier == Tier::Intermediate && input.rules.include_intermediate;
-    bad.then_some((node, at))
+    Some((pod.node.as_deref()?, at))
 }
 
 /// How many more moves may begin.
@@ -296,6 +306,8 @@ struct Planner<'a> {
     /// Of the followers, by the UID of the pod that is replaced.
     replacements: OnceCell<HashMap<&'a str, &'a Pod>>,
     away: Away<'a>,
+    /// Whether the nodes of those who are moved are Ready.
+    live: HashMap<*const NodeTier, bool>,
     slots: Slots,
     taken: Taken,
     /// Of workloads, by UID: the UIDs of their pods, and when the youngest was created.
@@ -313,7 +325,7 @@ impl<'a> Planner<'a> {
         let (key, way) = self.movable(candidate.key.as_deref(), follower)?;
         let far = (self.input.gate, at.rtt_us);
         self.input.control.allow(self.input.snapshot, (key, pod), far, self.input.now)?;
-        self.open(pod)?;
+        self.open(pod, at)?;
         let from = (*node, sure(at, self.input.rules, self.input.now)?);
         self.away.free(key, pod)?;
         let workload_pods = at_rest(&self.workloads, key)?;
@@ -373,11 +385,12 @@ impl<'a> Planner<'a> {
     }
 
     /// That nothing is wrong with all pods of its namespace, or of its node.
-    fn open(&self, pod: &Pod) -> Result<(), HeldReason> {
+    fn open(&mut self, pod: &Pod, at: &NodeTier) -> Result<(), HeldReason> {
         if let Some(failed) = self.input.breaker.namespaces.get(&pod.namespace) {
             return Err(HeldReason::NamespaceHalted { failed: *failed });
         }
-        if self.input.snapshot.on_a_live_node(pod) { Ok(()) } else { Err(HeldReason::NodeNotReady) }
+        let live = self.live.entry(&raw const *at).or_insert_with(|| self.input.snapshot.on_a_live_node(pod));
+        if *live { Ok(()) } else { Err(HeldReason::NodeNotReady) }
     }
 
     /// A pod that isn't Ready may only be starting. When it has had as long as a replacement has, it may be the distance.
@@ -387,7 +400,7 @@ impl<'a> Planner<'a> {
     }
 
     /// That nobody refused the pod, its workload or its budget a moment ago.
-    fn not_refused(&self, key: &WorkloadKey, pod: &Pod) -> Result<(), HeldReason> {
+    fn not_refused(&self, key: &WorkloadKey, pod: &'a Pod) -> Result<(), HeldReason> {
         if self.input.backoff.is_empty() {
             return Ok(());
         }

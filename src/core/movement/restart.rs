@@ -72,6 +72,11 @@ impl MissedRestarts {
         node_label: &str,
         now: Instant,
     ) {
+        // Most often nothing was.
+        if !snapshot.workloads.values().any(|it| times(it.restarted_for.as_deref(), series) > 0) {
+            self.since.clear();
+            return;
+        }
         let restarted = |uid: &str| {
             let mark = snapshot.workloads.get(uid)?.restarted_for.as_deref();
             Some((mark, times(mark, series))).filter(|(_, times)| *times > 0)

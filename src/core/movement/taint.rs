@@ -309,7 +309,7 @@ impl<'a> Look<'a> {
         if nobody_placed {
             return self.refusals.ask(&self.room, pod, (), look);
         }
-        self.refusals.recall(&self.room, pod, ()).map_or_else(look, Err)
+        self.refusals.recall(&self.room, pod, ()).map_or_else(|| look().map_err(|nowhere| nowhere.why), Err)
     }
 }
 

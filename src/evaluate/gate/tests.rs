@@ -65,7 +65,7 @@ fn the_first_reason_is_the_one_that_is_told() {
     let split: Spoil = |stage, _| stage.view = view(&["pg1", "pg2"], false, 1, 0);
     let frozen: Spoil = |stage, _| stage.view = view(&["pg1"], true, 1, 0);
     let stale: Spoil = |stage, _| stage.stale = Some("Pod");
-    let unmeasured: Spoil = |stage, _| stage.memory.tiers.bounds = None;
+    let unmeasured: Spoil = |stage, _| std::sync::Arc::make_mut(&mut stage.memory.tiers).bounds = None;
     let young: Spoil = |stage, _| stage.view = view(&["pg1"], false, 1, 90);
     let pending: Spoil = |_, labelling| labelling.pending = 1;
     let halted: Spoil = |stage, _| stage.memory.journal.underway = ["shop", "bank", "post"].map(failed).into();

@@ -53,7 +53,9 @@ pub(in crate::index) fn replica_set(set: ReplicaSet) -> Workload {
     }
 }
 
-pub(in crate::index) fn stateful_set(set: StatefulSet) -> Workload {
+/// A StatefulSet, as what the decisions need of it.
+#[must_use]
+pub fn stateful_set(set: StatefulSet) -> Workload {
     let (spec, status) = (set.spec.unwrap_or_default(), set.status.unwrap_or_default());
     let desired = count(spec.replicas).unwrap_or(1);
     let strategy = ordered(&spec, desired);
@@ -66,7 +68,9 @@ pub(in crate::index) fn stateful_set(set: StatefulSet) -> Workload {
     }
 }
 
-pub(in crate::index) fn deployment(deployment: Deployment) -> Workload {
+/// A Deployment, as what the decisions need of it.
+#[must_use]
+pub fn deployment(deployment: Deployment) -> Workload {
     let (spec, status) = (deployment.spec.unwrap_or_default(), deployment.status.unwrap_or_default());
     Workload {
         strategy: rolling(spec.strategy.unwrap_or_default(), count(spec.replicas).unwrap_or(1)),

@@ -196,6 +196,48 @@ fn what_is_said_for_all_reaches_all() {
 }
 
 #[test]
+fn rules_and_dashboards_are_those_of_deploy_where_they_are_wanted() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect(path);
+    let of_metrics = |objects: &[Value]| {
+        let kinds = ["PrometheusRule", "ConfigMap"];
+        objects.iter().filter(|object| kinds.iter().any(|kind| object["kind"] == *kind)).count()
+    };
+    assert_eq!(of_metrics(&rendered("switchover-system", &[])), 0);
+    let objects = helm::rendered_with(&json!({"metrics": {
+        "rules": {"enabled": true, "labels": {"release": "prom"}, "annotations": {"owner": "db"}},
+        "dashboards": {"enabled": true, "labels": {"grafana_dashboard": "yes"}, "annotations": {"grafana_folder": "db"}, "namespace": "grafana"},
+    }}));
+    let rules = named(&objects, "PrometheusRule", "switchover").expect("rules");
+    let shipped: Value = serde_saphyr::from_str(&read("deploy/alerts/switchover.yaml")).expect("rules");
+    assert_eq!(rules["spec"], shipped);
+    let metadata = &rules["metadata"];
+    assert_eq!(
+        (&metadata["labels"]["release"], &metadata["annotations"], &metadata["namespace"]),
+        (&json!("prom"), &json!({"owner": "db"}), &json!("switchover-system"))
+    );
+    let names = ["overview", "failover", "nodes", "admission"];
+    assert_eq!(of_metrics(&objects), 1 + names.len());
+    for name in names {
+        let map = named(&objects, "ConfigMap", &format!("switchover-dashboard-{name}")).expect(name);
+        let text = read(&format!("deploy/dashboards/{name}.json"));
+        assert_eq!(map["data"], json!({format!("switchover-{name}.json"): text}), "{name}");
+        let metadata = &map["metadata"];
+        assert_eq!(
+            (&metadata["labels"]["grafana_dashboard"], &metadata["annotations"], &metadata["namespace"]),
+            (&json!("yes"), &json!({"grafana_folder": "db"}), &json!("grafana")),
+            "{name}"
+        );
+    }
+    // Whose runbooks lie elsewhere, and who routes by labels.
+    let rules = json!({"enabled": true, "runbooks": "https://wiki.corp/switchover/", "alertLabels": {"severity": "page", "team": "db"}});
+    let objects = helm::rendered_with(&json!({"metrics": {"rules": rules}}));
+    let rules = named(&objects, "PrometheusRule", "switchover").expect("rules");
+    let alert = &rules["spec"]["groups"][1]["rules"][0];
+    assert_eq!(alert["annotations"]["runbook_url"], "https://wiki.corp/switchover/webhook-down.md");
+    assert_eq!(alert["labels"], json!({"severity": "page", "team": "db"}));
+}
+
+#[test]
 fn what_nobody_wants_is_left_out() {
     let with = rendered("switchover-system", &[]);
     for (value, kind, name) in [

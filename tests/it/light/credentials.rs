@@ -18,10 +18,10 @@ use super::support::{Patroni, scene, until, world::NAMESPACE};
 const NEAR_PG1: &str = "dc1-1=closely dc3-1=far";
 const NEAR_PG3: &str = "dc1-1=far dc3-1=closely";
 /// The name in the members' certificates: they are reached by address.
-const SERVER_NAME: &str = "patroni.example.com";
+pub(super) const SERVER_NAME: &str = "patroni.example.com";
 
 /// What members speak whose certificate and whose clients' is `authority`'s.
-fn speaks(authority: &Authority) -> Result<ServerConfig> {
+pub(super) fn speaks(authority: &Authority) -> Result<ServerConfig> {
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.certificate().as_bytes())?)?;
@@ -34,7 +34,7 @@ fn speaks(authority: &Authority) -> Result<ServerConfig> {
     Ok(config.with_single_cert(chain, PrivateKeyDer::from_pem_slice(own.key.as_bytes())?)?)
 }
 
-fn content(authority: &Authority, client: &Identity) -> Value {
+pub(super) fn content(authority: &Authority, client: &Identity) -> Value {
     json!({"ca.crt": authority.certificate(), "tls.crt": client.certificate, "tls.key": client.key})
 }
 

@@ -291,7 +291,7 @@ fn now() -> Moment {
 }
 
 /// The closely node that the product would plan the move to, or why there is none.
-fn foresee(tables: &Tables, room: &Room<'_>, case: &Case) -> Result<String, String> {
+fn foresee<'a>(tables: &'a Tables, room: &Room<'a>, case: &Case) -> Result<String, String> {
     let (namespace, name) = case.old_name();
     let of_case = |pod: &&PodFacts| pod.namespace == namespace && pod.name == name;
     let pod = tables.snapshot().pods().find(of_case).ok_or("its pod is gone")?;
@@ -302,7 +302,7 @@ fn foresee(tables: &Tables, room: &Room<'_>, case: &Case) -> Result<String, Stri
         .snapshot()
         .nodes()
         .filter(|node| node.labels.get(CASE) == Some(&number) && node.labelled(TIER) == Tier::Closely);
-    room.emptiest(&pod, &Ranked::of(closely), |_| Ok(())).map(|node| node.name.clone())
+    room.emptiest(&pod, &Ranked::of(closely), |_| Ok(())).map(|node| node.name.clone()).map_err(|nowhere| nowhere.why)
 }
 
 /// What the scheduler has decided of a pod: its node, or why it waits.

@@ -11,6 +11,7 @@ pub(crate) mod places;
 pub(crate) mod postgres;
 pub(crate) mod rollouts;
 pub(crate) mod scene;
+pub(crate) mod sides;
 pub(crate) mod stage;
 pub(crate) mod witness;
 pub(crate) mod workloads;

@@ -19,12 +19,14 @@ use super::support::{Patroni, Says, Scene, scene, until, world::free_ports};
 const NEAR_PG1: &str = "dc1-1=closely dc3-1=far";
 const NEAR_PG3: &str = "dc1-1=far dc3-1=closely";
 /// The name in the witness's certificate: it is reached by address.
-const SERVER_NAME: &str = "witness.example.com";
+pub(super) const SERVER_NAME: &str = "witness.example.com";
 
 /// A running witness.
-struct Site {
-    process: Process,
-    url: String,
+pub(super) struct Site {
+    pub process: Process,
+    pub url: String,
+    /// Where it tells of its health.
+    pub health: u16,
     authority: Authority,
     /// What the controllers show.
     client: Identity,
@@ -32,7 +34,7 @@ struct Site {
 
 impl Site {
     /// Asks the members where `patroni` answers.
-    async fn open(scene: &Scene, patroni: &Patroni) -> Result<Self> {
+    pub(super) async fn open(scene: &Scene, patroni: &Patroni) -> Result<Self> {
         let authority = Authority::new()?;
         let (own, client) =
             (authority.issue("witness", None, &[SERVER_NAME])?, authority.issue("switchover", None, &[])?);
@@ -50,7 +52,7 @@ impl Site {
             flag("client-ca", &authority.certificate())?,
         ];
         let process = block_in_place(|| scene.world.start_aside("witness", &arguments))?;
-        let site = Self { process, url: format!("https://127.0.0.1:{port}"), authority, client };
+        let site = Self { process, url: format!("https://127.0.0.1:{port}"), health, authority, client };
         until("the witness to hear every member", async || {
             let Ok(report) = site.ask(scene, Some(&site.client)).await else { return Ok(None) };
             let members = report["members"].as_array().context("members")?;
@@ -61,7 +63,7 @@ impl Site {
         Ok(site)
     }
 
-    fn secret(&self) -> Value {
+    pub(super) fn secret(&self) -> Value {
         json!({"ca.crt": self.authority.certificate(), "tls.crt": self.client.certificate, "tls.key": self.client.key})
     }
 

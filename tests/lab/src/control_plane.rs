@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     process::{Place, Power, Process},
     site::SERVICE_RANGE,
-    tools::{Cache, ETCD, KINE, KUBE},
+    tools::{Cache, ETCD, KINE, KUBE, control_plane},
 };
 
 mod certificates;
@@ -311,12 +311,15 @@ impl Settings {
     }
 
     fn command(&self, component: Component) -> Command {
+        // Real nodes have kubelets of the pinned version, which must not be newer than the API server. What can't be chosen was refused
+        // before the bed began.
+        let kubernetes = if self.nodes.is_empty() { control_plane().unwrap_or(&KUBE) } else { &KUBE };
         let (module, mut arguments) = match component {
             Component::Etcd => (&ETCD, self.etcd()),
             Component::Kine => (&KINE, self.kine()),
-            Component::KubeApiserver => (&KUBE, self.api_server()),
-            Component::KubeControllerManager => (&KUBE, self.controller_manager()),
-            Component::KubeScheduler => (&KUBE, self.scheduler()),
+            Component::KubeApiserver => (kubernetes, self.api_server()),
+            Component::KubeControllerManager => (kubernetes, self.controller_manager()),
+            Component::KubeScheduler => (kubernetes, self.scheduler()),
         };
         if let Ok(level) = std::env::var("SWITCHOVER_LAB_VERBOSITY")
             && !matches!(component, Component::Etcd | Component::Kine)

@@ -36,7 +36,11 @@ pub enum Scope {
 pub fn prepare(cache: &Cache, scope: Scope, progress: Progress<'_>) -> Result<()> {
     let _lock = lock(cache)?;
     // Helm is made of parts of Kubernetes, which Go keeps: last.
-    let modules = [&ETCD, &KWOK, &PAUSE, &KUBE, &HELM];
+    let mut modules = vec![&ETCD, &KWOK, &PAUSE, &KUBE, &HELM];
+    let chosen = tools::control_plane()?;
+    if chosen.name != KUBE.name {
+        modules.push(chosen);
+    }
     if modules.iter().any(|module| !cache.go(module).exists()) {
         require_go()?;
         progress("building Kubernetes and its companions with Go: about 10 minutes the first time on two processors");
@@ -143,6 +147,8 @@ fn build(module: &GoModule, directory: &Path, progress: Progress<'_>) -> Result<
             "-trimpath",
             "-buildvcs=false",
             "-mod=readonly",
+            "-tags",
+            module.tags,
             "-ldflags",
             &module.linker_flags(),
             "-o",

@@ -19,6 +19,8 @@ pub struct GoModule {
     pub files: &'static [(&'static str, &'static str)],
     /// What `go build` is asked for.
     pub package: &'static str,
+    /// Its build tags, separated by commas.
+    pub tags: &'static str,
     pub programs: &'static [&'static str],
 }
 
@@ -27,14 +29,66 @@ pub const KUBE: GoModule = GoModule {
     name: "kube",
     files: &[("go.mod", include_str!("../go/kube/go.mod")), ("go.sum", include_str!("../go/kube/go.sum"))],
     package: "tool",
+    tags: "",
     programs: &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"],
 };
+
+/// Control planes of other minor versions than the one that the beds have, oldest first: what is promised is tried on them.
+pub static OTHER_KUBES: [GoModule; 3] = [
+    GoModule {
+        name: "kube-1.34",
+        files: &[
+            ("go.mod", include_str!("../go/kube-1.34/go.mod")),
+            ("go.sum", include_str!("../go/kube-1.34/go.sum")),
+        ],
+        package: "tool",
+        programs: &CONTROL_PLANE,
+    },
+    GoModule {
+        name: "kube-1.35",
+        files: &[
+            ("go.mod", include_str!("../go/kube-1.35/go.mod")),
+            ("go.sum", include_str!("../go/kube-1.35/go.sum")),
+        ],
+        package: "tool",
+        programs: &CONTROL_PLANE,
+    },
+    GoModule {
+        name: "kube-1.36",
+        files: &[
+            ("go.mod", include_str!("../go/kube-1.36/go.mod")),
+            ("go.sum", include_str!("../go/kube-1.36/go.sum")),
+        ],
+        package: "tool",
+        programs: &CONTROL_PLANE,
+    },
+];
+
+const CONTROL_PLANE: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+
+/// What control planes are made of: `SWITCHOVER_LAB_KUBERNETES=1.36` has the light bed take another minor version.
+pub fn control_plane() -> Result<&'static GoModule> {
+    let wanted = env::var("SWITCHOVER_LAB_KUBERNETES").unwrap_or_default();
+    let pinned = KUBE.kubernetes_version().unwrap_or_default();
+    if wanted.is_empty() || pinned.strip_prefix(&wanted).is_some_and(|patch| patch.starts_with('.')) {
+        return Ok(&KUBE);
+    }
+    let other = OTHER_KUBES.iter().find(|module| module.name.strip_prefix("kube-") == Some(wanted.as_str()));
+    other.with_context(|| {
+        let names = OTHER_KUBES.iter().filter_map(|module| module.name.strip_prefix("kube-"));
+        format!(
+            "SWITCHOVER_LAB_KUBERNETES: there is no {wanted}; there are {} and {pinned}",
+            names.collect::<Vec<_>>().join(", ")
+        )
+    })
+}
 
 /// The store of Kubernetes and of Patroni.
 pub const ETCD: GoModule = GoModule {
     name: "etcd",
     files: &[("go.mod", include_str!("../go/etcd/go.mod")), ("go.sum", include_str!("../go/etcd/go.sum"))],
     package: "go.etcd.io/etcd/server/v3",
+    tags: "",
     programs: &["etcd"],
 };
 
@@ -43,6 +97,7 @@ pub const KWOK: GoModule = GoModule {
     name: "kwok",
     files: &[("go.mod", include_str!("../go/kwok/go.mod")), ("go.sum", include_str!("../go/kwok/go.sum"))],
     package: "sigs.k8s.io/kwok/cmd/kwok",
+    tags: "",
     programs: &["kwok"],
 };
 
@@ -51,6 +106,7 @@ pub const HELM: GoModule = GoModule {
     name: "helm",
     files: &[("go.mod", include_str!("../go/helm/go.mod")), ("go.sum", include_str!("../go/helm/go.sum"))],
     package: "helm.sh/helm/v4/cmd/helm",
+    tags: "",
     programs: &["helm"],
 };
 
@@ -59,7 +115,20 @@ pub const HELM_3: GoModule = GoModule {
     name: "helm-3",
     files: &[("go.mod", include_str!("../go/helm-3/go.mod")), ("go.sum", include_str!("../go/helm-3/go.sum"))],
     package: "helm.sh/helm/v3/cmd/helm",
+    tags: "",
     programs: &["helm"],
+};
+
+/// What Flux, Helm and others make of a status. One scene alone uses it.
+pub const KSTATUS: GoModule = GoModule {
+    name: "kstatus",
+    files: &[
+        ("go.mod", include_str!("../go/kstatus/go.mod")),
+        ("go.sum", include_str!("../go/kstatus/go.sum")),
+        ("main.go", include_str!("../go/kstatus/main.go")),
+    ],
+    package: ".",
+    programs: &["kstatus"],
 };
 
 /// What the movement is compared with. Benches alone use it.
@@ -70,7 +139,17 @@ pub const DESCHEDULER: GoModule = GoModule {
         ("go.sum", include_str!("../go/descheduler/go.sum")),
     ],
     package: "sigs.k8s.io/descheduler/cmd/descheduler",
+    tags: "",
     programs: &["descheduler"],
+};
+
+/// What scrapes the product and goes by its alerts. One scene alone uses it, without the clouds that it would find its targets in.
+pub const PROMETHEUS: GoModule = GoModule {
+    name: "prometheus",
+    files: &[("go.mod", include_str!("../go/prometheus/go.mod")), ("go.sum", include_str!("../go/prometheus/go.sum"))],
+    package: "github.com/prometheus/prometheus/cmd/prometheus",
+    tags: "remove_all_sd,enable_kubernetes_sd",
+    programs: &["prometheus"],
 };
 
 /// What keeps Kubernetes' state in a database of SQL, in place of etcd. Two data centres alone use it.
@@ -78,6 +157,7 @@ pub const KINE: GoModule = GoModule {
     name: "kine",
     files: &[("go.mod", include_str!("../go/kine/go.mod")), ("go.sum", include_str!("../go/kine/go.sum"))],
     package: "github.com/k3s-io/kine",
+    tags: "",
     programs: &["kine"],
 };
 
@@ -86,6 +166,7 @@ pub const PAUSE: GoModule = GoModule {
     name: "pause",
     files: &[("go.mod", include_str!("../go/pause/go.mod")), ("main.go", include_str!("../go/pause/main.go"))],
     package: ".",
+    tags: "",
     programs: &["pause"],
 };
 
@@ -124,7 +205,7 @@ impl GoModule {
 
     /// The release of Kubernetes that go.mod pins, without the v, if this module builds Kubernetes.
     pub fn kubernetes_version(&self) -> Option<&'static str> {
-        let (_, go_mod) = self.files.iter().find(|_| self.name == "kube")?;
+        let (_, go_mod) = self.files.iter().find(|_| self.name.starts_with("kube"))?;
         go_mod.lines().find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v")?.split_whitespace().next())
     }
 
@@ -132,6 +213,7 @@ impl GoModule {
         let mut parts: Vec<&str> = self.files.iter().flat_map(|(name, content)| [*name, *content]).collect();
         let flags = self.linker_flags();
         parts.extend([self.package, &flags, env::consts::ARCH]);
+        parts.extend((!self.tags.is_empty()).then_some(self.tags));
         key(&parts)
     }
 }
@@ -210,7 +292,7 @@ impl Cache {
 
     /// Refuses unless everything for the light bed is there.
     pub fn require_light(&self) -> Result<()> {
-        self.require(&[self.go(&KUBE), self.go(&ETCD), self.stages()])
+        self.require(&[self.go(&KUBE), self.go(control_plane()?), self.go(&ETCD), self.stages()])
     }
 }
 
@@ -278,6 +360,10 @@ mod tests {
         assert!(version.split('.').count() == 3, "{version}");
         assert!(KUBE.linker_flags().contains(&format!("gitVersion=v{version} ")));
         assert_eq!((ETCD.kubernetes_version(), ETCD.linker_flags().as_str()), (None, "-s -w"));
+        for other in &OTHER_KUBES {
+            let minor = other.name.strip_prefix("kube-").unwrap();
+            assert!(other.kubernetes_version().unwrap().starts_with(&format!("{minor}.")), "{}", other.name);
+        }
     }
 
     #[test]

@@ -18,6 +18,15 @@ const MOST: usize = 50;
 const AT_ONCE: usize = 4;
 
 pub(super) async fn try_all(client: &Client, facts: &Facts) -> Vec<Tried> {
+    let one = |namespace: String| async move {
+        let came = try_one(client, &namespace).await;
+        Tried { namespace, came }
+    };
+    stream::iter(following(facts)).map(one).buffered(AT_ONCE).collect().await
+}
+
+/// The namespaces whose pods are injected, the first so many.
+pub(super) fn following(facts: &Facts) -> Vec<String> {
     let namespaces = facts.namespaces.iter().flatten().filter_map(|namespace| {
         let database = read::opt_in(&namespace.metadata)?;
         // What the namespace says itself comes before its label, and is for `explain` to tell.
@@ -27,12 +36,7 @@ pub(super) async fn try_all(client: &Client, facts: &Facts) -> Vec<Tried> {
             name == "kube-system" || name == facts.namespace || namespace.metadata.deletion_timestamp.is_some();
         (!says_itself && !left_alone && is_accepted(facts, database)).then_some(name)
     });
-    let namespaces: Vec<String> = namespaces.take(MOST).collect();
-    let one = |namespace: String| async move {
-        let came = try_one(client, &namespace).await;
-        Tried { namespace, came }
-    };
-    stream::iter(namespaces).map(one).buffered(AT_ONCE).collect().await
+    namespaces.take(MOST).collect()
 }
 
 /// Whether pods that follow it are injected: it is there, and its controller has nothing against it.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::webhook;
+use super::{policy_admission, webhook};
 use crate::{
     api::{keys, read},
     certificates::served,
@@ -29,6 +29,9 @@ pub(in crate::commands::check) fn configuration(facts: &Facts) -> Found {
         return Found::unclear(unseen);
     }
     let Some((name, webhook)) = webhook(facts) else {
+        if policy_admission::injects(facts) {
+            return Found::skipped("there is none: the admission policy injects");
+        }
         return Found::wrong("no MutatingWebhookConfiguration of switchover is there, so that no pod is injected");
     };
     let theirs = serde_json::to_value(webhook).unwrap_or_default();
@@ -93,7 +96,10 @@ pub(in crate::commands::check) fn configuration(facts: &Facts) -> Found {
 }
 
 /// Whether pods of this namespace are to be injected.
-fn follows(facts: &Facts, namespace: &kube::core::PartialObjectMeta<k8s_openapi::api::core::v1::Namespace>) -> bool {
+pub(super) fn follows(
+    facts: &Facts,
+    namespace: &kube::core::PartialObjectMeta<k8s_openapi::api::core::v1::Namespace>,
+) -> bool {
     let name = namespace.name_any();
     read::opt_in(&namespace.metadata).is_some() && name != "kube-system" && name != facts.namespace
 }

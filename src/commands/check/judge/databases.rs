@@ -4,7 +4,10 @@ use kube::{ResourceExt, core::DynamicObject};
 
 use super::conditions;
 use crate::{
-    api::{database_cluster::ConditionType, read},
+    api::{
+        database_cluster::{ConditionType, HeldWorkloadStatus, IgnoredStatus},
+        read,
+    },
     commands::check::{
         facts::{Facts, Seen},
         found::{Found, Mark},
@@ -45,7 +48,9 @@ pub(in crate::commands::check) fn observed(facts: &Facts) -> Found {
         let observed = database.data.pointer("/status/observedGeneration").and_then(serde_json::Value::as_i64);
         let name = database.name_any();
         match (observed, database.metadata.generation) {
-            (None, _) => found.tell(Mark::Wrong, format!("{name} has no status: no controller has looked at it")),
+            (None | Some(..0), _) => {
+                found.tell(Mark::Wrong, format!("{name} has no status: no controller has looked at it"))
+            }
             (Some(seen), Some(now)) if seen < now => {
                 found.tell(
                     Mark::Wrong,
@@ -76,6 +81,8 @@ const fn bad(condition: ConditionType) -> Bad {
         C::Moving => Bad::Reasons(&["Halted", "NamespaceHalted"]),
         C::EvictsByTaint => Bad::Reasons(&["Refused"]),
         C::SwitchoverAnnounced => Bad::Reasons(&["Blocked", "NoPlace", "Ignored"]),
+        // What they come to: each cause has a check of its own.
+        C::Ready | C::Reconciling | C::Stalled => Bad::Reasons(&[]),
     }
 }
 
@@ -128,6 +135,53 @@ by_condition! {
     taint: EvictsByTaint,
     ready: ReadyForFailover,
     announced: SwitchoverAnnounced,
+}
+
+/// A list in the status, of a type.
+fn listed<T: serde::de::DeserializeOwned>(database: &DynamicObject, place: &str) -> Vec<T> {
+    let list = database.data.pointer(place).cloned();
+    list.and_then(|list| serde_json::from_value(list).ok()).unwrap_or_default()
+}
+
+/// Whether every reading is believed.
+pub(in crate::commands::check) fn believed(facts: &Facts) -> Found {
+    let databases = match databases(facts) {
+        Ok([]) => return Found::skipped("there is no database"),
+        Ok(databases) => databases,
+        Err(unseen) => return Found::unclear(&unseen),
+    };
+    let mut found = Found::default();
+    for database in databases {
+        let nodes: Vec<String> = listed::<IgnoredStatus>(database, "/status/ignored")
+            .into_iter()
+            .map(|it| format!("{} ({})", it.node, it.reason))
+            .collect();
+        found.tell_of(Mark::Warning, &nodes, |nodes| format!("{}: {nodes}", database.name_any()));
+    }
+    found
+}
+
+/// Reasons for which followers stay until a person does something about the installation, or about room.
+const STAYS: [&str; 5] = ["AdmissionMissed", "NeverInjected", "NoRoom", "QuotaExhausted", "UnknownWorkload"];
+
+/// Whether followers stay on far nodes for one of these.
+pub(in crate::commands::check) fn stays(facts: &Facts) -> Found {
+    let databases = match databases(facts) {
+        Ok([]) => return Found::skipped("there is no database"),
+        Ok(databases) => databases,
+        Err(unseen) => return Found::unclear(&unseen),
+    };
+    let mut found = Found::default();
+    for database in databases {
+        for held in listed::<HeldWorkloadStatus>(database, "/status/heldWorkloads") {
+            if STAYS.contains(&&*held.reason) {
+                let HeldWorkloadStatus { kind, namespace, name, reason, message, pods, .. } = held;
+                let whose = format!("{}: {pods} pods of {kind} {namespace}/{name}", database.name_any());
+                found.tell(Mark::Warning, format!("{whose}: {reason}: {message}"));
+            }
+        }
+    }
+    found
 }
 
 pub(in crate::commands::check) fn reached(facts: &Facts) -> Found {

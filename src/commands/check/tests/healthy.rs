@@ -8,13 +8,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::super::{
-    facts::{Accounts, Asked, Came, Facts, Reached, Server, Shown, Tried, Workloads},
+    facts::{Accounts, Asked, Came, Facts, Follower, Injecting, Reached, Server, Shown, Tried, Workloads},
     shipped::{self, Right},
 };
 use crate::{
     api::custom_resource_definitions,
     certificates::{authority::Authority, served::Chain},
     commands::report::ControllerReport,
+    core::{weakness::Budget, workload::Workload},
 };
 
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
@@ -116,6 +117,7 @@ pub(super) fn healthy() -> Facts {
         configurations: Ok(vec![read(shipped::configuration())]),
         policies: Ok(shipped::policies().into_iter().map(read).collect()),
         bindings: Ok(shipped::bindings().into_iter().map(read).collect()),
+        injecting: Ok(Injecting::default()),
         accounts: Accounts::default(),
         rights: ["controller", "webhook", "agent"].into_iter().flat_map(of_role).collect(),
         workloads: Ok(Workloads {
@@ -129,12 +131,31 @@ pub(super) fn healthy() -> Facts {
         lease: Ok(ControllerReport { leader: Some("controller-1".into()), silent_s: Some(1), runs: true }),
         certificates: vec![Shown { by: "pod w1".into(), chain: Ok(chain(&authority, now())) }],
         tried: vec![Tried { namespace: "orders".into(), came: back(true, &["switchover"], "default-scheduler") }],
+        followers: Ok(vec![follower()]),
         latencies: Ok(vec![latency("n1", 5, answered.clone()), latency("n2", 5, answered)]),
         databases: Ok(vec![database(&good_conditions())]),
         reached: vec![reached(Ok(()))],
     };
     trust(&mut facts, &authority.certificate_pem);
     facts
+}
+
+/// A Deployment that lacks nothing.
+fn follower() -> Follower {
+    let container = json!({"name": "app", "readinessProbe": {}, "lifecycle": {"preStop": {"sleep": {"seconds": 5}}}});
+    let workload = Workload {
+        kind: "Deployment".into(),
+        namespace: "orders".into(),
+        name: "shop".into(),
+        desired: 3,
+        ..Workload::default()
+    };
+    Follower {
+        workload,
+        min_ready_s: 0,
+        pod: json!({"containers": [container]}),
+        budgets: vec![Budget { name: "shop".into(), covers: 3, wants: 2 }],
+    }
 }
 
 pub(super) fn back(injected: bool, keys: &[&str], scheduler: &str) -> Came {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        facts::{Came, Facts, Unseen},
+        facts::{Came, Facts, Injecting, Unseen},
         shipped,
     },
     Row,
@@ -13,6 +13,7 @@ use super::{
         authority, back, condition, database, good_conditions, latency, namespace, node, now, reached, read, trust,
     },
 };
+use crate::admission::policy;
 
 fn webhook(facts: &mut Facts, change: Value) {
     let mut configuration = shipped::configuration();
@@ -29,12 +30,65 @@ fn conditions(facts: &mut Facts, more: &[Value]) {
     facts.databases = Ok(vec![database(&[&good_conditions()[..], more].concat())]);
 }
 
+/// Installs the admission policy, bound to these databases.
+fn inject(facts: &mut Facts, databases: &[&str]) {
+    facts.injecting = Ok(Injecting {
+        policies: vec![read(policy::policy(&["packer".to_owned()]))],
+        bindings: databases.iter().map(|database| read(policy::binding(database))).collect(),
+    });
+}
+
 pub(super) const ROWS: &[Row] = &[
     (
         "no webhook's configuration",
         |f| f.configurations = Ok(Vec::new()),
         &[
             "× webhook-configuration: no MutatingWebhookConfiguration of switchover is there, so that no pod is injected",
+        ],
+    ),
+    (
+        "the admission policy in the webhook's place",
+        |f| {
+            f.configurations = Ok(Vec::new());
+            inject(f, &["default"]);
+        },
+        &[],
+    ),
+    (
+        "an admission policy that is bound to nobody whom anybody follows",
+        |f| {
+            f.configurations = Ok(Vec::new());
+            inject(f, &["gone"]);
+        },
+        &[
+            "‼ admission-policy: there is no such DatabaseCluster: switchover-gone binds gone",
+            "× admission-policy: no binding is for the database of orders follows default",
+        ],
+    ),
+    (
+        "another version's admission policy, beside the webhook",
+        |f| {
+            inject(f, &[]);
+            f.injecting.as_mut().unwrap().policies[0].data["spec"]["variables"][0]["expression"] = "'far'".into();
+        },
+        &[
+            "‼ admission-policy: switchover-affinity isn't that of this version",
+            "‼ admission-policy: no binding is for the database of orders follows default",
+        ],
+    ),
+    (
+        "what an admission policy can't know",
+        |f| {
+            f.configurations = Ok(Vec::new());
+            inject(f, &["default"]);
+            let others = namespace("both", json!({"switchover.dev/follow": "default"}));
+            let namespaces = f.namespaces.as_mut().unwrap();
+            namespaces.extend([others, namespace("some", json!({"switchover.dev/follow": "none"}))]);
+            let says = [("switchover.dev/follow".to_owned(), "default,orders".to_owned())];
+            namespaces[3].metadata.annotations = Some(says.into());
+        },
+        &[
+            "‼ admission-policy: a policy injects for the database of a namespace's label alone, and pods there follow others by annotations: both; some",
         ],
     ),
     (
@@ -227,6 +281,28 @@ pub(super) const ROWS: &[Row] = &[
             conditions(f, &[moving]);
         },
         &["‼ movement: default: Halted: it is so"],
+    ),
+    (
+        "readings that nobody believes",
+        |f| {
+            f.databases.as_mut().unwrap()[0].data["status"]["ignored"] =
+                json!([{"node": "n1", "reason": "Impossible", "message": "no round trip takes 0 s"}]);
+        },
+        &["‼ believed: default: n1 (Impossible)"],
+    ),
+    (
+        "a full data centre, and a pod that waits for its turn",
+        |f| {
+            let held = |name: &str, reason: &str| {
+                json!({
+                    "kind": "Deployment", "namespace": "shop", "name": name, "reason": reason, "message": "it is so", "pods": 2,
+                    "passes": false,
+                })
+            };
+            f.databases.as_mut().unwrap()[0].data["status"]["heldWorkloads"] =
+                json!([held("web", "NoRoom"), held("api", "OneAtATime")]);
+        },
+        &["‼ stays: default: 2 pods of Deployment shop/web: NoRoom: it is so"],
     ),
     (
         "a switchover that leaves pods without a place",

@@ -70,9 +70,9 @@ default, if pg1 were the primary:
 
 not ready for moves, drains and rollouts without an outage:
   NoPreStop: no container has a preStop hook: a pod that is ended still gets requests for a moment, from whoever hasn't heard of it
-    write lifecycle.preStop.sleep of a few seconds (Kubernetes 1.30), shorter than terminationGracePeriodSeconds, unless the program itself goes on serving for a while after SIGTERM
+    write lifecycle.preStop.sleep of a few seconds (Kubernetes 1.30), shorter than terminationGracePeriodSeconds, unless the program itself goes on serving for a while after SIGTERM (docs/zero-downtime.md#prestop)
   BudgetNeverAllows: its disruption budget web wants 2 of 2 pods healthy, and never allows an eviction: nothing moves them, and no drain ends
-    write maxUnavailable: 1 in web, or more replicas than it wants healthy
+    write maxUnavailable: 1 in web, or more replicas than it wants healthy (docs/zero-downtime.md#budgets)
 ";
     assert_eq!(words::text(&explanation), expected);
 }

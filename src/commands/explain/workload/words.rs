@@ -47,7 +47,7 @@ fn write_text(out: &mut String, explanation: &WorkloadExplanation) -> fmt::Resul
     }
     for weakness in weaknesses {
         writeln!(out, "  {}: {weakness}", weakness.name())?;
-        writeln!(out, "    {}", weakness.advice())?;
+        writeln!(out, "    {} ({})", weakness.advice(), weakness.doc())?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use super::Room;
+use super::{Nowhere, Room};
 use crate::core::{
     hash::{HashMap, HashSet},
     selector::{Labels, NodeTerm},
@@ -73,7 +73,7 @@ struct Refused {
     room: (usize, usize),
 }
 
-impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
+impl<'a, Context: Clone + Eq + Hash> Refusals<'a, Context> {
     /// Of these nodes, which no pod is moved off.
     #[must_use]
     pub fn of(nodes: Vec<&'a Node>) -> Self {
@@ -84,32 +84,36 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
     /// room only: what is said of a clone that is then forgotten must not be remembered.
     ///
     /// # Errors
-    /// Those of `look`.
+    /// Those of `look`, in words.
     pub fn ask<Found>(
         &self,
         room: &Room<'a>,
         pod: &'a Pod,
         context: Context,
-        look: impl FnOnce() -> Result<Found, String>,
+        look: impl FnOnce() -> Result<Found, Nowhere>,
     ) -> Result<Found, String> {
-        let remember = |key: (Shape<'a>, Context), why: &String| {
-            let refused = Refused { why: why.clone(), room: room.changes() };
-            self.known.borrow_mut().insert(key, refused);
-        };
-        if self.known.borrow().is_empty() {
-            return look().inspect_err(|why| remember((self.shape(room, pod), context), why));
-        }
-        let key = (self.shape(room, pod), context);
-        if let Some(why) = self.known(room, &key) {
+        let nobody_was = self.known.borrow().is_empty();
+        if let Some(why) = (!nobody_was).then(|| self.recall(room, pod, context.clone())).flatten() {
             return Err(why);
         }
-        look().inspect_err(|why| remember(key, why))
+        look().map_err(|Nowhere { why, whatever_its_rules }| {
+            let rules = if whatever_its_rules { None } else { self.rules(room, pod) };
+            let refused = Refused { why: why.clone(), room: room.changes() };
+            self.known.borrow_mut().insert((shape(room, pod, rules), context), refused);
+            why
+        })
     }
 
-    /// Why the pod would be refused in this room, if that follows from what was said before.
+    /// Why the pod would be refused in this room, if that follows from what was said before. Rules about others only refuse more: who is
+    /// refused without any is refused with them.
     #[must_use]
     pub fn recall(&self, room: &Room<'a>, pod: &'a Pod, context: Context) -> Option<String> {
-        self.known(room, &(self.shape(room, pod), context))
+        let mut key = (shape(room, pod, None), context);
+        let whatever_its_rules = self.known(room, &key);
+        whatever_its_rules.or_else(|| {
+            key.0.rules = Some(self.rules(room, pod)?);
+            self.known(room, &key)
+        })
     }
 
     fn known(&self, room: &Room<'a>, key: &(Shape<'a>, Context)) -> Option<String> {
@@ -117,52 +121,14 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
         known.get(key).filter(|refused| refused.holds(&key.0, room)).map(|refused| refused.why.clone())
     }
 
-    fn shape(&self, room: &Room<'a>, pod: &'a Pod) -> Shape<'a> {
-        // Each field is named, so that a new one is thought about here.
-        let Pod {
-            namespace,
-            labels,
-            node,
-            owner: _,
-            requests,
-            host_ports,
-            tolerations,
-            node_selector,
-            node_terms,
-            preferred_nodes,
-            spread,
-            anti_affinity,
-            affinity,
-            leanings,
-            priority,
-            unforeseen,
-            // Who it is, and how it does; and what says whether it may be moved, not where to.
-            name: _,
-            uid: _,
-            wishes: _,
-            phase: _,
-            ready: _,
-            terminating: _,
-            created: _,
-            mirror: _,
-            preferred_keys: _,
-            not_injected: _,
-            restarted_for: _,
-            pinned_by: _,
-            not_to_evict: _,
-            scratch: _,
-            // What its namespace's quotas say of it is asked apart.
-            limits: _,
-            priority_class: _,
-            nominated: _,
-            unschedulable: _,
-            gated: _,
-            injected: _,
-            orders: _,
-            ready_after_s: _,
-        } = pod;
+    /// What of the pod decides it by rules about others: its own, or theirs.
+    fn rules(&self, room: &Room<'a>, pod: &'a Pod) -> Option<Rules<'a>> {
+        let Pod { namespace, labels, node, spread, anti_affinity, affinity, leanings, .. } = pod;
         let own_rules = !(spread.is_empty() && anti_affinity.is_empty() && !pod.draws());
         let others = || room.may_be_refused(namespace) || room.drawing(namespace).next().is_some();
+        if !own_rules && !others() {
+            return None;
+        }
         let at = OnceCell::new();
         let at = || *at.get_or_init(|| room.snapshot.nodes.get(node.as_deref()?));
         let domain = |key: &str| at()?.labels.get(key).map(String::as_str);
@@ -170,28 +136,16 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
         let by_spread = spread.iter().map(|spread| domain(&spread.key));
         let by_affinity = leanings.iter().map(|it| &it.term).chain(affinity.iter()).map(|term| domain(&term.key));
         let by_anti_affinity = anti_affinity.iter().map(|term| shared(&term.key));
-        let template = room.template(pod);
-        Shape {
-            requests,
-            template: template.map(|template| &template.requests),
-            host_ports,
-            priority: *priority,
-            tolerations,
-            node_selector,
-            node_terms,
-            preferred_nodes,
-            unforeseen: [*unforeseen, template.and_then(|template| template.unforeseen)],
-            rules: (own_rules || others()).then(|| Rules {
-                namespace,
-                labels,
-                spread,
-                anti_affinity,
-                affinity,
-                leanings,
-                replaced_first: pod.is_replaced_before_it_is_gone(),
-                own: by_spread.chain(by_affinity).chain(by_anti_affinity).collect(),
-            }),
-        }
+        Some(Rules {
+            namespace,
+            labels,
+            spread,
+            anti_affinity,
+            affinity,
+            leanings,
+            replaced_first: pod.is_replaced_before_it_is_gone(),
+            own: by_spread.chain(by_affinity).chain(by_anti_affinity).collect(),
+        })
     }
 
     /// Whether one of the nodes is in this domain.
@@ -201,6 +155,65 @@ impl<'a, Context: Eq + Hash> Refusals<'a, Context> {
             .entry(key)
             .or_insert_with(|| self.nodes.iter().filter_map(|node| node.labels.get(key)).map(String::as_str).collect());
         of_key.contains(domain)
+    }
+}
+
+fn shape<'a>(room: &Room<'a>, pod: &'a Pod, rules: Option<Rules<'a>>) -> Shape<'a> {
+    // Each field is named, so that a new one is thought about here, or among the rules.
+    let Pod {
+        namespace: _,
+        labels: _,
+        node: _,
+        owner: _,
+        requests,
+        host_ports,
+        tolerations,
+        node_selector,
+        node_terms,
+        preferred_nodes,
+        spread: _,
+        anti_affinity: _,
+        affinity: _,
+        leanings: _,
+        priority,
+        unforeseen,
+        // Who it is, and how it does; and what says whether it may be moved, not where to.
+        name: _,
+        uid: _,
+        wishes: _,
+        phase: _,
+        ready: _,
+        terminating: _,
+        created: _,
+        mirror: _,
+        preferred_keys: _,
+        not_injected: _,
+        restarted_for: _,
+        pinned_by: _,
+        not_to_evict: _,
+        scratch: _,
+        // What its namespace's quotas say of it is asked apart.
+        limits: _,
+        priority_class: _,
+        nominated: _,
+        unschedulable: _,
+        gated: _,
+        injected: _,
+        orders: _,
+        ready_after_s: _,
+    } = pod;
+    let template = room.template(pod);
+    Shape {
+        requests,
+        template: template.map(|template| &template.requests),
+        host_ports,
+        priority: *priority,
+        tolerations,
+        node_selector,
+        node_terms,
+        preferred_nodes,
+        unforeseen: [*unforeseen, template.and_then(|template| template.unforeseen)],
+        rules,
     }
 }
 

@@ -1,6 +1,8 @@
 //! How many pods of a workload may be away at once: what its disruption budget allows, or one without any. The budget's status is the
 //! authority, and lags behind what was done; what it can't show yet is counted here.
 
+use std::{cell::RefCell, rc::Rc};
+
 use super::Move;
 use crate::core::{
     hash::{HashMap, HashSet},
@@ -10,6 +12,7 @@ use crate::core::{
         ways::Way,
         workloads::{WorkloadKey, WorkloadPods},
     },
+    selector::Labels,
     workload::{DisruptionBudget, Pod, Snapshot},
 };
 
@@ -32,12 +35,19 @@ struct Spent {
     unseen: u32,
 }
 
+/// A disruption budget, and its UID.
+type Budget<'a> = (&'a str, &'a DisruptionBudget);
+
 /// Who is away, or about to be.
 #[derive(Debug)]
 pub(super) struct Away<'a> {
     snapshot: Snapshot<'a>,
+    /// Nobody needs to go on serving.
+    all_together: bool,
     /// By namespace, each with its UID, in the order of their names.
-    budgets: HashMap<&'a str, Vec<(&'a str, &'a DisruptionBudget)>>,
+    budgets: HashMap<&'a str, Vec<Budget<'a>>>,
+    /// Of those of one namespace, whom they cover, by where they and the pods' labels are in memory.
+    covering: RefCell<HashMap<(*const Budget<'a>, *const Labels), Rc<Vec<Budget<'a>>>>>,
     /// By UID.
     workloads: HashMap<String, Moving>,
     /// By UID.
@@ -57,14 +67,18 @@ pub(super) struct Takes {
 
 impl<'a> Away<'a> {
     /// As the moves under way leave it.
-    pub(super) fn of<'u>(snapshot: Snapshot<'a>, underway: impl IntoIterator<Item = &'u Underway>) -> Self {
-        let mut budgets: HashMap<&str, Vec<(&str, &DisruptionBudget)>> = HashMap::default();
+    pub(super) fn of<'u>(
+        snapshot: Snapshot<'a>,
+        underway: impl IntoIterator<Item = &'u Underway>,
+        all_together: bool,
+    ) -> Self {
+        let mut budgets: HashMap<&str, Vec<Budget<'_>>> = HashMap::default();
         for (uid, budget) in snapshot.budgets {
             budgets.entry(&budget.namespace).or_default().push((uid, budget));
         }
         budgets.values_mut().for_each(|all| all.sort_by_key(|(uid, budget)| (&*budget.name, *uid)));
-        let (workloads, spent, pods) = Default::default();
-        let mut away = Self { snapshot, budgets, workloads, spent, pods };
+        let (covering, workloads, spent, pods) = Default::default();
+        let mut away = Self { snapshot, all_together, budgets, covering, workloads, spent, pods };
         underway.into_iter().for_each(|move_| away.add(move_));
         away
     }
@@ -112,7 +126,7 @@ impl<'a> Away<'a> {
         &self,
         way: Way,
         (key, workload_pods): (&WorkloadKey, &WorkloadPods<'_>),
-        pod: &Pod,
+        pod: &'a Pod,
         pods: u32,
         most: Option<u32>,
     ) -> Result<Takes, HeldReason> {
@@ -237,7 +251,8 @@ impl<'a> Away<'a> {
         more: u32,
     ) -> Result<(), HeldReason> {
         let seem = self.moving(key).map_or(0, |moving| moving.seem_to_serve);
-        if workload_pods.desired.is_some_and(|desired| desired <= 1)
+        if self.all_together
+            || workload_pods.desired.is_some_and(|desired| desired <= 1)
             || workload_pods.serving > seem.saturating_add(more)
         {
             return Ok(());
@@ -255,9 +270,12 @@ impl<'a> Away<'a> {
     }
 
     /// The disruption budgets that cover a pod, in the order of their names.
-    pub(super) fn covering(&self, pod: &Pod) -> Vec<(&'a str, &'a DisruptionBudget)> {
-        let of_namespace = self.budgets.get(pod.namespace.as_str()).into_iter().flatten();
-        of_namespace.filter(|(_, budget)| budget.selector.matches(&pod.labels)).copied().collect()
+    pub(super) fn covering(&self, pod: &'a Pod) -> Rc<Vec<Budget<'a>>> {
+        let Some(of_namespace) = self.budgets.get(pod.namespace.as_str()) else { return Rc::default() };
+        // Pods of one template have their labels in the same place.
+        let key = (of_namespace.as_ptr(), &raw const *pod.labels);
+        let covering = || of_namespace.iter().filter(|(_, budget)| budget.selector.matches(&pod.labels)).copied();
+        Rc::clone(self.covering.borrow_mut().entry(key).or_insert_with(|| Rc::new(covering().collect())))
     }
 
     fn moving(&self, key: &WorkloadKey) -> Option<&Moving> {

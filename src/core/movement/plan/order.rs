@@ -17,7 +17,7 @@ pub(super) struct Candidate<'i, 'a> {
     pub follower: &'i Follower<'a>,
     pub node: &'a str,
     /// How far that is.
-    pub at: &'i NodeTier,
+    pub at: &'a NodeTier,
     /// How many of its workload are moved before it.
     pub turn: usize,
 }

@@ -28,7 +28,7 @@ pub(super) fn offer(input: &Input<'_>, node: &Node) -> Result<u64, Misfit> {
 }
 
 /// What of a pod's place decides which of the closely nodes are an improvement.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Wanted {
     /// How many of them are nearer.
     nearer: usize,
@@ -73,7 +73,8 @@ impl<'a> Planner<'a> {
         let replacements: &HashMap<&str, &'a Pod> = self.replacements.get_or_init(following);
         let alike = |pod: &&'a Pod| {
             let replacement = replacements.get(&*pod.uid).copied().unwrap_or(*pod);
-            Follower { pod, replacement, ..first.clone() }
+            let at = pod.node.as_deref().and_then(|node| self.input.tiers.nodes.get(node));
+            Follower { pod, replacement, at, ..first.clone() }
         };
         let stays = |pod: &&&Pod| pod.uid != first.pod.uid && !pod.terminating && pod.phase != Phase::Finished;
         let mut others: Vec<&'a Pod> = workload_pods.pods.iter().filter(stays).copied().collect();

@@ -73,7 +73,7 @@ pub fn still_safe<'u>(
     }
     let workloads = Workloads::named(snapshot, [&*move_.workload.uid]);
     let rested = at_rest(&workloads, &move_.workload).map_err(|reason| reason.to_string())?;
-    let away = Away::of(snapshot, underway.into_iter().filter(|other| other.uid != move_.uid));
+    let away = Away::of(snapshot, underway.into_iter().filter(|other| other.uid != move_.uid), false);
     if move_.way == Way::Restart {
         return away.whole_or_nobody_serves(rested).map_err(|reason| reason.to_string());
     }

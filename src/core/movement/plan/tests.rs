@@ -22,6 +22,7 @@ const RULES: Rules = Rules {
     halt_after_failures: 2,
     max_useless_moves: 2,
     most_underway: super::super::journal::MOST_UNDERWAY,
+    all_together: false,
 };
 
 /// Everything around a world that a plan depends on.
@@ -58,11 +59,7 @@ impl From<World> for Case {
 
 impl Case {
     fn followers(&self) -> Vec<Follower<'_>> {
-        self.world
-            .pods
-            .values()
-            .map(|pod| Follower { pod, replacement: pod, mode: self.mode, left_alone: None, others: Vec::new() })
-            .collect()
+        self.world.pods.values().map(|pod| Follower::of(pod, self.mode, &self.world.tiers)).collect()
     }
 
     fn plan(&self) -> Plan {
@@ -356,13 +353,8 @@ fn another_database_is_not_left_farther_behind() {
     other.nodes.insert("b1".into(), tier(Tier::Closely));
     other.nodes.insert("a1".into(), tier(Tier::Far));
     let case = Case::from(world);
-    let followers = [Follower {
-        pod: &case.world.pods["uid-web-1"],
-        replacement: &case.world.pods["uid-web-1"],
-        mode: MoveMode::Evict,
-        left_alone: None,
-        others: vec![&other],
-    }];
+    let follower = Follower::of(&case.world.pods["uid-web-1"], MoveMode::Evict, &case.world.tiers);
+    let followers = [Follower { others: vec![&other], ..follower }];
     let plan = plan(&Input {
         snapshot: case.world.snapshot(),
         tiers: &case.world.tiers,

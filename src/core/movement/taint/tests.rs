@@ -25,6 +25,7 @@ const RULES: Rules = Rules {
     halt_after_failures: 1,
     max_useless_moves: 2,
     most_underway: usize::MAX,
+    all_together: false,
 };
 
 /// Everything around a world that the emptying depends on.
@@ -69,7 +70,7 @@ impl Case {
             .pods
             .values()
             .filter(|pod| pod.labels.get("app").is_some_and(|app| app == "web"))
-            .map(|pod| plan::Follower { pod, replacement: pod, mode: self.mode, left_alone: None, others: Vec::new() })
+            .map(|pod| plan::Follower::of(pod, self.mode, tiers))
             .collect();
         let plan = plan(&plan::Input {
             snapshot,

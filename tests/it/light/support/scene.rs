@@ -127,10 +127,15 @@ impl Scene {
                 let labels = [(POOL, self.name), ("topology.kubernetes.io/zone", &format!("dc{zone}"))];
                 let capacity = [("cpu", "16"), ("memory", "32Gi"), ("pods", "110")];
                 add_node(&self.client, &node, &labels, &capacity).await?;
-                self.measure(&format!("dc{zone}-{number}"), [1, 2, 3].map(|member| rtt_us(*zone, member))).await?;
+                self.measure_again(*zone, number).await?;
             }
         }
         self.nodes_take_pods().await
+    }
+
+    /// Writes what the agent of one of those nodes would write now.
+    pub(crate) async fn measure_again(&self, zone: u8, number: usize) -> Result<()> {
+        self.measure(&format!("dc{zone}-{number}"), [1, 2, 3].map(|member| rtt_us(zone, member))).await
     }
 
     /// Waits until all its nodes do.

@@ -262,7 +262,8 @@ impl World {
         self.start_process("beside", command)
     }
 
-    fn start_process(&self, name: &str, command: Command) -> Result<Process> {
+    /// Starts any program: it ends with the value.
+    pub(crate) fn start_process(&self, name: &str, command: Command) -> Result<Process> {
         let (log, owned) = (self.log(name), name.to_owned());
         let place = Place { die_with_thread: true, ..Place::default() };
         self.keeper.run(move || Process::start(&owned, command, &log, &place))?

@@ -34,6 +34,7 @@ pub struct Patroni {
     /// `scheduled_switchover` of its list.
     scheduled: Mutex<Option<Value>>,
     tls: AtomicBool,
+    paused: AtomicBool,
 }
 
 const NAMES: [&str; 3] = ["pg1", "pg2", "pg3"];
@@ -54,7 +55,7 @@ impl Patroni {
         let members = [start().await?, start().await?, start().await?];
         let say = Mutex::new([Says::Replica { timeline: 1 }; 3]);
         let (scheduled, tls) = (Mutex::default(), tls.is_some().into());
-        let patroni = Patroni { prefix: prefix.to_owned(), members, say, scheduled, tls };
+        let patroni = Patroni { prefix: prefix.to_owned(), members, say, scheduled, tls, paused: false.into() };
         patroni.switchover("pg1", 1);
         Ok(patroni)
     }
@@ -75,6 +76,12 @@ impl Patroni {
     /// From now on the members list this switchover as scheduled, or none any more: `{"at": …, "from": "pg1", "to": "pg3"}`.
     pub fn announce(&self, scheduled: Option<Value>) {
         *lock(&self.scheduled) = scheduled;
+        self.tell(&lock(&self.say));
+    }
+
+    /// From now on the members say that Patroni is paused.
+    pub fn pause(&self) {
+        self.paused.store(true, Ordering::SeqCst);
         self.tell(&lock(&self.say));
     }
 
@@ -106,6 +113,11 @@ impl Patroni {
 
     fn tell(&self, say: &[Says; 3]) {
         let list = self.list(say);
+        let paused = self.paused.load(Ordering::SeqCst);
+        let itself = |name: &str, status: u16, role: &str, timeline: u64| {
+            let body = Server::body(name, &format!("running {role} {timeline}"));
+            Reply::Json(status, if paused { body.replacen('{', r#"{"pause": true, "#, 1) } else { body })
+        };
         for ((member, name), says) in self.members.iter().zip(NAMES).zip(say) {
             let [cluster, primary] = match says {
                 Says::Hangs => [Reply::Hang, Reply::Hang],
@@ -147,10 +159,6 @@ impl Patroni {
 
 fn index_of(member: &str) -> usize {
     NAMES.iter().position(|name| *name == member).expect("pg1, pg2 or pg3")
-}
-
-fn itself(name: &str, status: u16, role: &str, timeline: u64) -> Reply {
-    Reply::Json(status, Server::body(name, &format!("running {role} {timeline}")))
 }
 
 /// The host that `member` of the database with this prefix states, as agents measure it.

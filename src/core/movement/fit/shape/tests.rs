@@ -32,16 +32,22 @@ fn who_differs_only_by_name_is_looked_for_a_place_once() {
     assert_eq!(looks(&alike, &["one", "two", "three"]), 1);
     let other = alike.pod(greedy("more").asking_for_cpu(3_000)).pod(greedy("gpu").only_on("gpu", "1"));
     assert_eq!(looks(&other, &["one", "more", "gpu", "two"]), 3);
-    // Labels count where anybody has rules about others.
-    let api = |name: &str| {
-        let mut it = greedy(name);
+    // Labels count where anybody has rules about others, and nothing else refuses the pod.
+    let api = |pod: Pod| {
+        let mut it = pod;
         it.labels.insert("app".into(), "api".into());
         it
     };
-    let labelled = full().pod(greedy("one")).pod(api("two"));
+    let modest = |name: &str| greedy(name).asking_for_cpu(1);
+    let labelled = full().pod(greedy("one")).pod(api(greedy("two"))).pod(modest("three")).pod(api(modest("four")));
     assert_eq!(looks(&labelled, &["one", "two"]), 1);
-    let exclusive = labelled.pod(pod("x").on("a1").not_beside("host", "api"));
-    assert_eq!(looks(&exclusive, &["one", "two"]), 2);
+    let of_all = |world: World, app: &str| {
+        let apart = |node: &str| pod(&format!("{app} apart on {node}")).on(node).not_beside("host", app);
+        world.pod(apart("a1")).pod(apart("a2"))
+    };
+    let exclusive = of_all(of_all(labelled, "api"), "web");
+    assert_eq!(looks(&exclusive, &["one", "two"]), 1);
+    assert_eq!(looks(&exclusive, &["three", "four"]), 2);
     // Where it is itself doesn't count: on nodes of a far zone it is nobody's neighbour.
     let apart = |name: &str, node: &str| greedy(name).on(node).not_beside("zone", "web");
     let all = full().pod(apart("one", "b1")).pod(apart("two", "b2"));

@@ -23,7 +23,7 @@ impl<'a> Deed<'a> {
 }
 
 /// What the room says to everybody.
-fn said(world: &World, room: &Room<'_>, ranked: &Ranked<'_>) -> Vec<String> {
+fn said<'a>(world: &World, room: &Room<'a>, ranked: &Ranked<'a>) -> Vec<String> {
     let mut pods: Vec<&Pod> = world.pods.values().map(|pod| &**pod).collect();
     pods.sort_by_key(|pod| &pod.uid);
     let of_pod = |pod: &&Pod| {

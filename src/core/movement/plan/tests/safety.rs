@@ -34,17 +34,8 @@ fn a_restart_needs_room_near_the_primary_for_all_that_it_starts() {
         .workload("ReplicaSet/x", 2)
         .pod(other.clone())
         .pod(pod("y").on("a1").owned_by("ReplicaSet/x"));
-    let followers: Vec<_> = world
-        .pods
-        .values()
-        .map(|pod| Follower {
-            pod,
-            replacement: pod,
-            mode: if pod.name == "x" { MoveMode::Evict } else { MoveMode::Restart },
-            left_alone: None,
-            others: Vec::new(),
-        })
-        .collect();
+    let mode = |pod: &Pod| if pod.name == "x" { MoveMode::Evict } else { MoveMode::Restart };
+    let followers: Vec<_> = world.pods.values().map(|pod| Follower::of(pod, mode(pod), &world.tiers)).collect();
     let plan = case.plan_for(&world, &followers);
     assert_eq!(plan.moves.iter().map(|move_| &*move_.pod).collect::<Vec<_>>(), ["x"]);
 }
@@ -94,11 +85,8 @@ fn whoever_asks_for_eviction_after_a_restart_in_vain_has_it() {
 fn pods_that_admission_leaves_alone_by_their_namespace_stay() {
     let case = Case::from(two_far());
     let left_alone = |pod| Follower {
-        pod,
-        replacement: pod,
-        mode: MoveMode::Auto,
         left_alone: Some("pods of kube-system are left alone".into()),
-        others: Vec::new(),
+        ..Follower::of(pod, MoveMode::Auto, &case.world.tiers)
     };
     let followers: Vec<_> = case.world.pods.values().map(|pod| left_alone(pod)).collect();
     let plan = case.plan_for(&case.world, &followers);

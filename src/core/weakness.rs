@@ -1,18 +1,20 @@
 //! What a workload isn't ready for: being moved, drained or rolled out without an outage.
 //!
-//! Found in its pod template and in what Kubernetes knows of it, before anything happens. Pure: `explain` tells it of one workload, and
-//! whoever looks at many asks the same function.
+//! Found in its pod template and in what Kubernetes knows of it, before anything happens. `explain` tells it of one workload, `check` of
+//! all that follow. docs/zero-downtime.md says why each matters.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use serde_json::Value;
-use strum::IntoStaticStr;
+use strum::{IntoStaticStr, VariantNames};
 
-use crate::core::workload::Strategy;
+use super::workload::Strategy;
 
 /// Kinds whose pods serve nobody, or go with their nodes: nothing of this is about them.
 const OTHER_KINDS: [&str; 5] = ["CronJob", "DaemonSet", "Job", "Node", "Pod"];
+/// `terminationGracePeriodSeconds` of a pod that doesn't say.
+const GRACE_S: u64 = 30;
 
 /// A workload, as far as it matters here.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,6 +23,8 @@ pub struct Serving<'a> {
     /// `spec.replicas`; `None` where nobody knows.
     pub replicas: Option<u32>,
     pub strategy: Strategy,
+    /// `spec.minReadySeconds`; `None` where nobody knows.
+    pub min_ready_s: Option<u32>,
     /// The `spec` of its pod template; `None` if it can't be read.
     pub pod: Option<&'a Value>,
     /// The disruption budgets that cover its pods.
@@ -38,14 +42,21 @@ pub struct Budget {
 }
 
 /// One thing that it lacks.
-#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
 pub enum Weakness {
     NoReadinessProbe,
     NoPreStop,
+    /// Its preStop hook takes as long as the pod has in all.
+    GraceTooShort {
+        pre_stop_s: u64,
+        grace_s: u64,
+    },
     /// `surges`: its own rolling update makes the new pod before it ends the old one.
     OneReplica {
         surges: bool,
     },
+    /// Of one replica that surges: the old pod goes the moment the new one is Ready.
+    NoMinReadySeconds,
     Recreate,
     NoBudget,
     BudgetNeverAllows(Budget),
@@ -62,9 +73,14 @@ pub fn weaknesses(of: &Serving<'_>) -> Vec<Weakness> {
     if let Some(pod) = of.pod {
         found.extend((!has(pod, &["readinessProbe"])).then_some(Weakness::NoReadinessProbe));
         found.extend((!has(pod, &["lifecycle", "preStop"])).then_some(Weakness::NoPreStop));
+        let grace_s = pod["terminationGracePeriodSeconds"].as_u64().unwrap_or(GRACE_S);
+        let longest = serving(pod).filter_map(pre_stop_s).max().filter(|pre_stop_s| *pre_stop_s >= grace_s);
+        found.extend(longest.map(|pre_stop_s| Weakness::GraceTooShort { pre_stop_s, grace_s }));
     }
     let surges = matches!(of.strategy, Strategy::Rolling { surge: 1.., unavailable: 0 });
     found.extend((of.replicas == Some(1)).then_some(Weakness::OneReplica { surges }));
+    found
+        .extend((surges && of.replicas == Some(1) && of.min_ready_s == Some(0)).then_some(Weakness::NoMinReadySeconds));
     found.extend((of.strategy == Strategy::Recreate).then_some(Weakness::Recreate));
     match of.budgets {
         [] => found.push(Weakness::NoBudget),
@@ -82,12 +98,31 @@ pub fn weaknesses(of: &Serving<'_>) -> Vec<Weakness> {
     found
 }
 
-/// Whether a container, or an init container that goes on running beside them, says this.
-fn has(pod: &Value, path: &[&str]) -> bool {
+/// Its containers, and the init containers that go on running beside them.
+fn serving(pod: &Value) -> impl Iterator<Item = &Value> {
     let all = |key: &str| pod[key].as_array().into_iter().flatten();
     let sidecars = all("initContainers").filter(|container| container["restartPolicy"] == "Always");
-    let says = |container: &Value| !path.iter().fold(container, |at, key| &at[*key]).is_null();
-    all("containers").chain(sidecars).any(says)
+    all("containers").chain(sidecars)
+}
+
+/// Whether one of them says this.
+fn has(pod: &Value, path: &[&str]) -> bool {
+    serving(pod).any(|container| !path.iter().fold(container, |at, key| &at[*key]).is_null())
+}
+
+/// For how many seconds its preStop hook sleeps, as far as that can be read: `sleep`, or a command that calls `sleep`.
+fn pre_stop_s(container: &Value) -> Option<u64> {
+    let hook = &container["lifecycle"]["preStop"];
+    let says = hook["sleep"]["seconds"].as_u64();
+    says.or_else(|| slept_s(hook["exec"]["command"].as_array()?))
+}
+
+/// `["sh", "-c", "sleep 10; nginx -s quit"]`: 10.
+fn slept_s(command: &[Value]) -> Option<u64> {
+    let words = command.iter().filter_map(Value::as_str).flat_map(|part| part.split([' ', ';', '&', '\n']));
+    let mut words =
+        words.filter(|word| !word.is_empty()).skip_while(|word| *word != "sleep" && !word.ends_with("/sleep"));
+    words.nth(1)?.trim_end_matches('s').parse().ok()
 }
 
 impl Weakness {
@@ -95,6 +130,20 @@ impl Weakness {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.into()
+    }
+
+    /// The page that says why it matters, from the root of the repository.
+    #[must_use]
+    pub const fn doc(&self) -> &'static str {
+        match self {
+            Self::NoReadinessProbe => "docs/zero-downtime.md#readiness",
+            Self::NoPreStop => "docs/zero-downtime.md#prestop",
+            Self::GraceTooShort { .. } => "docs/zero-downtime.md#grace",
+            Self::OneReplica { .. } => "docs/zero-downtime.md#replicas",
+            Self::NoMinReadySeconds => "docs/zero-downtime.md#minreadyseconds",
+            Self::Recreate => "docs/zero-downtime.md#strategy",
+            Self::NoBudget | Self::BudgetNeverAllows(_) | Self::SeveralBudgets(_) => "docs/zero-downtime.md#budgets",
+        }
     }
 
     /// What to do about it.
@@ -107,6 +156,10 @@ impl Weakness {
             Self::NoPreStop => "write lifecycle.preStop.sleep of a few seconds (Kubernetes 1.30), shorter than \
                                 terminationGracePeriodSeconds, unless the program itself goes on serving for a while after SIGTERM"
                 .to_owned(),
+            Self::GraceTooShort { pre_stop_s, .. } => format!(
+                "write terminationGracePeriodSeconds: {pre_stop_s} and as many more as the program takes to finish its requests"
+            ),
+            Self::NoMinReadySeconds => "write minReadySeconds: 10, or as long as a program takes that fails at once".to_owned(),
             Self::OneReplica { surges: true } => {
                 "write replicas: 2 or more to be safe from the loss of a node, too".to_owned()
             }
@@ -134,6 +187,14 @@ impl fmt::Display for Weakness {
             ),
             Self::NoPreStop => f.write_str(
                 "no container has a preStop hook: a pod that is ended still gets requests for a moment, from whoever hasn't heard of it",
+            ),
+            Self::GraceTooShort { pre_stop_s, grace_s } => write!(
+                f,
+                "its preStop hook takes {pre_stop_s} s of the {grace_s} s in all that the pod has to end: the program is killed in the \
+                 middle of its requests, before it is asked to end"
+            ),
+            Self::NoMinReadySeconds => f.write_str(
+                "it has no minReadySeconds: its only pod is ended the moment the new one is Ready, which may fail a second later",
             ),
             Self::OneReplica { surges: true } => f.write_str(
                 "it has one replica: a rolling update brings the new pod first, but nothing serves while its node is drained or lost",
@@ -163,10 +224,11 @@ impl fmt::Display for Weakness {
 
 impl Serialize for Weakness {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut told = serializer.serialize_struct("Weakness", 3)?;
+        let mut told = serializer.serialize_struct("Weakness", 4)?;
         told.serialize_field("reason", self.name())?;
         told.serialize_field("message", &self.to_string())?;
         told.serialize_field("advice", &self.advice())?;
+        told.serialize_field("doc", self.doc())?;
         told.end()
     }
 }
