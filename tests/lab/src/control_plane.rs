@@ -369,7 +369,7 @@ impl Settings {
         let file = |flag: &str, name: &str| format!("--{flag}={}", self.pki(name).display());
         // A loopback address is refused as an endpoint of the Service `kubernetes`.
         let reconciler = if self.address.is_loopback() { "none" } else { "lease" };
-        vec![
+        let mut arguments = vec![
             format!("--endpoint-reconciler-type={reconciler}"),
             format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
             format!("--bind-address={}", self.bind),
@@ -391,7 +391,12 @@ impl Settings {
             "--allow-privileged=true".into(),
             // Webhook Services are dialled at the addresses of their pods: no kube-proxy runs here.
             "--enable-aggregator-routing=true".into(),
-        ]
+        ];
+        if let State::Kine { .. } = self.state {
+            // A list by watching waits for a revision of which Kine doesn't tell it where another Kine writes, too.
+            arguments.push("--feature-gates=WatchList=false".into());
+        }
+        arguments
     }
 
     fn controller_manager(&self) -> Vec<String> {
