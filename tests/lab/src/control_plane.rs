@@ -109,6 +109,8 @@ pub struct Settings {
 pub struct ControlPlane {
     settings: Settings,
     processes: BTreeMap<Component, Process>,
+    /// Since when the API server has reached its store and isn't ready all the same.
+    stuck_since: Option<Instant>,
 }
 
 /// The usual limits of 20 and 50 requests a second make the controllers take 6 s to start.
@@ -116,6 +118,9 @@ const FASTER: [&str; 2] = ["--kube-api-qps=500", "--kube-api-burst=1000"];
 
 /// How long the API server may take to be ready; 5 s are usual.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// An API server that starts among others is stuck then.
+const STUCK_AFTER: Duration = Duration::from_secs(20);
 
 /// The API server would wait for its watches much longer.
 const STOPPED_WITHIN: Duration = Duration::from_secs(3);
@@ -136,7 +141,7 @@ impl ControlPlane {
     fn start_programs(settings: Settings) -> Result<ControlPlane> {
         let logs = settings.directory.join("logs");
         fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
-        let mut control_plane = ControlPlane { settings, processes: BTreeMap::new() };
+        let mut control_plane = ControlPlane { settings, processes: BTreeMap::new(), stuck_since: None };
         control_plane.start_component(control_plane.store())?;
         control_plane.start_component(Component::KubeApiserver)?;
         control_plane.wait_until_ready()?;
@@ -182,6 +187,27 @@ impl ControlPlane {
         failed.into_iter().try_for_each(|component| self.start_component(component))
     }
 
+    /// Starts an API server anew, and its Kine, that reaches its store and doesn't become ready, as the kubelet does with its startup
+    /// probe. On a busy machine that was every other start of the second of two: Kine then waits for nothing, and the API server waits for
+    /// a revision that Kine doesn't tell. By its source Kine's own count of revisions can stay behind where others write, too.
+    pub fn restart_if_stuck(&mut self) -> Result<()> {
+        let stuck = self.settings.ask("/readyz").is_err() && self.settings.ask("/readyz/etcd").is_ok();
+        if !stuck {
+            self.stuck_since = None;
+            return Ok(());
+        }
+        if self.stuck_since.get_or_insert_with(Instant::now).elapsed() < STUCK_AFTER {
+            return Ok(());
+        }
+        self.stuck_since = None;
+        tracing::warn!("the API server at {} doesn't become ready: starting it anew", self.settings.address);
+        for component in [self.store(), Component::KubeApiserver] {
+            self.kill_component(component)?;
+            self.start_component(component)?;
+        }
+        Ok(())
+    }
+
     /// Starts everything, and waits for nothing: what comes too early is revived.
     pub fn power_on(&mut self) -> Result<()> {
         let components: Vec<Component> = self.processes.keys().copied().collect();
@@ -221,17 +247,18 @@ impl ControlPlane {
 
     /// Waits until the API server answers `path` with success.
     fn wait_for(&mut self, path: &'static str, what: &str) -> Result<()> {
-        let deadline = Instant::now() + READY_WITHIN;
+        let patience = if self.settings.others.is_empty() { READY_WITHIN } else { READY_WITHIN * 3 };
+        let deadline = Instant::now() + patience;
         loop {
             match self.settings.others.is_empty() {
                 true => self.processes.values_mut().try_for_each(Process::check)?,
                 // Leaders that can't renew their leases end, on a busy machine also while they start.
-                false => self.revive()?,
+                false => self.revive().and_then(|()| self.restart_if_stuck())?,
             }
             match self.settings.ask(path) {
                 Ok(()) => return Ok(()),
                 Err(error) if Instant::now() > deadline => {
-                    return Err(error).with_context(|| format!("waited a minute in vain for {what}"));
+                    return Err(error).with_context(|| format!("waited {} s in vain for {what}", patience.as_secs()));
                 }
                 Err(_) => thread::sleep(Duration::from_millis(100)),
             }
@@ -328,8 +355,8 @@ impl Settings {
             "--metrics-bind-address=0".into(),
             // A connection to a member that was demoted stays open as long as it may.
             "--datastore-connection-max-lifetime=30s".into(),
-            // An API server that starts lists everything at once, and each list holds a connection until it was read: with 20 of
-            // them one that could not go on was seen. PostgreSQL has to take as many from every Kine.
+            // An API server that starts lists everything at once, and each list holds a connection until it was read. PostgreSQL has to
+            // take as many from every Kine.
             "--datastore-max-open-connections=100".into(),
         ]
     }
@@ -342,7 +369,7 @@ impl Settings {
         let file = |flag: &str, name: &str| format!("--{flag}={}", self.pki(name).display());
         // A loopback address is refused as an endpoint of the Service `kubernetes`.
         let reconciler = if self.address.is_loopback() { "none" } else { "lease" };
-        vec![
+        let mut arguments = vec![
             format!("--endpoint-reconciler-type={reconciler}"),
             format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
             format!("--bind-address={}", self.bind),
@@ -364,7 +391,12 @@ impl Settings {
             "--allow-privileged=true".into(),
             // Webhook Services are dialled at the addresses of their pods: no kube-proxy runs here.
             "--enable-aggregator-routing=true".into(),
-        ]
+        ];
+        if let State::Kine { .. } = self.state {
+            // A list by watching waits for a revision of which Kine doesn't tell it where another Kine writes, too.
+            arguments.push("--feature-gates=WatchList=false".into());
+        }
+        arguments
     }
 
     fn controller_manager(&self) -> Vec<String> {

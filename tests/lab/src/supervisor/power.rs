@@ -11,6 +11,9 @@ use crate::{control::SiteAction, patroni::Patroni, process::Power, site::Site};
 /// As service managers wait, so that what fails at once doesn't fail all the time.
 const REVIVED_AFTER: Duration = Duration::from_secs(1);
 
+/// Rounds of that between two looks whether an API server is ready.
+const PROBED_EVERY: u64 = 5;
+
 impl Supervisor {
     pub(super) fn site(&self, site: Site, action: SiteAction) -> Result<Value> {
         ensure!(
@@ -69,12 +72,15 @@ impl Supervisor {
         [&self.patroni, &self.kine].into_iter().flatten().filter(move |database| database.has(host))
     }
 
-    /// Starts again for ever what has ended by itself.
+    /// Starts again for ever what has ended by itself, and what is stuck.
     pub(super) fn revive(&self) {
-        loop {
+        for round in 0_u64.. {
             thread::sleep(REVIVED_AFTER);
             for (host, control_plane) in &self.control_planes {
-                if let Err(error) = control_plane.lock().expect("no holder panics").revive() {
+                let mut control_plane = control_plane.lock().expect("no holder panics");
+                let probe = round.is_multiple_of(PROBED_EVERY);
+                let probed = if probe { control_plane.restart_if_stuck() } else { Ok(()) };
+                if let Err(error) = control_plane.revive().and(probed) {
                     tracing::warn!("a program of {host} can't be started again: {error:#}");
                 }
             }

@@ -44,7 +44,7 @@ pub struct Figures {
     pub pods_asked: u64,
     /// Of these the ones that the API server couldn't take.
     pub pods_refused: u64,
-    /// Of these the ones that were taken without the product's rule.
+    /// Of these the ones that were taken without the product's rule: until a dead node is NotReady, the API server calls webhooks there, too.
     pub pods_without_rule: u64,
     /// The slowest that was taken.
     pub slowest_pod_ms: u64,
