@@ -68,7 +68,7 @@ async fn measure(args: &Args, bed: &LightBed) -> Result<()> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_switchover"));
     command.args(["agent", "--metrics-listen=127.0.0.1:0"]).arg(format!("--node-name={NODE}"));
     command.env("KUBECONFIG", bed.kubeconfig());
-    let place = Place { namespace: None, die_with_thread: true };
+    let place = Place { die_with_thread: true, ..Place::default() };
     let mut agent = Process::start("agent", command, &bed.directory().join("agent.log"), &place)?;
     let everything = args.databases * args.members;
     measured(&client, everything, &mut agent).await?;

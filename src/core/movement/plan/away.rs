@@ -38,6 +38,9 @@ struct Spent {
 /// A disruption budget, and its UID.
 type Budget<'a> = (&'a str, &'a DisruptionBudget);
 
+/// The budgets and the labels of pods of one template, by where they are in memory.
+type OneTemplate<'a> = (*const Budget<'a>, *const Labels);
+
 /// Who is away, or about to be.
 #[derive(Debug)]
 pub(super) struct Away<'a> {
@@ -46,8 +49,8 @@ pub(super) struct Away<'a> {
     all_together: bool,
     /// By namespace, each with its UID, in the order of their names.
     budgets: HashMap<&'a str, Vec<Budget<'a>>>,
-    /// Of those of one namespace, whom they cover, by where they and the pods' labels are in memory.
-    covering: RefCell<HashMap<(*const Budget<'a>, *const Labels), Rc<Vec<Budget<'a>>>>>,
+    /// Those of them that cover the pods of a template.
+    covering: RefCell<HashMap<OneTemplate<'a>, Rc<Vec<Budget<'a>>>>>,
     /// By UID.
     workloads: HashMap<String, Moving>,
     /// By UID.
