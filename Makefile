@@ -11,7 +11,7 @@ TEST_LAB := target/debug/lab
 IMAGES := target/images/switchover.tar target/images/shop.tar
 .PHONY: help quick demo demo-two test-two test test-build test-unit test-light test-tools test-chart test-lab test-images failovers crosscheck nightly
 .PHONY: bench bench-admission bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement reviews fuzz fuzz-build
-.PHONY: lint docs deny advisories build tools images crds chart dashboards lab-up lab-down lab-shell clean
+.PHONY: lint docs deny advisories build tools images crds reference chart dashboards lab-up lab-down lab-shell clean
 
 help:
 	@sed -n '1,5p' Makefile | sed 's/^# \?//'
@@ -29,7 +29,7 @@ help:
 	@echo "make test-ui                       the page of switchover ui in a real browser"
 	@echo "make nightly                       what takes long: failovers, properties, cross-check, months, long fuzz, advisories, every bench"
 	@echo "make release, release-test         everything that a release has, into target/release-VERSION; and whether it is as it should be"
-	@echo "make lint, docs, deny, crds, chart, dashboards  the parts of make quick, licenses of dependencies, generated files"
+	@echo "make lint, docs, deny, crds, reference, chart, dashboards  the parts of make quick, licenses of dependencies, generated files"
 
 # What a machine lacks is said before anything is built. INSTALL=1 installs what Debian has of it, as root.
 needs-%:
@@ -290,6 +290,15 @@ dashboards:
 	cargo build --locked -p switchover
 	@mkdir -p deploy/dashboards
 	for name in $$(target/debug/switchover dashboards); do target/debug/switchover dashboards $$name > deploy/dashboards/$$name.json; done
+
+# docs/reference/: every command's help, and every field of the custom resources.
+reference:
+	WRITE_REFERENCE=1 cargo test --locked -p switchover --lib documented::pages
+
+# docs/first-failover.md: what each command prints, from the scene that runs them.
+.PHONY: first-failover
+first-failover: needs-light test-tools
+	WRITE_FIRST_FAILOVER=1 cargo test --locked --test it -- light::first
 
 # The table of values in the chart's README.
 chart:

@@ -1,5 +1,7 @@
 //! docs/reference.md says what every name means that people meet. Here its tables are read against the lists of the code; those
-//! of metrics are read by tests/tidy.
+//! of metrics are read by tests/tidy. The pages below docs/reference/ are made of the code (`pages.rs`).
+
+mod pages;
 
 use std::collections::BTreeSet;
 
@@ -106,4 +108,18 @@ fn every_reason_to_ignore_a_reading_is_documented() {
 fn every_reason_to_leave_a_pod_as_it_is_is_documented() {
     let names_of_code = SkipReason::names().chain(Failure::NAMES.iter().copied());
     assert_eq!(names("Why a pod is left as it is"), names_of_code.collect());
+}
+
+#[test]
+fn every_label_and_annotation_is_documented() {
+    let written = include_str!("core/keys.rs").lines().filter(|line| line.starts_with("pub const "));
+    let values = written.filter_map(|line| line.split('"').nth(1)).filter(|it| it.starts_with("switchover.dev/"));
+    // What only begins keys is none.
+    let keys: BTreeSet<&str> = values.filter(|it| !it.ends_with('/')).collect();
+    let (_, section) = PAGE.split_once("\n## Labels, annotations and the like\n").unwrap();
+    let rows = section.split("\n## ").next().unwrap_or_default().lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    // The last one stands for the label of any database.
+    let documented: BTreeSet<&str> = cells.filter(|it| it.contains('/') && *it != "switchover.dev/NAME").collect();
+    assert_eq!(documented, keys);
 }

@@ -167,7 +167,7 @@ fn descheduler(scene: &Scene) -> Result<Ended> {
         .arg(format!("--kubeconfig={}", scene.world.bed.kubeconfig().display()))
         .args(["--descheduling-interval=5s", "--secure-port=0", "--v=1"])
         .env("HOME", directory);
-    let place = Place { namespace: None, die_with_thread: true };
+    let place = Place { namespace: None, die_with_thread: true, ..Place::default() };
     let log = directory.join("logs/descheduler.log");
     Ok(Ended(Process::start("descheduler", command, &log, &place)?))
 }

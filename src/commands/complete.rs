@@ -120,7 +120,7 @@ impl Offer {
             (_, "context") => Self::Context,
             // Of a report's file.
             ("replay", "database") => return None,
-            (_, "database") => Self::Database,
+            (_, "database" | "databases") => Self::Database,
             (_, "namespace" | "own_namespace") => Self::Namespace,
             ("explain", "subject") => Self::Subject,
             (_, "workload") => Self::Workload,

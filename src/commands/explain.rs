@@ -22,7 +22,7 @@ use super::look::Look;
 use crate::{
     admission::View,
     cli::{ExplainArgs, ExplainOutput},
-    cluster::{self, ClusterError, DatabaseError, plainly},
+    cluster::{self, ClusterError, DatabaseError, EffectError, plainly},
     core::{affinity::Operation, words::printable_lines},
     index::LookError,
     webhook::Cache,
@@ -40,6 +40,8 @@ pub enum ExplainError {
     Look(#[from] LookError),
     #[error("can't read {what}: {}", plainly(source))]
     Read { what: String, source: Box<kube::Error> },
+    #[error("can't read {what}: {source}")]
+    Owner { what: String, source: EffectError },
     #[error("there is no {what}; there are: {existing}")]
     Missing { what: String, existing: String },
     #[error("can't read {path}: {source}", path = path.display())]
@@ -133,7 +135,11 @@ pub async fn run(args: &ExplainArgs) -> Result<(), ExplainError> {
             let databases = cluster::databases(&client).await.map_err(DatabaseError::from)?;
             let view = view(args, &client, databases).await?;
             let look = Look::at(&client, &view.schedulers, &args.own_namespace).await?;
-            let found = workload::find(&look, &args.namespace, &kind, &name)?;
+            let found = match workload::find(&look, &args.namespace, &kind, &name) {
+                // What makes pods now and then has none in between.
+                Err(missing) => workload::jobs::find(&client, &args.namespace, &kind, &name).await?.ok_or(missing)?,
+                found => found?,
+            };
             let template = workload::template(&client, &look, &found).await;
             let explanation = workload::explain(&look, &view, &found, template, Timestamp::now())?;
             (json!({ "workload": explanation }), workload::words::text(&explanation))

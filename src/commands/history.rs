@@ -14,7 +14,7 @@ use self::{
     markdown::{markdown, pod_time},
     worth::{FailoverReport, RECKONED},
 };
-use super::lines::{milliseconds, table};
+use super::lines::{milliseconds, table, why};
 use crate::{
     api::read,
     cli::{HistoryArgs, HistoryOutput},
@@ -139,7 +139,7 @@ fn cells(report: &FailoverReport) -> Vec<String> {
     vec![
         row.epoch.to_string(),
         format!("{} → {}", row.from.as_deref().unwrap_or("nobody"), row.to),
-        row.why.clone().unwrap_or_else(|| "-".to_owned()),
+        why(row).unwrap_or_else(|| "-".to_owned()),
         row.confirmed_at.map_or_else(|| "?".to_owned(), |at| format!("{at:.0}")),
         after(row.labelled_at),
         after(row.first_move_at),

@@ -1,11 +1,12 @@
 //! Kinds of objects, as people type them.
 
 /// Short names, as kubectl knows them.
-const SHORT: [(&str, &str); 7] = [
+const SHORT: [(&str, &str); 8] = [
     ("deploy", "deployment"),
     ("sts", "statefulset"),
     ("rs", "replicaset"),
     ("ds", "daemonset"),
+    ("cj", "cronjob"),
     ("po", "pod"),
     ("no", "node"),
     ("ro", "rollout"),

@@ -4,7 +4,10 @@ use std::fmt::{self, Write as _};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{api::DatabaseClusterStatus, core::words::Milliseconds};
+use crate::{
+    api::{DatabaseClusterStatus, database_cluster::FailoverStatus},
+    core::words::Milliseconds,
+};
 
 /// A round-trip time, or that there is none.
 pub(super) fn milliseconds(us: Option<u64>) -> String {
@@ -40,6 +43,13 @@ pub(super) fn announced(status: &DatabaseClusterStatus, now: Timestamp) -> Optio
         None if condition.reason == "Ignored" => Some(format!("announced, and {}", condition.message)),
         None => None,
     }
+}
+
+/// Why the primary changed, and for when that had been announced; `None` where nobody knows.
+pub(super) fn why(change: &FailoverStatus) -> Option<String> {
+    let announced = change.announced_for.map(|at| format!("announced for {at:.0}"));
+    let parts: Vec<String> = change.why.clone().into_iter().chain(announced).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// `orders/deployment/api`, as commands take it.

@@ -11,7 +11,10 @@ use serde::Serialize;
 
 use super::bundle::archive;
 use crate::{
-    api::{DatabaseCluster, DatabaseClusterStatus, database_cluster::MemberStatus},
+    api::{
+        DatabaseCluster, DatabaseClusterStatus,
+        database_cluster::{AnnouncedStatus, MemberStatus},
+    },
     cli::{PlanArgs, Shape},
     cluster::{self, ClusterError, DatabaseError},
     core::{moment::Moment, words::printable_lines},
@@ -59,6 +62,9 @@ const UNCLEAR: Verdict = Verdict(1);
 struct OfDatabase {
     database: String,
     primary: Option<String>,
+    /// The switchover that the database announces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    announced: Option<AnnouncedStatus>,
     /// Members that are lost.
     lost: Vec<String>,
     forecasts: Vec<Forecast>,
@@ -178,7 +184,8 @@ fn answer(
     }
     let best = args.all.then(|| best(&forecasts)).flatten();
     let lost = gone.iter().map(|member| member.name.clone()).collect();
-    Ok(OfDatabase { database, primary: status.primary.clone(), lost, forecasts, unclear, best })
+    let (primary, announced) = (status.primary.clone(), status.announced.clone());
+    Ok(OfDatabase { database, primary, announced, lost, forecasts, unclear, best })
 }
 
 /// Whom to ask about: who is named; all of them; or, where the primary stays, what the loss leads to, and else whoever may be the next one.

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, ResourceExt, api::ListParams, core::PartialObjectMeta};
 
 use super::{
-    lines::{age, announced, milliseconds, table, workload_path},
+    lines::{age, announced, milliseconds, table, why, workload_path},
     report::{ControllerReport, DatabaseReport},
     watch_status,
 };
@@ -261,7 +261,7 @@ fn failover(failover: &FailoverStatus, now: Timestamp) -> Vec<String> {
     vec![
         failover.epoch.to_string(),
         format!("{} → {}", failover.from.as_deref().unwrap_or("nobody"), failover.to),
-        failover.why.clone().unwrap_or_else(|| "-".into()),
+        why(failover).unwrap_or_else(|| "-".into()),
         failover.confirmed_at.map_or_else(|| "?".into(), |at| age(now.duration_since(at))),
         after(failover.labelled_at),
         after(failover.moved_at),

@@ -48,7 +48,8 @@ fn every_argument_of_a_tool_that_names_something_of_the_cluster_offers_it() {
         ("move", "workload", Some(Offer::Workload)),
         ("explain", "subject", Some(Offer::Subject)),
         ("replay", "database", None),
-        ("witness", "database", None),
+        ("policies", "databases", Some(Offer::Database)),
+        ("witness", "databases", None),
         ("plan", "filename", None),
     ];
     check_rows(rows, |(tool, argument, expected)| {

@@ -1,6 +1,7 @@
 //! A workload: what admission does for its pods, where they are, what moves or holds them now, what would if another member were the
 //! primary, and what it isn't ready for.
 
+pub(super) mod jobs;
 pub(super) mod words;
 
 use std::{
@@ -42,6 +43,15 @@ pub(super) struct Found {
     itself: Option<Arc<Workload>>,
     /// What was asked for, where that belongs to the workload.
     through: Option<String>,
+    /// Of a CronJob: its Jobs, whose its pods are.
+    parts: Vec<WorkloadKey>,
+}
+
+impl Found {
+    /// Whose its pods are.
+    fn owners(&self) -> &[WorkloadKey] {
+        if self.key.kind == "CronJob" { &self.parts } else { std::slice::from_ref(&self.key) }
+    }
 }
 
 /// Everything that is said of a workload.
@@ -55,6 +65,9 @@ pub(super) struct WorkloadExplanation {
     pub through: Option<String>,
     /// `None` where nobody knows.
     pub replicas: Option<u32>,
+    /// What is said of all of its kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'static str>,
     /// `None` if neither its template nor a pod of it can be read.
     pub admission: Option<Explanation>,
     pub pods: Vec<Placed>,
@@ -145,7 +158,7 @@ pub(super) fn find(look: &Look, namespace: &str, kind: &str, name: &str) -> Resu
             let api = above.filter(|above| above.uid == key.uid).map_or(&owner.api, |above| &above.api).clone();
             let through = (key.uid != owner.uid && is_owner).then(|| called(&owner.kind, &owner.name));
             let itself = snapshot.workloads.get(&key.uid).cloned();
-            return Ok(Found { key, api, itself, through });
+            return Ok(Found { key, api, itself, through, parts: Vec::new() });
         }
         existing.insert(called(&key.kind, &key.name));
     }
@@ -172,7 +185,7 @@ fn without_pods(look: &Look, workload: &Arc<Workload>) -> Found {
     let above = look.tables.all_workloads.get(workload.top());
     let top = above.unwrap_or(workload);
     let through = (top.uid != workload.uid).then(|| called(&workload.kind, &workload.name));
-    Found { key: key(top), api: "apps/v1".to_owned(), itself: Some(Arc::clone(top)), through }
+    Found { key: key(top), api: "apps/v1".to_owned(), itself: Some(Arc::clone(top)), through, parts: Vec::new() }
 }
 
 /// `deployment/web`
@@ -218,7 +231,8 @@ pub(super) fn explain(
     template: Option<Template>,
     now: Timestamp,
 ) -> Result<WorkloadExplanation, ExplainError> {
-    let all = look.pods(&found.key.uid);
+    let mut all: Vec<&Pod> = found.owners().iter().flat_map(|owner| look.pods(&owner.uid)).collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
     let admission = match &template {
         Some(template) => Some(pods::explain(template, view)?),
         None => None,
@@ -241,8 +255,9 @@ pub(super) fn explain(
         workload: format!("{} {}/{}", found.key.kind.to_lowercase(), found.key.namespace, found.key.name),
         through: found.through.clone(),
         replicas,
+        note: jobs::is_one(&found.key.kind).then_some(jobs::NOTE),
         pods: placed(look, &all, &databases),
-        databases: databases.iter().filter_map(|name| of_database(look, name, &found.key, &all, now)).collect(),
+        databases: databases.iter().filter_map(|name| of_database(look, name, found.owners(), &all, now)).collect(),
         weaknesses: weaknesses(&serving),
         admission,
     })
@@ -296,7 +311,7 @@ fn placed(look: &Look, pods: &[&Pod], databases: &BTreeSet<String>) -> Vec<Place
     pods.iter().map(place).collect()
 }
 
-fn of_database(look: &Look, name: &str, key: &WorkloadKey, pods: &[&Pod], now: Timestamp) -> Option<OfDatabase> {
+fn of_database(look: &Look, name: &str, owners: &[WorkloadKey], pods: &[&Pod], now: Timestamp) -> Option<OfDatabase> {
     let object = look.tables.databases.get(name)?.object.as_ref().ok()?;
     let status = object.status.clone().unwrap_or_default();
     let question = Question {
@@ -310,7 +325,7 @@ fn of_database(look: &Look, name: &str, key: &WorkloadKey, pods: &[&Pod], now: T
     };
     let follows = |pod: &&&Pod| look.followed(&[pod]).iter().any(|followed| followed == name);
     let followers: Vec<&Pod> = pods.iter().filter(follows).copied().collect();
-    let if_primary = question.others().into_iter().map(|member| if_primary(&question, member, key, &followers));
+    let if_primary = question.others().into_iter().map(|member| if_primary(&question, member, owners, &followers));
     let if_primary = if_primary.collect();
     let now = at_present(look, name, &status, &followers, now);
     Some(OfDatabase { database: name.to_owned(), primary: status.primary.clone(), now, if_primary })
@@ -336,7 +351,7 @@ fn at_present(look: &Look, name: &str, status: &DatabaseClusterStatus, pods: &[&
     alike
 }
 
-fn if_primary(question: &Question<'_>, member: &MemberStatus, key: &WorkloadKey, pods: &[&Pod]) -> IfPrimary {
+fn if_primary(question: &Question<'_>, member: &MemberStatus, owners: &[WorkloadKey], pods: &[&Pod]) -> IfPrimary {
     let forecast = match foresee(question, member) {
         Ok(forecast) => forecast,
         Err(why) => {
@@ -346,20 +361,21 @@ fn if_primary(question: &Question<'_>, member: &MemberStatus, key: &WorkloadKey,
     let tiers: TierMap = tiers_towards(question.object, question.tables, &member.host, question.now);
     let is_near = |pod: &&&Pod| pod.node.as_deref().is_some_and(|node| tiers.tier(node) == Tier::Closely);
     let near = u32::try_from(pods.iter().filter(is_near).count()).unwrap_or(u32::MAX);
-    IfPrimary { near, ..of_forecast(&forecast, key) }
+    IfPrimary { near, ..of_forecast(&forecast, owners) }
 }
 
 /// What of a forecast is about this workload.
-fn of_forecast(forecast: &Forecast, key: &WorkloadKey) -> IfPrimary {
-    let is_it =
-        |kind: &str, namespace: &str, name: &str| (kind, namespace, name) == (&key.kind, &key.namespace, &key.name);
+fn of_forecast(forecast: &Forecast, owners: &[WorkloadKey]) -> IfPrimary {
+    let is_it = |kind: &str, namespace: &str, name: &str| {
+        owners.iter().any(|key| (kind, namespace, name) == (&*key.kind, &*key.namespace, &*key.name))
+    };
     let row = forecast.workloads.iter().find(|row| is_it(&row.kind, &row.namespace, &row.name));
     let stays = forecast.held.iter().filter(|held| is_it(&held.kind, &held.namespace, &held.name));
-    let full_name = format!("{}/{}", key.namespace, key.name);
     let stays: Vec<HeldForecast> = stays.cloned().collect();
-    let missing = forecast.missing.iter().filter(|it| it.workloads.iter().any(|(name, _)| *name == full_name));
-    let obstacles =
-        forecast.obstacles.iter().filter(|it| !stays.is_empty() && it.starts_with(&format!("{full_name}: ")));
+    let full_names: Vec<String> = owners.iter().map(|key| format!("{}/{}", key.namespace, key.name)).collect();
+    let missing = forecast.missing.iter().filter(|it| it.workloads.iter().any(|(name, _)| full_names.contains(name)));
+    let of_it = |obstacle: &&String| full_names.iter().any(|name| obstacle.starts_with(&format!("{name}: ")));
+    let obstacles = forecast.obstacles.iter().filter(|it| !stays.is_empty() && of_it(it));
     IfPrimary {
         member: forecast.to.clone(),
         unclear: None,

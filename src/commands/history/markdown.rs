@@ -8,6 +8,7 @@ use super::{
     worth::{FailoverReport, RECKONED},
 };
 use crate::{
+    api::database_cluster::FailoverStatus,
     commands::lines::workload_path,
     core::words::{Milliseconds, printable},
 };
@@ -62,7 +63,7 @@ fn write_one(out: &mut String, history: &DatabaseHistory) -> fmt::Result {
             row.epoch,
             text(row.from.as_deref().unwrap_or("nobody")),
             text(&row.to),
-            row.why.as_deref().map_or_else(|| "–".to_owned(), text),
+            why(row),
             row.confirmed_at.map_or_else(|| "?".to_owned(), |at| format!("{at:.0}")),
             after(row.labelled_at),
             after(row.moved_at),
@@ -76,6 +77,13 @@ fn write_one(out: &mut String, history: &DatabaseHistory) -> fmt::Result {
         write_change(out, report)?;
     }
     Ok(())
+}
+
+/// Why the primary changed, and for when that had been announced.
+fn why(row: &FailoverStatus) -> String {
+    let announced = row.announced_for.map(|at| format!("announced for {at:.0}"));
+    let parts: Vec<String> = row.why.as_deref().map(text).into_iter().chain(announced).collect();
+    if parts.is_empty() { "–".to_owned() } else { parts.join(", ") }
 }
 
 fn write_change(out: &mut String, report: &FailoverReport) -> fmt::Result {

@@ -27,7 +27,7 @@ fn histories() -> Vec<DatabaseHistory> {
         to: "pg|3<b>`".into(),
         why: Some("Crash".into()),
         timeline: 4,
-        announced_for: None,
+        announced_for: at("00:09:58"),
         confirmed_at: at("00:10:00"),
         labelled_at: at("00:10:00.4"),
         first_move_at: at("00:10:10"),
@@ -65,9 +65,9 @@ fn a_history_reads_well() {
     histories.push(DatabaseHistory { name: "odd".into(), failovers: Vec::new(), error: Some("no".into()) });
     let expected = "\
 orders
-  EPOCH   CHANGE           WHY     CONFIRMED              LABELS   FIRST     LAST      OVER      MOVED   HELD                 FAR FOR     SAVED         RTT
-  2       pg1 → pg|3<b>`   Crash   2026-01-01T00:10:00Z   +0.4 s   +10.0 s   +28.0 s   +40.0 s   6       3 (Job 1, Never 2)   180 pod s   ≥ 6.0 pod h   20.18 ms → 0.23 ms
-  1       nobody → pg1     -       2026-01-01T00:00:00Z   +5.8 s   -         -         +5.8 s    0       0                    0 pod s     -             - → 0.30 ms
+  EPOCH   CHANGE           WHY                                         CONFIRMED              LABELS   FIRST     LAST      OVER      MOVED   HELD                 FAR FOR     SAVED         RTT
+  2       pg1 → pg|3<b>`   Crash, announced for 2026-01-01T00:09:58Z   2026-01-01T00:10:00Z   +0.4 s   +10.0 s   +28.0 s   +40.0 s   6       3 (Job 1, Never 2)   180 pod s   ≥ 6.0 pod h   20.18 ms → 0.23 ms
+  1       nobody → pg1     -                                           2026-01-01T00:00:00Z   +5.8 s   -         -         +5.8 s    0       0                    0 pod s     -             - → 0.30 ms
 
 new: no primary was confirmed yet
 
@@ -110,7 +110,7 @@ fn a_report_for_a_post_mortem_has_timelines_and_names_are_no_markup() {
 
 | epoch | change | why | confirmed | labels | pods | moved | held | far, with us | far, without us | RTT |
 |---|---|---|---|---|---|---|---|---|---|---|
-| 2 | pg1 → pg\\|3&lt;b&gt;\\` | Crash | 2026-01-01T00:10:00Z | +0.4 s | +40.0 s | 6 | 3 | 180 pod s | ≥ 6.0 pod h | 0.30 ms → 20.18 ms → 0.23 ms |
+| 2 | pg1 → pg\\|3&lt;b&gt;\\` | Crash, announced for 2026-01-01T00:09:58Z | 2026-01-01T00:10:00Z | +0.4 s | +40.0 s | 6 | 3 | 180 pod s | ≥ 6.0 pod h | 0.30 ms → 20.18 ms → 0.23 ms |
 | 1 | nobody → pg1 | – | 2026-01-01T00:00:00Z | +5.8 s | +5.8 s | 0 | 0 | 0 pod s | – | – → 0.30 ms |
 
 ## Epoch 2: pg\\|3&lt;b&gt;\\` became the primary at 2026-01-01T00:10:00Z

@@ -97,6 +97,23 @@ default: pg1 → pg2: NOT ALL FITS
 }
 
 #[test]
+fn what_is_announced_needs_not_settle() {
+    let told = |typed: &str, announced: &str| {
+        let (_, mut answers) = answers(typed).unwrap();
+        answers[0].announced = Some(AnnouncedStatus {
+            at: "2026-01-01T22:00:00Z".parse().unwrap(),
+            from: Some("pg1".into()),
+            to: Some(announced.into()),
+            by: "Patroni".into(),
+        });
+        words::text(&answers).lines().find_map(|line| Some(line.split_once("limits 0 s), ")?.1.to_owned())).unwrap()
+    };
+    let announced = "at once if it comes as announced for 2026-01-01T22:00:00Z, else after settle (30 s)";
+    assert_eq!(told("default --to pg3", "pg3"), announced);
+    assert_eq!(told("default --to pg3", "pg2"), "after settle (30 s)", "another one");
+}
+
+#[test]
 fn members_are_compared_and_the_best_one_is_named() {
     let (_, answers) = answers("--all").unwrap();
     let expected = "  DATABASE  PRIMARY    NEAR  MOVE  NO PLACE  BLOCKED  TIME  MISSING

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::{super::lines::time, OfDatabase};
-use crate::foresight::{Forecast, HeldForecast, Missing, Standing, WaveForecast, WorkloadForecast};
+use crate::{
+    api::database_cluster::AnnouncedStatus,
+    foresight::{Forecast, HeldForecast, Missing, Standing, WaveForecast, WorkloadForecast},
+};
 
 /// Waves that are listed one by one.
 const MOST_WAVES: usize = 12;
@@ -25,7 +28,8 @@ fn write_answer(out: &mut String, answer: &OfDatabase) -> fmt::Result {
         writeln!(out, "{}: lost with it: {}", answer.database, answer.lost.join(", "))?;
     }
     for forecast in &answer.forecasts {
-        write_forecast(out, primary, forecast)?;
+        let announced = answer.announced.as_ref().filter(|it| it.to.as_ref() == Some(&forecast.to));
+        write_forecast(out, primary, forecast, announced)?;
     }
     for unclear in &answer.unclear {
         writeln!(out, "{}: {primary} → {}: nobody can tell: {}", answer.database, unclear.member, unclear.why)?;
@@ -36,7 +40,12 @@ fn write_answer(out: &mut String, answer: &OfDatabase) -> fmt::Result {
     Ok(())
 }
 
-fn write_forecast(out: &mut String, primary: &str, forecast: &Forecast) -> fmt::Result {
+fn write_forecast(
+    out: &mut String,
+    primary: &str,
+    forecast: &Forecast,
+    announced: Option<&AnnouncedStatus>,
+) -> fmt::Result {
     let Forecast { database, to, nodes, followers, near, moves, seconds, .. } = forecast;
     let change = if primary == to { format!("{to} stays") } else { format!("{primary} → {to}") };
     let fits = if forecast.fits() { "all fits" } else { "NOT ALL FITS" };
@@ -57,12 +66,12 @@ fn write_forecast(out: &mut String, primary: &str, forecast: &Forecast) -> fmt::
     if *moves > 0 {
         writeln!(
             out,
-            "  {moves} pods move in about {} (readiness {}, budgets {}, limits {}), after settle ({})",
+            "  {moves} pods move in about {} (readiness {}, budgets {}, limits {}), {}",
             time(seconds.total),
             time(seconds.readiness),
             time(seconds.budget),
             time(seconds.limits),
-            time(seconds.settle)
+            since(seconds.settle, announced)
         )?;
         write_waves(out, &forecast.waves)?;
         write_rows(out, &forecast.workloads)?;
@@ -72,6 +81,15 @@ fn write_forecast(out: &mut String, primary: &str, forecast: &Forecast) -> fmt::
     write_held(out, &forecast.held)?;
     forecast.missing.iter().try_for_each(|missing| writeln!(out, "  missing: {}", missing.sentence))?;
     forecast.obstacles.iter().try_for_each(|obstacle| writeln!(out, "  obstacle: {obstacle}"))
+}
+
+/// From when on they move.
+fn since(settle: f64, announced: Option<&AnnouncedStatus>) -> String {
+    let settled = format!("after settle ({})", time(settle));
+    match announced {
+        Some(AnnouncedStatus { at, .. }) => format!("at once if it comes as announced for {at:.0}, else {settled}"),
+        None => settled,
+    }
 }
 
 fn write_waves(out: &mut String, waves: &[WaveForecast]) -> fmt::Result {

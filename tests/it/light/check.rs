@@ -39,13 +39,25 @@ fn ended<'r>(results: &'r BTreeMap<String, String>, how: &str) -> Vec<&'r str> {
 #[test]
 fn nothing_is_found_where_all_is_well_and_what_runs_in_another_way_is_skipped() {
     upheaval("check-well", async |scene| {
-        let (_patroni, _shop) = following(scene).await?;
+        let (_patroni, shop) = following(scene).await?;
         // The condition comes once a minute at most, and says what data centres there are in this scene.
         let unsure = |mut results: BTreeMap<String, String>| {
             results.remove("failover");
+            // Below.
+            results.remove("zero-downtime");
             results
         };
-        let skipped = ["agents", "announced", "controllers", "credentials", "hosts", "taint", "webhooks", "witness"];
+        let skipped = [
+            "admission-policy",
+            "agents",
+            "announced",
+            "controllers",
+            "credentials",
+            "hosts",
+            "taint",
+            "webhooks",
+            "witness",
+        ];
         // A policy counts, and a status is written, a moment after.
         eventually("nothing to be wrong", (0, skipped.map(str::to_owned).to_vec(), Vec::new()), async || {
             let (status, results, _) = results(scene, &["check"])?;
@@ -58,6 +70,13 @@ fn nothing_is_found_where_all_is_well_and_what_runs_in_another_way_is_skipped() 
         let (_, text) = block_in_place(|| scene.world.switchover_with_status(&["check"]))?;
         assert!(text.contains("it runs in another way: somebody renews their Lease"), "{text}");
         assert!(text.contains("√ the API server believes what each replica serves: https://127.0.0.1:"), "{text}");
+
+        // What a workload lacks is a hint, and nothing is wrong for it.
+        scene.workload(&shop, "web").deployment(1).await?;
+        let (status, results_then, told) = results(scene, &["check"])?;
+        assert_eq!((status, results_then.get("zero-downtime").map(String::as_str)), (0, Some("hint")), "{told:#}");
+        let lacking = format!("deployment {shop}/web: no container has a readiness probe");
+        assert!(told.to_string().contains(&lacking), "{told:#}");
 
         let (status, before, told) = results(scene, &["check", "--pre"])?;
         assert_eq!((status, ended(&before, "wrong")), (0, vec![]), "{told:#}");

@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
+    batch::v1::{CronJob, Job},
     core::v1::Namespace,
 };
 use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use lab::light::READY_DELAY;
-use serde_json::json;
+use serde_json::{Value, json};
 use switchover::api::keys;
+use tokio::task::block_in_place;
 
 use super::policies::the_controller_may_change_nothing_of_a_rollout_but_when_it_restarts;
 use super::support::{SEVERAL_TICKS, Scene, Witness, eventually, scene, stays, until};
@@ -42,6 +44,46 @@ fn pods_of_a_stateful_set_follow_one_at_a_time_under_the_names_that_they_had() {
         };
         assert_eq!(counts(&in_shop), (Some(2), 3, 6), "serving at least, evicted, there ever");
         assert_eq!(counts(&in_bank), (Some(1), 2, 4), "serving at least, evicted, there ever");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_cron_job_is_explained_with_the_pods_of_its_jobs() {
+    scene("cron", async |scene| {
+        let (_patroni, namespace) = scene.two_centres(json!({})).await?;
+        let mut template = scene.workload(&namespace, "report").template();
+        template["spec"]["restartPolicy"] = "Never".into();
+        let cron = json!({"metadata": {"name": "report"}, "spec": {
+            "schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": {"spec": {"template": template.clone()}},
+        }});
+        let crons: Api<CronJob> = Api::namespaced(scene.client.clone(), &namespace);
+        let cron = crons.create(&PostParams::default(), &serde_json::from_value(cron)?).await?;
+        let explained = || -> Result<Value> {
+            let typed = ["explain", "cj/report", "-n", &namespace, "-o", "json"];
+            let told: Value = serde_json::from_str(&block_in_place(|| scene.world.switchover(&typed))?)?;
+            Ok(told["workload"].clone())
+        };
+        let told = explained()?;
+        assert_eq!((&told["admission"]["injects"], &told["pods"]), (&json!(true), &json!([])), "{told:#}");
+
+        // As `kubectl create job --from=cronjob/report` makes it.
+        let job = json!({
+            "metadata": {"name": "report-1", "ownerReferences": [cron.controller_owner_ref(&())]},
+            "spec": {"template": template},
+        });
+        let jobs: Api<Job> = Api::namespaced(scene.client.clone(), &namespace);
+        jobs.create(&PostParams::default(), &serde_json::from_value(job)?).await?;
+        let told = until("a pod of its Job", async || {
+            let told = explained()?;
+            Ok((told["pods"] != json!([])).then_some(told))
+        })
+        .await?;
+        let pod = told["pods"][0]["pod"].as_str().unwrap_or_default();
+        assert!(pod.starts_with("report-1-") && told["weaknesses"] == json!([]), "{told:#}");
+        let unknown = block_in_place(|| scene.world.switchover(&["explain", "cronjob/none", "-n", &namespace]));
+        let unknown = unknown.unwrap_err().to_string();
+        assert!(unknown.contains(&format!("there is no cronjob/none in {namespace}")), "{unknown}");
         Ok(())
     });
 }

@@ -268,7 +268,7 @@ fn the_policy_injects_what_the_webhook_does_or_less_and_refuses_nobody() {
             holds(&sides, &pod, &nodes, &mut tally).await.with_context(|| format!("random pod {number}: {pod}"))?;
         }
         println!("{recorded} recorded pods and 120 random ones: {tally:?}");
-        assert!(tally.same > 3 * tally.weaker, "mostly both inject the same: {tally:?}");
+        assert!(tally.same > tally.weaker, "mostly both inject the same: {tally:?}");
 
         // What the namespace says counts where the pod says nothing.
         let says = json!({keys::AFFINITY: "avoid-far", keys::WEIGHT: "60"});

@@ -85,7 +85,7 @@ async fn finalizers(scene: &Scene) -> Result<Vec<String>> {
     Ok(scene.databases().get(scene.name).await?.finalizers().to_vec())
 }
 
-fn kill_controllers(scene: &Scene) -> Result<()> {
+pub(super) fn kill_controllers(scene: &Scene) -> Result<()> {
     CONTROLLERS.iter().try_for_each(|controller| scene.world.kill_role(controller))
 }
 

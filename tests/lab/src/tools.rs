@@ -19,8 +19,6 @@ pub struct GoModule {
     pub files: &'static [(&'static str, &'static str)],
     /// What `go build` is asked for.
     pub package: &'static str,
-    /// Its build tags, separated by commas.
-    pub tags: &'static str,
     pub programs: &'static [&'static str],
 }
 
@@ -29,7 +27,6 @@ pub const KUBE: GoModule = GoModule {
     name: "kube",
     files: &[("go.mod", include_str!("../go/kube/go.mod")), ("go.sum", include_str!("../go/kube/go.sum"))],
     package: "tool",
-    tags: "",
     programs: &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"],
 };
 
@@ -42,6 +39,7 @@ pub static OTHER_KUBES: [GoModule; 3] = [
             ("go.sum", include_str!("../go/kube-1.34/go.sum")),
         ],
         package: "tool",
+        tags: "",
         programs: &CONTROL_PLANE,
     },
     GoModule {
@@ -51,6 +49,7 @@ pub static OTHER_KUBES: [GoModule; 3] = [
             ("go.sum", include_str!("../go/kube-1.35/go.sum")),
         ],
         package: "tool",
+        tags: "",
         programs: &CONTROL_PLANE,
     },
     GoModule {
@@ -60,6 +59,7 @@ pub static OTHER_KUBES: [GoModule; 3] = [
             ("go.sum", include_str!("../go/kube-1.36/go.sum")),
         ],
         package: "tool",
+        tags: "",
         programs: &CONTROL_PLANE,
     },
 ];
@@ -88,7 +88,6 @@ pub const ETCD: GoModule = GoModule {
     name: "etcd",
     files: &[("go.mod", include_str!("../go/etcd/go.mod")), ("go.sum", include_str!("../go/etcd/go.sum"))],
     package: "go.etcd.io/etcd/server/v3",
-    tags: "",
     programs: &["etcd"],
 };
 
@@ -97,7 +96,6 @@ pub const KWOK: GoModule = GoModule {
     name: "kwok",
     files: &[("go.mod", include_str!("../go/kwok/go.mod")), ("go.sum", include_str!("../go/kwok/go.sum"))],
     package: "sigs.k8s.io/kwok/cmd/kwok",
-    tags: "",
     programs: &["kwok"],
 };
 
@@ -106,7 +104,6 @@ pub const HELM: GoModule = GoModule {
     name: "helm",
     files: &[("go.mod", include_str!("../go/helm/go.mod")), ("go.sum", include_str!("../go/helm/go.sum"))],
     package: "helm.sh/helm/v4/cmd/helm",
-    tags: "",
     programs: &["helm"],
 };
 
@@ -115,7 +112,6 @@ pub const HELM_3: GoModule = GoModule {
     name: "helm-3",
     files: &[("go.mod", include_str!("../go/helm-3/go.mod")), ("go.sum", include_str!("../go/helm-3/go.sum"))],
     package: "helm.sh/helm/v3/cmd/helm",
-    tags: "",
     programs: &["helm"],
 };
 
@@ -128,6 +124,7 @@ pub const KSTATUS: GoModule = GoModule {
         ("main.go", include_str!("../go/kstatus/main.go")),
     ],
     package: ".",
+    tags: "",
     programs: &["kstatus"],
 };
 
@@ -139,7 +136,6 @@ pub const DESCHEDULER: GoModule = GoModule {
         ("go.sum", include_str!("../go/descheduler/go.sum")),
     ],
     package: "sigs.k8s.io/descheduler/cmd/descheduler",
-    tags: "",
     programs: &["descheduler"],
 };
 
@@ -148,7 +144,6 @@ pub const PROMETHEUS: GoModule = GoModule {
     name: "prometheus",
     files: &[("go.mod", include_str!("../go/prometheus/go.mod")), ("go.sum", include_str!("../go/prometheus/go.sum"))],
     package: "github.com/prometheus/prometheus/cmd/prometheus",
-    tags: "remove_all_sd,enable_kubernetes_sd",
     programs: &["prometheus"],
 };
 
@@ -166,7 +161,6 @@ pub const PAUSE: GoModule = GoModule {
     name: "pause",
     files: &[("go.mod", include_str!("../go/pause/go.mod")), ("main.go", include_str!("../go/pause/main.go"))],
     package: ".",
-    tags: "",
     programs: &["pause"],
 };
 
@@ -209,11 +203,16 @@ impl GoModule {
         go_mod.lines().find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v")?.split_whitespace().next())
     }
 
+    /// Its build tags, separated by commas.
+    pub fn tags(&self) -> Option<&'static str> {
+        (self.name == PROMETHEUS.name).then_some("remove_all_sd,enable_kubernetes_sd")
+    }
+
     fn key(&self) -> String {
         let mut parts: Vec<&str> = self.files.iter().flat_map(|(name, content)| [*name, *content]).collect();
         let flags = self.linker_flags();
         parts.extend([self.package, &flags, env::consts::ARCH]);
-        parts.extend((!self.tags.is_empty()).then_some(self.tags));
+        parts.extend(self.tags());
         key(&parts)
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::{policy_admission, webhook};
+use super::{follows, policy_admission, webhook};
 use crate::{
     api::{keys, read},
     certificates::served,
@@ -93,15 +93,6 @@ pub(in crate::commands::check) fn configuration(facts: &Facts) -> Found {
         }
     }
     found
-}
-
-/// Whether pods of this namespace are to be injected.
-pub(super) fn follows(
-    facts: &Facts,
-    namespace: &kube::core::PartialObjectMeta<k8s_openapi::api::core::v1::Namespace>,
-) -> bool {
-    let name = namespace.name_any();
-    read::opt_in(&namespace.metadata).is_some() && name != "kube-system" && name != facts.namespace
 }
 
 pub(in crate::commands::check) fn certificates(facts: &Facts) -> Found {

@@ -3,7 +3,7 @@
 use kube::{ResourceExt, core::DynamicObject};
 use serde_json::Value;
 
-use super::{admission::follows, webhook};
+use super::{follows, webhook};
 use crate::{
     admission::policy,
     api::{keys, read},

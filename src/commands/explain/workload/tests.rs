@@ -106,3 +106,33 @@ fn a_workload_is_found_by_what_owns_its_pods_and_an_unknown_one_is_told_who_ther
     let elsewhere = find(&look, "plain", "deployment", "web").unwrap_err().to_string();
     assert_eq!(elsewhere, "there is no deployment/web in plain that makes pods; there are: none");
 }
+
+#[test]
+fn a_cron_job_s_pods_are_those_of_its_jobs_and_stay() {
+    let mut world = World::with_nodes("a1=closely b1=far");
+    for (name, job) in [("report-1-x", "Job/report-1"), ("report-2-y", "Job/report-2"), ("other-z", "Job/other")] {
+        world = world.pod(pod(name).on("b1").owned_by(job));
+    }
+    let look = look_at(&world);
+    let key = |kind: &str, name: &str| WorkloadKey {
+        namespace: "shop".into(),
+        kind: kind.into(),
+        name: name.into(),
+        uid: format!("{kind}/{name}"),
+    };
+    let found = Found {
+        key: key("CronJob", "report"),
+        api: "batch/v1".into(),
+        itself: None,
+        through: None,
+        parts: vec![key("Job", "report-2"), key("Job", "report-1")],
+    };
+    let explanation = explain(&look, &View::default(), &found, None, Timestamp::UNIX_EPOCH).unwrap();
+    let pods: Vec<&str> = explanation.pods.iter().map(|it| &*it.pod).collect();
+    assert_eq!(pods, ["report-1-x", "report-2-y"]);
+    let said: Vec<(&str, usize)> =
+        explanation.databases[0].if_primary[0].stays.iter().map(|it| (&*it.reason, it.pods as usize)).collect();
+    assert_eq!(said, [("Job", 1), ("Job", 1)]);
+    assert_eq!(explanation.weaknesses, [], "Jobs serve nobody");
+    assert_eq!(words::text(&explanation).lines().nth(2), Some(&*format!("  {}", jobs::NOTE)));
+}

@@ -19,7 +19,7 @@ pub(in crate::commands::explain) fn text(explanation: &WorkloadExplanation) -> S
 }
 
 fn write_text(out: &mut String, explanation: &WorkloadExplanation) -> fmt::Result {
-    let WorkloadExplanation { workload, through, replicas, admission, pods, databases, weaknesses } = explanation;
+    let WorkloadExplanation { workload, through, replicas, note, admission, pods, databases, weaknesses } = explanation;
     match replicas {
         Some(replicas) => writeln!(out, "{workload}: {replicas} wanted, {} there", pods.len())?,
         None => writeln!(out, "{workload}: {} pods", pods.len())?,
@@ -39,6 +39,9 @@ fn write_text(out: &mut String, explanation: &WorkloadExplanation) -> fmt::Resul
             }
             admission.warnings.iter().try_for_each(|warning| writeln!(out, "  warning: {warning}"))?;
         }
+    }
+    if let Some(note) = note {
+        writeln!(out, "  {note}")?;
     }
     write_pods(out, pods, databases)?;
     databases.iter().try_for_each(|database| write_database(out, database))?;

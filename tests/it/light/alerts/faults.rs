@@ -215,11 +215,13 @@ async fn of_databases(
     faults.make("a database that is refused", "SwitchoverDatabaseRefused", &name("refused"));
     members.push(without_credentials(scene, faults).await?);
 
-    // Nobody but the one real agent measures this host, and it has no node.
+    // Nobody but the one real agent measures these hosts, and it has no node; nobody answers at the second.
     let here = Server::start().await;
-    let list = json!({"members": [
-        {"name": "pg1", "role": "leader", "state": "running", "api_url": format!("{}/patroni", here.url), "host": "127.0.0.1", "port": 5432},
-    ], "scope": "here"});
+    let member = |name: &str, role: &str, state: &str, url: &str, host: &str| json!({"name": name, "role": role, "state": state, "api_url": url, "host": host, "port": 5432});
+    let list = json!({"scope": "here", "members": [
+        member("pg1", "leader", "running", &format!("{}/patroni", here.url), "127.0.0.1"),
+        member("pg2", "replica", "streaming", "http://127.0.0.1:9/patroni", "198.51.100.1"),
+    ]});
     here.says("/cluster", Reply::Json(200, list.to_string()));
     here.says("/primary", Reply::Json(200, Server::body("pg1", "running primary 1")));
     scene.database_at(&name("here"), std::slice::from_ref(&here.url), json!({})).await?;
@@ -228,7 +230,7 @@ async fn of_databases(
     Ok((members, here))
 }
 
-/// A switchover that is announced, wrong values, and a label that somebody else writes: for panels, not for alerts.
+/// A switchover that is announced, a wrong value, a pod that follows nobody, a label that somebody else writes: for panels, not for alerts.
 async fn announce(members: &[Patroni], scene: &Scene) -> Result<()> {
     let at = Timestamp::now() + jiff::SignedDuration::from_hours(1);
     let tight = members.get(6).context("the last one")?;
@@ -236,6 +238,7 @@ async fn announce(members: &[Patroni], scene: &Scene) -> Result<()> {
     let label = keys::default_node_label(&format!("{}-quiet", scene.name));
     scene.patch_node("dc1-1", json!({"metadata": {"labels": {label: "far"}}})).await?;
     let wrong = scene.namespace("wrong", Some(scene.name), json!({})).await?;
+    scene.workload(&wrong, "none").says(keys::FOLLOW, "none").deployment(1).await?;
     scene.workload(&wrong, "web").says(keys::WEIGHT, "heavy").deployment(1).await
 }
 
