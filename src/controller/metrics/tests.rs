@@ -12,7 +12,8 @@ fn labelled_nodes_without_a_reading_are_told_and_nodes_that_were_never_measured_
     let metrics = ControllerMetrics::new(&mut registry);
     let nodes = [("n1", Tier::Closely, Some(300)), ("n2", Tier::Far, None), ("n3", Tier::Unknown, None)];
     let mut memory = Memory::default();
-    std::sync::Arc::make_mut(&mut memory.tiers).nodes = nodes.map(|(name, tier, rtt_us)| (name.to_owned(), NodeTier::labelled(tier, rtt_us))).into();
+    std::sync::Arc::make_mut(&mut memory.tiers).nodes =
+        nodes.map(|(name, tier, rtt_us)| (name.to_owned(), NodeTier::labelled(tier, rtt_us))).into();
     metrics.observe("orders", &memory, &Decided::default());
     let told = |name: &str| shown(&registry).into_iter().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
     assert_eq!(told("switchover_nodes_silent"), ["switchover_nodes_silent{database=\"orders\"} 1"]);

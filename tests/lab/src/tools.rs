@@ -39,7 +39,6 @@ pub static OTHER_KUBES: [GoModule; 3] = [
             ("go.sum", include_str!("../go/kube-1.34/go.sum")),
         ],
         package: "tool",
-        tags: "",
         programs: &CONTROL_PLANE,
     },
     GoModule {
@@ -49,7 +48,6 @@ pub static OTHER_KUBES: [GoModule; 3] = [
             ("go.sum", include_str!("../go/kube-1.35/go.sum")),
         ],
         package: "tool",
-        tags: "",
         programs: &CONTROL_PLANE,
     },
     GoModule {
@@ -59,7 +57,6 @@ pub static OTHER_KUBES: [GoModule; 3] = [
             ("go.sum", include_str!("../go/kube-1.36/go.sum")),
         ],
         package: "tool",
-        tags: "",
         programs: &CONTROL_PLANE,
     },
 ];
@@ -124,7 +121,6 @@ pub const KSTATUS: GoModule = GoModule {
         ("main.go", include_str!("../go/kstatus/main.go")),
     ],
     package: ".",
-    tags: "",
     programs: &["kstatus"],
 };
 
@@ -152,7 +148,6 @@ pub const KINE: GoModule = GoModule {
     name: "kine",
     files: &[("go.mod", include_str!("../go/kine/go.mod")), ("go.sum", include_str!("../go/kine/go.sum"))],
     package: "github.com/k3s-io/kine",
-    tags: "",
     programs: &["kine"],
 };
 
