@@ -18,10 +18,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, ResourceExt,
     core::{ApiResource, DynamicObject, GroupVersionKind},
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, Event, watcher},
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -34,6 +31,9 @@ use crate::{
 
 /// The tiers that the lab's manifests ask for: within 5 ms of the nearest is closely, of the farthest far.
 const WINDOW_MS: f64 = 5.0;
+
+/// Between a watch that broke and the next.
+const WATCHED_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// One pod of the demo service.
 #[derive(Debug, Clone, PartialEq)]
@@ -272,7 +272,7 @@ fn keep<K>(
     tokio::spawn(async move {
         let mut objects = BTreeMap::new();
         let mut listing = BTreeMap::new();
-        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+        let mut events = std::pin::pin!(watcher(api, config));
         loop {
             match events.try_next().await {
                 Ok(Some(Event::Init)) => listing = BTreeMap::new(),
@@ -281,8 +281,11 @@ fn keep<K>(
                 Ok(Some(Event::Apply(object))) => drop(objects.insert(object.name_any(), object)),
                 Ok(Some(Event::Delete(object))) => drop(objects.remove(&object.name_any())),
                 Ok(None) => return,
-                // The watch heals by itself; until then the last picture stays.
-                Err(_) => continue,
+                // The watch heals by itself; until then the last picture stays. An onlooker is back soon, however long it was away.
+                Err(_) => {
+                    tokio::time::sleep(WATCHED_AGAIN_AFTER).await;
+                    continue;
+                }
             }
             update(&mut seen.lock().expect("no holder panics"), &objects);
             changed.send_modify(|version| *version += 1);
