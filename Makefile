@@ -102,7 +102,7 @@ test-chart: needs-light test-tools
 	cargo test --workspace --locked --test it -- light::chart:: --include-ignored --test-threads=200
 
 # Alerts and dashboards: rules by promtool; faults that fire them, and what panels show, by a real Prometheus that is built from its
-# module, in five minutes the first time. The scene takes about ten.
+# module, which takes minutes the first time. The scene takes about five.
 .PHONY: alerts-test
 alerts-test: needs-light test-tools
 	cargo test --workspace --locked --test tidy

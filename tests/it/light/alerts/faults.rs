@@ -85,7 +85,7 @@ async fn write_readings(scene: &Scene, dead: &Mutex<BTreeSet<(u8, usize)>>) -> R
 }
 
 #[test]
-#[ignore = "ten minutes, and a Prometheus that is built from its module: make alerts-test"]
+#[ignore = "five minutes, and a Prometheus that is built from its module: make alerts-test"]
 fn every_fault_fires_its_alert_and_ten_switchovers_fire_none() {
     alone("alerts", async |scene| {
         let dead = Mutex::default();
