@@ -194,6 +194,7 @@ fn each_component_does_what_it_says() {
         "network-policies",
         "on-control-plane",
         "openshift",
+        "policies",
         "unprivileged-agent",
         "without-restart",
     ];
@@ -208,6 +209,19 @@ fn each_component_does_what_it_says() {
     };
     assert!(may_patch_workloads(&base()), "restarts work without anything else");
     assert!(!may_patch_workloads(&with("without-restart")));
+
+    let objects = with("policies");
+    let policy = named(&objects, "MutatingAdmissionPolicy", "switchover-affinity").expect("a policy");
+    assert_eq!(policy["spec"]["failurePolicy"], "Ignore", "no pod is refused for it");
+    let bindings = of_kind(&objects, "MutatingAdmissionPolicyBinding");
+    assert!(!bindings.is_empty(), "without one it injects nothing");
+    for binding in bindings {
+        assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
+        assert_eq!(
+            binding["spec"]["paramRef"]["parameterNotFoundAction"], "Allow",
+            "a deleted database refuses nobody"
+        );
+    }
 
     let objects = with("argo-rollouts");
     let rules = &named(&objects, "ClusterRole", "switchover-argo-rollouts").expect("a role")["rules"];
