@@ -8,6 +8,7 @@ mod board;
 mod failover;
 mod nodes;
 mod overview;
+mod panels;
 
 use std::io::{self, Write};
 

@@ -19,7 +19,7 @@ use super::Offer;
 use crate::{
     api::{DatabaseCluster, keys},
     cluster::{self, EffectError},
-    commands::kinds::in_full,
+    commands::kinds::{in_full, is_called},
     core::workload::Node,
     tls,
 };
@@ -29,14 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// More names help nobody.
 const MOST: u32 = 1000;
 
-/// What makes pods, as `explain` takes it: as it is offered, group, version, kind, plural.
-const OWNERS: [(&str, &str, &str, &str, &str); 6] = [
-    ("deployment", "apps", "v1", "Deployment", "deployments"),
-    ("statefulset", "apps", "v1", "StatefulSet", "statefulsets"),
-    ("daemonset", "apps", "v1", "DaemonSet", "daemonsets"),
-    ("replicaset", "apps", "v1", "ReplicaSet", "replicasets"),
-    ("job", "batch", "v1", "Job", "jobs"),
-    ("rollout", "argoproj.io", "v1alpha1", "Rollout", "rollouts"),
+/// What makes pods, as `explain` takes it: group, version, kind.
+const OWNERS: [(&str, &str, &str); 6] = [
+    ("apps", "v1", "Deployment"),
+    ("apps", "v1", "StatefulSet"),
+    ("apps", "v1", "DaemonSet"),
+    ("apps", "v1", "ReplicaSet"),
+    ("batch", "v1", "Job"),
+    ("argoproj.io", "v1alpha1", "Rollout"),
 ];
 /// Those that `move` and `pause` take.
 const MOVED: [&str; 3] = ["deployment", "statefulset", "replicaset"];
@@ -90,7 +90,7 @@ async fn found(
     match offer {
         Offer::Context => Ok(Vec::new()),
         Offer::Database => names(Api::all_with(client.clone(), &ApiResource::erase::<DatabaseCluster>(&()))).await,
-        Offer::Namespace => names(Api::all_with(client.clone(), &core("Namespace", "namespaces"))).await,
+        Offer::Namespace => names(Api::all_with(client.clone(), &core("Namespace"))).await,
         Offer::Subject => subjects(client, namespace, current).await,
         Offer::Workload => workloads(client, current).await,
         Offer::Member => members(client, words).await,
@@ -100,16 +100,16 @@ async fn found(
 
 /// Pods, and what can stand before a slash; after it, objects of that kind.
 async fn subjects(client: &Client, namespace: &str, current: &str) -> Result<Vec<String>, EffectError> {
-    let pods = core("Pod", "pods");
+    let pods = core("Pod");
     let Some((typed, _)) = current.split_once('/') else {
-        let kinds = OWNERS.iter().map(|owner| owner.0).chain(["node"]).map(|kind| format!("{kind}/"));
+        let kinds = OWNERS.iter().map(|(.., kind)| *kind).chain(["Node"]).map(|kind| kind.to_lowercase() + "/");
         // Kinds are known also where pods may not be listed.
         let pods = names(Api::namespaced_with(client.clone(), namespace, &pods)).await.unwrap_or_default();
         return Ok(kinds.chain(pods).collect());
     };
     let kind = in_full(typed);
     let api = match kind.as_str() {
-        "node" | "nodes" => Api::all_with(client.clone(), &core("Node", "nodes")),
+        "node" | "nodes" => Api::all_with(client.clone(), &core("Node")),
         "pod" | "pods" => Api::namespaced_with(client.clone(), namespace, &pods),
         kind => match owner(kind) {
             Some(resource) => Api::namespaced_with(client.clone(), namespace, &resource),
@@ -122,7 +122,7 @@ async fn subjects(client: &Client, namespace: &str, current: &str) -> Result<Vec
 /// Namespaces that follow a database, then the workloads of one.
 async fn workloads(client: &Client, current: &str) -> Result<Vec<String>, EffectError> {
     let Some((namespace, _)) = current.split_once('/') else {
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &core("Namespace", "namespaces"));
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &core("Namespace"));
         let following = list(&api, ListParams::default().labels(keys::FOLLOW)).await?;
         return Ok(following.iter().map(|namespace| format!("{}/", namespace.name_any())).collect());
     };
@@ -149,7 +149,7 @@ async fn members(client: &Client, words: &[String]) -> Result<Vec<String>, Effec
 
 /// Nodes and zones.
 async fn places(client: &Client) -> Result<Vec<String>, EffectError> {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &core("Node", "nodes"));
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &core("Node"));
     let nodes = list(&api, ListParams::default()).await?;
     let zone = |labels: &BTreeMap<String, String>| {
         let node = Node { labels: labels.clone(), ..Node::default() };
@@ -159,14 +159,14 @@ async fn places(client: &Client) -> Result<Vec<String>, EffectError> {
     Ok(nodes.iter().map(ResourceExt::name_any).chain(zones).collect())
 }
 
-fn core(kind: &str, plural: &str) -> ApiResource {
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", kind), plural)
+fn core(kind: &str) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", kind))
 }
 
 /// The kind of workload that a word means: its name or its plural.
 fn owner(typed: &str) -> Option<ApiResource> {
-    let (_, group, version, kind, plural) = OWNERS.iter().find(|it| it.0 == typed || it.4 == typed)?;
-    Some(ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural))
+    let (group, version, kind) = OWNERS.iter().find(|(.., kind)| is_called(kind, typed))?;
+    Some(ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)))
 }
 
 async fn names(api: Api<DynamicObject>) -> Result<Vec<String>, EffectError> {

@@ -101,12 +101,14 @@ impl Panel {
         Self::new(Shape::States, title, unit, description)
     }
 
-    /// One more query, in which `CLUSTER`, `DATABASE` and `RANGE` stand for what is chosen above the panels.
+    /// One more query, in which `CLUSTER`, `DATABASE` and `RANGE` stand for what is chosen above the panels, and `LEADER` leaves what the
+    /// leader says alone.
     pub(super) fn asks(mut self, query: &str, called: &'static str) -> Self {
         let query = query
             .replace("DATABASE", r#"cluster=~"$cluster", database=~"$database""#)
             .replace("CLUSTER", r#"cluster=~"$cluster""#)
-            .replace("RANGE", "$__rate_interval");
+            .replace("RANGE", "$__rate_interval")
+            .replace("LEADER", "and on (cluster, instance) (switchover_leader == 1)");
         self.queries.push((query, called));
         self
     }

@@ -1,8 +1,11 @@
 //! One change of primary: when it came, how nodes and pods followed, what would come of the next one.
 
-use super::board::{
-    Board, Panel, Row,
-    Unit::{Count, PerSecond, Seconds, Yes},
+use super::{
+    board::{
+        Board, Panel, Row,
+        Unit::{Count, PerSecond, Seconds, Yes},
+    },
+    panels,
 };
 
 pub(super) fn board() -> Board {
@@ -20,40 +23,29 @@ pub(super) fn board() -> Board {
 
 fn primary() -> Vec<Panel> {
     vec![
-        Panel::states("Primary", Yes, "What the leader believes").asks(
-            "max by (cluster, database, state) (switchover_primary_state{DATABASE} and on (cluster, instance) (switchover_leader == 1)) == 1",
-            "{{cluster}} {{database}} {{state}}",
-        ),
-        Panel::states("Closed gates", Yes, "Why nothing at all is moved")
-            .asks("max by (cluster, database, reason) (switchover_movement_gate{DATABASE}) == 1", "{{cluster}} {{database}} {{reason}}"),
+        panels::primary("What the leader believes"),
+        panels::closed_gates(),
         Panel::lines("Confirmed changes of the primary", Count, "The epoch, by the leader, and PostgreSQL's timeline")
             .asks(
-                "max by (cluster, database) (switchover_primary_epoch{DATABASE} and on (cluster, instance) (switchover_leader == 1))",
+                "max by (cluster, database) (switchover_primary_epoch{DATABASE} LEADER)",
                 "{{cluster}} {{database}} epoch",
             )
             .asks(
-                "max by (cluster, database) (switchover_primary_timeline{DATABASE} and on (cluster, instance) (switchover_leader == 1))",
+                "max by (cluster, database) (switchover_primary_timeline{DATABASE} LEADER)",
                 "{{cluster}} {{database}} timeline",
             ),
         Panel::lines("Members that are not believed", Count, "They act as primary, or may").asks(
-            "max by (cluster, database) (switchover_primary_stale_members{DATABASE} and on (cluster, instance) (switchover_leader == 1))",
+            "max by (cluster, database) (switchover_primary_stale_members{DATABASE} LEADER)",
             "{{cluster}} {{database}}",
         ),
-        Panel::lines("Nodes by tier", Count, "").asks(
-            "max by (cluster, database, tier) (switchover_nodes{DATABASE})",
-            "{{cluster}} {{database}} {{tier}}",
-        ),
-        Panel::lines("Label changes", PerSecond, "By outcome").asks(
-            "sum by (cluster, database, outcome) (rate(switchover_node_label_writes_total{DATABASE}[RANGE]))",
-            "{{cluster}} {{database}} {{outcome}}",
-        ),
+        panels::nodes_by_tier(),
+        panels::label_changes(),
     ]
 }
 
 fn pods() -> Vec<Panel> {
     vec![
-        Panel::lines("Moves under way", Count, "")
-            .asks("max by (cluster, database) (switchover_moving_pods{DATABASE})", "{{cluster}} {{database}}"),
+        panels::moves_under_way(),
         Panel::lines("Moves that were sent", PerSecond, "By the API server's answer").asks(
             "sum by (cluster, database, action, outcome) (rate(switchover_moves_total{DATABASE}[RANGE]))",
             "{{cluster}} {{database}} {{action}} {{outcome}}",
@@ -71,10 +63,7 @@ fn pods() -> Vec<Panel> {
                 "histogram_quantile(0.99, sum by (cluster, database, le) (rate(switchover_replacement_seconds_bucket{DATABASE}[RANGE])))",
                 "{{cluster}} {{database}} 99 of 100",
             ),
-        Panel::lines("Followers that stay, by reason", Count, "On far nodes; docs/reasons.md says what to do about each").asks(
-            "max by (cluster, database, reason) (switchover_held_pods{DATABASE}) > 0",
-            "{{cluster}} {{database}} {{reason}}",
-        ),
+        panels::followers_that_stay(),
     ]
 }
 

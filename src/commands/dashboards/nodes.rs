@@ -1,8 +1,11 @@
 //! How far nodes are, and how well that is known.
 
-use super::board::{
-    Board, Panel, Row,
-    Unit::{Count, PerSecond, Ratio, Seconds},
+use super::{
+    board::{
+        Board, Panel, Row,
+        Unit::{Count, PerSecond, Ratio, Seconds},
+    },
+    panels,
 };
 
 pub(super) fn board() -> Board {
@@ -16,8 +19,7 @@ pub(super) fn board() -> Board {
 
 fn leader() -> Vec<Panel> {
     vec![
-        Panel::lines("Nodes by tier", Count, "")
-            .asks("max by (cluster, database, tier) (switchover_nodes{DATABASE})", "{{cluster}} {{database}} {{tier}}"),
+        panels::nodes_by_tier(),
         Panel::lines(
             "Labelled nodes without a reading",
             Count,
@@ -28,10 +30,7 @@ fn leader() -> Vec<Panel> {
             "max by (cluster, database, reason) (switchover_ignored_readings{DATABASE})",
             "{{cluster}} {{database}} {{reason}}",
         ),
-        Panel::lines("Label changes", PerSecond, "By outcome").asks(
-            "sum by (cluster, database, outcome) (rate(switchover_node_label_writes_total{DATABASE}[RANGE]))",
-            "{{cluster}} {{database}} {{outcome}}",
-        ),
+        panels::label_changes(),
         Panel::lines("Labels that others changed", PerSecond, "And that were put back").asks(
             "sum by (cluster, database) (rate(switchover_labels_overwritten_total{DATABASE}[RANGE]))",
             "{{cluster}} {{database}}",

@@ -1,8 +1,11 @@
 //! Whether all is well, and with whom it isn't: what the alerts are about, in one place.
 
-use super::board::{
-    Board, Panel, Row,
-    Unit::{Count, PerSecond, Ratio, Seconds, Yes},
+use super::{
+    board::{
+        Board, Panel, Row,
+        Unit::{Count, PerSecond, Ratio, Seconds, Yes},
+    },
+    panels,
 };
 
 pub(super) fn board() -> Board {
@@ -60,16 +63,12 @@ fn roles() -> Vec<Panel> {
 
 fn databases() -> Vec<Panel> {
     vec![
-        Panel::states("Primary", Yes, "What the leader believes of each database's primary").asks(
-            "max by (cluster, database, state) (switchover_primary_state{DATABASE} and on (cluster, instance) (switchover_leader == 1)) == 1",
-            "{{cluster}} {{database}} {{state}}",
-        ),
-        Panel::states("Closed gates", Yes, "Why nothing at all is moved")
-            .asks("max by (cluster, database, reason) (switchover_movement_gate{DATABASE}) == 1", "{{cluster}} {{database}} {{reason}}"),
+        panels::primary("What the leader believes of each database's primary"),
+        panels::closed_gates(),
         Panel::lines("Databases that are followed", Yes, "0: refused, see the condition Accepted")
             .asks("max by (cluster, database) (switchover_database_accepted{DATABASE})", "{{cluster}} {{database}}"),
         Panel::lines("Reasons to freeze", Count, "For which nothing may be moved, as far as the database goes").asks(
-            "max by (cluster, database) (switchover_primary_frozen{DATABASE} and on (cluster, instance) (switchover_leader == 1))",
+            "max by (cluster, database) (switchover_primary_frozen{DATABASE} LEADER)",
             "{{cluster}} {{database}}",
         ),
         Panel::lines("Members that don't answer", Ratio, "Part of the leader's questions that had no answer").asks(
@@ -102,17 +101,8 @@ fn databases() -> Vec<Panel> {
 
 fn pods() -> Vec<Panel> {
     vec![
-        Panel::lines(
-            "Followers that stay, by reason",
-            Count,
-            "On far nodes; docs/reasons.md says what to do about each",
-        )
-        .asks(
-            "max by (cluster, database, reason) (switchover_held_pods{DATABASE}) > 0",
-            "{{cluster}} {{database}} {{reason}}",
-        ),
-        Panel::lines("Moves under way", Count, "")
-            .asks("max by (cluster, database) (switchover_moving_pods{DATABASE})", "{{cluster}} {{database}}"),
+        panels::followers_that_stay(),
+        panels::moves_under_way(),
         Panel::lines("Pods at their creation", PerSecond, "Injected, or left as they are").asks(
             "sum by (cluster, outcome) (rate(switchover_admission_requests_total{CLUSTER}[RANGE]))",
             "{{cluster}} {{outcome}}",

@@ -135,7 +135,7 @@ fn a_leader_killed_at_any_step_of_a_failover_leaves_one_epoch_and_the_same_end()
 fn labelling(stage: &Stage, to: &str) -> Result<()> {
     let leader = stage.leader()?;
     let node = stage.kubectl(["-n", SYSTEM, "get", "pod", &leader, "-o", "jsonpath={.spec.nodeName}"])?;
-    let site = site::node_number(&node).map(Site::of_node).context("the leader runs on a node")?;
+    let site = site::of_node(&node).context("the leader runs on a node")?;
     let before = stage.scene.seen().labels.clone();
     stage.lab.wan(Site::ControlPlane, site, "900ms")?;
     let killed = stage.switch(to).and_then(|()| {

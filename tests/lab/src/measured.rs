@@ -1,9 +1,10 @@
 //! Where measurements are written: docs/performance.md for people, target/bench/report.json for programs. Each bench
 //! writes its own part and leaves the others'.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Replaces one section of docs/performance.md: what stands between `<!-- NAME: … -->` and `<!-- end of NAME -->`.
@@ -33,16 +34,26 @@ fn with_section(page: &str, name: &str, text: &str) -> Option<String> {
 /// When the file can't be read or written.
 pub fn write_report(figures: Map<String, Value>) -> Result<()> {
     let directory = crate::target_directory().join("bench");
-    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let path = directory.join("report.json");
     let before = fs::read_to_string(&path).ok();
     // What can't be read was cut off while it was written.
     let mut report: Map<String, Value> = before.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     report.extend(figures);
-    fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    write_json(&path, &report)?;
     println!("written: {}", path.display());
     Ok(())
+}
+
+/// Writes figures for programs, into a folder that may not be there yet.
+///
+/// # Errors
+/// When the folder or the file can't be written.
+pub fn write_json(path: &Path, figures: &impl Serialize) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    let text = serde_json::to_string_pretty(figures)?;
+    fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Processors, kernel and compilers.

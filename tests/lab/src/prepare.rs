@@ -148,7 +148,7 @@ fn build(module: &GoModule, directory: &Path, progress: Progress<'_>) -> Result<
             "-buildvcs=false",
             "-mod=readonly",
             "-tags",
-            module.tags().unwrap_or_default(),
+            module.tags.unwrap_or_default(),
             "-ldflags",
             &module.linker_flags(),
             "-o",

@@ -123,6 +123,11 @@ pub fn node_number(name: &str) -> Option<usize> {
     (1..=NODES_MAX).contains(&number).then_some(number)
 }
 
+/// The data centre of the node of this name, if it is one.
+pub fn of_node(name: &str) -> Option<Site> {
+    node_number(name).map(Site::of_node)
+}
+
 /// The address of node number `node` (1-based): n1 is 10.77.1.11.
 pub fn node_address(node: usize) -> Ipv4Addr {
     Site::of_node(node).host(10 + node as u8)

@@ -6,6 +6,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context, Result, bail};
@@ -20,45 +21,35 @@ pub struct GoModule {
     /// What `go build` is asked for.
     pub package: &'static str,
     pub programs: &'static [&'static str],
+    /// Build tags, separated by commas.
+    pub tags: Option<&'static str>,
+}
+
+/// A module of which there is nothing but what it pins, in the folder of its name.
+macro_rules! go_module {
+    ($name:literal, $package:expr, $programs:expr) => {
+        GoModule {
+            name: $name,
+            files: &[
+                ("go.mod", include_str!(concat!("../go/", $name, "/go.mod"))),
+                ("go.sum", include_str!(concat!("../go/", $name, "/go.sum"))),
+            ],
+            package: $package,
+            programs: $programs,
+            tags: None,
+        }
+    };
 }
 
 /// The programs of Kubernetes.
-pub const KUBE: GoModule = GoModule {
-    name: "kube",
-    files: &[("go.mod", include_str!("../go/kube/go.mod")), ("go.sum", include_str!("../go/kube/go.sum"))],
-    package: "tool",
-    programs: &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"],
-};
+pub const KUBE: GoModule =
+    go_module!("kube", "tool", &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"]);
 
 /// Control planes of other minor versions than the one that the beds have, oldest first: what is promised is tried on them.
 pub static OTHER_KUBES: [GoModule; 3] = [
-    GoModule {
-        name: "kube-1.34",
-        files: &[
-            ("go.mod", include_str!("../go/kube-1.34/go.mod")),
-            ("go.sum", include_str!("../go/kube-1.34/go.sum")),
-        ],
-        package: "tool",
-        programs: &CONTROL_PLANE,
-    },
-    GoModule {
-        name: "kube-1.35",
-        files: &[
-            ("go.mod", include_str!("../go/kube-1.35/go.mod")),
-            ("go.sum", include_str!("../go/kube-1.35/go.sum")),
-        ],
-        package: "tool",
-        programs: &CONTROL_PLANE,
-    },
-    GoModule {
-        name: "kube-1.36",
-        files: &[
-            ("go.mod", include_str!("../go/kube-1.36/go.mod")),
-            ("go.sum", include_str!("../go/kube-1.36/go.sum")),
-        ],
-        package: "tool",
-        programs: &CONTROL_PLANE,
-    },
+    go_module!("kube-1.34", "tool", &CONTROL_PLANE),
+    go_module!("kube-1.35", "tool", &CONTROL_PLANE),
+    go_module!("kube-1.36", "tool", &CONTROL_PLANE),
 ];
 
 const CONTROL_PLANE: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
@@ -81,36 +72,16 @@ pub fn control_plane() -> Result<&'static GoModule> {
 }
 
 /// The store of Kubernetes and of Patroni.
-pub const ETCD: GoModule = GoModule {
-    name: "etcd",
-    files: &[("go.mod", include_str!("../go/etcd/go.mod")), ("go.sum", include_str!("../go/etcd/go.sum"))],
-    package: "go.etcd.io/etcd/server/v3",
-    programs: &["etcd"],
-};
+pub const ETCD: GoModule = go_module!("etcd", "go.etcd.io/etcd/server/v3", &["etcd"]);
 
 /// Fake nodes.
-pub const KWOK: GoModule = GoModule {
-    name: "kwok",
-    files: &[("go.mod", include_str!("../go/kwok/go.mod")), ("go.sum", include_str!("../go/kwok/go.sum"))],
-    package: "sigs.k8s.io/kwok/cmd/kwok",
-    programs: &["kwok"],
-};
+pub const KWOK: GoModule = go_module!("kwok", "sigs.k8s.io/kwok/cmd/kwok", &["kwok"]);
 
 /// What installs deploy/chart.
-pub const HELM: GoModule = GoModule {
-    name: "helm",
-    files: &[("go.mod", include_str!("../go/helm/go.mod")), ("go.sum", include_str!("../go/helm/go.sum"))],
-    package: "helm.sh/helm/v4/cmd/helm",
-    programs: &["helm"],
-};
+pub const HELM: GoModule = go_module!("helm", "helm.sh/helm/v4/cmd/helm", &["helm"]);
 
 /// The Helm that many still have. One scene alone uses it.
-pub const HELM_3: GoModule = GoModule {
-    name: "helm-3",
-    files: &[("go.mod", include_str!("../go/helm-3/go.mod")), ("go.sum", include_str!("../go/helm-3/go.sum"))],
-    package: "helm.sh/helm/v3/cmd/helm",
-    programs: &["helm"],
-};
+pub const HELM_3: GoModule = go_module!("helm-3", "helm.sh/helm/v3/cmd/helm", &["helm"]);
 
 /// What Flux, Helm and others make of a status. One scene alone uses it.
 pub const KSTATUS: GoModule = GoModule {
@@ -122,34 +93,21 @@ pub const KSTATUS: GoModule = GoModule {
     ],
     package: ".",
     programs: &["kstatus"],
+    tags: None,
 };
 
 /// What the movement is compared with. Benches alone use it.
-pub const DESCHEDULER: GoModule = GoModule {
-    name: "descheduler",
-    files: &[
-        ("go.mod", include_str!("../go/descheduler/go.mod")),
-        ("go.sum", include_str!("../go/descheduler/go.sum")),
-    ],
-    package: "sigs.k8s.io/descheduler/cmd/descheduler",
-    programs: &["descheduler"],
-};
+pub const DESCHEDULER: GoModule =
+    go_module!("descheduler", "sigs.k8s.io/descheduler/cmd/descheduler", &["descheduler"]);
 
 /// What scrapes the product and goes by its alerts. One scene alone uses it, without the clouds that it would find its targets in.
 pub const PROMETHEUS: GoModule = GoModule {
-    name: "prometheus",
-    files: &[("go.mod", include_str!("../go/prometheus/go.mod")), ("go.sum", include_str!("../go/prometheus/go.sum"))],
-    package: "github.com/prometheus/prometheus/cmd/prometheus",
-    programs: &["prometheus"],
+    tags: Some("remove_all_sd,enable_kubernetes_sd"),
+    ..go_module!("prometheus", "github.com/prometheus/prometheus/cmd/prometheus", &["prometheus"])
 };
 
 /// What keeps Kubernetes' state in a database of SQL, in place of etcd. Two data centres alone use it.
-pub const KINE: GoModule = GoModule {
-    name: "kine",
-    files: &[("go.mod", include_str!("../go/kine/go.mod")), ("go.sum", include_str!("../go/kine/go.sum"))],
-    package: "github.com/k3s-io/kine",
-    programs: &["kine"],
-};
+pub const KINE: GoModule = go_module!("kine", "github.com/k3s-io/kine", &["kine"]);
 
 /// What holds a pod's namespaces.
 pub const PAUSE: GoModule = GoModule {
@@ -157,6 +115,7 @@ pub const PAUSE: GoModule = GoModule {
     files: &[("go.mod", include_str!("../go/pause/go.mod")), ("main.go", include_str!("../go/pause/main.go"))],
     package: ".",
     programs: &["pause"],
+    tags: None,
 };
 
 /// Debian packages that are unpacked together, and never installed.
@@ -198,16 +157,11 @@ impl GoModule {
         go_mod.lines().find_map(|line| line.trim().strip_prefix("k8s.io/kubernetes v")?.split_whitespace().next())
     }
 
-    /// Its build tags, separated by commas.
-    pub fn tags(&self) -> Option<&'static str> {
-        (self.name == PROMETHEUS.name).then_some("remove_all_sd,enable_kubernetes_sd")
-    }
-
     fn key(&self) -> String {
         let mut parts: Vec<&str> = self.files.iter().flat_map(|(name, content)| [*name, *content]).collect();
         let flags = self.linker_flags();
         parts.extend([self.package, &flags, env::consts::ARCH]);
-        parts.extend(self.tags());
+        parts.extend(self.tags);
         key(&parts)
     }
 }
@@ -302,6 +256,17 @@ pub fn helm() -> Result<PathBuf> {
     let path = Cache::from_environment()?.go(&HELM).join("helm");
     Cache::from_environment()?.require(std::slice::from_ref(&path))?;
     Ok(path)
+}
+
+/// Helm with folders of its own below `home`, so that nothing of this machine's user counts.
+pub fn helm_at_home(helm: &Path, home: &Path) -> Command {
+    let mut command = Command::new(helm);
+    for (variable, folder) in [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
+    {
+        command.env(variable, home.join("helm").join(folder));
+    }
+    command.env("HOME", home);
+    command
 }
 
 /// Refuses if a program that the lab calls is not installed.

@@ -18,6 +18,18 @@ fn databases(facts: &Facts) -> Seen<&[DynamicObject]> {
     facts.databases.as_deref().map_err(Clone::clone)
 }
 
+/// What is told of each of them; where there is none, that.
+fn of_each(facts: &Facts, none: &str, mut tell: impl FnMut(&mut Found, &DynamicObject)) -> Found {
+    let databases = match databases(facts) {
+        Ok([]) => return Found::skipped(none),
+        Ok(databases) => databases,
+        Err(unseen) => return Found::unclear(&unseen),
+    };
+    let mut found = Found::default();
+    databases.iter().for_each(|database| tell(&mut found, database));
+    found
+}
+
 pub(in crate::commands::check) fn readable(facts: &Facts) -> Found {
     let databases = match databases(facts) {
         Ok(databases) => databases,
@@ -38,13 +50,7 @@ pub(in crate::commands::check) fn readable(facts: &Facts) -> Found {
 
 /// Whether a controller has looked at the spec as it is now.
 pub(in crate::commands::check) fn observed(facts: &Facts) -> Found {
-    let databases = match databases(facts) {
-        Ok([]) => return Found::skipped("there is none"),
-        Ok(databases) => databases,
-        Err(unseen) => return Found::unclear(&unseen),
-    };
-    let mut found = Found::default();
-    for database in databases {
+    of_each(facts, "there is none", |found, database| {
         let observed = database.data.pointer("/status/observedGeneration").and_then(serde_json::Value::as_i64);
         let name = database.name_any();
         match (observed, database.metadata.generation) {
@@ -59,8 +65,7 @@ pub(in crate::commands::check) fn observed(facts: &Facts) -> Found {
             }
             _ => {}
         }
-    }
-    found
+    })
 }
 
 /// What of a condition isn't as it should be.
@@ -145,20 +150,13 @@ fn listed<T: serde::de::DeserializeOwned>(database: &DynamicObject, place: &str)
 
 /// Whether every reading is believed.
 pub(in crate::commands::check) fn believed(facts: &Facts) -> Found {
-    let databases = match databases(facts) {
-        Ok([]) => return Found::skipped("there is no database"),
-        Ok(databases) => databases,
-        Err(unseen) => return Found::unclear(&unseen),
-    };
-    let mut found = Found::default();
-    for database in databases {
+    of_each(facts, "there is no database", |found, database| {
         let nodes: Vec<String> = listed::<IgnoredStatus>(database, "/status/ignored")
             .into_iter()
             .map(|it| format!("{} ({})", it.node, it.reason))
             .collect();
         found.tell_of(Mark::Warning, &nodes, |nodes| format!("{}: {nodes}", database.name_any()));
-    }
-    found
+    })
 }
 
 /// Reasons for which followers stay until a person does something about the installation, or about room.
@@ -166,13 +164,7 @@ const STAYS: [&str; 5] = ["AdmissionMissed", "NeverInjected", "NoRoom", "QuotaEx
 
 /// Whether followers stay on far nodes for one of these.
 pub(in crate::commands::check) fn stays(facts: &Facts) -> Found {
-    let databases = match databases(facts) {
-        Ok([]) => return Found::skipped("there is no database"),
-        Ok(databases) => databases,
-        Err(unseen) => return Found::unclear(&unseen),
-    };
-    let mut found = Found::default();
-    for database in databases {
+    of_each(facts, "there is no database", |found, database| {
         for held in listed::<HeldWorkloadStatus>(database, "/status/heldWorkloads") {
             if STAYS.contains(&&*held.reason) {
                 let HeldWorkloadStatus { kind, namespace, name, reason, message, pods, .. } = held;
@@ -180,8 +172,7 @@ pub(in crate::commands::check) fn stays(facts: &Facts) -> Found {
                 found.tell(Mark::Warning, format!("{whose}: {reason}: {message}"));
             }
         }
-    }
-    found
+    })
 }
 
 pub(in crate::commands::check) fn reached(facts: &Facts) -> Found {

@@ -73,8 +73,8 @@ impl<'a> Planner<'a> {
         let replacements: &HashMap<&str, &'a Pod> = self.replacements.get_or_init(following);
         let alike = |pod: &&'a Pod| {
             let replacement = replacements.get(&*pod.uid).copied().unwrap_or(*pod);
-            let at = pod.node.as_deref().and_then(|node| self.input.tiers.nodes.get(node));
-            Follower { pod, replacement, at, ..first.clone() }
+            let Follower { left_alone, others, .. } = first.clone();
+            Follower { replacement, left_alone, others, ..Follower::of(pod, first.mode, self.input.tiers) }
         };
         let stays = |pod: &&&Pod| pod.uid != first.pod.uid && !pod.terminating && pod.phase != Phase::Finished;
         let mut others: Vec<&'a Pod> = workload_pods.pods.iter().filter(stays).copied().collect();

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
 };
 
 use serde_json::Value;
@@ -19,21 +19,10 @@ pub(crate) fn chart() -> String {
     root().join("deploy/chart").display().to_string()
 }
 
-/// Helm with folders of its own, so that nothing of this machine's user counts.
-pub(crate) fn command(helm: &Path, home: &Path) -> Command {
-    let mut command = Command::new(helm);
-    for (variable, folder) in [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
-    {
-        command.env(variable, home.join("helm").join(folder));
-    }
-    command.env("HOME", home);
-    command
-}
-
 /// Runs Helm, with this on its standard input.
 fn run(arguments: &[&str], values: &[&str], input: &str) -> Output {
     let helm = lab::tools::helm().expect("helm");
-    let mut command = command(&helm, Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let mut command = lab::tools::helm_at_home(&helm, Path::new(env!("CARGO_TARGET_TMPDIR")));
     command.args(arguments).args(values);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("helm runs");

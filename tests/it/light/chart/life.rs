@@ -16,7 +16,7 @@ use lab::{
     light::{LightBed, add_node},
     prepare::prepare_program,
     process::{Place, Process},
-    tools::{Cache, HELM_3},
+    tools::{Cache, HELM_3, helm_at_home},
     wait::block_until,
 };
 use serde_json::{Value, json};
@@ -166,7 +166,7 @@ impl Stage {
     /// Helm as the administrator, in the release's namespace. What it does stands in a log.
     fn start_helm(&self, arguments: &[&str]) -> Result<(Child, PathBuf)> {
         let log = self.bed.directory().join(format!("logs/helm-{}.log", arguments[0]));
-        let mut command = helm::command(&self.helm, self.bed.directory());
+        let mut command = helm_at_home(&self.helm, self.bed.directory());
         command.args(arguments).args(["--namespace", NAMESPACE]).env("KUBECONFIG", self.bed.kubeconfig());
         if ["install", "upgrade"].contains(&arguments[0]) {
             // The job's pod goes to no node here, where one that isn't run would be taken for done.

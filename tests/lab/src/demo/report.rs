@@ -1,11 +1,11 @@
 //! The demo's figures, and what they must be.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::load::Summary;
+use crate::{load::Summary, measured::write_json};
 
 /// target/demo/report.json
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -100,11 +100,7 @@ impl Report {
     }
 
     pub fn write(&self, path: &Path) -> Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let text = serde_json::to_string_pretty(self)?;
-        fs::write(path, text + "\n").with_context(|| format!("can't write {}", path.display()))
+        write_json(path, self)
     }
 
     /// The last line.

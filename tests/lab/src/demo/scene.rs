@@ -106,8 +106,8 @@ impl Seen {
 
     /// The label that a node should have while `primary` is the primary.
     pub fn expected(&self, node: &str, primary: &str) -> Option<&'static str> {
-        let sites: BTreeSet<Site> = self.labels.keys().filter_map(|node| site_of(node)).collect();
-        expected(site_of(node)?, primary, &sites)
+        let sites: BTreeSet<Site> = self.labels.keys().filter_map(|node| site::of_node(node)).collect();
+        expected(site::of_node(node)?, primary, &sites)
     }
 
     /// Whether all replicas serve, and from nodes beside `primary`.
@@ -127,10 +127,6 @@ impl Seen {
     pub fn epoch(&self) -> u64 {
         self.database["epoch"].as_u64().unwrap_or(0)
     }
-}
-
-fn site_of(node: &str) -> Option<Site> {
-    site::node_number(node).map(Site::of_node)
 }
 
 /// The label of nodes of the site `node`, where there are nodes at `sites`.

@@ -156,7 +156,7 @@ impl Story<'_> {
         for (node, label) in &seen.labels {
             let pods: Vec<_> = seen.pods.iter().filter(|(_, pod)| pod.node == *node && !pod.terminating).collect();
             let names: Vec<_> = pods.iter().map(|(name, _)| name.rsplit('-').next().unwrap_or_default()).collect();
-            let site = crate::site::node_number(node).map(|number| crate::site::Site::of_node(number).to_string());
+            let site = crate::site::of_node(node).map(|site| site.to_string());
             println!(
                 "           {node:<6} {:<5} {label:<13} {:>2}  {}",
                 site.unwrap_or_default(),

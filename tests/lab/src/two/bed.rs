@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt, fs,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::Mutex,
 };
 
@@ -76,14 +76,13 @@ impl Bed {
         let mut roles = BTreeMap::new();
         for pod in self.runtime.block_on(pods.list(&ListParams::default()))?.items {
             let role = pod.labels().get("app.kubernetes.io/component").cloned().unwrap_or_default();
-            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).and_then(site::node_number);
             let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
             let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-            if let Some(node) = node
+            if let Some(site) = site_of(&pod)
                 && ready
                 && pod.metadata.deletion_timestamp.is_none()
             {
-                *roles.entry((role, Site::of_node(node))).or_default() += 1;
+                *roles.entry((role, site)).or_default() += 1;
             }
         }
         Ok(roles)
@@ -95,11 +94,7 @@ impl Bed {
         let role = ListParams::default().labels("app.kubernetes.io/component=controller");
         let mut known = self.controllers.lock().expect("no holder panics");
         if let Ok(listed) = self.runtime.block_on(pods.list(&role)) {
-            let placed = listed.items.into_iter().filter_map(|pod| {
-                let node = pod.spec.as_ref()?.node_name.as_deref().and_then(site::node_number)?;
-                Some((pod.name_any(), Site::of_node(node)))
-            });
-            *known = placed.collect();
+            *known = listed.items.iter().filter_map(|pod| Some((pod.name_any(), site_of(pod)?))).collect();
         }
         known.clone()
     }
@@ -149,6 +144,11 @@ impl Drop for Bed {
     }
 }
 
+/// The data centre that a pod is in, once it has a node.
+fn site_of(pod: &Pod) -> Option<Site> {
+    site::of_node(pod.spec.as_ref()?.node_name.as_deref()?)
+}
+
 /// The witness on its host, with certificates of an authority of its own; the controllers' lie in a Secret.
 fn start_witness(lab: &Lab, product: &Product) -> Result<Child> {
     let folder = lab.state().join("witness");
@@ -196,11 +196,7 @@ fn install_chart(lab: &Lab, product: &Product) -> Result<()> {
     fs::create_dir_all(&home)?;
     let values = home.join("lab.yaml");
     fs::write(&values, include_str!("../../manifests/two-values.yaml"))?;
-    let mut command = Command::new(tools::helm()?);
-    for (variable, folder) in [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")]
-    {
-        command.env(variable, home.join(folder));
-    }
+    let mut command = tools::helm_at_home(&tools::helm()?, lab.state());
     command
         .arg("install")
         .arg("switchover")

@@ -48,7 +48,7 @@ struct Seen {
     writes: Vec<Write>,
     pods: Vec<Asked>,
     /// Who renewed the Lease: the pod, and when, by the Lease's own word.
-    led: Vec<(Instant, Timestamp, String)>,
+    led: Vec<(Timestamp, String)>,
     /// Whenever it changed.
     kine: Vec<(Instant, Option<String>)>,
     shop: Vec<(Instant, Option<String>)>,
@@ -134,7 +134,7 @@ impl Clients {
     /// Who has renewed the Lease after this time, the newest first.
     pub(super) fn leaders(&self, after: Timestamp) -> Vec<String> {
         let seen = lock(&self.seen);
-        seen.led.iter().rev().take_while(|(_, renewed, _)| *renewed > after).map(|(.., pod)| pod.clone()).collect()
+        seen.led.iter().rev().take_while(|(renewed, _)| *renewed > after).map(|(_, pod)| pod.clone()).collect()
     }
 
     /// The primary of the database under Kubernetes.
@@ -251,8 +251,8 @@ async fn look_who_leads(client: &Client, seen: &Mutex<Seen>) {
             && let Some((renewed, pod)) = renewed_by(&lease)
         {
             let mut seen = lock(seen);
-            if seen.led.last().is_none_or(|(_, before, _)| *before != renewed) {
-                seen.led.push((Instant::now(), renewed, pod));
+            if seen.led.last().is_none_or(|(before, _)| *before != renewed) {
+                seen.led.push((renewed, pod));
             }
         }
         sleep(LOOK_EVERY).await;

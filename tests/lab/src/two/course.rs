@@ -96,9 +96,9 @@ impl<'a> Course<'a> {
         let sites: BTreeSet<Site> = sites.iter().copied().collect();
         let ready = move || {
             let seen = self.bed.scene.seen();
-            seen.labels
-                .keys()
-                .all(|node| seen.nodes_ready.contains(node) == site_of(node).is_some_and(|it| sites.contains(&it)))
+            seen.labels.keys().all(|node| {
+                seen.nodes_ready.contains(node) == site::of_node(node).is_some_and(|it| sites.contains(&it))
+            })
         };
         ("nodes are Ready, or not", Box::new(ready))
     }
@@ -192,11 +192,7 @@ impl<'a> Course<'a> {
     }
 
     fn wrong_labels_of(&self, primary: &str) -> usize {
-        let live = |node: &str| site_of(node).is_some_and(|site| self.live.contains(&site));
+        let live = |node: &str| site::of_node(node).is_some_and(|site| self.live.contains(&site));
         self.bed.scene.seen().wrong_labels(primary, live)
     }
-}
-
-fn site_of(node: &str) -> Option<Site> {
-    site::node_number(node).map(Site::of_node)
 }

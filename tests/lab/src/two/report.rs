@@ -1,9 +1,11 @@
 //! The story's figures, and what they must be.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
+
+use crate::measured::write_json;
 
 /// target/demo/two-centres.json
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -91,11 +93,7 @@ impl Report {
 
     /// Writes the file for programs.
     pub fn write(&self, path: &Path) -> Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let text = serde_json::to_string_pretty(self)?;
-        fs::write(path, text + "\n").with_context(|| format!("can't write {}", path.display()))
+        write_json(path, self)
     }
 
     /// The last line.
