@@ -113,6 +113,11 @@ alerts-test: needs-light test-tools
 test-kstatus: needs-light test-tools
 	cargo test --workspace --locked --test it -- light::standing:: --include-ignored --test-threads=200
 
+# A descheduler beside us.
+.PHONY: test-descheduler
+test-descheduler: needs-light test-tools
+	cargo test --workspace --locked --test it -- a_descheduler --include-ignored --test-threads=200
+
 # The light bed on older control planes: what the chart promises (kubeVersion) and `switchover check` says is tried here. The first time
 # builds each of them, some ten minutes on two cores. The admission policy is of 1.36; the alerts, Helm and the page know no Kubernetes.
 KUBERNETES := 1.34 1.35 1.36
@@ -171,6 +176,7 @@ nightly: needs-lab
 	$(MAKE) test-chart
 	$(MAKE) alerts-test
 	$(MAKE) test-kstatus
+	$(MAKE) test-descheduler
 	$(MAKE) --keep-going compat
 	$(MAKE) test-ui
 	$(MAKE) simulate SIMULATE_SEED=$$RANDOM SIMULATE_SEEDS=100
@@ -191,7 +197,7 @@ crosscheck: needs-light test-tools
 		cargo test --workspace --locked --test it -- light::crosscheck --nocapture
 
 # Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
-bench: bench-admission bench-policies bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement
+bench: bench-admission bench-policies bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-settings bench-movement bench-movement-cases
 
 # The webhook beside a floor and controller-runtime.
 bench-admission:
@@ -211,6 +217,12 @@ bench-agent: tools
 bench-evaluate:
 	cargo bench --locked --bench evaluate
 
+# What each setting of the movement costs, in months that are invented.
+.PHONY: bench-settings
+bench-settings: tools
+	target/release/switchover simulate --grid --days 90 >target/settings.md
+	$(LAB) section settings <target/settings.md
+
 # The labels of 5,000 nodes after the primary has moved.
 bench-fleet: tools
 	cargo bench --locked --bench fleet
@@ -226,6 +238,15 @@ bench-reactions: images
 # How long pods are far, moved by switchover, kubectl drain, kubectl rollout restart and the descheduler.
 bench-movement: tools
 	cargo bench --locked --bench movement
+
+# The same with other budgets, other pods, and more of them.
+.PHONY: bench-movement-cases
+bench-movement-cases: tools
+	cargo bench --locked --bench movement -- --movers drain,bound,switchover --budget 1
+	cargo bench --locked --bench movement -- --movers drain,bound,switchover --budget none
+	cargo bench --locked --bench movement -- --movers drain,bound,switchover --ready 2
+	cargo bench --locked --bench movement -- --movers drain,bound,switchover --ready 30
+	cargo bench --locked --bench movement -- --movers drain,bound,switchover --workloads 300 --replicas 17
 
 # What a real API server asks about pods of every kind, recorded for tests/fixtures/reviews.
 reviews: tools

@@ -121,7 +121,7 @@ fn a_new_user_sees_a_failover_and_leaves_nothing_behind() {
         page.says("\nAnd what it asks of the workload itself ([zero-downtime.md](zero-downtime.md)):");
         page.run("switchover explain deployment/web -n orders-shop", "not ready for moves")?;
 
-        page.says("\n## A failover\n\npg3 becomes the primary. Labels follow at once, pods when it has held for `settle` (2 s here, 30 s unless you write it).");
+        page.says("\n## A failover\n\npg3 becomes the primary. Labels follow at once, pods when it has held for `settle` (2 s here, 10 s unless you write it).");
         patroni.switchover("pg3", 2);
         scene.its_database().movement_over(2).await?;
         page.run_until("switchover status orders", "Done: every follower is where it should be").await?;

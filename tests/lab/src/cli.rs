@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::{
+    io,
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, ExitCode},
@@ -17,7 +18,7 @@ use lab::{
     image::Image,
     install::Product,
     light::LightBed,
-    machine,
+    machine, measured,
     prepare::{self, Scope},
     reactions::{self, ReactionOptions},
     reviews,
@@ -158,6 +159,11 @@ enum Verb {
     },
     /// Start the light bed (control plane and fake nodes on loopback) until Ctrl-C
     Light,
+    /// Write a section of docs/performance.md from standard input
+    Section {
+        /// What its two marks name
+        name: String,
+    },
     /// Record the AdmissionReviews that a real API server sends about pods of every kind: about 70 s, on a light bed
     Reviews {
         /// Directory of the recordings
@@ -281,6 +287,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         }
         Verb::LoadImage { file } => Lab::attach(&state)?.load_image(&file)?,
         Verb::Light => light()?,
+        Verb::Section { name } => measured::write_section(&name, &io::read_to_string(io::stdin())?),
         Verb::Reviews { out } => {
             let count = reviews::record(&out)?;
             println!("{count} reviews are in {}", out.display());
