@@ -98,7 +98,8 @@ test-light: needs-light test-tools
 	tests/it/play light:: --test-threads=200
 
 # The chart's scenes, also those that take long or need a Helm of their own.
-test-chart: needs-light test-tools
+.PHONY: chart-test
+chart-test test-chart: needs-light test-tools
 	cargo test --workspace --locked --test it -- light::chart:: --include-ignored --test-threads=200
 
 # Alerts and dashboards: rules by promtool; faults that fire them, and what panels show, by a real Prometheus that is built from its
@@ -131,7 +132,9 @@ test-lab: needs-lab test-tools test-images
 	$(call begin,beds)
 	cargo test --workspace --locked --test beds --test full_lab -- --include-ignored --test-threads=1
 	$(call begin,scenes of the lab)
-	tests/it/play lab:: --skip lab::marathon:: --skip lab::two:: $(addprefix --skip ,$(LONG_SCENES)) --include-ignored --test-threads=1
+	tests/it/play lab:: --skip lab::marathon:: --skip lab::two:: --skip lab::getting_started:: $(addprefix --skip ,$(LONG_SCENES)) --include-ignored --test-threads=1
+	$(call begin,getting started)
+	tests/it/play lab::getting_started:: --include-ignored --test-threads=1
 
 # A minute and more each, of what shorter scenes show in part: every night.
 LONG_SCENES ?= a_leader_killed_at_any_step_of_a_failover while_patronis_store_is_gone_or_hangs
@@ -298,7 +301,12 @@ reference:
 # docs/first-failover.md: what each command prints, from the scene that runs them.
 .PHONY: first-failover
 first-failover: needs-light test-tools
-	WRITE_FIRST_FAILOVER=1 cargo test --locked --test it -- light::first
+	WRITE_FIRST_FAILOVER=1 cargo test --workspace --locked --test it -- light::first
+
+# The part of docs/getting-started.md that is played on a lab. Needs root.
+.PHONY: getting-started
+getting-started: needs-lab test-tools test-images
+	WRITE_GETTING_STARTED=1 cargo test --workspace --locked --test it -- lab::getting_started:: --include-ignored --test-threads=1
 
 # The table of values in the chart's README.
 chart:

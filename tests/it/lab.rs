@@ -5,6 +5,7 @@
 
 mod distance;
 mod faults;
+mod getting_started;
 mod marathon;
 mod movement;
 mod names;
