@@ -9,8 +9,11 @@ use lab::{Lab, Options, supervisor::CONTROL_PLANE_HOST, wait};
 
 use crate::told::Told;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(180);
 const MARKS: (&str, &str) = ("<!-- lab: written by make getting-started -->\n", "<!-- end of lab -->");
+
+/// Without a warning, too.
+const ALL_GREEN: &str = "√ nothing is wrong\n";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -23,16 +26,22 @@ struct Page {
 }
 
 impl Page {
-    /// What a command of the lab's shell prints.
-    fn ask(&self, typed: &str) -> Result<String> {
+    /// How a command of the lab's shell ended, and what it printed.
+    fn typed(&self, typed: &str) -> Result<(bool, String)> {
         let mut shell = self.lab.shell(CONTROL_PLANE_HOST, "bash -s")?;
         shell.current_dir(root()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = shell.spawn()?;
         let script = format!("set -o pipefail\nexec 2>&1\n{typed}\n");
         std::io::Write::write_all(&mut child.stdin.take().context("a shell reads")?, script.as_bytes())?;
         let output = child.wait_with_output()?;
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(output.status.success(), "{typed}: {}\n{printed}", output.status);
+        let printed = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        Ok((output.status.success(), printed))
+    }
+
+    /// What it printed, if it did what it should.
+    fn ask(&self, typed: &str) -> Result<String> {
+        let (done, printed) = self.typed(typed)?;
+        ensure!(done, "{typed}:\n{printed}");
         Ok(printed)
     }
 
@@ -47,10 +56,13 @@ impl Page {
 
     /// The same, once it has this in it.
     fn run_until(&mut self, typed: &str, expected: &str) -> Result<()> {
-        let printed = wait::block_until(PATIENCE, &format!("{typed}: {expected}"), || {
-            let printed = self.ask(typed)?;
-            Ok(printed.contains(expected).then_some(printed))
-        })?;
+        let mut last = String::new();
+        let found = wait::block_until(PATIENCE, &format!("{typed}: {expected}"), || {
+            let (done, printed) = self.typed(typed)?;
+            last.clone_from(&printed);
+            Ok((done && printed.contains(expected)).then_some(printed))
+        });
+        let printed = found.with_context(|| format!("it printed:\n{last}"))?;
         println!("$ {typed}\n{printed}");
         self.told.shows(typed, &printed);
         Ok(())
@@ -102,7 +114,7 @@ fn play(page: &mut Page, steps: &str) -> Result<()> {
     page.told.shows("make lab-up INSTALL=1", steps);
     page.told.shows("make lab-shell", "");
     page.told.says("\n### Install\n\nCould there be an installation?");
-    page.run("switchover check --pre", "√ nothing is wrong")?;
+    page.run("switchover check --pre", ALL_GREEN)?;
     page.run(
         "helm install switchover deploy/chart -n switchover-system --create-namespace -f tests/lab/manifests/values.yaml --wait",
         "STATUS: deployed",
@@ -121,7 +133,7 @@ fn play(page: &mut Page, steps: &str) -> Result<()> {
     page.run("kubectl -n orders rollout status deployment/shop --timeout=90s", "successfully rolled out")?;
     page.run("kubectl get pods -n orders -o wide", "shop-")?;
     page.told.says("\nThey were born near the primary. Is all as it should be?");
-    page.run_until("switchover check", "√ nothing is wrong")?;
+    page.run_until("switchover check", ALL_GREEN)?;
     page.told.says("\n### A failover\n\nWhat would come of it?");
     page.run("switchover plan default --to pg3", "6 pods move")?;
     page.run("lab patroni switchover --to pg3", "to pg3")?;
@@ -131,7 +143,7 @@ fn play(page: &mut Page, steps: &str) -> Result<()> {
     let near = nodes.split_whitespace().filter(|node| ["n3", "n6"].contains(node)).count();
     ensure!((near, nodes.split_whitespace().count()) == (6, 6), "everyone is in dc3, with pg3: {nodes}");
     page.run("switchover history default", "pg1 → pg3")?;
-    page.run_until("switchover check", "√ nothing is wrong")?;
+    page.run_until("switchover check", ALL_GREEN)?;
     page.told.says("\n### Leave\n\nThe definitions, and with them your databases, stay until you delete them.");
     page.run("helm uninstall switchover -n switchover-system", "uninstalled")?;
     page.run("kubectl delete crd databaseclusters.switchover.dev nodelatencies.switchover.dev", "deleted")?;
