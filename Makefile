@@ -191,7 +191,7 @@ crosscheck: needs-light test-tools
 		cargo test --workspace --locked --test it -- light::crosscheck --nocapture
 
 # Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
-bench: bench-admission bench-policies bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement
+bench: bench-admission bench-policies bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement bench-kine
 
 # The webhook beside a floor and controller-runtime.
 bench-admission:
@@ -226,6 +226,11 @@ bench-reactions: images
 # How long pods are far, moved by switchover, kubectl drain, kubectl rollout restart and the descheduler.
 bench-movement: tools
 	cargo bench --locked --bench movement
+
+# The API server with its state in etcd, and in PostgreSQL by Kine. Needs root. The first time it also builds Kine.
+.PHONY: bench-kine
+bench-kine: tools
+	cargo bench --locked --bench kine
 
 # What a real API server asks about pods of every kind, recorded for tests/fixtures/reviews.
 reviews: tools

@@ -267,7 +267,12 @@ impl Lab {
     }
 
     pub fn process(&self, name: Component, action: ProcessAction) -> Result<()> {
-        self.request(&Request::Process { name, action }).map(drop)
+        self.request(&Request::Process { name, host: None, action }).map(drop)
+    }
+
+    /// The same of the control plane on one host.
+    pub fn process_of(&self, host: &str, name: Component, action: ProcessAction) -> Result<()> {
+        self.request(&Request::Process { name, host: Some(host.to_owned()), action }).map(drop)
     }
 
     /// The members of the database, as Patroni and their processes show them.

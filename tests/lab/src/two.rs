@@ -1,11 +1,15 @@
 //! Two data centres and nothing else, as a story: each of them falls, comes back, and loses sight of the other, while a service follows
 //! its database and Kubernetes itself stands on one that fails over. See docs/two-data-centres.md.
 
+mod alerts;
 mod bed;
 mod clients;
 mod course;
+mod ledger;
+mod mariadb;
 mod report;
 mod story;
+mod traits;
 
 use std::{
     path::{Path, PathBuf},
@@ -67,8 +71,16 @@ fn tell(options: &TwoOptions, clock: Clock) -> Result<Report> {
     played.map(|()| report)
 }
 
-/// What is played after them where there is time.
-pub const LONGER: [Play; 1] = [|story| story.kubernetes_loses_its_database_while_pods_move()];
+/// What is played after them where there is time, and no failover loses anything.
+pub const LONGER: [Play; 3] = [
+    |story| story.kubernetes_loses_its_database_while_pods_move(),
+    |story| story.kine_hangs_while_pods_move(),
+    |story| story.a_mariadb_is_promoted_by_a_script(),
+];
+
+/// The same where a failover under Kubernetes may lose its last writes.
+pub const FORGETFUL: [Play; 2] =
+    [|story| story.kubernetes_loses_its_database_while_pods_move(), |story| story.kubernetes_forgets_its_last_writes()];
 
 /// A scene of the story.
 pub type Play = fn(&Story<'_>) -> Result<Figures>;
