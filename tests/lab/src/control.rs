@@ -127,6 +127,10 @@ pub enum StoreAction {
     /// Stops it where it is; who asks it waits in vain.
     Freeze,
     Thaw,
+    /// Starts it with its data as the only member of a new store: what a person does when the other votes are gone for good.
+    Alone,
+    /// Starts it without its data, and has it join the members that there are.
+    Join,
 }
 
 /// A host that is cut off a site.

@@ -407,7 +407,9 @@ impl Settings {
         if let State::Kine { .. } = self.state {
             // A list by watching waits for a revision of which Kine doesn't tell it where another Kine writes, too.
             arguments.push("--feature-gates=WatchList=false".into());
-            // Not after five minutes, so that whatever happens here happens to a history that is compacted now and then.
+        }
+        if !self.others.is_empty() {
+            // Not every five minutes, so that whatever befalls several API servers befalls a history that is compacted now and then.
             arguments.push("--etcd-compaction-interval=30s".into());
         }
         arguments

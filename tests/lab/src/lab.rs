@@ -306,6 +306,11 @@ impl Lab {
         Ok(serde_json::from_value(self.request(&Request::KineDatabase(action))?)?)
     }
 
+    /// Does something to that database.
+    pub fn kine(&self, action: PatroniAction) -> Result<()> {
+        self.request(&Request::KineDatabase(action)).map(drop)
+    }
+
     /// Cuts a whole site's power, or brings it back; nobody waits for what starts then.
     pub fn site(&self, site: Site, action: SiteAction) -> Result<()> {
         self.request(&Request::Site { site, action }).map(drop)

@@ -30,7 +30,7 @@ pub const POSTGRES_PORT: u16 = 5432;
 
 /// Patroni's store listens here to its clients.
 pub(super) const STORE_CLIENT_PORT: u16 = 2379;
-const STORE_PEER_PORT: u16 = 2380;
+pub(super) const STORE_PEER_PORT: u16 = 2380;
 
 /// What distinguishes one cluster of a lab from another.
 #[derive(Debug, Clone)]
@@ -116,6 +116,10 @@ impl Files {
 
     pub(super) fn store_log(&self) -> PathBuf {
         self.directory.join("etcd.log")
+    }
+
+    pub(super) fn store_data(&self) -> PathBuf {
+        self.directory.join("etcd")
     }
 
     fn settings(&self) -> PathBuf {

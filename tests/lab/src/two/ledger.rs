@@ -1,4 +1,4 @@
-//! 7. A service whose database nobody watches over but a script: it is promoted by plan, after a crash, and two take writes by mistake.
+//! 8. A service whose database nobody watches over but a script: it is promoted by plan, after a crash, and two take writes by mistake.
 
 use std::{collections::BTreeMap, thread};
 
@@ -27,7 +27,7 @@ const REPLICAS: usize = 3;
 impl Story<'_> {
     /// Follows a MariaDB wherever the script has it go.
     pub fn a_mariadb_is_promoted_by_a_script(&self) -> Result<Figures> {
-        self.tell("7", "a MariaDB, a master and its replica: dc1 has the master");
+        self.tell("8", "a MariaDB, a master and its replica: dc1 has the master");
         let lab = &self.bed.lab;
         let mariadb = MariaDb::start(lab)?;
         let login = ["--from-literal=username=switchover", "--from-literal=password=switchover"];
@@ -36,10 +36,10 @@ impl Story<'_> {
         let begin = Course::of(self.bed, &Site::TWO, || mariadb.write(Dc1))?;
         begin.until(&self.follows(Dc1))?;
 
-        self.tell("7", "the script promotes dc2's, by plan");
+        self.tell("8", "the script promotes dc2's, by plan");
         let planned = Course::of(self.bed, &Site::TWO, || mariadb.promote(Dc2))?;
         let times = planned.until(&self.follows(Dc2))?;
-        let mut figures = planned.figures((7, "a script promotes MariaDB, by plan and after a crash"), &times, true);
+        let mut figures = planned.figures((8, "a script promotes MariaDB, by plan and after a crash"), &times, true);
         figures.promoted_s = times.get(BELIEVED).copied();
         figures.labels_s = times.get(LABELLED).copied();
         figures.near_s = times.get(NEAR).copied();
@@ -48,12 +48,12 @@ impl Story<'_> {
         copied
             .until(&[("the replica has what the master wrote", Box::new(|| mariadb.entries(Dc1).ok() == Some(2)))])?;
 
-        self.tell("7", "dc2's crashes, and the script promotes dc1's");
+        self.tell("8", "dc2's crashes, and the script promotes dc1's");
         mariadb.kill(Dc2)?;
         let crash = Course::of(self.bed, &Site::TWO, || mariadb.promote(Dc1))?;
         crash.until(&self.follows(Dc1))?;
 
-        self.tell("7", "dc2's is started again by mistake, and takes writes, too");
+        self.tell("8", "dc2's is started again by mistake, and takes writes, too");
         let labels = self.ledger_labels()?;
         let mistake = Course::of(self.bed, &Site::TWO, || mariadb.start_server(Dc2, false))?;
         mistake.until(&[(
@@ -64,7 +64,7 @@ impl Story<'_> {
         let same = self.ledger_labels()? == labels && self.ledger_zones()? == BTreeMap::from([(Dc1, REPLICAS)]);
         figures.check(same, "something changed while two took writes");
 
-        self.tell("7", "the script makes dc2's a replica");
+        self.tell("8", "the script makes dc2's a replica");
         let settled = Course::of(self.bed, &Site::TWO, || mariadb.promote(Dc1))?;
         settled.until(&self.follows(Dc1))?;
         thread::sleep(AFTERWARDS);

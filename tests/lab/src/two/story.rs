@@ -242,7 +242,7 @@ impl<'a> Story<'a> {
         })
     }
 
-    fn no_primaries(&self) -> Box<dyn Fn() -> bool + '_> {
+    pub(super) fn no_primaries(&self) -> Box<dyn Fn() -> bool + '_> {
         Box::new(|| self.bed.clients.kine_primary().is_none() && self.bed.clients.shop_primary().is_none())
     }
 
@@ -265,11 +265,11 @@ impl<'a> Story<'a> {
         })
     }
 
-    fn check_primaries(&self, figures: &mut Figures, site: Site) {
+    pub(super) fn check_primaries(&self, figures: &mut Figures, site: Site) {
         figures.check(self.primaries_in(site)(), format!("not both primaries are in {site}"));
     }
 
-    fn epoch(&self) -> u64 {
+    pub(super) fn epoch(&self) -> u64 {
         self.bed.scene.seen().epoch()
     }
 

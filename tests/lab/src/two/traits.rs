@@ -1,4 +1,4 @@
-//! 6. What Kine's own ways do to Kubernetes, and what the product makes of it: a Kine that hangs while its history is compacted, and a
+//! 6 and 7. What Kine's own ways do to Kubernetes, and what the product makes of it: a Kine that hangs while its history is compacted, and a
 //! failover that lost what had been answered.
 
 use std::{cell::Cell, process::Stdio, thread};
@@ -54,24 +54,24 @@ impl Story<'_> {
         Ok(figures)
     }
 
-    /// 6. Without synchronous replication: what was answered last is lost with the data centre whose database answered it.
+    /// 7. Without synchronous replication: what was answered last is lost with the data centre whose database answered it.
     pub fn kubernetes_forgets_its_last_writes(&self) -> Result<Figures> {
         let lab = &self.bed.lab;
         let here = if self.bed.clients.kine_primary().as_deref() == Some("kine1") { Dc1 } else { Dc2 };
         let there = other_than(here);
         if self.shop_site() != here {
-            self.tell("6", &format!("the service's primary moves to {here}, where that of Kubernetes is"));
+            self.tell("7", &format!("the service's primary moves to {here}, where that of Kubernetes is"));
             let course = Course::of(self.bed, &Site::TWO, || lab.switchover(Some(&pg(here))).map(drop))?;
             course.until(&self.whole(&course, there))?;
         }
-        self.tell("6", &format!("the replica in {there} hears nothing any more of the database under Kubernetes, and the service's primary moves there"));
+        self.tell("7", &format!("the replica in {there} hears nothing any more of the database under Kubernetes, and the service's primary moves there"));
         let replica = format!("kine{}", there.index());
         lab.sever(&replica, here, true)?;
         let lost = Course::of(self.bed, &Site::TWO, || lab.switchover(Some(&pg(there))).map(drop))?;
         lost.until(&[lost.known(), lost.labels(), lost.near()])?;
         let newest = self.bed.newest_version()?;
 
-        self.tell("6", &format!("{here} loses its power, and with it whatever its database alone had"));
+        self.tell("7", &format!("{here} loses its power, and with it whatever its database alone had"));
         let mut course = Course::of(self.bed, &[there], || lab.site(here, SiteAction::Kill))?;
         lab.sever(&replica, here, false)?;
         let promoted = "the database under Kubernetes has its primary there";
@@ -102,14 +102,14 @@ impl Story<'_> {
         // Until here labels went back to what they had been, and nobody had written that.
         course.forget_labels();
         thread::sleep(AFTERWARDS);
-        let mut figures = course.figures((6, "Kubernetes forgets its last writes"), &more, true);
+        let mut figures = course.figures((7, "Kubernetes forgets its last writes"), &more, true);
         figures.promoted_s = times.get(promoted).copied();
         let (pods, labels) = self.bed.ghosts(there)?;
         figures.check(pods + labels == 0, format!("{pods} pods and {labels} labels are told that there are not"));
         figures.check(figures.held == 0, format!("{} pods were held", figures.held));
 
-        self.tell("6", &format!("{here} has power again"));
-        let after = self.returns(6, "it returns", here, there)?;
+        self.tell("7", &format!("{here} has power again"));
+        let after = self.returns(7, "it returns", here, there)?;
         figures.wrong_labels += after.wrong_labels;
         figures.evictions_on_doubt += after.evictions_on_doubt;
         figures.problems.extend(after.problems);
