@@ -208,7 +208,7 @@ crosscheck: needs-light test-tools
 		cargo test --workspace --locked --test it -- light::crosscheck --nocapture
 
 # Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
-bench: bench-admission bench-policies bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-settings bench-movement bench-movement-cases
+bench: bench-admission bench-policies bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-settings bench-movement bench-movement-cases bench-kine
 
 # The webhook beside a floor and controller-runtime.
 bench-admission:
@@ -258,6 +258,11 @@ bench-movement-cases: tools
 	cargo bench --locked --bench movement -- --movers drain,bound,switchover --ready 2
 	cargo bench --locked --bench movement -- --movers drain,bound,switchover --ready 30
 	cargo bench --locked --bench movement -- --movers drain,bound,switchover --workloads 300 --replicas 17
+
+# The API server with its state in etcd, and in PostgreSQL by Kine. Needs root. The first time it also builds Kine.
+.PHONY: bench-kine
+bench-kine: tools
+	cargo bench --locked --bench kine
 
 # What a real API server asks about pods of every kind, recorded for tests/fixtures/reviews.
 reviews: tools

@@ -195,6 +195,9 @@ enum Verb {
         /// Let commits under Kubernetes not wait for the replica, so that a failover may lose the last of them
         #[arg(long)]
         asynchronous: bool,
+        /// Scenes to play, as docs/two-data-centres.md numbers them; 5 to 9 are those of `make test-two`, which take longer
+        #[arg(long = "scene", value_name = "NUMBER", default_values_t = two::SHOWN)]
+        scenes: Vec<u8>,
         /// Image archive of switchover and of the demo service (both)
         #[arg(long = "image", value_name = "FILE", required = true)]
         images: Vec<PathBuf>,
@@ -300,10 +303,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             let lab = Options { state, images, ..Options::default() };
             demo::run(&DemoOptions { lab, product: Product { program, ..Product::of_workspace() }, out, keep })?;
         }
-        Verb::DemoTwo { keep, asynchronous, images, program, out } => {
+        Verb::DemoTwo { keep, asynchronous, scenes, images, program, out } => {
             interrupt::clean_up_on_interrupt(state.clone())?;
             let lab = Options { state, images, ..Options::two(!asynchronous) };
-            two::run(&TwoOptions { lab, product: Product { program, ..Product::of_workspace() }, out, keep })?;
+            two::run(&TwoOptions { lab, scenes, product: Product { program, ..Product::of_workspace() }, out, keep })?;
         }
         Verb::Reactions { rounds, images } => {
             let state = reactions::state();

@@ -278,7 +278,12 @@ impl Lab {
     }
 
     pub fn process(&self, name: Component, action: ProcessAction) -> Result<()> {
-        self.request(&Request::Process { name, action }).map(drop)
+        self.request(&Request::Process { name, host: None, action }).map(drop)
+    }
+
+    /// The same of the control plane on one host.
+    pub fn process_of(&self, host: &str, name: Component, action: ProcessAction) -> Result<()> {
+        self.request(&Request::Process { name, host: Some(host.to_owned()), action }).map(drop)
     }
 
     /// The members of the database, as Patroni and their processes show them.
@@ -310,6 +315,11 @@ impl Lab {
     pub fn kine_switchover(&self, candidate: &str) -> Result<Switchover> {
         let action = PatroniAction::Switchover { candidate: Some(candidate.to_owned()) };
         Ok(serde_json::from_value(self.request(&Request::KineDatabase(action))?)?)
+    }
+
+    /// Does something to that database.
+    pub fn kine(&self, action: PatroniAction) -> Result<()> {
+        self.request(&Request::KineDatabase(action)).map(drop)
     }
 
     /// Cuts a whole site's power, or brings it back; nobody waits for what starts then.
