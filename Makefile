@@ -26,8 +26,6 @@ help:
 	@echo "make failovers                     ten of them in a row on the lab, with services that are hard to move"
 	@echo "make test-chart                    deploy/chart under Helm 3, too, and after kustomize"
 	@echo "make alerts-test                   every alert on a real Prometheus, and every panel"
-	@echo "make alerts-lab                    those of a WAN that is cut, on the lab"
-	@echo "make getting-started               what a new user does, on the lab, into docs/getting-started.md"
 	@echo "make test-ui                       the page of switchover ui in a real browser"
 	@echo "make nightly                       what takes long: failovers, properties, cross-check, months, long fuzz, advisories, every bench"
 	@echo "make release, release-test         everything that a release has, into target/release-VERSION; and whether it is as it should be"
@@ -139,7 +137,7 @@ test-lab: needs-lab test-tools test-images
 	$(call begin,beds)
 	cargo test --workspace --locked --test beds --test full_lab -- --include-ignored --test-threads=1
 	$(call begin,scenes of the lab)
-	tests/it/play lab:: --skip lab::marathon:: --skip lab::two:: --skip lab::getting_started:: --skip lab::alerts:: $(addprefix --skip ,$(LONG_SCENES)) --include-ignored --test-threads=1
+	tests/it/play lab:: --skip lab::marathon:: --skip lab::two:: --skip lab::getting_started:: $(addprefix --skip ,$(LONG_SCENES)) --include-ignored --test-threads=1
 	$(call begin,getting started)
 	tests/it/play lab::getting_started:: --include-ignored --test-threads=1
 
@@ -149,11 +147,6 @@ LONG_SCENES ?= a_leader_killed_at_any_step_of_a_failover while_patronis_store_is
 # Ten failovers in a row, with services of every kind that are hard to move. Needs root.
 failovers: needs-lab test-tools test-images
 	cargo test --workspace --locked --test it -- lab::marathon:: --include-ignored --test-threads=1
-
-# Alerts of what only a WAN can do, by a Prometheus that scrapes real nodes. Needs root.
-.PHONY: alerts-lab
-alerts-lab: needs-lab test-tools test-images
-	cargo test --workspace --locked --test it -- lab::alerts:: --include-ignored --nocapture --test-threads=1
 
 # Two data centres over Kine, with and without synchronous replication. Needs root.
 test-two: needs-lab test-tools test-images
@@ -185,7 +178,6 @@ nightly: needs-lab
 	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM
 	$(MAKE) test-chart
 	$(MAKE) alerts-test
-	$(MAKE) alerts-lab
 	$(MAKE) test-kstatus
 	$(MAKE) test-descheduler
 	$(MAKE) --keep-going compat

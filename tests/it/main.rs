@@ -2,5 +2,4 @@
 
 mod lab;
 mod light;
-mod prometheus;
 mod told;

@@ -2,6 +2,7 @@
 //! the roles, in `faults`.
 
 mod faults;
+mod prometheus;
 
 use std::{
     collections::BTreeMap,
