@@ -10,6 +10,7 @@ mod light {
 mod clients;
 mod counters;
 #[path = "../movement/observer.rs"]
+#[expect(dead_code, reason = "how long pods are far is the other bench's")]
 mod observer;
 
 use std::{

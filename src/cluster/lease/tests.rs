@@ -70,7 +70,7 @@ impl Store {
         };
         let put_it = async move |Json(new): Json<serde_json::Value>| {
             let mut kept = written.0.lock();
-            if new["metadata"]["resourceVersion"] != kept.0.to_string() {
+            if new["metadata"]["resourceVersion"].as_str() != Some(&*kept.0.to_string()) {
                 let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409});
                 return (StatusCode::CONFLICT, Json(status));
             }
