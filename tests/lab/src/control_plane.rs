@@ -361,7 +361,7 @@ impl Settings {
 
     fn kine(&self) -> Vec<String> {
         let State::Kine { endpoint } = &self.state else { return Vec::new() };
-        vec![
+        let mut arguments = vec![
             format!("--endpoint={endpoint}"),
             format!("--listen-address=http://127.0.0.1:{}", self.etcd_port),
             "--metrics-bind-address=0".into(),
@@ -370,7 +370,12 @@ impl Settings {
             // An API server that starts lists everything at once, and each list holds a connection until it was read. PostgreSQL has to
             // take as many from every Kine.
             "--datastore-max-open-connections=100".into(),
-        ]
+        ];
+        if !self.others.is_empty() {
+            // Not the newest thousand: what the scenes write is less.
+            arguments.push("--compact-min-retain=50".into());
+        }
+        arguments
     }
 
     fn leader_election(&self) -> String {

@@ -23,7 +23,7 @@ pub use bed::Bed;
 pub use report::{Figures, Report};
 pub use story::Story;
 
-use crate::{Lab, Options, demo::Clock, install::Product};
+use crate::{Lab, Options, demo::Clock, install::Product, wait};
 
 /// How the story is told.
 #[derive(Debug, Clone)]
@@ -114,6 +114,8 @@ pub fn play(bed: &Bed, scenes: &[Play], report: &mut Report, out: &Path) -> Resu
         report.scenes.push(figures);
         report.write(out)?;
     }
-    println!("\n{}", bed.product.run(&bed.lab, ["status"])?);
+    // An API server that has just started says that it is ready before it can list everything.
+    let status = wait::retry(PATIENCE, || bed.product.run(&bed.lab, ["status"]))?;
+    println!("\n{status}");
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! 6 and 7. What Kine's own ways do to Kubernetes, and what the product makes of it: a Kine that hangs while its history is compacted, and a
 //! failover that lost what had been answered.
 
-use std::{cell::Cell, process::Stdio, thread};
+use std::{cell::Cell, collections::BTreeSet, process::Stdio, thread};
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, api::ListParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::Value;
 
 use super::{
@@ -89,6 +89,8 @@ impl Story<'_> {
             lab.process_of(&host, Component::Kine, ProcessAction::Restart)?;
             lab.process_of(&host, Component::KubeApiserver, ProcessAction::Restart)?;
         }
+        // It had been told of what is lost, too.
+        course.until(&[("the onlooker sees the pods that there are", Box::new(|| self.bed.onlooker_is_right()))])?;
         let goals = [
             course.writes(),
             course.led(),
@@ -171,6 +173,16 @@ impl Bed {
             }
         }
         Ok((counts[0], counts[1]))
+    }
+
+    /// Whether the onlooker sees the pods of the demo service that the API server tells of now.
+    fn onlooker_is_right(&self) -> bool {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), "orders");
+        let listed = self.runtime.block_on(pods.list(&ListParams::default()));
+        listed.is_ok_and(|listed| {
+            let there: BTreeSet<String> = listed.items.iter().map(ResourceExt::name_any).collect();
+            there == self.scene.seen().pods.keys().cloned().collect()
+        })
     }
 
     /// What the API server of a data centre answers.
