@@ -26,6 +26,8 @@ help:
 	@echo "make failovers                     ten of them in a row on the lab, with services that are hard to move"
 	@echo "make test-chart                    deploy/chart under Helm 3, too, and after kustomize"
 	@echo "make alerts-test                   every alert on a real Prometheus, and every panel"
+	@echo "make alerts-lab                    those of a WAN that is cut, on the lab"
+	@echo "make getting-started               what a new user does, on the lab, into docs/getting-started.md"
 	@echo "make test-ui                       the page of switchover ui in a real browser; make pictures: those in the documents"
 	@echo "make nightly                       what takes long: failovers, properties, cross-check, months, long fuzz, advisories, every bench"
 	@echo "make release, release-test         everything that a release has, into target/release-VERSION; and whether it is as it should be"
@@ -98,7 +100,8 @@ test-light: needs-light test-tools
 	tests/it/play light:: --test-threads=200
 
 # The chart's scenes, also those that take long or need a Helm of their own.
-test-chart: needs-light test-tools
+.PHONY: chart-test
+chart-test test-chart: needs-light test-tools
 	cargo test --workspace --locked --test it -- light::chart:: --include-ignored --test-threads=200
 
 # Alerts and dashboards: rules by promtool; faults that fire them, and what panels show, by a real Prometheus that is built from its
@@ -112,6 +115,11 @@ alerts-test: needs-light test-tools
 .PHONY: test-kstatus
 test-kstatus: needs-light test-tools
 	cargo test --workspace --locked --test it -- light::standing:: --include-ignored --test-threads=200
+
+# A descheduler beside us.
+.PHONY: test-descheduler
+test-descheduler: needs-light test-tools
+	cargo test --workspace --locked --test it -- a_descheduler --include-ignored --test-threads=200
 
 # The light bed on older control planes: what the chart promises (kubeVersion) and `switchover check` says is tried here. The first time
 # builds each of them, some ten minutes on two cores. The admission policy is of 1.36; the alerts, Helm and the page know no Kubernetes.
@@ -131,7 +139,9 @@ test-lab: needs-lab test-tools test-images
 	$(call begin,beds)
 	cargo test --workspace --locked --test beds --test full_lab -- --include-ignored --test-threads=1
 	$(call begin,scenes of the lab)
-	tests/it/play lab:: --skip lab::marathon:: --skip lab::two:: $(addprefix --skip ,$(LONG_SCENES)) --include-ignored --test-threads=1
+	tests/it/play lab:: --skip lab::marathon:: --skip lab::two:: --skip lab::getting_started:: --skip lab::alerts:: $(addprefix --skip ,$(LONG_SCENES)) --include-ignored --test-threads=1
+	$(call begin,getting started)
+	tests/it/play lab::getting_started:: --include-ignored --test-threads=1
 
 # A minute and more each, of what shorter scenes show in part: every night.
 LONG_SCENES ?= a_leader_killed_at_any_step_of_a_failover while_patronis_store_is_gone_or_hangs
@@ -139,6 +149,11 @@ LONG_SCENES ?= a_leader_killed_at_any_step_of_a_failover while_patronis_store_is
 # Ten failovers in a row, with services of every kind that are hard to move. Needs root.
 failovers: needs-lab test-tools test-images
 	cargo test --workspace --locked --test it -- lab::marathon:: --include-ignored --test-threads=1
+
+# Alerts of what only a WAN can do, by a Prometheus that scrapes real nodes. Needs root.
+.PHONY: alerts-lab
+alerts-lab: needs-lab test-tools test-images
+	cargo test --workspace --locked --test it -- lab::alerts:: --include-ignored --nocapture --test-threads=1
 
 # Two data centres over Kine, with and without synchronous replication. Needs root.
 test-two: needs-lab test-tools test-images
@@ -183,7 +198,9 @@ nightly: needs-lab
 	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM
 	$(MAKE) test-chart
 	$(MAKE) alerts-test
+	$(MAKE) alerts-lab
 	$(MAKE) test-kstatus
+	$(MAKE) test-descheduler
 	$(MAKE) --keep-going compat
 	$(MAKE) test-ui
 	$(MAKE) simulate SIMULATE_SEED=$$RANDOM SIMULATE_SEEDS=100
@@ -204,7 +221,7 @@ crosscheck: needs-light test-tools
 		cargo test --workspace --locked --test it -- light::crosscheck --nocapture
 
 # Speed: target/bench/report.json and docs/performance.md. Needs two CPUs that have nothing else to do.
-bench: bench-admission bench-policies bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-movement
+bench: bench-admission bench-policies bench-agent bench-evaluate bench-fleet bench-scale bench-reactions bench-settings bench-movement bench-movement-cases bench-kine
 
 # The webhook beside a floor and controller-runtime.
 bench-admission:
@@ -224,6 +241,12 @@ bench-agent: tools
 bench-evaluate:
 	cargo bench --locked --bench evaluate
 
+# What each setting of the movement costs, in months that are invented.
+.PHONY: bench-settings
+bench-settings: tools
+	target/release/switchover simulate --grid --days 90 >target/settings.md
+	$(LAB) section settings <target/settings.md
+
 # The labels of 5,000 nodes after the primary has moved.
 bench-fleet: tools
 	cargo bench --locked --bench fleet
@@ -239,6 +262,20 @@ bench-reactions: images
 # How long pods are far, moved by switchover, kubectl drain, kubectl rollout restart and the descheduler.
 bench-movement: tools
 	cargo bench --locked --bench movement
+
+# The same with other budgets, other pods, and more of them.
+.PHONY: bench-movement-cases
+bench-movement-cases: tools
+	cargo bench --locked --bench movement -- --movers drain,bound,switchover --budget 1
+	cargo bench --locked --bench movement -- --movers drain,bound,switchover --budget none
+	cargo bench --locked --bench movement -- --movers drain,bound,switchover --ready 2
+	cargo bench --locked --bench movement -- --movers drain,bound,switchover --ready 30
+	cargo bench --locked --bench movement -- --movers drain,bound,switchover --workloads 300 --replicas 17
+
+# The API server with its state in etcd, and in PostgreSQL by Kine. Needs root. The first time it also builds Kine.
+.PHONY: bench-kine
+bench-kine: tools
+	cargo bench --locked --bench kine
 
 # What a real API server asks about pods of every kind, recorded for tests/fixtures/reviews.
 reviews: tools
@@ -311,7 +348,12 @@ reference:
 # docs/first-failover.md: what each command prints, from the scene that runs them.
 .PHONY: first-failover
 first-failover: needs-light test-tools
-	WRITE_FIRST_FAILOVER=1 cargo test --locked --test it -- light::first
+	WRITE_FIRST_FAILOVER=1 cargo test --workspace --locked --test it -- light::first
+
+# The part of docs/getting-started.md that is played on a lab. Needs root.
+.PHONY: getting-started
+getting-started: needs-lab test-tools test-images
+	WRITE_GETTING_STARTED=1 cargo test --workspace --locked --test it -- lab::getting_started:: --include-ignored --test-threads=1
 
 # The table of values in the chart's README.
 chart:

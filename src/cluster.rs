@@ -10,6 +10,7 @@ pub mod leftovers;
 mod moves;
 pub mod nodes;
 pub mod owners;
+mod policies;
 pub mod watch;
 
 pub(crate) use self::calls::{bounded, plainly};
@@ -25,4 +26,5 @@ pub use self::{
     events::{EventReason, HeldName, Notice, Notices, database_reference, reference},
     moves::{Evicted, carry_out},
     nodes::{in_order, label_node, taint_node},
+    policies::injecting,
 };

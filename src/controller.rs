@@ -110,7 +110,9 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     let election_over = CancellationToken::new();
     let namespace = config.lease.namespace.clone();
     let mut election = JoinSet::new();
-    election.spawn(lease::run(config.lease, client.clone(), leadership_sender, election_over.clone()));
+    let watches = index.health().to_vec();
+    let doubt = move |why: &str| watches.iter().for_each(|health| health.doubt(why));
+    election.spawn(lease::run(config.lease, client.clone(), leadership_sender, doubt, election_over.clone()));
 
     if let Some(rotation) = config.certificates {
         let metrics = keeper::CertificateMetrics::register(&mut registry);

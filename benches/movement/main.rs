@@ -9,13 +9,11 @@ mod light {
 
 mod movers;
 mod observer;
+mod report;
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::{
@@ -27,13 +25,8 @@ use kube::{
     Api,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
-use lab::{
-    light::READY_DELAY,
-    measured::{load_average, machine, write_report, write_section},
-    requests::Requests,
-    wait::until_within,
-};
-use serde_json::{Map, Value, json};
+use lab::{light::READY_DELAY, measured::load_average, requests::Requests, wait::until_within};
+use serde_json::json;
 
 use self::{
     light::support::{Patroni, Scene, world, world::CONTROLLERS},
@@ -79,10 +72,22 @@ impl Args {
         }
     }
 
-    /// The case that the page tells of.
-    fn usual(&self) -> bool {
-        let usual = (self.workloads, self.replicas, self.ready, self.budget.as_str(), self.movers.len());
-        usual == (40, 15, 8, "25%", 0)
+    /// What of it is not as usual, in words; empty where everything is.
+    fn case(&self) -> String {
+        let usual = Args::parse_from(["movement"]);
+        let mut words = Vec::new();
+        if (self.workloads, self.replicas) != (usual.workloads, usual.replicas) {
+            words.push(format!("{} pods of {} Deployments", self.pods(), self.workloads));
+        }
+        if self.ready != usual.ready {
+            words.push(format!("Ready after {} s", self.ready));
+        }
+        match self.budget.as_str() {
+            budget if budget == usual.budget => {}
+            "none" => words.push("no budgets".to_owned()),
+            budget => words.push(format!("budgets of maxUnavailable {budget}")),
+        }
+        words.join(", ")
     }
 }
 
@@ -92,7 +97,7 @@ impl Scene {
     }
 }
 
-const NAME: &str = "movement";
+pub(crate) const NAME: &str = "movement";
 /// Longer than anything takes that is not broken.
 const PATIENCE: Duration = Duration::from_secs(1_800);
 const CONCURRENT: usize = 16;
@@ -103,6 +108,8 @@ struct Round {
     seconds: f64,
     seen: Figures,
     requests: Requests,
+    /// CPU time of the controller that leads, in seconds.
+    controller_cpu_s: f64,
 }
 
 impl Round {
@@ -130,7 +137,7 @@ fn main() -> Result<()> {
         world.kill_role(CONTROLLERS[1])?;
         let scene = Scene { name: NAME, world, client: world.bed.admin().await? };
         let rounds = measure(&args, &scene).await?;
-        report(&args, &rounds, &load)
+        report::write(&args, &rounds, &load)
     })
 }
 
@@ -154,6 +161,7 @@ async fn measure(args: &Args, scene: &Scene) -> Result<Vec<Round>> {
         patroni.switchover("pg3", timeline + 1);
         scene.labelled(&tiers(args, "far", "closely")).await?;
 
+        let cpu_before = scene.world.usage(CONTROLLERS[0])?.cpu;
         let before = Requests::read(&scene.client).await?;
         let far_before = observer.figures().far_pod_seconds;
         let began = Instant::now();
@@ -167,9 +175,10 @@ async fn measure(args: &Args, scene: &Scene) -> Result<Vec<Round>> {
         let mut seen = observer.figures();
         seen.far_pod_seconds -= far_before;
         let requests = Requests::read(&scene.client).await?.since(&before);
+        let controller_cpu_s = (scene.world.usage(CONTROLLERS[0])?.cpu.saturating_sub(cpu_before)).as_secs_f64();
         drop((moving, observer));
-        let round = Round { mover: *mover, seconds, seen, requests };
-        println!("{}", row(&round));
+        let round = Round { mover: *mover, seconds, seen, requests, controller_cpu_s };
+        println!("{}", report::row(&round));
         rounds.push(round);
         clear(args, scene, &namespace).await?;
     }
@@ -255,91 +264,4 @@ async fn clear(args: &Args, scene: &Scene, namespace: &str) -> Result<()> {
         Ok((!scene.own_nodes().await?.iter().any(tainted)).then_some(()))
     })
     .await
-}
-
-fn row(round: &Round) -> String {
-    let Round { mover, seconds, seen, .. } = round;
-    let asked = match mover.evicts() {
-        true => format!("{} | {}", round.evictions(), round.refused()),
-        false => "– | –".to_owned(),
-    };
-    let far = seen.far_pod_seconds;
-    format!("| {mover} | {seconds:.0} | {} | {far:.0} | {asked} |", seen.fewest_serving)
-}
-
-/// What is promised of switchover with its defaults: key, greatest value, and what it is in words.
-const GOALS: [(&str, f64, &str); 5] = [
-    ("movement.to_drain", 0.85, "seconds, of drain's"),
-    ("movement.to_bound", 1.2, "seconds, of the bound's"),
-    ("movement.far_pod_seconds_to_drain", 0.8, "pod-seconds far, of drain's"),
-    ("movement.refused_share", 0.05, "evictions refused, of all"),
-    ("movement.requests_per_move", 6.0, "requests of ours, per pod"),
-];
-
-fn report(args: &Args, rounds: &[Round], load: &str) -> Result<()> {
-    let of = |mover: Mover| rounds.iter().find(|round| round.mover == mover);
-    let mut figures = Map::new();
-    if let Some(ours) = of(Mover::Switchover) {
-        let evictions = ours.evictions().max(1) as f64;
-        let mut put = |key: &str, value: f64| figures.insert(key.to_owned(), json!(value));
-        put("movement.refused_share", ours.refused() as f64 / evictions);
-        put("movement.requests_per_move", ours.requests.ours() as f64 / args.pods() as f64);
-        if let Some(drain) = of(Mover::Drain) {
-            put("movement.to_drain", ours.seconds / drain.seconds);
-            put("movement.far_pod_seconds_to_drain", ours.seen.far_pod_seconds / drain.seen.far_pod_seconds);
-        }
-        if let Some(bound) = of(Mover::Bound) {
-            put("movement.to_bound", ours.seconds / bound.seconds);
-        }
-    }
-    let mut goals = String::from("| switchover with its defaults | ratio | goal | met |\n|---|---|---|---|\n");
-    for (key, most, words) in GOALS {
-        let Some(value) = figures.get(key).and_then(Value::as_f64) else { continue };
-        let met = if value <= most { "yes" } else { "**no**" };
-        let _ = writeln!(goals, "| {words} `{key}` | {value:.2} | ≤ {most} | {met} |");
-    }
-    let table: String = rounds.iter().map(|round| row(round) + "\n").collect();
-    println!("{table}\n{goals}");
-    if !args.usual() {
-        println!("another case than the page's: docs/performance.md and report.json stay as they are");
-        return Ok(());
-    }
-    figures.insert("movement".to_owned(), whole(args, rounds, load));
-    write_report(figures)?;
-    let text = include_str!("performance.md")
-        .replace("{pods}", &args.pods().to_string())
-        .replace("{workloads}", &args.workloads.to_string())
-        .replace("{replicas}", &args.replicas.to_string())
-        .replace("{ready}", &args.ready.to_string())
-        .replace("{budget}", &format!("a budget of maxUnavailable {} each", args.budget))
-        .replace("{date}", &jiff::Zoned::now().date().to_string())
-        .replace("{machine}", &machine())
-        .replace("{load}", load)
-        .replace("{table}\n", &table)
-        .replace("{goals}", goals.trim_end());
-    write_section(NAME, &text).context("the figures are in target/bench/report.json")
-}
-
-/// Everything that was measured, absolute figures, too.
-fn whole(args: &Args, rounds: &[Round], load: &str) -> Value {
-    let round = |round: &Round| {
-        json!({
-            "mover": round.mover.key(),
-            "seconds": round.seconds,
-            "fewest_serving": round.seen.fewest_serving,
-            "far_pod_seconds": round.seen.far_pod_seconds,
-            "evictions": round.evictions(),
-            "refused": round.refused(),
-            "requests_of_ours": round.requests.ours(),
-            "requests": round.requests.total(),
-        })
-    };
-    json!({
-        "workloads": args.workloads,
-        "replicas": args.replicas,
-        "rounds": rounds.iter().map(round).collect::<Vec<_>>(),
-        "machine": machine(),
-        "date": jiff::Timestamp::now().to_string(),
-        "load_average_before": load,
-    })
 }

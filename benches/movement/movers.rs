@@ -1,6 +1,6 @@
 //! Who brings the pods near the new primary: switchover, and what people would do by hand.
 
-use std::{fmt, fs, process::Command, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -9,14 +9,12 @@ use kube::{
     Api, ResourceExt,
     api::{ListParams, PostParams},
 };
-use lab::{
-    prepare::prepare_program,
-    process::{Place, Process},
-    tools::{Cache, DESCHEDULER},
-};
 use serde_json::{Value, json};
 
-use super::{Args, light::support::Scene};
+use super::{
+    Args,
+    light::support::{Descheduler, Scene},
+};
 
 /// Evictions that are under way at the same time, where nobody else limits them.
 const CONCURRENT: usize = 64;
@@ -71,7 +69,7 @@ impl Mover {
 
 /// What goes on moving until it is dropped.
 pub(crate) struct Moving {
-    _descheduler: Option<Ended>,
+    _descheduler: Option<Descheduler>,
     task: Option<tokio::task::JoinHandle<Result<()>>>,
 }
 
@@ -93,15 +91,6 @@ impl Drop for Moving {
     }
 }
 
-/// A program that ends with the value.
-struct Ended(Process);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-    }
-}
-
 /// Lets `mover` begin. switchover's movement was paused until now.
 pub(crate) async fn begin(mover: Mover, args: &Args, scene: &Scene, namespace: &str) -> Result<Moving> {
     let mut moving = Moving { _descheduler: None, task: None };
@@ -117,7 +106,8 @@ pub(crate) async fn begin(mover: Mover, args: &Args, scene: &Scene, namespace: &
         }
         Mover::Drain => moving.task = Some(tokio::spawn(drain(scene.world, scene.far_nodes(args)))),
         Mover::Descheduler => {
-            moving._descheduler = Some(tokio::task::block_in_place(|| descheduler(scene))?);
+            let start = || Descheduler::start(scene.world, namespace, 5);
+            moving._descheduler = Some(tokio::task::block_in_place(start)?);
         }
         Mover::Bound => {
             let pods = scene.pods(namespace);
@@ -139,37 +129,6 @@ async fn drain(world: &'static super::light::support::World, nodes: Vec<String>)
         node??;
     }
     Ok(())
-}
-
-fn descheduler(scene: &Scene) -> Result<Ended> {
-    let program = prepare_program(&Cache::from_environment()?, &DESCHEDULER, &|line| println!("{line}"))?;
-    let directory = scene.world.bed.directory();
-    let policy = json!({
-        "apiVersion": "descheduler/v1alpha2",
-        "kind": "DeschedulerPolicy",
-        "profiles": [{
-            "name": "follow",
-            "pluginConfig": [
-                {"name": "DefaultEvictor", "args": {"nodeFit": true}},
-                {
-                    "name": "RemovePodsViolatingNodeAffinity",
-                    "args": {"nodeAffinityType": ["preferredDuringSchedulingIgnoredDuringExecution"]},
-                },
-            ],
-            "plugins": {"deschedule": {"enabled": ["RemovePodsViolatingNodeAffinity"]}},
-        }],
-    });
-    let path = directory.join("descheduler.json");
-    fs::write(&path, policy.to_string())?;
-    let mut command = Command::new(program.join("descheduler"));
-    command
-        .arg(format!("--policy-config-file={}", path.display()))
-        .arg(format!("--kubeconfig={}", scene.world.bed.kubeconfig().display()))
-        .args(["--descheduling-interval=5s", "--secure-port=0", "--v=1"])
-        .env("HOME", directory);
-    let place = Place { die_with_thread: true, ..Place::default() };
-    let log = directory.join("logs/descheduler.log");
-    Ok(Ended(Process::start("descheduler", command, &log, &place)?))
 }
 
 /// Evicts `allowed` far pods of each workload at once whenever all its replicas serve, until none is far.

@@ -79,7 +79,7 @@ pub struct ReplayArgs {
     pub move_: bool,
 
     /// How long the primary must have held before pods move, as spec.movement.settle
-    #[arg(long, default_value = "30s", value_parser = seconds(0, 86_400))]
+    #[arg(long, default_value = "10s", value_parser = seconds(0, 86_400))]
     pub settle: Span,
 
     /// That time doubles with each further change of primary within this time, as spec.movement.settleWindow

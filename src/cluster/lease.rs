@@ -38,9 +38,18 @@ impl LeaseConfig {
     }
 }
 
-/// Takes part in the election until `shutdown`; then gives the Lease back, so that the next replica leads at once.
-pub async fn run(config: LeaseConfig, client: Client, state: watch::Sender<Leadership>, shutdown: CancellationToken) {
-    let mut candidate = Candidate { api: Api::namespaced(client, &config.namespace), config, observed: None };
+/// Takes part in the election until `shutdown`; then gives the Lease back, so that the next replica leads at once. `doubt` is told why
+/// whatever is known of the cluster may be of a past that never was: after a time without the API server, or when the Lease isn't as it
+/// was left, its store may have lost what it had answered.
+pub async fn run(
+    config: LeaseConfig,
+    client: Client,
+    state: watch::Sender<Leadership>,
+    doubt: impl Fn(&str) + Send,
+    shutdown: CancellationToken,
+) {
+    let api = Api::namespaced(client, &config.namespace);
+    let mut candidate = Candidate { api, config, observed: None, written: None, changed: false };
     let mut failing = false;
     loop {
         let asked_at = Instant::now();
@@ -48,8 +57,16 @@ pub async fn run(config: LeaseConfig, client: Client, state: watch::Sender<Leade
             Ok(leadership) => {
                 if failing {
                     tracing::info!(lease = candidate.config.name, "the lease is reachable again");
+                    doubt("the API server was away");
                 }
                 failing = false;
+                if std::mem::take(&mut candidate.changed) {
+                    tracing::warn!(
+                        lease = candidate.config.name,
+                        "the lease isn't as this replica wrote it; listing everything anew"
+                    );
+                    doubt("the lease isn't as it was written");
+                }
                 announce(&state, leadership, &candidate.config);
             }
             Err(error) => {
@@ -96,6 +113,10 @@ struct Candidate {
     api: Api<Lease>,
     config: LeaseConfig,
     observed: Option<Observed>,
+    /// The resource version that the last write of ours was answered with.
+    written: Option<String>,
+    /// Whether the Lease is still ours, and not as we wrote it last.
+    changed: bool,
 }
 
 /// Name of the controllers' Lease, unless they are told another one.
@@ -121,13 +142,22 @@ impl Candidate {
             Step::TakeOver { from } => {
                 tracing::warn!(lease = self.config.name, leader = from, "the leader is silent; taking over");
             }
-            Step::Create | Step::Renew | Step::Take => {}
+            Step::Renew => {
+                let found = lease.as_ref().and_then(|lease| lease.metadata.resource_version.as_ref());
+                self.changed |= self.written.is_some() && self.written.as_ref() != found;
+            }
+            Step::Create | Step::Take => {}
         }
         self.write(lease, asked_at, limit).await
     }
 
     /// Writes ourselves into the Lease. The resource version makes sure that nobody else did in the meantime.
-    async fn write(&self, old: Option<Lease>, asked_at: Instant, limit: Duration) -> Result<Leadership, EffectError> {
+    async fn write(
+        &mut self,
+        old: Option<Lease>,
+        asked_at: Instant,
+        limit: Duration,
+    ) -> Result<Leadership, EffectError> {
         let now = MicroTime(Timestamp::now());
         let old_spec = old.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
         let same_holder = old_spec.holder_identity.as_deref() == Some(&self.config.identity);
@@ -150,7 +180,10 @@ impl Candidate {
             None => bounded_by(limit, self.api.create(&params, &lease)).await,
         };
         let taken = match written {
-            Ok(_) => true,
+            Ok(lease) => {
+                self.written = lease.metadata.resource_version;
+                true
+            }
             // Somebody else was faster.
             Err(error) if error.conflicts() => false,
             Err(error) => return Err(error),

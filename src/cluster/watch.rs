@@ -23,6 +23,7 @@ use kube::{
 };
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 
 pub use self::{
     singly::Objects,
@@ -43,6 +44,8 @@ struct HealthState {
     /// Why it fails right now.
     failing: Mutex<Option<String>>,
     unreadable: AtomicUsize,
+    /// For [`Health::doubt`].
+    doubted: Notify,
 }
 
 impl Health {
@@ -73,6 +76,15 @@ impl Health {
     #[must_use]
     pub fn unreadable(&self) -> usize {
         self.state.unreadable.load(Ordering::Relaxed)
+    }
+
+    /// What is known may be of a past that never was: a store that lost its newest writes tells no watch of it. The watch lists everything
+    /// anew; until then it isn't current.
+    pub fn doubt(&self, why: &str) {
+        if self.synced() {
+            self.set_failure(Some(why.to_owned()));
+            self.state.doubted.notify_one();
+        }
     }
 
     fn set_unreadable(&self, count: usize) {
@@ -153,30 +165,38 @@ async fn follow_with<K, S>(
     let mut time = 1;
     let mut stream = Box::pin(begin());
     loop {
-        let next = if health.failure().is_some() {
+        let failing = health.failure().is_some();
+        if !failing {
+            time = 1;
+        }
+        let next = tokio::select! {
+            biased;
+            () = health.state.doubted.notified() => {
+                stream = Box::pin(begin());
+                continue;
+            }
+            next = stream.try_next() => next,
             // kube tells that a watch failed, but not that it goes on: that shows only with the next event, and of objects
             // that nobody changes there may be none for hours. A new list says it at once.
-            let Ok(next) = tokio::time::timeout(patience.nth(time), stream.try_next()).await else {
+            () = tokio::time::sleep(patience.nth(time)), if failing => {
                 time += 1;
                 stream = Box::pin(begin());
                 continue;
-            };
-            next
-        } else {
-            time = 1;
-            stream.try_next().await
+            }
         };
         match next {
+            // It goes on from the version that it had, which a store that failed over may never have known: what came after that
+            // is told, and what was lost isn't. Only a list knows better.
+            Ok(Some(Event::Apply(_) | Event::Delete(_))) if failing && health.synced() => stream = Box::pin(begin()),
             Ok(Some(event)) => {
-                // `Init` is only the client's intent to list; nothing has come from the server yet.
-                let from_server = !matches!(event, Event::Init);
+                // `Init` is only the client's intent to list, and until the list is complete what is known is what it was.
                 let listed = matches!(event, Event::InitDone);
                 apply(event);
                 if listed {
                     health.state.synced.store(true, Ordering::Release);
-                }
-                if from_server && health.set_failure(None).is_some() {
-                    tracing::info!(kind = health.kind, "the watch works again");
+                    if health.set_failure(None).is_some() {
+                        tracing::info!(kind = health.kind, "the watch works again");
+                    }
                 }
             }
             Ok(None) => return,
@@ -236,5 +256,56 @@ mod tests {
         assert!(health.current());
         assert_eq!((states.len(), seen), (4, 6));
         assert!(states.iter().all(|current| !current), "{states:?}");
+    }
+
+    /// A watch that is begun anew each time with the next of these, and is silent at the end of each but the last.
+    async fn followed(script: Vec<Vec<Result<Event<u8>, watcher::Error>>>, health: &Health) -> (Vec<u8>, usize) {
+        let (mut begun, mut seen, mut script) = (0, Vec::new(), script.into_iter());
+        let begin = || {
+            begun += 1;
+            let last = script.len() == 1;
+            let script = futures::stream::iter(script.next().expect("a watch that works was begun anew"));
+            let silence = futures::stream::pending().take_until(async move {
+                if !last {
+                    futures::future::pending::<()>().await;
+                }
+            });
+            script.chain(silence)
+        };
+        // Nothing but an event, or doubt, begins it anew.
+        let patience = Pause { first: Duration::from_secs(3600), longest: Duration::from_secs(3600) };
+        let apply = |event| match event {
+            Event::Apply(number) | Event::InitApply(number) => seen.push(number),
+            // It is doubted when the list is complete.
+            Event::InitDone if health.unreadable() > 0 => {
+                health.set_unreadable(0);
+                health.state.synced.store(true, Ordering::Release);
+                health.doubt("the API server was away");
+            }
+            _ => {}
+        };
+        follow_with(patience, begin, health.clone(), apply).await;
+        (seen, begun)
+    }
+
+    #[tokio::test]
+    async fn what_a_watch_tells_after_a_failure_is_not_believed_before_a_new_list() {
+        let list = |number| [Ok(Event::Init), Ok(Event::InitApply(number)), Ok(Event::InitDone)];
+        let failed = [Err(watcher::Error::NoResourceVersion), Ok(Event::Apply(2))];
+        let health = Health::new("Node");
+        let script = vec![list(1).into_iter().chain(failed).collect(), list(3).into_iter().collect()];
+        assert_eq!(followed(script, &health).await, (vec![1, 3], 2));
+        assert!(health.current());
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_is_doubted_lists_anew_and_is_not_current_until_then() {
+        let list = |number| vec![Ok(Event::Init), Ok(Event::InitApply(number)), Ok(Event::InitDone)];
+        let health = Health::new("Node");
+        health.doubt("nothing was listed yet");
+        assert_eq!(health.failure(), None);
+        health.set_unreadable(1);
+        assert_eq!(followed(vec![list(1), list(2)], &health).await, (vec![1, 2], 2));
+        assert!(health.current());
     }
 }

@@ -21,7 +21,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use self::{entered::Entered, write::Written};
-use super::{Shared, status_update};
+use super::{Shared, movement::Hands, status_update};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus},
     cluster,
@@ -36,6 +36,10 @@ use crate::{
 /// Pause between two evaluations while there is something to do, so that a burst of changes costs one. When there is
 /// nothing a tick passes between them, whatever changes: there may be hundreds of databases, and pods come and go all the time.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// The same while moves are under way. Each step writes all of them to the status, and whoever of a workload is moved in one step costs
+/// its controllers less than one after the other would: where a control plane is busy, looking more often is slower.
+const PACE: Duration = Duration::from_millis(400);
 
 /// Runs until `stop`, or until nobody finds out any more who is primary.
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
@@ -63,6 +67,14 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
             () = stop.cancelled() => break,
             () = tokio::time::sleep(DEBOUNCE) => {}
         }
+        if !task.memory.journal.underway.is_empty() {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                // Another primary waits for nobody.
+                _ = news.changed() => continue,
+                () = tokio::time::sleep(PACE.saturating_sub(DEBOUNCE)) => {}
+            }
+        }
         tokio::select! {
             () = stop.cancelled() => break,
             _ = changes.changed(), if task.busy => {}
@@ -70,6 +82,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
             () = tokio::time::sleep(shared.tick.saturating_sub(DEBOUNCE)) => {}
         }
     }
+    task.hands.finish(&task.name, &mut task.memory).await;
     shared.metrics.forget(&task.name);
     if !stop.is_cancelled() {
         task.tell_of_death();
@@ -110,6 +123,8 @@ struct Task {
     memory: Memory,
     /// Its moves in the ledger of all databases.
     entered: Entered,
+    /// Its moves that are being carried out.
+    hands: Hands,
     /// The decision of a person that was last handed on or refused.
     heeded: Option<String>,
     /// When the finalizer was last asked for.
@@ -153,6 +168,7 @@ impl Task {
             told_halted: None,
             told_stays: tell_stays::ToldStays::default(),
             entered: Entered::new(Arc::clone(&shared), name.clone()),
+            hands: Hands::new(Arc::clone(&shared)),
             last_secret_state: None,
             announcements: Announcements::restored(status.announced.as_ref().map(status_update::announced::read)),
             told_announced: None,
@@ -165,6 +181,12 @@ impl Task {
         }
     }
 
+    /// Takes note of what became of moves since the last step.
+    fn note_answers(&mut self, now: Instant) {
+        self.hands.note(&self.name, &mut self.memory, now);
+        self.entered.correct(&self.memory.journal.underway);
+    }
+
     /// One step: remember what is believed, evaluate one picture, tell, write, act.
     async fn step(&mut self) {
         let now = process::now();
@@ -175,6 +197,7 @@ impl Task {
         }
         let tables = self.shared.index.picture();
         let Some(object) = followed(&tables, &self.name) else { return };
+        self.note_answers(now.instant);
         self.remember_primary(&object, &found, now.wall);
         self.remember_announced(&object, &found, now.wall);
         self.tell_secret_state(found.credentials.as_ref());
@@ -227,7 +250,7 @@ impl Task {
             self.entered.correct(&self.memory.journal.underway);
             return;
         }
-        self.carry_out(decided.plan.moves, &found.view, &others, object.spec.movement.per_workload).await;
+        self.carry_out(decided.plan.moves, &found.view, others, object.spec.movement.per_workload);
         if let Some(node) = next.filter(|_| empties) {
             self.empty(&node, &object.node_label(), &found.view).await;
         }

@@ -1,13 +1,16 @@
 //! Moves are carried out, and their ends told.
 
 use std::{
-    collections::HashMap,
-    pin::pin,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, stream};
 use jiff::Timestamp;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
 
 use super::{Shared, metrics::UNANSWERED};
 use crate::{
@@ -29,8 +32,9 @@ use crate::{
 const IN_FLIGHT: usize = 32;
 
 /// How long an eviction waits at most for the disruption controller to count the one before it under the same budget. Whoever comes
-/// earlier meets its write of the budget's status, and is let wait by the API server for half a second.
-const COUNTED_WITHIN: Duration = Duration::from_millis(500);
+/// earlier may meet its write of the budget's status, and is let wait by the API server for half a second; but a controller that is
+/// busy with many budgets takes as long to come to this one.
+const COUNTED_WITHIN: Duration = Duration::from_millis(50);
 
 /// What became of one move that was to be carried out.
 enum Answer {
@@ -41,36 +45,79 @@ enum Answer {
     None(EffectError),
 }
 
-/// Carries out what was planned, many at once. `still_right` is asked right before each move: leadership, epoch, primary, pause and the
-/// newest picture, as they are then.
-pub(super) async fn carry_out(
-    shared: &Shared,
-    database: &str,
-    moves: Vec<Move>,
-    memory: &mut Memory,
-    restart_series: &str,
-    still_right: impl Fn(&Move) -> Result<(), String>,
-) {
-    let still_right = &still_right;
-    let one = move |move_: Move| async move {
-        if let Err(why) = still_right(&move_) {
-            return (move_, Answer::Dropped(why));
+/// Of which version a budget was when the last eviction under it was asked for.
+type Turn = Arc<tokio::sync::Mutex<Option<String>>>;
+
+/// Carries out the moves of one database, many at once, while the next ones are planned. They end with the value.
+pub(super) struct Hands {
+    shared: Arc<Shared>,
+    working: JoinSet<()>,
+    /// UIDs of the pods whose moves have no answer yet.
+    asked: BTreeSet<String>,
+    answers: mpsc::UnboundedReceiver<(Move, Answer)>,
+    answer: mpsc::UnboundedSender<(Move, Answer)>,
+    /// By what moves follow each other, a budget or a workload.
+    turns: HashMap<String, Turn>,
+    free: Arc<Semaphore>,
+}
+
+impl Hands {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let (answer, answers) = mpsc::unbounded_channel();
+        let free = Arc::new(Semaphore::new(IN_FLIGHT));
+        Self { shared, working: JoinSet::new(), asked: BTreeSet::new(), answers, answer, turns: HashMap::new(), free }
+    }
+
+    /// Begins to carry out what was planned. `still_right` is asked right before each move: leadership, epoch, primary, pause and the
+    /// newest picture, as they are then.
+    pub(super) fn begin(
+        &mut self,
+        moves: Vec<Move>,
+        restart_series: &str,
+        still_right: impl Fn(&Move) -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        let (still_right, series) = (Arc::new(still_right), Arc::<str>::from(restart_series));
+        while self.working.try_join_next().is_some() {}
+        // Whoever works on a turn, or waits for it, holds it.
+        self.turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        for (together, group) in one_after_the_other(moves) {
+            self.asked.extend(group.iter().map(|move_| move_.uid.clone()));
+            let turn = Arc::clone(self.turns.entry(together).or_default());
+            let (shared, answer, free) = (Arc::clone(&self.shared), self.answer.clone(), Arc::clone(&self.free));
+            let (still_right, series) = (Arc::clone(&still_right), Arc::clone(&series));
+            self.working.spawn(async move {
+                let mut before = turn.lock().await;
+                for move_ in group {
+                    until_counted(&shared.index, &move_, before.as_deref()).await;
+                    // Nobody closes it.
+                    let _free = free.acquire().await;
+                    *before = version(&shared.index, &move_);
+                    let said = match still_right(&move_) {
+                        Ok(()) => cluster::carry_out(&shared.client, &move_, &series)
+                            .await
+                            .map_or_else(Answer::None, Answer::Given),
+                        Err(why) => Answer::Dropped(why),
+                    };
+                    // Whoever began it may be gone.
+                    let _ = answer.send((move_, said));
+                }
+            });
         }
-        let answer = cluster::carry_out(&shared.client, &move_, restart_series).await;
-        (move_, answer.map_or_else(Answer::None, Answer::Given))
-    };
-    let index = &shared.index;
-    let in_turn = |(mut rest, before): (std::vec::IntoIter<Move>, Option<String>)| async move {
-        let move_: Move = rest.next()?;
-        until_counted(index, &move_, before.as_deref()).await;
-        let before = version(index, &move_);
-        Some((one(move_).await, (rest, before)))
-    };
-    let groups = stream::iter(one_after_the_other(moves));
-    let groups = groups.map(|group| Box::pin(stream::unfold((group.into_iter(), None), in_turn)));
-    let mut answers = pin!(groups.flatten_unordered(IN_FLIGHT));
-    while let Some((move_, answer)) = answers.next().await {
-        take_note(shared, database, &move_, answer, memory);
+    }
+
+    /// Takes note of the answers that have come, and of what still has none.
+    pub(super) fn note(&mut self, database: &str, memory: &mut Memory, now: Instant) {
+        while let Ok((move_, answer)) = self.answers.try_recv() {
+            self.asked.remove(&move_.uid);
+            take_note(&self.shared, database, &move_, answer, memory);
+        }
+        memory.note_asked(&self.asked, now);
+    }
+
+    /// Waits until everything has its answer, or was dropped because it isn't right any more.
+    pub(super) async fn finish(&mut self, database: &str, memory: &mut Memory) {
+        while self.working.join_next().await.is_some() {}
+        self.note(database, memory, Instant::now());
     }
 }
 
@@ -96,16 +143,16 @@ fn version(index: &Index, move_: &Move) -> Option<String> {
 }
 
 /// The moves in groups: those that one disruption budget covers, or else of one workload, in their order. Groups are in the order of their
-/// first moves.
-fn one_after_the_other(moves: Vec<Move>) -> Vec<Vec<Move>> {
+/// first moves, each with the UID of the budget or workload.
+fn one_after_the_other(moves: Vec<Move>) -> Vec<(String, Vec<Move>)> {
     let mut places: HashMap<String, usize> = HashMap::new();
-    let mut groups: Vec<Vec<Move>> = Vec::new();
+    let mut groups: Vec<(String, Vec<Move>)> = Vec::new();
     for move_ in moves {
-        let together = move_.spends.as_ref().map_or(&move_.workload.uid, |spends| &spends.budget);
+        let together = move_.spends.as_ref().map_or(&move_.workload.uid, |spends| &spends.budget).clone();
         let place = *places.entry(together.clone()).or_insert(groups.len());
         match groups.get_mut(place) {
-            Some(group) => group.push(move_),
-            None => groups.push(vec![move_]),
+            Some((_, group)) => group.push(move_),
+            None => groups.push((together, vec![move_])),
         }
     }
     groups
@@ -284,8 +331,12 @@ mod tests {
             plan("job-1", "job", Some("job")),
         ];
         let groups = one_after_the_other(moves);
-        let names: Vec<Vec<_>> = groups.iter().map(|group| group.iter().map(|move_| &*move_.pod).collect()).collect();
-        assert_eq!(names, [vec!["web-1", "api-1"], vec!["db-1", "db-2"], vec!["job-1"]]);
+        let groups: Vec<(&str, Vec<_>)> = groups
+            .iter()
+            .map(|(together, group)| (&**together, group.iter().map(|move_| &*move_.pod).collect()))
+            .collect();
+        let expected = [("all", vec!["web-1", "api-1"]), ("db", vec!["db-1", "db-2"]), ("job", vec!["job-1"])];
+        assert_eq!(groups, expected);
     }
 
     #[test]

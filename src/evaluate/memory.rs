@@ -165,6 +165,13 @@ impl Memory {
         self.begun.retain(|(_, begun)| begun != uid);
     }
 
+    /// These pods' moves were asked for, or wait for their turn, and have no answer yet: nothing of them can be seen so far.
+    pub fn note_asked(&mut self, uids: &BTreeSet<String>, now: Instant) {
+        for underway in self.journal.underway.iter_mut().filter(|underway| uids.contains(&underway.uid)) {
+            (underway.found, underway.since) = (now, now);
+        }
+    }
+
     /// Moves begin.
     pub(super) fn note_begun(&mut self, moves: &[Move], now: Instant) {
         self.begun.extend(moves.iter().map(|move_| (now, move_.uid.clone())));

@@ -63,7 +63,7 @@ pub const HEAD: &str =
 /// A setting is no field of `spec.movement`.
 pub fn grid(seed: u64, months: u32, begin: Instant) -> Result<Vec<Row>, SettingError> {
     let mut rows = Vec::new();
-    for settle in ["0s", "5s", "15s", "30s", "60s", "120s"] {
+    for settle in ["0s", "5s", "10s", "15s", "30s", "60s", "120s"] {
         for most in ["1", "5", "20", "100"] {
             let settings =
                 vec![("settle".to_owned(), settle.to_owned()), ("maxConcurrent".to_owned(), most.to_owned())];

@@ -172,7 +172,7 @@ impl Default for MovementRules {
         Self {
             mode: MovementMode::Auto,
             way: MoveMode::Auto,
-            settle: Span::from_secs(30),
+            settle: Span::from_secs(10),
             settle_window: Span::from_secs(600),
             settle_max: None,
             max_concurrent: 200,

@@ -137,6 +137,8 @@ fn objects<'a>(client: &Client, namespace: &str) -> Vec<Wanted<'a>> {
         listed::<MutatingWebhookConfiguration>("mutatingwebhookconfigurations", Api::all(client()), ours()),
         listed::<ValidatingAdmissionPolicy>("validatingadmissionpolicies", Api::all(client()), ours()),
         listed::<ValidatingAdmissionPolicyBinding>("validatingadmissionpolicybindings", Api::all(client()), ours()),
+        injecting("mutatingadmissionpolicies", client(), "MutatingAdmissionPolicy"),
+        injecting("mutatingadmissionpolicybindings", client(), "MutatingAdmissionPolicyBinding"),
         listed::<FlowSchema>("flowschemas", Api::all(client()), ours()),
         listed::<Lease>("leases", Api::namespaced(client(), namespace), any()),
         listed::<Deployment>("deployments", Api::namespaced(client(), namespace), pods()),
@@ -158,6 +160,12 @@ where
     wanted(format!("objects/{kind}.json"), kind, async move {
         let all = cluster::list_matching(&api, params).await.map_err(plain)?;
         cleaned(&all)
+    })
+}
+
+fn injecting<'a>(plural: &'static str, client: Client, kind: &'static str) -> Wanted<'a> {
+    wanted(format!("objects/{plural}.json"), plural, async move {
+        cleaned(&cluster::injecting(&client, kind).await.map_err(plain)?)
     })
 }
 

@@ -21,7 +21,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, PostParams},
     client::Body,
-    core::{ApiResource, DynamicObject, GroupVersionKind, NamespaceResourceScope, PartialObjectMeta},
+    core::{NamespaceResourceScope, PartialObjectMeta},
 };
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
@@ -177,14 +177,7 @@ async fn definitions(
 
 /// None, where the API server is older than they are.
 async fn injecting(client: &Client) -> Seen<Injecting> {
-    let list = async |kind: &str| -> Seen<Vec<DynamicObject>> {
-        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind));
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
-        match cluster::list_matching(&api, ListParams::default().labels(keys::PART_OF_US)).await {
-            Err(error) if error.says_gone() => Ok(Vec::new()),
-            answer => answer.map_err(|error| unseen(&kind.kind, &error)),
-        }
-    };
+    let list = async |kind: &str| cluster::injecting(client, kind).await.map_err(|error| unseen(kind, &error));
     let policies = list("MutatingAdmissionPolicy").await?;
     Ok(Injecting { policies, bindings: list("MutatingAdmissionPolicyBinding").await? })
 }

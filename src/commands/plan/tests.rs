@@ -84,7 +84,7 @@ fn a_plan_is_told_as_people_read_it() {
     let expected = "\
 default: pg1 → pg2: NOT ALL FITS
   nodes: 1 closely, 0 intermediate, 2 far, 0 unknown; followers: 4, 0 of them near already
-  2 pods move in about 6 s (readiness 6 s, budgets 0 s, limits 0 s), after settle (30 s)
+  2 pods move in about 6 s (readiness 6 s, budgets 0 s, limits 0 s), after settle (10 s)
   waves: 2 at 0 s
   WORKLOAD             PODS  FROM  TO   WAVES  AT ONCE  READY  DONE
   replicaset shop/api  1     dc1   dc2  1      1        5 s    6 s
@@ -110,9 +110,9 @@ fn what_is_announced_needs_not_settle() {
         });
         words::text(&answers).lines().find_map(|line| Some(line.split_once("limits 0 s), ")?.1.to_owned())).unwrap()
     };
-    let announced = "at once if it comes as announced for 2026-01-01T22:00:00Z, else after settle (30 s)";
+    let announced = "at once if it comes as announced for 2026-01-01T22:00:00Z, else after settle (10 s)";
     assert_eq!(told("default --to pg3", "pg3"), announced);
-    assert_eq!(told("default --to pg3", "pg2"), "after settle (30 s)", "another one");
+    assert_eq!(told("default --to pg3", "pg2"), "after settle (10 s)", "another one");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
     api::DatabaseCluster,
     cluster::EventReason,
     cluster::{EffectError, nodes::StillRight},
-    controller::{Shared, labels, movement},
+    controller::{Shared, labels},
     core::{
         distance::overwrite::{NodeChange, TaintEffect},
         movement::{
@@ -103,12 +103,12 @@ impl Task {
         }
     }
 
-    /// Moves the pods that were planned.
-    pub(super) async fn carry_out(
+    /// Begins to move the pods that were planned.
+    pub(super) fn carry_out(
         &mut self,
         moves: Vec<Move>,
         view: &PrimaryView,
-        others: &Others,
+        others: Others,
         per_workload: Option<u32>,
     ) {
         if moves.is_empty() {
@@ -116,7 +116,7 @@ impl Task {
         }
         let (index, still_right) = (self.shared.index.clone(), self.still_right(view));
         let began = self.memory.journal.underway.clone();
-        let still_right = |move_: &Move| {
+        let still_right = move |move_: &Move| {
             if !still_right() {
                 return Err("leadership, primary or spec changed meanwhile".to_owned());
             }
@@ -126,9 +126,7 @@ impl Task {
             let Some(pod) = snapshot.pods.get(&move_.uid) else { return Ok(()) };
             still_allowed(snapshot, &move_.workload, pod, process::now()).map_err(|reason| reason.to_string())
         };
-        let series = restart::series(&self.name, view.epoch);
-        movement::carry_out(&self.shared, &self.name, moves, &mut self.memory, &series, still_right).await;
-        self.entered.correct(&self.memory.journal.underway);
+        self.hands.begin(moves, &restart::series(&self.name, view.epoch), still_right);
     }
 
     /// Puts the taint that evicts onto a node, unless what led to that has changed.

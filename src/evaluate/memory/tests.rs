@@ -3,8 +3,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::*;
 use crate::{
     core::{
-        movement::{held::HeldReason, ledger::Others, plan::Held},
-        testing::{World, at, instant, moment, pod},
+        movement::{
+            held::HeldReason,
+            journal::{UNTOUCHED, Underway},
+            ledger::Others,
+            plan::Held,
+        },
+        testing::{World, at, instant, moment, pod, underway},
     },
     evaluate::testing::{Stage, told, view},
 };
@@ -74,6 +79,25 @@ fn world() -> World {
     World::with_nodes("a1=far b1=closely")
         .workload("ReplicaSet/web", 1)
         .pod(pod("web-1").on("b1").owned_by("ReplicaSet/web").moved_by("evict"))
+}
+
+#[test]
+fn a_move_that_waits_for_its_turn_or_an_answer_is_not_taken_for_one_that_was_never_carried_out() {
+    let begun = |second: i64| {
+        let mut memory = Memory::default();
+        memory.journal.underway = vec![Underway { uid: "uid-web-1".into(), ..underway("ReplicaSet/web", second) }];
+        memory
+    };
+    let asked = BTreeSet::from(["uid-web-1".to_owned()]);
+    for (answered, ends_at) in [(100, 130), (125, 155), (190, 220)] {
+        let mut memory = begun(100);
+        memory.note_asked(&asked, instant(answered));
+        let over = |second| instant(second).saturating_duration_since(memory.journal.underway[0].found) >= UNTOUCHED;
+        assert_eq!((over(ends_at - 1), over(ends_at)), (false, true), "answered at {answered}");
+    }
+    let mut memory = begun(100);
+    memory.note_asked(&BTreeSet::from(["uid-of-another".to_owned()]), instant(190));
+    assert_eq!(memory.journal.underway[0].found, instant(100), "another's answer");
 }
 
 #[test]

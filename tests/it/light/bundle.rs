@@ -78,6 +78,18 @@ fn made(scene: &Scene, kubeconfig: &Path, file: &str) -> Result<String> {
     Ok(said)
 }
 
+/// Names of what a report, made now, has of a kind.
+pub(super) fn names_in_a_report(scene: &Scene, kind: &str) -> Result<Vec<String>> {
+    let directory = scene.world.bed.directory().join(format!("report-{}", scene.name));
+    fs::create_dir_all(&directory)?;
+    let file = directory.join("report.tar.gz");
+    made(scene, &scene.world.bed.kubeconfig(), &file.display().to_string())?;
+    let text = fs::read_to_string(unpack(&file)?.join(format!("objects/{kind}.json")))?;
+    let objects: Vec<Value> = serde_json::from_str(&text)?;
+    let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    Ok(objects.iter().map(name).collect())
+}
+
 /// Where people put what nobody else should read.
 fn plant(scene: &Scene) -> Result<()> {
     let metadata = |name: &str| json!({"name": name, "namespace": NAMESPACE, "labels": scene.mark()});

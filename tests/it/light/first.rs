@@ -1,9 +1,7 @@
 //! docs/first-failover.md: what a new user does and sees, command by command. `make first-failover` writes the page of this scene; whenever
 //! it is played, its commands are compared with those in the page.
 
-use std::{env, fmt::Write as _, fs, path::PathBuf};
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use lab::light::READY_DELAY;
 use serde_json::json;
 use tokio::task::block_in_place;
@@ -13,21 +11,17 @@ use super::{
     removal::kill_controllers,
     support::{Scene, until, upheaval},
 };
+use crate::told::Told;
 
 /// The page as far as it has been played.
 struct Page<'s> {
     scene: &'s Scene,
-    text: String,
+    told: Told,
 }
 
 impl Page<'_> {
-    fn file() -> PathBuf {
-        root().join("docs/first-failover.md")
-    }
-
     fn says(&mut self, prose: &str) {
-        self.text.push_str(prose.trim_end());
-        self.text.push('\n');
+        self.told.says(prose);
     }
 
     /// What a command prints.
@@ -41,17 +35,11 @@ impl Page<'_> {
         })
     }
 
-    fn shows(&mut self, typed: &str, printed: &str) {
-        let printed: Vec<&str> = printed.lines().map(str::trim_end).collect();
-        // Writing into a String does not fail.
-        let _ = write!(self.text, "\n```text\n$ {typed}\n{}\n```\n", printed.join("\n").trim_end());
-    }
-
     /// Runs it, and writes down what it printed, which has this in it.
     fn run(&mut self, typed: &str, expected: &str) -> Result<()> {
         let printed = self.ask(typed)?;
         assert!(printed.contains(expected), "{typed}: {expected:?} isn't in:\n{printed}");
-        self.shows(typed, &printed);
+        self.told.shows(typed, &printed);
         Ok(())
     }
 
@@ -62,21 +50,7 @@ impl Page<'_> {
             Ok(printed.contains(expected).then_some(printed))
         })
         .await?;
-        self.shows(typed, &printed);
-        Ok(())
-    }
-
-    fn commands(text: &str) -> Vec<&str> {
-        text.lines().filter(|line| line.starts_with("$ ")).collect()
-    }
-
-    /// Compares its commands with the page's; or writes it, where that was asked for.
-    fn close(self) -> Result<()> {
-        if env::var_os("WRITE_FIRST_FAILOVER").is_some() {
-            fs::write(Self::file(), &self.text)?;
-        }
-        let there = fs::read_to_string(Self::file()).context("docs/first-failover.md")?;
-        assert_eq!(Self::commands(&there), Self::commands(&self.text), "run make first-failover");
+        self.told.shows(typed, &printed);
         Ok(())
     }
 }
@@ -104,7 +78,7 @@ Whether there could be an installation says `switchover check --pre`. Then [Helm
 #[test]
 fn a_new_user_sees_a_failover_and_leaves_nothing_behind() {
     upheaval("orders", async |scene| {
-        let mut page = Page { scene, text: String::new() };
+        let mut page = Page { scene, told: Told::default() };
         page.says(HEAD);
         let (patroni, namespace) = scene.two_centres(json!({"movement": {"settle": "2s"}})).await?;
         let web = scene.workload(&namespace, "web").says(READY_DELAY, "1s");
@@ -121,7 +95,7 @@ fn a_new_user_sees_a_failover_and_leaves_nothing_behind() {
         page.says("\nAnd what it asks of the workload itself ([zero-downtime.md](zero-downtime.md)):");
         page.run("switchover explain deployment/web -n orders-shop", "not ready for moves")?;
 
-        page.says("\n## A failover\n\npg3 becomes the primary. Labels follow at once, pods when it has held for `settle` (2 s here, 30 s unless you write it).");
+        page.says("\n## A failover\n\npg3 becomes the primary. Labels follow at once, pods when it has held for `settle` (2 s here, 10 s unless you write it).");
         patroni.switchover("pg3", 2);
         scene.its_database().movement_over(2).await?;
         page.run_until("switchover status orders", "Done: every follower is where it should be").await?;
@@ -138,6 +112,7 @@ fn a_new_user_sees_a_failover_and_leaves_nothing_behind() {
         );
         let tiers = page.ask("kubectl get nodes -l switchover.dev/orders -o name")?;
         assert_eq!(tiers, "", "nothing is left on any node");
-        page.close()
+        let file = root().join("docs/first-failover.md");
+        page.told.close(&file, None, "WRITE_FIRST_FAILOVER", "make first-failover")
     });
 }

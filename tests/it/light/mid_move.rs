@@ -20,7 +20,7 @@ use lab::{control_plane::Component, light::READY_DELAY, wait::until_within};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
-use super::support::{SEVERAL_TICKS, Scene, Stage, Witness, eventually, scene, stays, until, upheaval};
+use super::support::{Descheduler, SEVERAL_TICKS, Scene, Stage, Witness, eventually, scene, stays, until, upheaval};
 
 /// How many pods of a namespace nobody has placed yet.
 async fn pending(scene: &Scene, namespace: &str) -> Result<usize> {
@@ -109,6 +109,19 @@ fn a_namespace_that_goes_in_the_middle_of_a_movement_stops_nobody_else() {
             Ok((status.moving.is_empty() && status.held_total == 0).then_some(()))
         })
         .await
+    });
+}
+
+#[test]
+#[ignore = "builds a program that nothing else needs: make test-descheduler"]
+fn a_descheduler_that_looks_every_second_and_the_controller_share_one_budget() {
+    scene("descheduler", async |scene| {
+        let stage = Stage::set(scene, json!({})).await?;
+        let _descheduler = block_in_place(|| Descheduler::start(scene.world, &stage.namespace, 1))?;
+        stage.begin_to_move().await?;
+        stage.ends_well_whoever_moved(scene).await?;
+        let evicted = stage.witness.seen().evicted;
+        stays("who was evicted", SEVERAL_TICKS, evicted, async || Ok(stage.witness.seen().evicted)).await
     });
 }
 

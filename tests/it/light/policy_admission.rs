@@ -11,15 +11,19 @@ use kube::{
 };
 use serde_json::{Value, json};
 use switchover::{
+    admission::policy,
     api::keys,
     core::affinity::{Node, pod, rules},
 };
 
-use super::support::{
-    Patroni, Scene, eventually,
-    objects::NEAR_PG1,
-    sides::{By, Sides},
-    until, upheaval,
+use super::{
+    bundle::names_in_a_report,
+    support::{
+        Patroni, Scene, eventually,
+        objects::NEAR_PG1,
+        sides::{By, Sides},
+        until, upheaval,
+    },
 };
 
 /// Two data centres, a database that is followed, and a namespace for each side.
@@ -292,6 +296,12 @@ fn the_policy_injects_what_the_webhook_does_or_less_and_refuses_nobody() {
                 .await?;
             }
         }
+        // Whoever is asked for help sees by whom pods are injected.
+        assert_eq!(names_in_a_report(scene, "mutatingadmissionpolicies")?, [policy::NAME]);
+        assert_eq!(
+            names_in_a_report(scene, "mutatingadmissionpolicybindings")?,
+            [format!("switchover-{}", scene.name)]
+        );
         sides.unbind()?;
         sides.ask_webhook(&[]).await
     });

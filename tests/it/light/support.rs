@@ -2,6 +2,7 @@
 
 pub(crate) mod custom;
 pub(crate) mod databases;
+pub(crate) mod descheduler;
 pub(crate) mod door;
 pub(crate) mod faults;
 pub(crate) mod limits;
@@ -22,6 +23,7 @@ pub(crate) use lab::wait::{SEVERAL_TICKS, eventually, stays, until};
 
 pub(crate) use self::{
     databases::Database,
+    descheduler::Descheduler,
     door::Door,
     scene::{Scene, alone, scene, upheaval},
     stage::Stage,

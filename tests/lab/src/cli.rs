@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::{
+    io,
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, ExitCode},
@@ -15,9 +16,9 @@ use lab::{
     control_plane::Component,
     demo::{self, DemoOptions},
     image::Image,
-    install::Product,
+    install::{self, Product},
     light::LightBed,
-    machine,
+    machine, measured,
     prepare::{self, Scope},
     reactions::{self, ReactionOptions},
     reviews,
@@ -85,7 +86,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Open a shell inside the lab, with kubectl set up
+    /// Open a shell inside the lab, with kubectl, helm, switchover and lab
     Shell {
         /// Host to be on, e.g. cp, n1, pg2, client, r-dc1
         #[arg(long = "in", value_name = "HOST", default_value = supervisor::CONTROL_PLANE_HOST)]
@@ -151,6 +152,8 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Print the manifest of the demo service, which follows the database `default`, for kubectl apply -f -
+    Shop,
     /// Import an image archive into every running node
     LoadImage {
         /// As `lab image` or `docker save` writes it
@@ -158,6 +161,11 @@ enum Verb {
     },
     /// Start the light bed (control plane and fake nodes on loopback) until Ctrl-C
     Light,
+    /// Write a section of docs/performance.md from standard input
+    Section {
+        /// What its two marks name
+        name: String,
+    },
     /// Record the AdmissionReviews that a real API server sends about pods of every kind: about 70 s, on a light bed
     Reviews {
         /// Directory of the recordings
@@ -187,6 +195,9 @@ enum Verb {
         /// Let commits under Kubernetes not wait for the replica, so that a failover may lose the last of them
         #[arg(long)]
         asynchronous: bool,
+        /// Scenes to play, as docs/two-data-centres.md numbers them; 5 to 9 are those of `make test-two`, which take longer
+        #[arg(long = "scene", value_name = "NUMBER", default_values_t = two::SHOWN)]
+        scenes: Vec<u8>,
         /// Image archive of switchover and of the demo service (both)
         #[arg(long = "image", value_name = "FILE", required = true)]
         images: Vec<PathBuf>,
@@ -247,7 +258,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Verb::Status { json } => show::status(&Lab::attach(&state)?, json)?,
         Verb::Shell { host } => {
             let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/bash".to_owned());
-            return exec(Lab::attach(&state)?.command(&host, &shell)?);
+            return exec(Lab::attach(&state)?.shell(&host, &shell)?);
         }
         Verb::Exec { host, command } => {
             let mut inside = Lab::attach(&state)?.command(&host, &command[0])?;
@@ -279,8 +290,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             Image::of_programs(&cache.base_layer(), &binaries, &name)?.write(&out)?;
             println!("{name} is in {}", out.display());
         }
+        Verb::Shop => print!("{}", install::shop_manifest(&Lab::attach(&state)?)?),
         Verb::LoadImage { file } => Lab::attach(&state)?.load_image(&file)?,
         Verb::Light => light()?,
+        Verb::Section { name } => measured::write_section(&name, &io::read_to_string(io::stdin())?),
         Verb::Reviews { out } => {
             let count = reviews::record(&out)?;
             println!("{count} reviews are in {}", out.display());
@@ -290,10 +303,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             let lab = Options { state, images, ..Options::default() };
             demo::run(&DemoOptions { lab, product: Product { program, ..Product::of_workspace() }, out, keep })?;
         }
-        Verb::DemoTwo { keep, asynchronous, images, program, out } => {
+        Verb::DemoTwo { keep, asynchronous, scenes, images, program, out } => {
             interrupt::clean_up_on_interrupt(state.clone())?;
             let lab = Options { state, images, ..Options::two(!asynchronous) };
-            two::run(&TwoOptions { lab, product: Product { program, ..Product::of_workspace() }, out, keep })?;
+            two::run(&TwoOptions { lab, scenes, product: Product { program, ..Product::of_workspace() }, out, keep })?;
         }
         Verb::Reactions { rounds, images } => {
             let state = reactions::state();

@@ -47,8 +47,10 @@ pub enum Request {
         name: String,
         action: NodeAction,
     },
+    /// Of the control plane on this host, or of every one.
     Process {
         name: Component,
+        host: Option<String>,
         action: ProcessAction,
     },
     Patroni(PatroniAction),
@@ -109,6 +111,9 @@ pub enum ProcessAction {
     Kill,
     Start,
     Restart,
+    /// Stops it where it is; who asks it waits in vain.
+    Freeze,
+    Thaw,
 }
 
 /// What can be done to a member of the store in which Patroni keeps the leader lock. It is not the one of Kubernetes.
@@ -122,6 +127,10 @@ pub enum StoreAction {
     /// Stops it where it is; who asks it waits in vain.
     Freeze,
     Thaw,
+    /// Starts it with its data as the only member of a new store: what a person does when the other votes are gone for good.
+    Alone,
+    /// Starts it without its data, and has it join the members that there are.
+    Join,
 }
 
 /// A host that is cut off a site.

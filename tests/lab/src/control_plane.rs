@@ -13,6 +13,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -221,6 +225,14 @@ impl ControlPlane {
         process.kill()
     }
 
+    /// Sends a component a signal.
+    pub fn signal_component(&mut self, component: Component, signal: Signal) -> Result<()> {
+        let process = self.processes.get_mut(&component).with_context(|| format!("{component} was never started"))?;
+        ensure!(process.is_running(), "{component} is not running");
+        kill(Pid::from_raw(process.pid().cast_signed()), signal)
+            .with_context(|| format!("cannot send {signal} to {component}"))
+    }
+
     /// Ends a component in order and starts it again. For the API server: returns when it is ready.
     pub fn restart_component(&mut self, component: Component) -> Result<()> {
         if let Some(process) = self.processes.get_mut(&component) {
@@ -395,6 +407,10 @@ impl Settings {
         if let State::Kine { .. } = self.state {
             // A list by watching waits for a revision of which Kine doesn't tell it where another Kine writes, too.
             arguments.push("--feature-gates=WatchList=false".into());
+        }
+        if !self.others.is_empty() {
+            // Not every five minutes, so that whatever befalls several API servers befalls a history that is compacted now and then.
+            arguments.push("--etcd-compaction-interval=30s".into());
         }
         arguments
     }

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 pub use report::{Move, Report};
 pub use scene::{Eviction, LabelChange, Scene, Seen, SeenPod};
+pub use story::Drains;
 use story::Story;
 
 use crate::{
@@ -97,9 +98,10 @@ fn tell(options: &DemoOptions, clock: Clock) -> Result<Report> {
     let load = net::in_netns(&lab.netns("client"), move || Load::start(LoadOptions::default(), endpoints))??;
     clock.say("load: 30 requests a second, each of ten SQL queries, from outside");
     let story = Story { lab: &lab, product: &options.product, scene: &scene, load: &load, clock };
-    let mut report = Report { replicas: 6, moves: Vec::new() };
+    let mut report = Report { replicas: 6, ..Report::default() };
     report.moves.push(story.switchover("pg3")?);
     report.moves.push(story.kill()?);
+    report.drains = story.drains()?;
     report.write(&options.out)?;
     println!("\n{}", options.product.run(&lab, ["status"])?);
     for problem in report.problems() {

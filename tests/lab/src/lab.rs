@@ -215,6 +215,17 @@ impl Lab {
             .join(inside.strip_prefix("/").unwrap_or(&inside))
     }
 
+    /// A shell on the host `host`, in the folder that this process is in, which knows the lab's tools, and those that were built beside it.
+    pub fn shell(&self, host: &str, shell: &str) -> Result<Command> {
+        let beside = requirements::lab_program()?.canonicalize()?;
+        let beside = beside.parent().context("a program has a folder")?.display().to_string();
+        let helm = Cache { directory: enclosure::CACHE.into() }.go(&tools::HELM);
+        let script = format!("cd \"$1\" && PATH=$2:$3:$PATH SWITCHOVER_LAB_STATE=$4 exec {shell}");
+        let mut command = self.command(host, "sh")?;
+        command.args(["-c", &script, "sh"]).arg(std::env::current_dir()?).arg(beside).arg(helm).arg(&self.state);
+        Ok(command)
+    }
+
     /// A command that runs inside the lab, on the host `host`, with kubectl set up.
     pub fn command(&self, host: &str, program: &str) -> Result<Command> {
         let namespace = self.netns(host);
@@ -267,7 +278,12 @@ impl Lab {
     }
 
     pub fn process(&self, name: Component, action: ProcessAction) -> Result<()> {
-        self.request(&Request::Process { name, action }).map(drop)
+        self.request(&Request::Process { name, host: None, action }).map(drop)
+    }
+
+    /// The same of the control plane on one host.
+    pub fn process_of(&self, host: &str, name: Component, action: ProcessAction) -> Result<()> {
+        self.request(&Request::Process { name, host: Some(host.to_owned()), action }).map(drop)
     }
 
     /// The members of the database, as Patroni and their processes show them.
@@ -301,6 +317,11 @@ impl Lab {
         Ok(serde_json::from_value(self.request(&Request::KineDatabase(action))?)?)
     }
 
+    /// Does something to that database.
+    pub fn kine(&self, action: PatroniAction) -> Result<()> {
+        self.request(&Request::KineDatabase(action)).map(drop)
+    }
+
     /// Cuts a whole site's power, or brings it back; nobody waits for what starts then.
     pub fn site(&self, site: Site, action: SiteAction) -> Result<()> {
         self.request(&Request::Site { site, action }).map(drop)
@@ -331,11 +352,13 @@ impl Record {
         serde_json::from_str(&fs::read_to_string(state.join(RECORD)).ok()?).ok()
     }
 
-    /// Whether the process is there and is ours: process ids are used again.
+    /// Whether the process is there and is ours: process ids are used again. Seen from a shell inside the lab it is process 1.
     fn is_alive(&self, state: &Path) -> bool {
-        let command = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
         let settings = state.join(SETTINGS);
-        command.split(|byte| *byte == 0).any(|argument| argument == settings.as_os_str().as_encoded_bytes())
+        [self.pid, 1].into_iter().any(|pid| {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            command.split(|byte| *byte == 0).any(|argument| argument == settings.as_os_str().as_encoded_bytes())
+        })
     }
 
     fn wait_until_gone(&self, state: &Path, patience: Duration) -> bool {

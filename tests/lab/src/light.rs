@@ -26,10 +26,15 @@ use kube::api::{Api, ObjectMeta, PostParams};
 
 use crate::{
     control_plane::{Component, ControlPlane, Settings, State},
-    pki,
+    patroni::prepare_postgres,
+    pki, prepare,
     process::{Place, Process},
-    tools::{Cache, KWOK},
+    tools::{Cache, KINE, KWOK},
 };
+
+mod database;
+
+use database::Database;
 
 /// A running light bed. Dropping it ends its processes and removes its directory.
 #[derive(Debug)]
@@ -48,7 +53,12 @@ type Work = Box<dyn FnOnce(&mut Programs) + Send>;
 struct Programs {
     control_plane: ControlPlane,
     kwok: Process,
+    /// That Kubernetes keeps its state in, where that isn't etcd. Dropped last.
+    _database: Option<Database>,
 }
+
+/// The variable that says where a bed keeps Kubernetes' state: `etcd`, as it does without it, or `kine`, a PostgreSQL by Kine.
+pub const STATE: &str = "SWITCHOVER_LAB_STATE";
 
 /// The pod annotation that delays a fake pod's readiness, e.g. `10s`. Without it a pod is Ready at once.
 pub const READY_DELAY: &str = "pod-ready.stage.kwok.x-k8s.io/delay";
@@ -67,6 +77,10 @@ impl LightBed {
     pub fn start() -> Result<LightBed> {
         let cache = Cache::from_environment()?;
         cache.require_light()?;
+        if by_kine()? {
+            prepare::prepare_program(&cache, &KINE, &|step| println!("{step}"))?;
+            prepare_postgres(&|step| println!("{step}"))?;
+        }
         let beds = crate::target_directory().join("light");
         remove_abandoned(&beds);
         let mut last = anyhow!("no attempt was made");
@@ -82,7 +96,7 @@ impl LightBed {
 
     fn start_in(cache: &Cache, directory: &Path) -> Result<LightBed> {
         fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-        let [port, etcd_port, etcd_peer_port] = free_ports()?;
+        let [port, etcd_port, etcd_peer_port, database_port] = free_ports()?;
         let settings = Settings {
             cache: cache.clone(),
             directory: directory.to_owned(),
@@ -101,8 +115,9 @@ impl LightBed {
         let url = settings.url();
         let (keeper, work) = mpsc::channel::<Work>();
         let (started, start) = mpsc::channel();
+        let database_port = by_kine()?.then_some(database_port);
         let thread = thread::Builder::new().name("light-bed".into()).spawn(move || {
-            let mut programs = match Programs::start(settings) {
+            let mut programs = match Programs::start(settings, database_port) {
                 Ok(programs) => programs,
                 Err(error) => return drop(started.send(Err(error))),
             };
@@ -268,7 +283,11 @@ impl Drop for LightBed {
 }
 
 impl Programs {
-    fn start(settings: Settings) -> Result<Programs> {
+    fn start(mut settings: Settings, database_port: Option<u16>) -> Result<Programs> {
+        let database = database_port.map(Database::start).transpose()?;
+        if let Some(database) = &database {
+            settings.state = State::Kine { endpoint: database.endpoint() };
+        }
         let (place, directory) = (settings.place.clone(), settings.directory.clone());
         let (kwok, stages) = (settings.cache.go(&KWOK).join("kwok"), directory.join("stages.yaml"));
         let text = fs::read_to_string(settings.cache.stages())?;
@@ -286,7 +305,7 @@ impl Programs {
         control_plane.wait_for_controllers()?;
         // By now it would have refused its configuration.
         kwok.check()?;
-        Ok(Programs { control_plane, kwok })
+        Ok(Programs { control_plane, kwok, _database: database })
     }
 }
 
@@ -328,6 +347,15 @@ fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let ports: Vec<u16> = listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<Result<_>>()?;
     ensure!(ports.len() == N, "no free ports on loopback");
     ports.try_into().map_err(|_| anyhow!("no free ports on loopback"))
+}
+
+/// Whether the beds of this process keep Kubernetes' state in a database by Kine.
+fn by_kine() -> Result<bool> {
+    match std::env::var(STATE).as_deref() {
+        Err(_) | Ok("" | "etcd") => Ok(false),
+        Ok("kine") => Ok(true),
+        Ok(other) => Err(anyhow!("{STATE}: there is no {other:?}; there are etcd and kine")),
+    }
 }
 
 /// Distinguishes beds of the same process.

@@ -6,6 +6,7 @@ mod control;
 mod front;
 mod member;
 mod rest;
+mod store;
 mod tools;
 
 use std::{
@@ -246,7 +247,7 @@ impl Patroni {
             "beside {name} there is no member of the store; there is one beside each of the first members"
         );
         let stores: Vec<_> = hosts.iter().map(|host| (host.name.clone(), host.address)).collect();
-        self.with(name, |member| member.start_store(&self.context.bin.join("etcd"), &stores))
+        self.with(name, |member| member.start_store(&self.context.bin.join("etcd"), &stores, &[]))
     }
 
     fn wait_for_stores(&self) -> Result<()> {

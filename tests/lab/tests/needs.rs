@@ -148,6 +148,16 @@ fn what_is_missing_is_said_in_one_sentence_with_what_to_run() {
                     .into(),
             ],
         ),
+        (
+            "no release yet",
+            "release",
+            Machine::new("release").for_quick().says("go", "go version go1.26 linux/amd64").says("uname", "x86_64"),
+            vec![
+                "make: this machine lacks a C compiler for arm64, openssl, rpm, lintian, git: apt-get install \
+                 gcc-aarch64-linux-gnu libc6-dev-arm64-cross openssl rpm lintian git (or say INSTALL=1, and make does it)"
+                    .into(),
+            ],
+        ),
     ];
     for (name, loop_, machine, expected) in rows {
         assert_eq!(machine.told(loop_, &[]), (expected.is_empty(), expected), "{name}");

@@ -24,10 +24,7 @@ use serde_json::{Value, json};
 use switchover::{api::keys, certificates::authority};
 use tokio::task::block_in_place;
 
-use super::{
-    asked,
-    prometheus::{HASTE, Prometheus, five_minutes},
-};
+use super::asked;
 use crate::light::{
     credentials,
     support::{
@@ -37,6 +34,7 @@ use crate::light::{
     },
     witness::{self, Site},
 };
+use crate::prometheus::{self, HASTE, Prometheus, Target, five_minutes};
 
 /// Nodes in each of dc1 and dc3.
 const NODES: usize = 3;
@@ -105,12 +103,16 @@ async fn play(scene: &Scene, dead: &Mutex<BTreeSet<(u8, usize)>>) -> Result<()> 
     scene.database(&ours, json!({"witness": witness, "movement": {"settleMax": "1s"}})).await?;
     scene.labelled(&near(1)).await?;
     let agent = block_in_place(free_ports)?[0];
-    let mut targets: Vec<(&str, String)> = vec![("witness", format!("127.0.0.1:{}", site.health))];
+    let target = |pod: &str, address: String| Target { pod: pod.to_owned(), address };
+    let mut targets = vec![target("witness", format!("127.0.0.1:{}", site.health))];
     for role in CONTROLLERS.into_iter().chain([WEBHOOK]) {
-        targets.push((role, scene.world.health_address(role)?));
+        targets.push(target(role, scene.world.health_address(role)?));
     }
-    targets.push(("agent", format!("127.0.0.1:{agent}")));
-    let prometheus = Prometheus::start(scene, &targets).await?;
+    targets.push(target("agent", format!("127.0.0.1:{agent}")));
+    let folder = scene.world.bed.directory().join("prometheus");
+    let port = block_in_place(|| prometheus::program().and_then(|_| free_ports()))?[0];
+    let start = |command| block_in_place(|| scene.world.start_process("prometheus", command));
+    let prometheus = Prometheus::start(&folder, port, &targets, start).await?;
 
     let begun = Timestamp::now();
     switch_over_ten_times(scene, &[&ours, &theirs]).await?;

@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::Drains;
 use crate::{load::Summary, measured::write_json};
 
 /// target/demo/report.json
@@ -13,6 +14,7 @@ pub struct Report {
     #[serde(skip)]
     pub replicas: usize,
     pub moves: Vec<Move>,
+    pub drains: Drains,
 }
 
 /// One move of the primary, and how the service came after it.
@@ -96,6 +98,7 @@ impl Report {
         if self.moves.len() != 2 {
             problems.push(format!("{} moves instead of 2", self.moves.len()));
         }
+        problems.extend(self.drains.problems());
         problems
     }
 
@@ -126,8 +129,13 @@ impl Report {
                 )
             })
             .collect();
-        let failures: u64 = self.moves.iter().map(|m| m.transport_failures).sum();
+        let failures = self.moves.iter().map(|m| m.transport_failures).sum::<u64>() + self.drains.transport_failures;
         let verdict = if self.problems().is_empty() { "ok" } else { "FAILED" };
-        format!("demo: {verdict} in {:.0} s; {}; {failures} transport failures", took.as_secs_f64(), moves.join("; "))
+        format!(
+            "demo: {verdict} in {:.0} s; {}; {}; {failures} transport failures",
+            took.as_secs_f64(),
+            moves.join("; "),
+            self.drains.line()
+        )
     }
 }

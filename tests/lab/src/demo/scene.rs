@@ -268,7 +268,7 @@ fn keep<K>(
     tokio::spawn(async move {
         let mut objects = BTreeMap::new();
         let mut listing = BTreeMap::new();
-        let mut events = std::pin::pin!(watcher(api, config));
+        let mut events = Box::pin(watcher(api.clone(), config.clone()));
         loop {
             match events.try_next().await {
                 Ok(Some(Event::Init)) => listing = BTreeMap::new(),
@@ -277,9 +277,11 @@ fn keep<K>(
                 Ok(Some(Event::Apply(object))) => drop(objects.insert(object.name_any(), object)),
                 Ok(Some(Event::Delete(object))) => drop(objects.remove(&object.name_any())),
                 Ok(None) => return,
-                // The watch heals by itself; until then the last picture stays. An onlooker is back soon, however long it was away.
+                // Until there is a new list the last picture stays. A watch that healed by itself would not tell what a store has lost. An
+                // onlooker is back soon, however long it was away.
                 Err(_) => {
                     tokio::time::sleep(WATCHED_AGAIN_AFTER).await;
+                    events = Box::pin(watcher(api.clone(), config.clone()));
                     continue;
                 }
             }

@@ -1,11 +1,14 @@
 //! One move of the primary as it happens, measured by an onlooker.
 
+mod drains;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use self::drains::Drains;
 use super::{Clock, Move, Scene};
 use crate::{Lab, control::PatroniAction, install::Product, load::Load};
 

@@ -30,7 +30,7 @@ pub const POSTGRES_PORT: u16 = 5432;
 
 /// Patroni's store listens here to its clients.
 pub(super) const STORE_CLIENT_PORT: u16 = 2379;
-const STORE_PEER_PORT: u16 = 2380;
+pub(super) const STORE_PEER_PORT: u16 = 2380;
 
 /// What distinguishes one cluster of a lab from another.
 #[derive(Debug, Clone)]
@@ -41,6 +41,8 @@ pub struct Cluster {
     pub first_sql: String,
     /// Whether a commit waits for a replica, so that a failover loses nothing.
     pub synchronous: bool,
+    /// What a replica may lack at most to be promoted.
+    pub lag_bytes: u64,
     pub store: Store,
 }
 
@@ -60,6 +62,7 @@ impl Default for Cluster {
             scope: SCOPE.to_owned(),
             first_sql: FIRST_SQL.to_owned(),
             synchronous: false,
+            lag_bytes: 16 << 20,
             store: Store::Own { witness: None },
         }
     }
@@ -72,6 +75,8 @@ impl Cluster {
             scope: "kine".to_owned(),
             first_sql: KINE_SQL.to_owned(),
             synchronous,
+            // Who takes the loss of writes takes that of many: a scene wants to see what comes of it.
+            lag_bytes: if synchronous { 16 << 20 } else { 1 << 30 },
             store: Store::Own { witness: Some(witness) },
         }
     }
@@ -111,6 +116,10 @@ impl Files {
 
     pub(super) fn store_log(&self) -> PathBuf {
         self.directory.join("etcd.log")
+    }
+
+    pub(super) fn store_data(&self) -> PathBuf {
+        self.directory.join("etcd")
     }
 
     fn settings(&self) -> PathBuf {
@@ -185,7 +194,7 @@ pub fn as_database_user(program: &Path) -> Command {
 
 /// Patroni's file. The failover settings are the fastest that Patroni takes: it raises a smaller ttl to 20.
 fn settings(host: &Host, cluster: &Cluster, stores: &[Ipv4Addr], directory: &Path) -> String {
-    let Cluster { scope, synchronous, .. } = cluster;
+    let Cluster { scope, synchronous, lag_bytes, .. } = cluster;
     let Host { name, site, address, .. } = host;
     // The own data centre's store first.
     let mut stores = stores.to_vec();
@@ -207,7 +216,7 @@ bootstrap:
     ttl: 20
     loop_wait: 2
     retry_timeout: 3
-    maximum_lag_on_failover: 16777216
+    maximum_lag_on_failover: {lag_bytes}
     synchronous_mode: {synchronous}
     postgresql:
       use_pg_rewind: true

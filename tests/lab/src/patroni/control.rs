@@ -159,6 +159,8 @@ impl Patroni {
         match action {
             StoreAction::Kill => self.with(name, |member| member.kill_store()),
             StoreAction::Start => self.start_store(name),
+            StoreAction::Alone => self.start_store_alone(name),
+            StoreAction::Join => self.join_store(name),
             StoreAction::Freeze => self.with(name, |member| member.signal_store(Signal::SIGSTOP)),
             StoreAction::Thaw => self.with(name, |member| member.signal_store(Signal::SIGCONT)),
         }

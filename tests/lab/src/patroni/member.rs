@@ -39,11 +39,12 @@ impl Member {
     }
 
     /// Nothing if it runs.
-    pub(super) fn start_store(&mut self, etcd: &Path, members: &[(String, Ipv4Addr)]) -> Result<()> {
+    pub(super) fn start_store(&mut self, etcd: &Path, members: &[(String, Ipv4Addr)], options: &[&str]) -> Result<()> {
         if self.store.as_mut().is_some_and(Process::is_running) {
             return Ok(());
         }
-        let command = self.files.store(etcd, &self.host, members);
+        let mut command = self.files.store(etcd, &self.host, members);
+        command.args(options);
         let name = format!("etcd of {}", self.host.name);
         self.store = Some(Process::start(&name, command, &self.files.store_log(), &self.place())?);
         Ok(())

@@ -115,7 +115,7 @@ pub(super) fn store_is_ready(host: &Host) -> bool {
     answer.is_ok_and(|(status, body)| status == 200 && !body.contains("not_decided"))
 }
 
-fn request(
+pub(super) fn request(
     host: &Host,
     address: SocketAddr,
     method: &str,

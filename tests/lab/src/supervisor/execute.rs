@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Mutex, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::Supervisor;
@@ -33,7 +34,7 @@ impl Supervisor {
             }
             Request::Severed => Ok(serde_json::to_value(self.severed())?),
             Request::Node { name, action } => self.node(&name, action),
-            Request::Process { name, action } => self.process(name, action),
+            Request::Process { name, host, action } => self.process(name, host.as_deref(), action),
             Request::Patroni(action) => {
                 let missing = "this lab was started with --no-patroni; start it again without";
                 self.patroni(self.patroni.as_ref().context(missing)?, action)
@@ -129,13 +130,22 @@ impl Supervisor {
         done()
     }
 
-    fn process(&self, name: Component, action: ProcessAction) -> Result<Value> {
-        for control_plane in self.control_planes.values() {
+    fn process(&self, name: Component, host: Option<&str>, action: ProcessAction) -> Result<Value> {
+        let known: Vec<&str> = self.control_planes.keys().map(String::as_str).collect();
+        ensure!(
+            host.is_none_or(|host| known.contains(&host)),
+            "there is no control plane on {}; there is one on {}",
+            host.unwrap_or_default(),
+            known.join(", ")
+        );
+        for (_, control_plane) in self.control_planes.iter().filter(|(it, _)| host.is_none_or(|host| it == &host)) {
             let mut control_plane = control_plane.lock().expect("no holder panics");
             match action {
                 ProcessAction::Kill => control_plane.kill_component(name)?,
                 ProcessAction::Start => control_plane.start_component(name)?,
                 ProcessAction::Restart => control_plane.restart_component(name)?,
+                ProcessAction::Freeze => control_plane.signal_component(name, Signal::SIGSTOP)?,
+                ProcessAction::Thaw => control_plane.signal_component(name, Signal::SIGCONT)?,
             }
         }
         done()

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt, fs,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     sync::Mutex,
 };
 
@@ -108,14 +108,20 @@ impl Bed {
 
     /// Whether the API server of this data centre says that it is ready.
     pub(super) fn api_server_is_ready(&self, site: Site) -> bool {
-        let folder = if site == Site::Dc1 { "control-plane" } else { "control-plane-2" };
-        let kubeconfig = format!("--kubeconfig=/lab/state/{folder}/pki/admin.kubeconfig");
         let ready = || -> Result<bool> {
-            let mut command = self.lab.command(&format!("cp{}", site.index()), "kubectl")?;
-            command.args([kubeconfig.as_str(), "get", "--raw=/readyz", "--request-timeout=3s"]);
+            let mut command = self.kubectl_at(site)?;
+            command.args(["get", "--raw=/readyz", "--request-timeout=3s"]);
             Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?.success())
         };
         ready().unwrap_or_default()
+    }
+
+    /// kubectl that asks the API server of this data centre and no other.
+    pub(super) fn kubectl_at(&self, site: Site) -> Result<Command> {
+        let folder = if site == Site::Dc1 { "control-plane" } else { "control-plane-2" };
+        let mut command = self.lab.command(&format!("cp{}", site.index()), "kubectl")?;
+        command.arg(format!("--kubeconfig=/lab/state/{folder}/pki/admin.kubeconfig"));
+        Ok(command)
     }
 
     /// What helps to understand a scene that failed.
@@ -145,7 +151,7 @@ impl Drop for Bed {
 }
 
 /// The data centre that a pod is in, once it has a node.
-fn site_of(pod: &Pod) -> Option<Site> {
+pub(super) fn site_of(pod: &Pod) -> Option<Site> {
     site::of_node(pod.spec.as_ref()?.node_name.as_deref()?)
 }
 

@@ -131,6 +131,11 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// Labels that changed until now are not looked at.
+    pub(super) fn forget_labels(&mut self) {
+        self.label_changes = self.bed.scene.seen().label_changes.len();
+    }
+
     /// Since the event.
     pub(super) fn seconds(&self) -> f64 {
         (self.at.elapsed().as_secs_f64() * 10.0).round() / 10.0

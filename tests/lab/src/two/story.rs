@@ -16,12 +16,12 @@ use crate::{
 };
 
 /// How long it is watched that nothing comes after all.
-const AFTERWARDS: Duration = Duration::from_secs(4);
+pub(super) const AFTERWARDS: Duration = Duration::from_secs(4);
 
 /// Played on a bed.
 #[derive(Debug)]
 pub struct Story<'a> {
-    bed: &'a Bed,
+    pub(super) bed: &'a Bed,
 }
 
 impl<'a> Story<'a> {
@@ -117,6 +117,7 @@ impl<'a> Story<'a> {
     pub fn the_link_breaks_without_a_witness(&self) -> Result<Figures> {
         self.tell("4", "the link breaks again, and the third site is away");
         let (epoch, labels) = (self.epoch(), self.bed.scene.seen().labels.clone());
+        let controllers = self.bed.controller_addresses()?;
         let course = Course::of(self.bed, &[Dc2], || {
             self.bed.lab.site(ControlPlane, SiteAction::Kill)?;
             self.bed.lab.wan(Dc1, Dc2, "cut")
@@ -125,6 +126,10 @@ impl<'a> Story<'a> {
             ("no database has a primary", self.no_primaries()),
             ("no API server of dc1 is ready", self.is_frozen(Dc1)),
             ("no API server of dc2 is ready", self.is_frozen(Dc2)),
+            (
+                "every controller tells monitoring that it doesn't lead (SwitchoverNoLeader)",
+                Box::new(|| self.bed.nobody_leads(&controllers)),
+            ),
         ];
         let times = course.until(&goals)?;
         thread::sleep(AFTERWARDS * 2);
@@ -183,7 +188,7 @@ impl<'a> Story<'a> {
     }
 
     /// What a data centre with power again must come to, while both primaries are in `primary`.
-    fn returns(&self, scene: u8, event: &str, site: Site, primary: Site) -> Result<Figures> {
+    pub(super) fn returns(&self, scene: u8, event: &str, site: Site, primary: Site) -> Result<Figures> {
         let course = Course::of(self.bed, &Site::TWO, || self.bed.lab.site(site, SiteAction::Start))?;
         let goals = self.whole(&course, site);
         let times = course.until(&goals)?;
@@ -210,7 +215,7 @@ impl<'a> Story<'a> {
     }
 
     /// Everything is as if nothing had been.
-    fn whole<'s>(&'s self, course: &'s Course<'_>, back: Site) -> Vec<Goal<'s>> {
+    pub(super) fn whole<'s>(&'s self, course: &'s Course<'_>, back: Site) -> Vec<Goal<'s>> {
         vec![
             course.writes(),
             course.led(),
@@ -224,12 +229,12 @@ impl<'a> Story<'a> {
         ]
     }
 
-    fn tell(&self, scene: &str, what: &str) {
+    pub(super) fn tell(&self, scene: &str, what: &str) {
         println!();
         self.bed.clock.say(&format!("scene {scene}: {what}"));
     }
 
-    fn primaries_in(&self, site: Site) -> Box<dyn Fn() -> bool + '_> {
+    pub(super) fn primaries_in(&self, site: Site) -> Box<dyn Fn() -> bool + '_> {
         let (kine, shop) = (format!("kine{}", site.index()), format!("pg{}", site.index()));
         let clients = &self.bed.clients;
         Box::new(move || {
@@ -237,11 +242,11 @@ impl<'a> Story<'a> {
         })
     }
 
-    fn no_primaries(&self) -> Box<dyn Fn() -> bool + '_> {
+    pub(super) fn no_primaries(&self) -> Box<dyn Fn() -> bool + '_> {
         Box::new(|| self.bed.clients.kine_primary().is_none() && self.bed.clients.shop_primary().is_none())
     }
 
-    fn is_frozen(&self, site: Site) -> Box<dyn Fn() -> bool + '_> {
+    pub(super) fn is_frozen(&self, site: Site) -> Box<dyn Fn() -> bool + '_> {
         Box::new(move || !self.bed.api_server_is_ready(site))
     }
 
@@ -260,11 +265,11 @@ impl<'a> Story<'a> {
         })
     }
 
-    fn check_primaries(&self, figures: &mut Figures, site: Site) {
+    pub(super) fn check_primaries(&self, figures: &mut Figures, site: Site) {
         figures.check(self.primaries_in(site)(), format!("not both primaries are in {site}"));
     }
 
-    fn epoch(&self) -> u64 {
+    pub(super) fn epoch(&self) -> u64 {
         self.bed.scene.seen().epoch()
     }
 

@@ -1,6 +1,6 @@
 //! A real Prometheus, built from its module, with the shipped rules in a hurry.
 
-use std::{process::Command, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
@@ -8,21 +8,16 @@ use lab::{
     prepare::prepare_program,
     process::Process,
     tools::{Cache, PROMETHEUS},
+    wait::until,
 };
 use serde_json::{Value, json};
-use tokio::task::block_in_place;
-
-use crate::light::{
-    manifests::root,
-    support::{Scene, until, world::free_ports},
-};
 
 /// So many times shorter is every time that the rules wait or look back: an hour is two minutes. Roles are scraped and rules evaluated each
 /// second, in place of each half minute.
-pub(super) const HASTE: u32 = 30;
+pub(crate) const HASTE: u32 = 30;
 
 /// The only Prometheus of a scene. It ends with the value.
-pub(super) struct Prometheus {
+pub(crate) struct Prometheus {
     _process: Process,
     url: String,
     client: reqwest::Client,
@@ -30,22 +25,40 @@ pub(super) struct Prometheus {
     pub begun: Timestamp,
 }
 
+/// Who is scraped.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// The name of its pod.
+    pub pod: String,
+    /// Host and port.
+    pub address: String,
+}
+
+/// The program, built when it isn't there.
+pub(crate) fn program() -> Result<std::path::PathBuf> {
+    let programs = prepare_program(&Cache::from_environment()?, &PROMETHEUS, &|step| println!("{step}"))?;
+    Ok(programs.join("prometheus"))
+}
+
 /// A range that is as the rules' `5m`.
-pub(super) fn five_minutes() -> String {
+pub(crate) fn five_minutes() -> String {
     hastened("5m")
 }
 
 impl Prometheus {
-    /// Scrapes these, each by the name of its pod.
-    pub(super) async fn start(scene: &Scene, targets: &[(&str, String)]) -> Result<Self> {
-        let programs =
-            block_in_place(|| prepare_program(&Cache::from_environment()?, &PROMETHEUS, &|step| println!("{step}")))?;
-        let folder = scene.world.bed.directory().join("prometheus");
-        std::fs::create_dir_all(&folder)?;
-        let rules = std::fs::read_to_string(root().join("deploy/alerts/switchover.yaml"))?;
-        std::fs::write(folder.join("rules.yaml"), in_a_hurry(&rules)?.to_string())?;
-        let targets = targets.iter().map(|(pod, address)| {
-            json!({"targets": [address], "labels": {"cluster": "bed", "namespace": "switchover-system", "pod": pod}})
+    /// Scrapes these, from wherever `start` starts it; what it keeps goes into the folder. Built beforehand, by [`program`].
+    pub(crate) async fn start(
+        folder: &Path,
+        port: u16,
+        targets: &[Target],
+        start: impl FnOnce(Command) -> Result<Process>,
+    ) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/alerts/switchover.yaml");
+        std::fs::write(folder.join("rules.yaml"), in_a_hurry(&std::fs::read_to_string(rules)?)?.to_string())?;
+        let targets = targets.iter().map(|target| {
+            let labels = json!({"cluster": "bed", "namespace": "switchover-system", "pod": target.pod});
+            json!({"targets": [target.address], "labels": labels})
         });
         let config = json!({
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
@@ -53,14 +66,14 @@ impl Prometheus {
             "scrape_configs": [{"job_name": "switchover", "static_configs": targets.collect::<Vec<_>>()}],
         });
         std::fs::write(folder.join("prometheus.yaml"), config.to_string())?;
-        let [port, _] = block_in_place(free_ports)?;
-        let mut command = Command::new(programs.join("prometheus"));
+        let mut command = Command::new(program()?);
         command
             .arg(format!("--config.file={}", folder.join("prometheus.yaml").display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        let process = block_in_place(|| scene.world.start_process("prometheus", command))?;
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
+        let process = start(command)?;
+        // Nothing is kept open: who asks next may do so on another runtime.
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).pool_max_idle_per_host(0).build()?;
         let prometheus =
             Self { _process: process, url: format!("http://127.0.0.1:{port}"), client, begun: Timestamp::now() };
         until("Prometheus to scrape the roles", async || {
@@ -71,12 +84,12 @@ impl Prometheus {
     }
 
     /// What comes back now: labels and values.
-    pub(super) async fn ask(&self, query: &str) -> Result<Vec<Value>> {
+    pub(crate) async fn ask(&self, query: &str) -> Result<Vec<Value>> {
         self.get("/api/v1/query", &[("query", query)]).await
     }
 
     /// What came back at any second since then.
-    pub(super) async fn ask_since(&self, begun: Timestamp, query: &str) -> Result<Vec<Value>> {
+    pub(crate) async fn ask_since(&self, begun: Timestamp, query: &str) -> Result<Vec<Value>> {
         let (begun, now) = (begun.to_string(), Timestamp::now().to_string());
         self.get("/api/v1/query_range", &[("query", query), ("start", &begun), ("end", &now), ("step", "1")]).await
     }
@@ -89,7 +102,7 @@ impl Prometheus {
     }
 
     /// When this alert first fired since then, about this database or about none, in seconds of Unix' time.
-    pub(super) async fn fired(&self, begun: Timestamp, alert: &str, database: &str) -> Result<Option<f64>> {
+    pub(crate) async fn fired(&self, begun: Timestamp, alert: &str, database: &str) -> Result<Option<f64>> {
         let query =
             format!("timestamp(ALERTS{{alertname=\"{alert}\", alertstate=\"firing\", database=\"{database}\"}})");
         let series = self.ask_since(begun, &query).await?;
@@ -98,7 +111,7 @@ impl Prometheus {
     }
 
     /// Every alert that has fired since then, with whom it is about.
-    pub(super) async fn ever_fired(&self, begun: Timestamp) -> Result<Vec<String>> {
+    pub(crate) async fn ever_fired(&self, begun: Timestamp) -> Result<Vec<String>> {
         let series = self.ask_since(begun, "ALERTS{alertstate=\"firing\"}").await?;
         let told = series.iter().map(|series| {
             let of = |label: &str| series["metric"][label].as_str().unwrap_or_default().to_owned();
