@@ -293,7 +293,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Verb::Shop => print!("{}", install::shop_manifest(&Lab::attach(&state)?)?),
         Verb::LoadImage { file } => Lab::attach(&state)?.load_image(&file)?,
         Verb::Light => light()?,
-        Verb::Section { name } => measured::write_section(&name, &io::read_to_string(io::stdin())?),
+        Verb::Section { name } => measured::write_section(&name, &io::read_to_string(io::stdin())?)?,
         Verb::Reviews { out } => {
             let count = reviews::record(&out)?;
             println!("{count} reviews are in {}", out.display());
