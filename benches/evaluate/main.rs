@@ -272,8 +272,8 @@ fn foresees(plan: &Plan) -> Result<Vec<Case>> {
         let cpu_ms = cpu.as_secs_f64() * 1e3 / took_ms.len() as f64;
         anyhow::Ok(Case { key, what, goal_ms, took_ms, cpu_ms, bytes })
     };
-    let foreseen = |member: &MemberStatus| Ok(Readiness::of(&member.name, &Ok(foresee(&question, member)?)));
-    let readily = |member: &MemberStatus| Ok(ready(&question, member));
+    let foreseen = |member: &MemberStatus| anyhow::Ok(Readiness::of(&member.name, &Ok(foresee(&question, member)?)));
+    let readily = |member: &MemberStatus| anyhow::Ok(ready(&question, member));
     if plan.scarce {
         let what = "the same where half of them find no place, which takes a whole forecast";
         return Ok(vec![measure("readiness.ms_50k_scarce", what, None, &readily)?]);

@@ -1,7 +1,7 @@
 //! The page of `switchover ui` and the history, while a database fails over and while the API server is away.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -136,7 +136,7 @@ fn a_failover_is_seen_in_a_real_browser_before_during_and_after() {
         fs::write(pictures.join("plan.txt"), format!("$ switchover plan {} --to pg3\n{plan}", scene.name))?;
         let mut browser = Command::new("node");
         browser.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui/failover.mjs"));
-        browser.args([page.address.as_ref(), installed().as_os_str(), pictures.as_os_str()]);
+        browser.arg(&page.address).arg(installed()).arg(&pictures);
         let _browser = scene.world.start_process("browser", browser)?;
         let log = scene.world.log("browser");
         let said = async |word: &str| {
