@@ -26,7 +26,8 @@ help:
 	@echo "make failovers                     ten of them in a row on the lab, with services that are hard to move"
 	@echo "make test-chart                    deploy/chart under Helm 3, too, and after kustomize"
 	@echo "make alerts-test                   every alert on a real Prometheus, and every panel"
-	@echo "make test-ui                       the page of switchover ui in a real browser"
+	@echo "make getting-started               what a new user does, on the lab, into docs/getting-started.md"
+	@echo "make test-ui                       the page of switchover ui in a real browser; make pictures: those in the documents"
 	@echo "make nightly                       what takes long: failovers, properties, cross-check, months, long fuzz, advisories, every bench"
 	@echo "make release, release-test         everything that a release has, into target/release-VERSION; and whether it is as it should be"
 	@echo "make lint, docs, deny, crds, reference, chart, dashboards  the parts of make quick, licenses of dependencies, generated files"
@@ -152,13 +153,26 @@ failovers: needs-lab test-tools test-images
 test-two: needs-lab test-tools test-images
 	cargo test --workspace --locked --test it -- lab::two:: --include-ignored --test-threads=1
 
-# The page in Debian's headless Chromium: hostile names, accessibility, 5,000 nodes, an API server that goes away. Installs what it needs, as
-# root. UI_PICTURES=FOLDER takes pictures, too.
+# The page in Debian's headless Chromium: hostile names, accessibility, 5,000 nodes, an API server that is away for 30 s; and before, during
+# and after a failover on the light bed. Installs what it needs, as root. UI_PICTURES=FOLDER takes pictures of the first part, too.
 .PHONY: test-ui
-test-ui: build
+test-ui: build ui-tools
+	node tests/ui/test.mjs target/release/switchover target/ui $(UI_PICTURES)
+	$(MAKE) ui-failover
+
+.PHONY: ui-tools
+ui-tools:
 	test -x /usr/bin/chromium-headless-shell || { apt-get update && apt-get install -y --no-install-recommends chromium-headless-shell; }
 	mkdir -p target/ui && cp tests/ui/package.json tests/ui/package-lock.json target/ui/ && cd target/ui && npm ci --no-audit --no-fund
-	node tests/ui/test.mjs target/release/switchover target/ui $(UI_PICTURES)
+
+.PHONY: ui-failover
+ui-failover: needs-light test-tools ui-tools
+	cargo test --workspace --locked --test it -- light::page::a_failover_is_seen_in_a_real_browser --include-ignored --test-threads=1
+
+# The pictures in the documents: of the page before, during and after a failover, and of a terminal. Looked at before they are committed.
+.PHONY: pictures
+pictures: ui-failover
+	mkdir -p docs/pictures && cp target/ui/pictures/*.png docs/pictures/
 
 # The oldest compiler that Cargo.toml promises.
 .PHONY: msrv

@@ -5,7 +5,7 @@
 //! ([`follow`], [`orders`], [`schedulers`]), what admission injects ([`affinity`]), what the movement does ([`workload`], [`movement`]), what a workload
 //! isn't ready for ([`weakness`]), who leads
 //! ([`lease`]), and when the webhook's certificates are renewed ([`rotation`]). [`moment`], [`words`], [`keys`], [`label_key`],
-//! [`selector`], [`taints`], [`map`], [`hash`], [`shared`] and [`backoff`] serve them all.
+//! [`selector`], [`taints`], [`images`], [`map`], [`hash`], [`shared`] and [`backoff`] serve them all.
 
 pub mod announcement;
 pub mod hosts;
@@ -27,6 +27,7 @@ pub mod rotation;
 
 pub mod backoff;
 pub mod hash;
+pub mod images;
 pub mod keys;
 pub mod label_key;
 pub mod map;

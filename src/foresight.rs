@@ -14,8 +14,11 @@ mod forecast;
 mod lost;
 mod missing;
 mod near;
+mod notes;
 mod pace;
 mod picture;
+mod placeless;
+mod quick;
 mod readiness;
 #[cfg(test)]
 mod tests;
@@ -30,7 +33,7 @@ pub use self::{
     readiness::{Grade, Readiness},
     words::amounts,
 };
-use self::{picture::Picture, waves::Course};
+use self::{missing::Found, picture::Picture, placeless::Placeless, waves::Course};
 use crate::{
     api::{
         DatabaseCluster, DatabaseClusterStatus,
@@ -120,7 +123,10 @@ pub fn foresee(question: &Question<'_>, member: &MemberStatus) -> Result<Forecas
     let near = near(&picture, &tiers);
     let course = waves::play(question, &mut picture, &tiers, &others);
     let paced = pace::pace(question, &course);
-    let (missing, obstacles) = missing::missing(question, &picture, &course, &tiers, replaced.as_ref());
+    let placeless = Placeless::of(&picture, &course);
+    let targets = near::targets(picture.tables.snapshot(), &tiers, &object.node_label());
+    let Found { missing, obstacles } =
+        missing::find(question, &picture, &placeless, (&tiers, &targets), replaced.as_ref());
     Ok(Forecast {
         database: question.database().to_owned(),
         primary: question.status.primary.clone(),
@@ -136,8 +142,15 @@ pub fn foresee(question: &Question<'_>, member: &MemberStatus) -> Result<Forecas
         held: course.held.iter().map(HeldForecast::of).collect(),
         missing,
         obstacles,
+        notes: notes::notes(&picture, &course, &placeless, &targets),
         seconds: paced.seconds,
     })
+}
+
+/// How ready this member is to become the primary: what a forecast comes to, found out quickly where everybody surely finds a place.
+#[must_use]
+pub fn ready(question: &Question<'_>, member: &MemberStatus) -> Readiness {
+    quick::readiness(question, member).unwrap_or_else(|| Readiness::of(&member.name, &foresee(question, member)))
 }
 
 fn counts(tiers: &TierMap) -> TierCounts {

@@ -3,6 +3,7 @@
 mod by_hand;
 mod convert;
 mod following;
+mod images;
 mod once;
 mod owners;
 mod pools;
@@ -32,6 +33,7 @@ use crate::{
     cluster::watch::{self, Health, Objects, Table},
     core::{
         follow::DatabaseDefaults,
+        images::Images,
         label_key::LabelKey,
         map::Map,
         moment::Moment,
@@ -101,6 +103,8 @@ pub struct Tables {
     pub quotas: Table<String, Quota>,
     pub latencies: Table<String, Latency>,
     pub databases: Table<String, Database>,
+    /// Only of a look at everything: no watch tells.
+    pub images: Arc<Images>,
     following: following::Memo,
     /// Those of the clones are the same.
     pools: Arc<Mutex<Pools>>,

@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub far_are_others: bool,
     /// The nodes that aren't far have room for nobody else.
     pub full: bool,
+    /// The second data centre has room for about half of the pods.
+    pub scarce: bool,
 }
 
 /// Replicas of a workload.
@@ -108,6 +110,7 @@ impl Plan {
         let near = (self.pods - self.far) / (self.nodes / 3) * CPU_M;
         // Where their number can't be divided by three, the last ones have no pods.
         let cpu_m = match (self.full, center) {
+            (_, 2) if self.scarce => self.pods / 2 / (self.nodes / 3) * CPU_M,
             (true, 1) if number < self.nodes / 3 * 3 => near,
             (true, 1 | 2) => 0,
             _ => 64_000,

@@ -27,7 +27,7 @@ use switchover::{
         schedulers::Schedulers,
     },
     evaluate::{Decided, Facts, Memory, evaluate},
-    foresight::{Lost, Question, foresee},
+    foresight::{Lost, Question, Readiness, foresee, ready},
     index::Tables,
 };
 
@@ -55,8 +55,8 @@ struct Args {
 
 /// What one evaluation may take, in milliseconds.
 const GOAL_MS: f64 = 100.0;
-/// What a forecast may take for one member.
-const FORECAST_GOAL_MS: f64 = 250.0;
+/// What it may take to find out how ready one member is.
+const READINESS_GOAL_MS: f64 = 250.0;
 /// Forecasts of each member that are measured.
 const FORECASTS: usize = 3;
 /// Pods that change between two evaluations.
@@ -69,7 +69,15 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let load = load_average();
-    let calm = Plan { nodes: args.nodes, pods: args.pods, databases: 1, far: 0, far_are_others: false, full: false };
+    let calm = Plan {
+        nodes: args.nodes,
+        pods: args.pods,
+        databases: 1,
+        far: 0,
+        far_are_others: false,
+        full: false,
+        scarce: false,
+    };
     let full = Plan { far: args.pods / 5, full: true, ..calm };
     let empty = Plan { far_are_others: true, ..full };
     let many = Plan { nodes: args.nodes / 5, pods: args.pods * 2 / 5, databases: args.databases, ..calm };
@@ -83,9 +91,12 @@ fn main() -> Result<()> {
         println!("{case}");
         cases.push(case);
     }
-    let readiness = foresees(&Plan { far: args.pods / 3, ..calm })?;
-    println!("{readiness}");
-    cases.push(readiness);
+    for plan in [Plan { far: args.pods / 3, ..calm }, Plan { far: args.pods / 3, scarce: true, ..calm }] {
+        for case in foresees(&plan)? {
+            println!("{case}");
+            cases.push(case);
+        }
+    }
     let many = measure("evaluate.ms_200_databases", "all databases once, nothing is to do", &many, args.rounds)?;
     println!("{many}");
     report(&args, &cases, &many, &load)
@@ -95,7 +106,8 @@ fn main() -> Result<()> {
 struct Case {
     key: &'static str,
     what: &'static str,
-    goal_ms: f64,
+    /// Some figures have none.
+    goal_ms: Option<f64>,
     took_ms: Vec<f64>,
     /// CPU time of one round, on average: a witness that other work on the machine doesn't influence much.
     cpu_ms: f64,
@@ -226,12 +238,11 @@ fn measure(key: &'static str, what: &'static str, plan: &Plan, rounds: u64) -> R
         }
     }
     let cpu_ms = cpu.as_secs_f64() * 1e3 / rounds as f64;
-    Ok(Case { key, what, goal_ms: GOAL_MS, took_ms, cpu_ms, bytes })
+    Ok(Case { key, what, goal_ms: Some(GOAL_MS), took_ms, cpu_ms, bytes })
 }
 
 /// What would come of each other member: two thirds of the pods are near pg1, a third is near pg3, and all of them follow.
-fn foresees(plan: &Plan) -> Result<Case> {
-    let key = "readiness.ms_50k";
+fn foresees(plan: &Plan) -> Result<Vec<Case>> {
     let began = cluster::now();
     let before = memory::live_bytes();
     let tables = plan.tables(began);
@@ -247,17 +258,32 @@ fn foresees(plan: &Plan) -> Result<Case> {
         lost: &Lost::default(),
         now: began,
     };
-    let (mut took_ms, mut cpu, others) = (Vec::new(), Duration::ZERO, question.others());
-    for member in others.iter().copied().cycle().take(FORECASTS * others.len()) {
-        let (start, before) = (Instant::now(), Usage::of(std::process::id())?.cpu);
-        let forecast = foresee(&question, member)?;
-        took_ms.push(start.elapsed().as_secs_f64() * 1e3);
-        cpu += Usage::of(std::process::id())?.cpu - before;
-        ensure!(forecast.fits() && forecast.moves as usize >= plan.pods / 4, "{key}: {} move", forecast.moves);
+    let measure = |key: &'static str, what, goal_ms, ask: &dyn Fn(&MemberStatus) -> Result<Readiness>| {
+        let (mut took_ms, mut cpu, mut others) = (Vec::new(), Duration::ZERO, question.others());
+        others.retain(|member| !plan.scarce || member.name == "pg2");
+        for member in others.iter().copied().cycle().take(FORECASTS * others.len()) {
+            let (start, before) = (Instant::now(), Usage::of(std::process::id())?.cpu);
+            let readiness = ask(member)?;
+            took_ms.push(start.elapsed().as_secs_f64() * 1e3);
+            cpu += Usage::of(std::process::id())?.cpu - before;
+            let (moves, lacks) = (readiness.would_move as usize, readiness.would_not_fit > 0);
+            ensure!(moves >= plan.pods / 4 && lacks == plan.scarce, "{key}: {readiness:?}");
+        }
+        let cpu_ms = cpu.as_secs_f64() * 1e3 / took_ms.len() as f64;
+        anyhow::Ok(Case { key, what, goal_ms, took_ms, cpu_ms, bytes })
+    };
+    let foreseen = |member: &MemberStatus| anyhow::Ok(Readiness::of(&member.name, &Ok(foresee(&question, member)?)));
+    let readily = |member: &MemberStatus| anyhow::Ok(ready(&question, member));
+    if plan.scarce {
+        let what = "the same where half of them find no place, which takes a whole forecast";
+        return Ok(vec![measure("readiness.ms_50k_scarce", what, None, &readily)?]);
     }
-    let cpu_ms = cpu.as_secs_f64() * 1e3 / took_ms.len() as f64;
-    let what = "what would come of another primary, for one member, whom most of the pods would have to follow";
-    Ok(Case { key, what, goal_ms: FORECAST_GOAL_MS, took_ms, cpu_ms, bytes })
+    let what = "how ready one member is to be the primary, whom most of the pods would have to follow";
+    let whole = "the whole forecast of it, move by move, as `switchover plan` shows it";
+    Ok(vec![
+        measure("readiness.ms_50k", what, Some(READINESS_GOAL_MS), &readily)?,
+        measure("foresight.ms_50k", whole, None, &foreseen)?,
+    ])
 }
 
 /// Some pods that are near are written to by somebody.
@@ -310,8 +336,9 @@ fn report(args: &Args, cases: &[Case], many: &Case, load: &str) -> Result<()> {
     let row = |case: &Case| {
         let (middle, most) = (case.median_ms(), case.most_ms());
         let Case { what, key, cpu_ms, goal_ms, .. } = case;
-        let met = if middle <= *goal_ms { "yes" } else { "**no**" };
-        format!("| {what} `{key}` | {middle:.1} | {most:.1} | {cpu_ms:.1} | {goal_ms:.0} | {met} |\n")
+        let met = |goal_ms: f64| if middle <= goal_ms { "yes" } else { "**no**" };
+        let goal = goal_ms.map_or("|".to_owned(), |goal_ms| format!("{goal_ms:.0} | {}", met(goal_ms)));
+        format!("| {what} `{key}` | {middle:.1} | {most:.1} | {cpu_ms:.1} | {goal} |\n")
     };
     let text = include_str!("performance.md")
         .replace("{date}", &jiff::Zoned::now().date().to_string())

@@ -161,7 +161,10 @@ pub(crate) fn followed(world: &World) -> (DatabaseCluster, Tables) {
         "apiVersion": "switchover.dev/v1alpha1",
         "kind": "DatabaseCluster",
         "metadata": { "name": "default", "uid": "uid-default" },
-        "spec": { "discovery": { "patroni": { "urls": ["http://10.0.0.1:8008"] } } },
+        "spec": {
+            "discovery": { "patroni": { "urls": ["http://10.0.0.1:8008"] } },
+            "movement": { "settle": "30s" },
+        },
     }))
     .unwrap();
     let mut tables = Tables::from(world);

@@ -18,7 +18,7 @@ use crate::{
             held::HeldReason,
             journal::Journal,
             ledger::Others,
-            plan::{Input, Plan, Rules, plan},
+            plan::{Input, Plan, Rules, Sums, plan, sums},
             restart::{self, MissedRestarts},
         },
     },
@@ -26,13 +26,13 @@ use crate::{
 };
 
 /// A database whose primary is at another host, in thought.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Thought<'a> {
     pub object: &'a DatabaseCluster,
     /// Nodes bear the labels that they would have.
     pub tables: &'a Tables,
     /// Those of the picture, wherever they were put in thought.
-    pub followers: &'a [Following],
+    pub followers: Vec<&'a Following>,
     /// How far the nodes are from the other databases ([`other_tiers`]).
     pub other_tiers: &'a HashMap<String, TierMap>,
     pub own_namespace: &'a str,
@@ -40,7 +40,7 @@ pub struct Thought<'a> {
     pub tiers: &'a TierMap,
     /// Pods, workloads and budgets, by UID, that stay for now, and why.
     pub waits: &'a BTreeMap<String, HeldReason>,
-    /// Everybody goes at once, however many there may be on the move: where there is room is asked, and not when.
+    /// Everybody goes at once, however many of a workload may be on the move: where there is room is asked, and not when.
     pub at_once: bool,
     /// Of the primary that there is.
     pub epoch: u64,
@@ -51,22 +51,28 @@ impl Thought<'_> {
     /// The next wave. Nothing is under way, and nothing is remembered.
     #[must_use]
     pub fn next_wave(&self) -> Plan {
+        self.ask(plan)
+    }
+
+    /// What becomes of everybody in the end, where the next wave alone tells that ([`sums`]).
+    #[must_use]
+    pub fn sums(&self) -> Option<Sums> {
+        self.ask(sums)
+    }
+
+    fn ask<Answer>(&self, ask: impl FnOnce(&Input<'_>) -> Answer) -> Answer {
         let database = self.object.metadata.name.as_deref().unwrap_or_default();
-        let followers = movement::followers(self.followers, self.own_namespace, self.tiers, self.other_tiers);
+        let followers =
+            movement::followers(self.followers.iter().copied(), self.own_namespace, self.tiers, self.other_tiers);
         let rules = movement::rules(self.object);
-        let unbounded = Rules {
-            max_concurrent: u32::MAX,
-            per_workload: Some(u32::MAX),
-            most_underway: usize::MAX,
-            all_together: true,
-            ..rules
-        };
-        plan(&Input {
+        let of_workload = Rules { max_concurrent: u32::MAX, most_underway: usize::MAX, ..rules };
+        let unbounded = Rules { per_workload: Some(u32::MAX), all_together: true, ..of_workload };
+        ask(&Input {
             snapshot: self.tables.snapshot(),
             tiers: self.tiers,
             node_label: &self.object.node_label(),
             followers: &followers,
-            rules: if self.at_once { unbounded } else { Rules { most_underway: usize::MAX, ..rules } },
+            rules: if self.at_once { unbounded } else { of_workload },
             gate: None,
             control: Control::default(),
             breaker: &Breaker::default(),

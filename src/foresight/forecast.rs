@@ -37,6 +37,8 @@ pub struct Forecast {
     pub missing: Vec<Missing>,
     /// What people wrote that stands against it, in sentences.
     pub obstacles: Vec<String>,
+    /// What else people should know, in sentences: images that have to be fetched first, and whom the scheduler could drive out.
+    pub notes: Vec<String>,
     pub seconds: Seconds,
 }
 

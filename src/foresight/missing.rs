@@ -5,36 +5,37 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::{
     Question,
     forecast::{Loss, Missing},
-    near, owner,
+    near,
     picture::Picture,
-    waves::Course,
+    placeless::Placeless,
     words::{amounts, joined},
 };
 use crate::core::{
     distance::tier::TierMap,
-    movement::{
-        fit::{Misfit, Room},
-        held::HeldReason,
-        workloads::WorkloadKey,
-    },
-    workload::{DisruptionBudget, Node, Pod, Resources},
+    movement::fit::{Misfit, Room},
+    workload::{Node, Pod, Resources},
 };
 
-/// What would have to be there for everybody who finds no place, and the sentences about everybody else who can't be moved.
-pub(super) fn missing(
+/// What would have to be there for everybody who finds no place, and the sentences about everybody else.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub missing: Vec<Missing>,
+    pub obstacles: Vec<String>,
+}
+
+pub(super) fn find(
     question: &Question<'_>,
     picture: &Picture,
-    course: &Course,
-    tiers: &TierMap,
+    placeless: &Placeless<'_>,
+    (tiers, targets): (&TierMap, &[&Node]),
     loss: Option<&Loss>,
-) -> (Vec<Missing>, Vec<String>) {
-    let Placeless { by_workload, never } = placeless(picture, course);
+) -> Found {
+    let Placeless { by_workload, never } = placeless;
     let snapshot = picture.tables.snapshot();
-    let targets = near::targets(snapshot, tiers, &question.object.node_label());
     let (mut lacks, mut obstacles) = (Lacks::default(), BTreeSet::new());
     if !by_workload.is_empty() {
-        let (room, left) = (Room::of(snapshot), left(&targets, picture));
-        for (key, pods) in &by_workload {
+        let (room, left) = (Room::of(snapshot), left(targets, picture));
+        for (key, pods) in by_workload {
             let Some(pod) = pods.first() else { continue };
             let name = format!("{}/{}", key.namespace, key.name);
             match short(picture, &room, &left, pod) {
@@ -55,42 +56,7 @@ pub(super) fn missing(
         obstacles.insert(format!("{} pods of what is lost find no node at all", loss.pending));
     }
     let places = near::places(&picture.tables, tiers, &format!("a primary of {}", question.database()));
-    (lacks.told(&places).into_iter().collect(), obstacles.into_iter().collect())
-}
-
-/// Those for whom there is no room, by workload, and the budgets that never let anybody go.
-#[derive(Default)]
-struct Placeless<'p> {
-    by_workload: BTreeMap<WorkloadKey, Vec<&'p Pod>>,
-    never: Vec<&'p DisruptionBudget>,
-}
-
-fn placeless<'p>(picture: &'p Picture, course: &Course) -> Placeless<'p> {
-    let mut found = Placeless::default();
-    let mut budgets: BTreeMap<&str, &DisruptionBudget> = BTreeMap::new();
-    for held in &course.left.held {
-        let Some(following) = picture.follower(&held.uid) else { continue };
-        match &held.reason {
-            HeldReason::NoRoom(_) => {
-                let key = owner(&picture.tables, &following.pod);
-                found.by_workload.entry(key).or_default().push(&following.replacement);
-            }
-            HeldReason::NoBudget(name) => {
-                let of_it = |budget: &&DisruptionBudget| budget.name == *name && budget.namespace == held.namespace;
-                budgets.extend(picture.tables.budgets.values().find(of_it).map(|budget| (&*budget.name, budget)));
-            }
-            _ => {}
-        }
-    }
-    // One that lacks a pod now allows others to go when it has it again.
-    let never = |budget: &&DisruptionBudget| {
-        budget.healthy > 0 && budget.healthy <= budget.desired_healthy && {
-            let of_it = |pod: &&Pod| pod.namespace == budget.namespace && budget.selector.matches(&pod.labels);
-            near::count(picture.tables.pods.values().filter(of_it).count()) <= budget.desired_healthy
-        }
-    };
-    found.never = budgets.into_values().filter(never).collect();
-    found
+    Found { missing: lacks.told(&places).into_iter().collect(), obstacles: obstacles.into_iter().collect() }
 }
 
 /// What each node has left, and for how many pods.

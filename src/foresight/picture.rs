@@ -27,6 +27,11 @@ impl Picture {
         Self { tables: tables.clone(), followers: followers.iter().cloned().collect(), places: OnceCell::new() }
     }
 
+    /// With nobody who could be put anywhere.
+    pub(super) fn without_followers(tables: &Tables) -> Self {
+        Self { tables: tables.clone(), followers: Vec::new(), places: OnceCell::new() }
+    }
+
     fn places(&self) -> &HashMap<String, usize> {
         let place = |(at, it): (usize, &Following)| (it.pod.uid.clone(), at);
         self.places.get_or_init(|| self.followers.iter().enumerate().map(place).collect())
@@ -75,8 +80,8 @@ impl Picture {
     /// A replacement is Ready in the place of the pod of this UID. Returns that pod.
     pub(super) fn put_replacement(&mut self, uid: &str, node: &str) -> Option<Arc<Pod>> {
         let at = *self.places().get(uid)?;
+        let new = Arc::new(self.running(&self.followers[at].replacement, node));
         let following = &mut self.followers[at];
-        let new = Arc::new(running(&following.replacement, node));
         // What would replace it is what it is.
         following.replacement = Arc::clone(&new);
         let before = std::mem::replace(&mut following.pod, Arc::clone(&new));
@@ -87,6 +92,16 @@ impl Picture {
         self.tables.put_pod(uid, None);
         self.tables.share_pod(&new);
         Some(before)
+    }
+
+    /// It holds what its template asks for, at least: the pod that it replaces may have been resized.
+    fn running(&self, replacement: &Pod, node: &str) -> Pod {
+        let mut new = running(replacement, node);
+        let template = new.owner.as_ref().and_then(|owner| self.tables.all_workloads.get(&owner.uid));
+        if let Some(template) = template.filter(|template| template.requests != *new.requests) {
+            new.requests.raise_to(&template.requests);
+        }
+        new
     }
 
     /// Nodes are gone, and everybody who was there. Returns who is made anew elsewhere.
@@ -120,7 +135,7 @@ impl Picture {
     /// One that was lost is there again, on a node or waiting for one.
     pub(super) fn put_again(&mut self, replacement: &Pod, node: Option<&str>, following: Option<&Following>) {
         let new = match node {
-            Some(node) => running(replacement, node),
+            Some(node) => self.running(replacement, node),
             None => waiting(replacement),
         };
         let new = Arc::new(new);

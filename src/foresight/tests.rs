@@ -1,5 +1,7 @@
 //! Little clusters, and what is foreseen of them.
 
+mod quickly;
+
 use super::*;
 use crate::{
     core::{
@@ -163,6 +165,81 @@ fn what_stands_against_it_is_named() {
     let stage = Stage::new(&meant);
     assert_eq!(stage.told("pg1"), "; held: web Never 1 meant to stay");
     assert!(stage.foresee("pg1").unwrap().fits(), "whom people want to stay is no obstacle");
+}
+
+#[test]
+fn budgets_of_one_name_in_two_namespaces_are_told_apart() {
+    let never = |budget: &mut crate::core::workload::DisruptionBudget, namespace: &str| {
+        (budget.namespace, budget.name) = (namespace.into(), "pdb".into());
+        (budget.healthy, budget.desired_healthy) = (2, 2);
+    };
+    let of_bank = |name: &str, node: &str| web(name, node).owned_by("ReplicaSet/bank").within("bank");
+    let world = world()
+        .workload("ReplicaSet/bank", 2)
+        .changed("ReplicaSet/bank", |it| it.namespace = "bank".into())
+        .pod(of_bank("bank-1", "b1"))
+        .pod(of_bank("bank-2", "b2"))
+        .budget("of-shop", "web", 0)
+        .budget_changed("of-shop", |it| never(it, "shop"))
+        .budget("of-bank", "web", 0)
+        .budget_changed("of-bank", |it| never(it, "bank"));
+    let mut stage = Stage::new(&world);
+    stage.tables.follow("bank", "default");
+    let obstacles = stage.foresee("pg1").unwrap().obstacles;
+    let named: Vec<_> = obstacles.iter().filter_map(|it| it.split(':').next()).collect();
+    assert_eq!(named, ["bank/pdb", "shop/pdb"], "{obstacles:?}");
+}
+
+#[test]
+fn a_replacement_holds_what_its_template_asks_for_however_the_pod_was_resized() {
+    let resized = World::with_nodes("a1=far b1=closely b2=closely")
+        .workload("ReplicaSet/web", 2)
+        .changed("ReplicaSet/web", |it| it.requests.cpu_m = 700)
+        .pod(web("web-1", "b1"))
+        .pod(web("web-2", "b2"));
+    assert_eq!(Stage::new(&resized).told("pg1"), "web-1 b1→a1 1; held: web NoRoom 1 no place");
+}
+
+#[test]
+fn images_that_no_node_near_has_are_told_and_whom_the_scheduler_could_drive_out() {
+    let mut stage = Stage::new(&world());
+    let mut images = crate::core::images::Images::default();
+    let list = |name: &str| vec![name.to_owned()];
+    for (node, image) in
+        [("a1", "registry.corp/other:1"), ("a2", "registry.corp/other:1"), ("b1", "registry.corp/web:1")]
+    {
+        images.note_node(node, [&*list(image)]);
+    }
+    images.note_pod("ReplicaSet/web", ["registry.corp/web:1"]);
+    stage.tables.images = Arc::new(images.clone());
+    assert_eq!(
+        stage.foresee("pg1").unwrap().notes,
+        ["shop/web: no node near has registry.corp/web:1 yet, and the first replacement on each fetches it"]
+    );
+    images.note_node("a2", [&*list("registry.corp/web:1")]);
+    stage.tables.images = Arc::new(images);
+    assert_eq!(stage.foresee("pg1").unwrap().notes, <[&str; 0]>::default());
+
+    let batch = |name: &str, node: &str| pod(name).on(node).owned_by("ReplicaSet/batch").asking_for_cpu(900);
+    let important = |name: &str, node: &str| Pod { priority: 1_000, ..web(name, node).asking_for_cpu(200) };
+    let crowded = |priority: i32| {
+        let world = World::with_nodes("a1=far b1=closely b2=closely")
+            .workload("ReplicaSet/web", 2)
+            .workload("ReplicaSet/batch", 1)
+            .pod(important("web-1", "b1"))
+            .pod(important("web-2", "b2"))
+            .pod(Pod { priority, wishes: pod("").moved_by("never").wishes, ..batch("batch-1", "a1") });
+        let forecast = Stage::new(&world).foresee("pg1").unwrap();
+        assert_eq!((forecast.moves, forecast.staying(Standing::NoPlace)), (0, 2), "what they hold counts as taken");
+        forecast.notes
+    };
+    assert_eq!(
+        crowded(0),
+        [
+            "shop/web: by its priority (1000) the scheduler would drive out pods of shop/batch for it, such as on a1; nobody is moved for that"
+        ]
+    );
+    assert_eq!(crowded(1_000), <[&str; 0]>::default());
 }
 
 #[test]

@@ -9,16 +9,18 @@ use super::{Question, near, picture::Picture};
 use crate::{
     core::{
         distance::tier::{Tier, TierMap},
+        hash::HashSet,
         movement::{
             fit::{Ranked, Room},
             held::HeldReason,
             plan::{Move, Plan},
             ways::Way,
-            workloads::{WorkloadPods, Workloads, uid_of, workload_of},
+            workloads::{Workloads, uid_of, workload_of},
         },
         workload::Pod,
     },
     evaluate::{Stays, thought::Thought},
+    index::{Following, Tables},
 };
 
 /// What was done in thought, and what is left.
@@ -52,34 +54,19 @@ pub(super) fn play(
     tiers: &TierMap,
     other_tiers: &HashMap<String, TierMap>,
 ) -> Course {
-    let (mut carried, mut waits) = (Vec::new(), BTreeMap::new());
-    let next = |picture: &Picture, waits: &BTreeMap<String, HeldReason>, at_once: bool| {
-        let thought = Thought {
-            object: question.object,
-            tables: &picture.tables,
-            followers: &picture.followers,
-            other_tiers,
-            own_namespace: question.own_namespace,
-            tiers,
-            waits,
-            at_once,
-            epoch: question.status.epoch,
-            now: question.now,
-        };
+    let mut carried = Vec::new();
+    let around = Around { question, tiers, other_tiers };
+    let mut waits = around.who_waits(&picture.tables, &picture.followers.iter().collect::<Vec<_>>());
+    let next = |picture: &Picture, waits: &BTreeMap<String, HeldReason>| {
+        let thought = around.thought(&picture.tables, picture.followers.iter().collect(), waits, true);
         let plan = thought.next_wave();
         let held = if plan.moves.is_empty() { thought.stays(&plan) } else { Vec::new() };
         (plan, held)
     };
-    // Whoever waits for others of its workload as they are now does so however many may go.
-    if some_are_waited_for(picture) {
-        let (as_it_is, _) = next(picture, &waits, false);
-        let lack = as_it_is.held.into_iter().filter(|held| matches!(held.reason, HeldReason::NotWhole { .. }));
-        waits.extend(lack.map(|held| (held.uid, held.reason)));
-    }
     picture.let_budgets_go();
     // Each wave brings somebody near, or restarts a workload for the last time: it ends.
     loop {
-        let (plan, held) = next(picture, &waits, true);
+        let (plan, held) = next(picture, &waits);
         if plan.moves.is_empty() {
             return Course { carried, held, left: plan };
         }
@@ -97,11 +84,45 @@ pub(super) fn play(
     }
 }
 
-/// Whether any workload that follows could be one of which a plan says that replicas are missing ([`HeldReason::NotWhole`]).
-fn some_are_waited_for(picture: &Picture) -> bool {
-    let snapshot = picture.tables.snapshot();
-    let uids = picture.followers.iter().filter_map(|it| uid_of(snapshot, &it.pod));
-    Workloads::named(snapshot, uids).all().any(WorkloadPods::waits_for_some)
+/// What stays the same, whatever is carried out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub question: &'a Question<'a>,
+    pub tiers: &'a TierMap,
+    pub other_tiers: &'a HashMap<String, TierMap>,
+}
+
+impl<'a> Around<'a> {
+    pub(super) fn thought(
+        self,
+        tables: &'a Tables,
+        followers: Vec<&'a Following>,
+        waits: &'a BTreeMap<String, HeldReason>,
+        at_once: bool,
+    ) -> Thought<'a> {
+        let Self { question, tiers, other_tiers } = self;
+        let Question { object, own_namespace, status, now, .. } = *question;
+        let epoch = status.epoch;
+        Thought { object, tables, followers, other_tiers, own_namespace, tiers, waits, at_once, epoch, now }
+    }
+
+    /// Whoever waits for others of its workload as they are now does so however many may go: pods by UID, and why
+    /// ([`HeldReason::NotWhole`]).
+    pub(super) fn who_waits(self, tables: &Tables, followers: &[&Following]) -> BTreeMap<String, HeldReason> {
+        let snapshot = tables.snapshot();
+        let uids: Vec<Option<&str>> = followers.iter().map(|it| uid_of(snapshot, &it.pod)).collect();
+        let workloads = Workloads::named(snapshot, uids.iter().copied().flatten());
+        let lacking: HashSet<&str> = workloads.lacking().collect();
+        let of_them = followers.iter().zip(&uids).filter(|(_, uid)| uid.is_some_and(|uid| lacking.contains(uid)));
+        let followers: Vec<&Following> = of_them.map(|(following, _)| *following).collect();
+        if followers.is_empty() {
+            return BTreeMap::new();
+        }
+        let nobody = BTreeMap::new();
+        let as_it_is = Around { ..self }.thought(tables, followers, &nobody, false).next_wave();
+        let lack = as_it_is.held.into_iter().filter(|held| matches!(held.reason, HeldReason::NotWhole { .. }));
+        lack.map(|held| (held.uid, held.reason)).collect()
+    }
 }
 
 /// Evictions first, then restarts, whose pods need places that the plan only proved to be there.

@@ -1,6 +1,6 @@
 //! The picture without a watch: for tools that ask once.
 
-use std::{fmt::Debug, hash::Hash};
+use std::{fmt::Debug, hash::Hash, sync::Arc};
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet, StatefulSet},
@@ -13,16 +13,17 @@ use kube::{
     discovery::ApiResource,
     runtime::watcher::Event,
 };
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Asking, Index, Latency, Tables, convert, database,
+    Asking, Index, Latency, Tables, convert, database, images,
     seen::{keyed_by_name, keyed_by_uid, namespace, reckoned},
 };
 use crate::{
     api::{DatabaseCluster, NodeLatency},
     cluster::{EffectError, list, watch::Table},
-    core::{map::Grouping, moment::Moment, schedulers::Schedulers},
+    core::{images::Images, map::Grouping, moment::Moment, schedulers::Schedulers},
 };
 
 /// Why there is no picture.
@@ -46,13 +47,22 @@ impl Index {
             let received = reckoned(object.spec.heartbeat, now.wall, now.instant);
             (object.name_any(), Some(Latency { spec: object.spec, received }))
         };
+        let images = Mutex::new(Images::default());
+        let node = |object: KubeNode| {
+            images::of_node(&mut images.lock(), &object);
+            convert::node(object)
+        };
+        let pod = |object: KubePod| {
+            images::of_pod(&mut images.lock(), &object);
+            convert::pod(object, schedulers)
+        };
         let (databases, latencies, nodes, namespaces, pods, replica_sets, stateful_sets, deployments, budgets, quotas) =
             tokio::try_join!(
                 table("DatabaseCluster", Api::<DynamicObject>::all_with(all(), &resource), database),
                 table("NodeLatency", Api::all(all()), received),
-                table("Node", Api::<KubeNode>::all(all()), keyed_by_name(convert::node)),
+                table("Node", Api::<KubeNode>::all(all()), keyed_by_name(node)),
                 table("Namespace", Api::<PartialObjectMeta<KubeNamespace>>::all(all()), namespace),
-                table("Pod", Api::<KubePod>::all(all()), keyed_by_uid(|object| convert::pod(object, schedulers))),
+                table("Pod", Api::<KubePod>::all(all()), keyed_by_uid(pod)),
                 table("ReplicaSet", Api::<ReplicaSet>::all(all()), keyed_by_uid(convert::replica_set)),
                 table("StatefulSet", Api::<StatefulSet>::all(all()), keyed_by_uid(convert::stateful_set)),
                 table("Deployment", Api::<Deployment>::all(all()), keyed_by_uid(convert::deployment)),
@@ -62,6 +72,7 @@ impl Index {
         let workloads = [replica_sets, stateful_sets, deployments, Table::default()];
         let mut tables =
             Tables { nodes, pods, workloads, budgets, namespaces, quotas, latencies, databases, ..Tables::default() };
+        tables.images = Arc::new(images.into_inner());
         tables.gather_workloads();
         Asking::new(client).look_once(&mut tables).await;
         Ok(tables)

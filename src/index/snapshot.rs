@@ -1,7 +1,7 @@
 //! What decisions are made from, as a file: the cluster's objects at one moment, pared down to what is read of them. No Secret is
 //! among them, and of containers neither environment nor commands.
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -20,11 +20,11 @@ use kube::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Latency, LookError, Tables, convert::MARKS, seen::reckoned};
+use super::{Latency, LookError, Tables, convert::MARKS, images, seen::reckoned};
 use crate::{
     api::{DatabaseCluster, NodeLatency, keys},
     cluster::list,
-    core::{moment::Moment, schedulers::Schedulers},
+    core::{images::Images, moment::Moment, schedulers::Schedulers},
 };
 
 /// What stands in the file so that nothing else is taken for one.
@@ -149,6 +149,10 @@ impl ClusterSnapshot {
             let received = reckoned(it.spec.heartbeat, now.wall, now.instant);
             tables.put_latency(&it.name_any(), Latency { spec: it.spec, received });
         }
+        let mut images = Images::default();
+        self.nodes.iter().for_each(|it| images::of_node(&mut images, it));
+        self.pods.iter().for_each(|it| images::of_pod(&mut images, it));
+        tables.images = Arc::new(images);
         for it in self.nodes {
             tables.see_node(Event::Apply(it));
         }
@@ -206,8 +210,8 @@ fn is_read(key: &str) -> bool {
 fn pare_node(node: &mut KubeNode) {
     pare(&mut node.metadata);
     if let Some(status) = node.status.take() {
-        let NodeStatus { allocatable, conditions, .. } = status;
-        node.status = Some(NodeStatus { allocatable, conditions, ..NodeStatus::default() });
+        let NodeStatus { allocatable, conditions, images, .. } = status;
+        node.status = Some(NodeStatus { allocatable, conditions, images, ..NodeStatus::default() });
     }
 }
 

@@ -13,6 +13,7 @@ fn snapshot() -> serde_json::Value {
             "status": {
                 "allocatable": {"cpu": cpu, "memory": "8Gi", "pods": "10"},
                 "conditions": [{"type": "Ready", "status": "True"}],
+                "images": [{"names": ["registry.corp/web:1", "registry.corp/web@sha256:00"]}],
             },
         })
     };
@@ -36,7 +37,7 @@ fn snapshot() -> serde_json::Value {
                 "name": name, "namespace": "shop", "uid": name, "labels": {"app": set},
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set, "uid": format!("rs-{set}"), "controller": true}],
             },
-            "spec": {"nodeName": "n1", "containers": [{"name": "app", "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}]},
+            "spec": {"nodeName": "n1", "containers": [{"name": "app", "image": format!("registry.corp/{set}:1"), "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}]},
             "status": {"phase": "Running", "conditions": [
                 {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
                 {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:05Z"},
@@ -91,6 +92,7 @@ default: pg1 → pg2: NOT ALL FITS
   1 pod stays, no place: replicaset shop/api: NoRoom: no closely node takes it: 1: insufficient cpu
   1 pod stays, no place: replicaset shop/web: NoRoom: no closely node takes it: 1: insufficient cpu
   missing: dc2 lacks 2 cpu for 1 pod of shop/api and 1 of shop/web
+  note: shop/api: no node near has registry.corp/api:1 yet, and the first replacement on each fetches it
 ";
     assert_eq!(words::text(&answers), expected);
     assert_eq!(verdict(&answers), Err(Verdict(3)));

@@ -80,7 +80,8 @@ fn write_forecast(
     }
     write_held(out, &forecast.held)?;
     forecast.missing.iter().try_for_each(|missing| writeln!(out, "  missing: {}", missing.sentence))?;
-    forecast.obstacles.iter().try_for_each(|obstacle| writeln!(out, "  obstacle: {obstacle}"))
+    forecast.obstacles.iter().try_for_each(|obstacle| writeln!(out, "  obstacle: {obstacle}"))?;
+    forecast.notes.iter().try_for_each(|note| writeln!(out, "  note: {note}"))
 }
 
 /// From when on they move.

@@ -12,7 +12,7 @@ use crate::{
     api::DatabaseCluster,
     cluster::EventReason,
     core::{moment::Moment, primary::PrimaryView},
-    foresight::{Grade, Lost, Question, Readiness, foresee},
+    foresight::{Grade, Lost, Question, Readiness, ready},
     index::Tables,
 };
 
@@ -76,7 +76,7 @@ impl Task {
                 now,
             };
             let others = question.others().into_iter();
-            let readiness = others.map(|member| Readiness::of(&member.name, &foresee(&question, member))).collect();
+            let readiness = others.map(|member| ready(&question, member)).collect();
             (readiness, begun.elapsed())
         }));
     }
@@ -86,10 +86,9 @@ impl Task {
         let Some(news) = self.readiness.news.take() else { return };
         self.shared.metrics.observe_readiness(&self.name, &news);
         let Some(worst) = news.iter().max_by_key(|of| of.rank()) else { return };
-        let (now, before) = (worst.rank(), self.readiness.told.replace(worst.rank()));
-        let bad = matches!(worst.grade, Grade::Blocked | Grade::NoPlace);
+        let before = self.readiness.told.replace(worst.rank());
         // What the last leader told is told once more, which is better than never.
-        if bad && before.is_none_or(|before| now > before) {
+        if worst.got_worse(before) {
             tracing::warn!(
                 database = self.name,
                 member = worst.member,

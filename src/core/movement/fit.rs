@@ -16,6 +16,7 @@ mod ranked;
 mod resources;
 mod shape;
 mod spread;
+mod sure;
 mod taints;
 mod terms;
 
@@ -31,7 +32,11 @@ use self::{
     resources::{Changed, Used},
     spread::Alike,
 };
-pub use self::{ranked::Ranked, shape::Refusals};
+pub use self::{
+    ranked::Ranked,
+    shape::Refusals,
+    sure::{Crowd, Places},
+};
 use crate::core::{
     hash::{HashMap, HashSet},
     workload::{Node, Pod, Resources, Snapshot, Workload},

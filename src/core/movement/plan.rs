@@ -1,11 +1,13 @@
 //! What to move now, and why the rest stays.
 
+mod asked;
 mod away;
 mod begun;
 mod movable;
 mod order;
 mod room;
 mod safe;
+mod sums;
 
 use std::{
     cell::OnceCell,
@@ -15,7 +17,6 @@ use std::{
 
 use jiff::Timestamp;
 
-pub use self::safe::still_safe;
 use self::{
     away::{Away, Takes},
     order::Candidate,
@@ -25,9 +26,12 @@ pub(super) use self::{
     room::reserve,
     safe::{at_rest, complete, replaceable},
 };
+pub use self::{
+    safe::still_safe,
+    sums::{Mover, Sums, sums},
+};
 use super::{
     breaker::Breaker,
-    choice,
     control::Control,
     fit::{Misfit, Ranked, Refusals, Room},
     held::{Gate, HeldReason},
@@ -180,59 +184,12 @@ impl Plan {
 /// Plans what is moved now. The result does not depend on the order of `followers`.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {
-    if input.followers.is_empty() {
-        return Plan::default();
-    }
-    let mut keys = Keys::default();
-    let mut candidates: Vec<Candidate<'_, '_>> = input
-        .followers
-        .iter()
-        .filter_map(|follower| {
-            let (node, at) = misplaced(input, follower)?;
-            Some(Candidate { key: keys.of(input.snapshot, follower.pod), follower, node, at, turn: 0 })
-        })
-        .collect();
-    if candidates.is_empty() {
-        return Plan::default();
-    }
-    let underway = || input.journal.underway.iter().chain(&input.others.underway);
-    let moving = underway().map(|move_| &*move_.workload.uid);
-    let uids: HashSet<&str> = candidates.iter().filter_map(|it| Some(&*it.key.as_ref()?.uid)).chain(moving).collect();
-    let workloads = Workloads::named(input.snapshot, uids);
-    order::sort(&mut candidates, input, &workloads);
-    let mut room = Room::of(input.snapshot);
-    reserve(&mut room, underway(), &workloads, input.snapshot);
-    let targets = targets(input);
-    let offers: HashMap<_, _> = targets.iter().map(|node| (&raw const **node, offer(input, node))).collect();
-    let mut distances: Vec<u64> = offers.values().filter_map(|offer| offer.as_ref().ok().copied()).collect();
-    distances.sort_unstable();
-    let mut planner = Planner {
-        input,
-        room,
-        workloads,
-        offers,
-        distances,
-        refusals: Refusals::of(targets.clone()),
-        injected: OnceCell::new(),
-        replacements: OnceCell::new(),
-        targets: Ranked::of(targets),
-        away: Away::of(input.snapshot, underway(), input.rules.all_together),
-        live: HashMap::default(),
-        slots: Slots::of(input),
-        taken: Taken::by(underway(), input.control.limits),
-        beside: HashMap::default(),
-    };
+    let Some((mut planner, candidates)) = Planner::of(input) else { return Plan::default() };
     let mut plan = Plan::default();
     for candidate in &candidates {
         match planner.consider(candidate, &candidates) {
             Ok(move_) => plan.moves.push(move_),
-            Err(reason) => plan.held.push(Held {
-                namespace: candidate.follower.pod.namespace.clone(),
-                pod: candidate.follower.pod.name.clone(),
-                uid: candidate.follower.pod.uid.clone(),
-                node: candidate.node.to_owned(),
-                reason,
-            }),
+            Err(reason) => plan.held.push(candidate.stays(reason)),
         }
     }
     plan
@@ -315,6 +272,54 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
+    /// With everybody who sits where he should not, in the order in which they are looked at. `None`: nobody does.
+    fn of(input: &'a Input<'a>) -> Option<(Self, Vec<Candidate<'a, 'a>>)> {
+        if input.followers.is_empty() {
+            return None;
+        }
+        let mut keys = Keys::default();
+        let mut candidates: Vec<Candidate<'a, 'a>> = input
+            .followers
+            .iter()
+            .filter_map(|follower| {
+                let (node, at) = misplaced(input, follower)?;
+                Some(Candidate { key: keys.of(input.snapshot, follower.pod), follower, node, at, turn: 0 })
+            })
+            .collect();
+        if candidates.is_empty() {
+            return None;
+        }
+        let underway = || input.journal.underway.iter().chain(&input.others.underway);
+        let moving = underway().map(|move_| &*move_.workload.uid);
+        let uids: HashSet<&str> =
+            candidates.iter().filter_map(|it| Some(&*it.key.as_ref()?.uid)).chain(moving).collect();
+        let workloads = Workloads::named(input.snapshot, uids);
+        order::sort(&mut candidates, input, &workloads);
+        let mut room = Room::of(input.snapshot);
+        reserve(&mut room, underway(), &workloads, input.snapshot);
+        let targets = targets(input);
+        let offers: HashMap<_, _> = targets.iter().map(|node| (&raw const **node, offer(input, node))).collect();
+        let mut distances: Vec<u64> = offers.values().filter_map(|offer| offer.as_ref().ok().copied()).collect();
+        distances.sort_unstable();
+        let planner = Self {
+            input,
+            room,
+            workloads,
+            offers,
+            distances,
+            refusals: Refusals::of(targets.clone()),
+            injected: OnceCell::new(),
+            replacements: OnceCell::new(),
+            targets: Ranked::of(targets),
+            away: Away::of(input.snapshot, underway(), input.rules.all_together),
+            live: HashMap::default(),
+            slots: Slots::of(input),
+            taken: Taken::by(underway(), input.control.limits),
+            beside: HashMap::default(),
+        };
+        Some((planner, candidates))
+    }
+
     fn consider(
         &mut self,
         candidate: &Candidate<'_, 'a>,
@@ -322,24 +327,9 @@ impl<'a> Planner<'a> {
     ) -> Result<Move, HeldReason> {
         let Candidate { follower, node, at, .. } = candidate;
         let pod = follower.pod;
-        let (key, way) = self.movable(candidate.key.as_deref(), follower)?;
-        let far = (self.input.gate, at.rtt_us);
-        self.input.control.allow(self.input.snapshot, (key, pod), far, self.input.now)?;
-        self.open(pod, at)?;
-        let from = (*node, sure(at, self.input.rules, self.input.now)?);
-        self.away.free(key, pod)?;
-        let workload_pods = at_rest(&self.workloads, key)?;
-        self.patient(pod)?;
-        let restarts = if way == Way::Restart { self.restarts(key, pod)? } else { 0 };
-        self.not_refused(key, pod)?;
-        let takes = self.away.takes(
-            way,
-            (key, workload_pods),
-            pod,
-            choice::away(workload_pods),
-            self.input.rules.per_workload,
-        )?;
-        self.quota(way, key, pod)?;
+        let (key, way) = self.wanted(candidate)?;
+        let from = self.certain_of(candidate)?;
+        let (restarts, takes) = self.released((key, way), pod)?;
         // Before its target, which is costly to find: thousands may be waiting.
         self.slot()?;
         self.taken.allow(&pod.namespace)?;
@@ -382,31 +372,6 @@ impl<'a> Planner<'a> {
         self.slots.all -= 1;
         self.taken.take(&move_.namespace);
         self.away.plan(move_, takes);
-    }
-
-    /// That nothing is wrong with all pods of its namespace, or of its node.
-    fn open(&mut self, pod: &Pod, at: &NodeTier) -> Result<(), HeldReason> {
-        if let Some(failed) = self.input.breaker.namespaces.get(&pod.namespace) {
-            return Err(HeldReason::NamespaceHalted { failed: *failed });
-        }
-        let live = self.live.entry(&raw const *at).or_insert_with(|| self.input.snapshot.on_a_live_node(pod));
-        if *live { Ok(()) } else { Err(HeldReason::NodeNotReady) }
-    }
-
-    /// A pod that isn't Ready may only be starting. When it has had as long as a replacement has, it may be the distance.
-    fn patient(&self, pod: &Pod) -> Result<(), HeldReason> {
-        let age = std::time::Duration::try_from(self.input.now.wall.duration_since(pod.created)).unwrap_or_default();
-        if pod.serves() || age > self.input.rules.replacement_timeout { Ok(()) } else { Err(HeldReason::NotReady) }
-    }
-
-    /// That nobody refused the pod, its workload or its budget a moment ago.
-    fn not_refused(&self, key: &WorkloadKey, pod: &'a Pod) -> Result<(), HeldReason> {
-        if self.input.backoff.is_empty() {
-            return Ok(());
-        }
-        let budgets = self.away.covering(pod);
-        let mut uids = [&*pod.uid, &*key.uid].into_iter().chain(budgets.iter().map(|(uid, _)| *uid));
-        uids.find_map(|uid| self.input.backoff.get(uid)).map_or(Ok(()), |why| Err(why.clone()))
     }
 
     fn slot(&self) -> Result<(), HeldReason> {

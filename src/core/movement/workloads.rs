@@ -129,9 +129,11 @@ impl<'a> Workloads<'a> {
         Self { workloads }
     }
 
-    /// All of them, in no order.
-    pub fn all(&self) -> impl Iterator<Item = &WorkloadPods<'a>> {
-        self.workloads.values().flat_map(BTreeMap::values)
+    /// The UIDs of those that wait for some of their pods ([`WorkloadPods::waits_for_some`]), in no order.
+    pub fn lacking(&self) -> impl Iterator<Item = &str> {
+        let lacks =
+            |of_uid: &BTreeMap<WorkloadKey, WorkloadPods<'_>>| of_uid.values().any(WorkloadPods::waits_for_some);
+        self.workloads.iter().filter(move |(_, of_uid)| lacks(of_uid)).map(|(uid, _)| uid.as_str())
     }
 
     #[must_use]

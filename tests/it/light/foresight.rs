@@ -7,7 +7,7 @@ use lab::light::READY_DELAY;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
-use super::support::{Scene, eventually, scene};
+use super::support::{Scene, eventually, scene, until};
 
 /// Runs a plan, which may end with 3, and reads what it prints.
 fn planned(scene: &Scene, arguments: &[&str]) -> Result<(i32, Value)> {
@@ -56,6 +56,10 @@ fn what_a_plan_foresees_is_what_then_happens() {
             Ok(of.map_or(Value::Null, |of| json!([of["reason"], of["wouldMove"], of["wouldNotFit"]])))
         });
         readiness.await?;
+        let less_ready =
+            until("the event", async || Ok(scene.events(scene.name, "LessReadyForFailover").await?.into_iter().next()));
+        let told = less_ready.await?;
+        assert!(told.starts_with("if pg3 became the primary: ") && told.contains("huge"), "{told}");
 
         patroni.switchover("pg3", 2);
         let (moved, held_then) = scene.its_database().movement_over(2).await?;

@@ -1,6 +1,11 @@
 //! The page of `switchover ui` and the history, while a database fails over and while the API server is away.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use lab::{light::READY_DELAY, process::Process};
@@ -106,6 +111,48 @@ fn the_page_tells_of_a_failover_and_says_when_the_api_server_is_away() {
         page.tells("that all is read again", |state| state["unseen"] == json!([])).await?;
         patroni.switchover("pg1", 3);
         page.tells("what happens from then on", |state| state["database"]["primary"] == "pg1").await
+    });
+}
+
+/// `make test-ui` has installed what drives the browser, and keeps the pictures there.
+fn installed() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ui")
+}
+
+#[test]
+#[ignore = "needs Chromium, which make test-ui installs"]
+fn a_failover_is_seen_in_a_real_browser_before_during_and_after() {
+    scene("billing", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({"movement": {"settle": "2s"}})).await?;
+        scene.workload(&namespace, "web").says(READY_DELAY, "4s").deployment(4).await?;
+        let api = scene.workload(&namespace, "api").says(READY_DELAY, "4s");
+        api.deployment(4).await?;
+        api.budget_of("api", 2).await?;
+        let kubeconfig = scene.world.bed.kubeconfig();
+        let page = Page::open(scene, &kubeconfig).await?;
+        let pictures = installed().join("pictures");
+        fs::create_dir_all(&pictures)?;
+        let plan = block_in_place(|| scene.world.switchover(&["plan", scene.name, "--to", "pg3"]))?;
+        fs::write(pictures.join("plan.txt"), format!("$ switchover plan {} --to pg3\n{plan}", scene.name))?;
+        let mut browser = Command::new("node");
+        browser.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui/failover.mjs"));
+        browser.arg(&page.address).arg(installed()).arg(&pictures);
+        let _browser = scene.world.start_process("browser", browser)?;
+        let log = scene.world.log("browser");
+        let said = async |word: &str| {
+            until(&format!("the browser to say {word}"), async || {
+                Ok(fs::read_to_string(&log)?.lines().any(|line| line == word).then_some(()))
+            })
+            .await
+        };
+        said("before").await?;
+        patroni.switchover("pg3", 2);
+        said("during").await?;
+        let status = block_in_place(|| scene.world.switchover(&["status", scene.name]))?;
+        fs::write(pictures.join("status.txt"), format!("$ switchover status {}\n{status}", scene.name))?;
+        scene.its_database().movement_over(2).await?;
+        said("after").await?;
+        Ok(())
     });
 }
 

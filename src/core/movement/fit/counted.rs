@@ -80,6 +80,11 @@ impl<'a> Counted<'a> {
         self.pods[term].get(domain).copied().unwrap_or(0)
     }
 
+    /// The domains where there is anybody.
+    pub(super) fn domains(&self, term: usize) -> impl Iterator<Item = &'a str> {
+        self.pods[term].iter().filter(|(_, pods)| **pods > 0).map(|(domain, _)| *domain)
+    }
+
     /// Counts one whom some of the terms select.
     pub(super) fn count_selected(&mut self, snapshot: Snapshot<'a>, it: Resident<'a>, comes: bool) {
         let Self { namespace, rules, pods } = self;

@@ -95,7 +95,7 @@ impl<'a> Room<'a> {
     }
 
     /// Whom the pod's anti-affinity selects.
-    fn selected(&self, pod: &Pod) -> Rc<Counted<'a>> {
+    pub(super) fn selected(&self, pod: &Pod) -> Rc<Counted<'a>> {
         let (rules, at_home) = (&pod.anti_affinity, pod.refuses_at_home());
         let mut selected = self.tallies.selected.borrow_mut();
         let of = match at_home {
@@ -116,7 +116,7 @@ impl<'a> Room<'a> {
     }
 
     /// The anti-affinity that may be about pods of this namespace, and who has it.
-    fn refusing_rules(&self, namespace: &str) -> Vec<Rc<Counted<'a>>> {
+    pub(super) fn refusing_rules(&self, namespace: &str) -> Vec<Rc<Counted<'a>>> {
         let (groups, mut refusing) = (self.snapshot.groups, self.tallies.refusing.borrow_mut());
         if !refusing.at_home.contains_key(namespace) {
             let there = located(groups.refusing_at_home.get(namespace).into_iter());

@@ -50,6 +50,16 @@ impl<'a> Queue<'a> {
         self.waiting.is_empty()
     }
 
+    /// What all of them ask for together, and how many they are.
+    pub(super) fn demand(&self) -> (Resources, u64) {
+        let (mut sum, mut pods) = (Resources::default(), 0u64);
+        for Alike { pod, count } in self.waiting.values() {
+            add_times(&mut sum, &pod.requests, *count);
+            pods = pods.saturating_add(*count);
+        }
+        (sum, pods)
+    }
+
     /// A place is reserved for one more pod like this one, which may be among those that wait.
     pub(super) fn reserve(&mut self, pod: &'a Pod) {
         *self.reserved.entry(pod.whose()).or_default() += 1;

@@ -32,6 +32,11 @@ impl<'a> Quotas<'a> {
         Self { by_namespace }
     }
 
+    /// Whether a namespace has any.
+    pub(super) fn has(&self, namespace: &str) -> bool {
+        self.by_namespace.contains_key(namespace)
+    }
+
     /// Whether so many pods more like this one may be created.
     ///
     /// # Errors

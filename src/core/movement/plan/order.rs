@@ -3,11 +3,15 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
-use super::{Follower, Input};
+use super::{Follower, Held, Input};
 use crate::core::{
     distance::tier::{NodeTier, Tier},
     hash::HashMap,
-    movement::workloads::{WorkloadKey, Workloads},
+    movement::{
+        held::HeldReason,
+        workloads::{WorkloadKey, Workloads},
+    },
+    workload::Pod,
 };
 
 /// A follower that sits where it should not.
@@ -30,6 +34,13 @@ impl<'a> Candidate<'_, 'a> {
     fn suffers(&self) -> Suffers {
         let (pod, at) = (self.follower.pod, self.at);
         (pod.ready, Reverse(at.tier), Reverse(at.rtt_us.unwrap_or(0) / 1_000), Reverse(pod.priority))
+    }
+
+    /// It stays, for this reason.
+    pub(super) fn stays(&self, reason: HeldReason) -> Held {
+        let Pod { namespace, name, uid, .. } = self.follower.pod;
+        let (namespace, pod, uid, node) = (namespace.clone(), name.clone(), uid.clone(), self.node.to_owned());
+        Held { namespace, pod, uid, node, reason }
     }
 
     fn name(&self) -> (&'a str, &'a str) {

@@ -326,7 +326,7 @@ impl World {
         })
     }
 
-    fn log(&self, role: &str) -> PathBuf {
+    pub(crate) fn log(&self, role: &str) -> PathBuf {
         self.bed.directory().join(format!("logs/{role}.log"))
     }
 
