@@ -139,8 +139,6 @@ test-lab: needs-lab test-tools test-images
 	cargo test --workspace --locked --test beds --test full_lab -- --include-ignored --test-threads=1
 	$(call begin,scenes of the lab)
 	tests/it/play lab:: --skip lab::marathon:: --skip lab::two:: --skip lab::getting_started:: $(addprefix --skip ,$(LONG_SCENES)) --include-ignored --test-threads=1
-	$(call begin,getting started)
-	tests/it/play lab::getting_started:: --include-ignored --test-threads=1
 
 # A minute and more each, of what shorter scenes show in part: every night.
 LONG_SCENES ?= a_leader_killed_at_any_step_of_a_failover while_patronis_store_is_gone_or_hangs
@@ -148,6 +146,11 @@ LONG_SCENES ?= a_leader_killed_at_any_step_of_a_failover while_patronis_store_is
 # Ten failovers in a row, with services of every kind that are hard to move. Needs root.
 failovers: needs-lab test-tools test-images
 	cargo test --workspace --locked --test it -- lab::marathon:: --include-ignored --test-threads=1
+
+# What a new user does, on a lab of its own, compared with docs/getting-started.md. Needs root.
+.PHONY: test-getting-started
+test-getting-started: needs-lab test-tools test-images
+	cargo test --workspace --locked --test it -- lab::getting_started:: --include-ignored --test-threads=1
 
 # Two data centres over Kine, with and without synchronous replication. Needs root.
 test-two: needs-lab test-tools test-images
@@ -188,6 +191,7 @@ nightly: needs-lab
 	$(MAKE) test-light test-lab ONCE=1 LONG_SCENES=
 	$(MAKE) failovers
 	$(MAKE) test-two
+	$(MAKE) test-getting-started
 	$(MAKE) properties
 	$(MAKE) crosscheck CROSSCHECK_CASES=10000 CROSSCHECK_SEED=$$RANDOM
 	$(MAKE) test-chart
