@@ -9,6 +9,8 @@ mod light {
 
 mod clients;
 mod counters;
+#[path = "../movement/fleet.rs"]
+mod fleet;
 #[path = "../movement/observer.rs"]
 #[expect(dead_code, reason = "how long pods are far is the other bench's")]
 mod observer;
@@ -23,7 +25,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use lab::{
-    light::{READY_DELAY, STATE},
+    light::STATE,
     measured::{load_average, machine, write_report, write_section},
     wait::until_within,
 };
@@ -33,6 +35,7 @@ use serde_json::{Map, Value, json};
 use self::{
     clients::{Clients, Rates},
     counters::{Counters, Window},
+    fleet::Fleet,
     light::support::{Patroni, Scene, world, world::CONTROLLERS},
     observer::Observer,
 };
@@ -42,10 +45,8 @@ struct Args {
     /// What `cargo bench` says; without it nothing is measured.
     #[arg(long, hide = true)]
     bench: bool,
-    #[arg(long, default_value_t = 40)]
-    workloads: usize,
-    #[arg(long, default_value_t = 15)]
-    replicas: usize,
+    #[command(flatten)]
+    fleet: Fleet,
     /// How often each store is measured, in turn
     #[arg(long, default_value_t = 2)]
     rounds: usize,
@@ -55,18 +56,9 @@ struct Args {
 }
 
 impl Args {
-    fn pods(&self) -> usize {
-        self.workloads * self.replicas
-    }
-
-    /// Nodes in each of the two data centres: room for all pods and for those that begin before others end.
-    fn nodes(&self) -> usize {
-        (self.pods() * 3 / 2).div_ceil(110).max(2)
-    }
-
     /// The case that the page tells of.
     fn usual(&self) -> bool {
-        (self.workloads, self.replicas, self.rounds) == (40, 15, 2)
+        (self.fleet.workloads, self.fleet.replicas, self.rounds) == (40, 15, 2)
     }
 }
 
@@ -116,7 +108,12 @@ fn compare(args: &Args) -> Result<()> {
             let mut command = Command::new(std::env::current_exe()?);
             command
                 .arg("--bench")
-                .args(["--workloads", &args.workloads.to_string(), "--replicas", &args.replicas.to_string()])
+                .args([
+                    "--workloads",
+                    &args.fleet.workloads.to_string(),
+                    "--replicas",
+                    &args.fleet.replicas.to_string(),
+                ])
                 .arg("--out")
                 .arg(&out)
                 .env(STATE, store);
@@ -141,11 +138,11 @@ fn measure_here(args: &Args, out: &Path) -> Result<()> {
 }
 
 async fn measure(args: &Args, scene: &Scene) -> Result<Measured> {
-    scene.nodes(&[1, 3], args.nodes()).await?;
+    scene.nodes(&[1, 3], args.fleet.nodes()).await?;
     let patroni = Patroni::start(NAME).await?;
     let rules = json!({"movement": {"settle": "0s", "settleWindow": "0s"}, "tiers": {"staleAfter": "12h"}});
     scene.database(&patroni, rules).await?;
-    scene.labelled(&tiers(args, "closely", "far")).await?;
+    scene.labelled(&args.fleet.tiers("closely", "far")).await?;
     let namespace = scene.namespace("apps", Some(NAME), json!({})).await?;
     let observer = Observer::begin(scene.pods(&namespace), scene.node("dc3")).await?;
     let manifests = manifests(args, scene, &namespace);
@@ -153,7 +150,7 @@ async fn measure(args: &Args, scene: &Scene) -> Result<Measured> {
         scene.world.kubectl(&["apply", "--server-side", "-f", "-"], &manifests.to_string())
     })?;
     until_within(PATIENCE, "all pods to serve near pg1", async || {
-        Ok((scene.zones(&namespace).await? == format!("{} in dc1", args.pods())).then_some(()))
+        Ok((scene.zones(&namespace).await? == format!("{} in dc1", args.fleet.pods())).then_some(()))
     })
     .await?;
     until_within(PATIENCE, "all deployments to be available", async || {
@@ -171,10 +168,10 @@ async fn measure(args: &Args, scene: &Scene) -> Result<Measured> {
     let mut moved_s = 0.0;
     let moving = window(scene, &clients, async || {
         patroni.switchover("pg3", 2);
-        scene.labelled(&tiers(args, "far", "closely")).await?;
+        scene.labelled(&args.fleet.tiers("far", "closely")).await?;
         let began = Instant::now();
         until_within(PATIENCE, "all pods to be near", async || {
-            Ok((observer.near_and_elsewhere() == (args.pods(), 0)).then_some(()))
+            Ok((observer.near_and_elsewhere() == (args.fleet.pods(), 0)).then_some(()))
         })
         .await?;
         moved_s = began.elapsed().as_secs_f64();
@@ -195,35 +192,12 @@ async fn window(scene: &Scene, clients: &Clients, during: impl AsyncFnOnce() -> 
     Ok(Window::of(&before, &Counters::read(&scene.client).await?, seconds, clients))
 }
 
-/// The labels of all nodes, those of dc1 and those of dc3.
-fn tiers(args: &Args, first: &str, second: &str) -> String {
-    let mut tiers: Vec<String> = [("dc1", first), ("dc3", second)]
-        .into_iter()
-        .flat_map(|(zone, tier)| (1..=args.nodes()).map(move |number| format!("{zone}-{number}={tier}")))
-        .collect();
-    tiers.sort();
-    tiers.join(" ")
-}
-
 fn manifests(args: &Args, scene: &Scene, namespace: &str) -> Value {
     let of = |number: usize| {
-        let name = format!("web-{number}");
-        let mut workload = scene.workload(namespace, "web");
-        workload.annotations = json!({READY_DELAY: format!("{READY_S}s")});
-        let mut deployment = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": {"replicas": args.replicas, "selector": {"matchLabels": {"app": name}}, "template": workload.template()},
-        });
-        deployment["spec"]["template"]["metadata"]["labels"]["app"] = name.as_str().into();
-        let budget = json!({
-            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": {"maxUnavailable": "25%", "selector": {"matchLabels": {"app": name}}},
-        });
-        [deployment, budget]
+        let deployment = args.fleet.deployment(scene, namespace, number, READY_S);
+        [deployment, Fleet::budget(namespace, number, &json!("25%"))]
     };
-    json!({"apiVersion": "v1", "kind": "List", "items": (0..args.workloads).flat_map(of).collect::<Vec<_>>()})
+    json!({"apiVersion": "v1", "kind": "List", "items": (0..args.fleet.workloads).flat_map(of).collect::<Vec<_>>()})
 }
 
 fn report(args: &Args, all: &[(&str, Measured)], load: &str) -> Result<()> {
@@ -245,9 +219,9 @@ fn report(args: &Args, all: &[(&str, Measured)], load: &str) -> Result<()> {
     let whole = json!({"rounds": rounds, "machine": machine(), "date": jiff::Timestamp::now().to_string(), "load_average_before": load});
     write_report(Map::from_iter([("kine".to_owned(), whole)]))?;
     let text = include_str!("performance.md")
-        .replace("{pods}", &args.pods().to_string())
-        .replace("{workloads}", &args.workloads.to_string())
-        .replace("{replicas}", &args.replicas.to_string())
+        .replace("{pods}", &args.fleet.pods().to_string())
+        .replace("{workloads}", &args.fleet.workloads.to_string())
+        .replace("{replicas}", &args.fleet.replicas.to_string())
         .replace("{ready}", &READY_S.to_string())
         .replace("{clients}", &clients::MANY.to_string())
         .replace("{date}", &jiff::Zoned::now().date().to_string())

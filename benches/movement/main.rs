@@ -7,6 +7,7 @@ mod light {
     pub(crate) mod support;
 }
 
+mod fleet;
 mod movers;
 mod observer;
 mod report;
@@ -25,10 +26,11 @@ use kube::{
     Api,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
-use lab::{light::READY_DELAY, measured::load_average, requests::Requests, wait::until_within};
+use lab::{measured::load_average, requests::Requests, wait::until_within};
 use serde_json::json;
 
 use self::{
+    fleet::Fleet,
     light::support::{Patroni, Scene, world, world::CONTROLLERS},
     movers::Mover,
     observer::{Figures, Observer},
@@ -39,10 +41,8 @@ pub(crate) struct Args {
     /// What `cargo bench` says; without it nothing is measured.
     #[arg(long, hide = true)]
     bench: bool,
-    #[arg(long, default_value_t = 40)]
-    workloads: usize,
-    #[arg(long, default_value_t = 15)]
-    pub(crate) replicas: usize,
+    #[command(flatten)]
+    pub(crate) fleet: Fleet,
     /// Seconds after which a pod is Ready
     #[arg(long, default_value_t = 8)]
     ready: u64,
@@ -55,19 +55,10 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    fn pods(&self) -> usize {
-        self.workloads * self.replicas
-    }
-
-    /// Nodes in each of the two data centres: room for all pods and for those that begin before others end.
-    fn nodes(&self) -> usize {
-        (self.pods() * 3 / 2).div_ceil(110).max(2)
-    }
-
     /// How many replicas may be away, as the disruption controller rounds it.
     pub(crate) fn allowed(&self) -> usize {
         match self.budget.strip_suffix('%').map(str::parse::<usize>) {
-            Some(Ok(percent)) => (self.replicas * percent).div_ceil(100),
+            Some(Ok(percent)) => (self.fleet.replicas * percent).div_ceil(100),
             _ => self.budget.parse().unwrap_or(1),
         }
     }
@@ -76,8 +67,8 @@ impl Args {
     fn case(&self) -> String {
         let usual = Args::parse_from(["movement"]);
         let mut words = Vec::new();
-        if (self.workloads, self.replicas) != (usual.workloads, usual.replicas) {
-            words.push(format!("{} pods of {} Deployments", self.pods(), self.workloads));
+        if (self.fleet.workloads, self.fleet.replicas) != (usual.fleet.workloads, usual.fleet.replicas) {
+            words.push(format!("{} pods of {} Deployments", self.fleet.pods(), self.fleet.workloads));
         }
         if self.ready != usual.ready {
             words.push(format!("Ready after {} s", self.ready));
@@ -93,7 +84,7 @@ impl Args {
 
 impl Scene {
     pub(crate) fn far_nodes(&self, args: &Args) -> Vec<String> {
-        (1..=args.nodes()).map(|number| self.node(&format!("dc1-{number}"))).collect()
+        (1..=args.fleet.nodes()).map(|number| self.node(&format!("dc1-{number}"))).collect()
     }
 }
 
@@ -128,7 +119,7 @@ fn main() -> Result<()> {
         println!("make bench-movement measures");
         return Ok(());
     }
-    ensure!(args.replicas > 0 && args.workloads > 0, "--workloads and --replicas: at least 1");
+    ensure!(args.fleet.replicas > 0 && args.fleet.workloads > 0, "--workloads and --replicas: at least 1");
     let world = world();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
@@ -142,7 +133,7 @@ fn main() -> Result<()> {
 }
 
 async fn measure(args: &Args, scene: &Scene) -> Result<Vec<Round>> {
-    scene.nodes(&[1, 3], args.nodes()).await?;
+    scene.nodes(&[1, 3], args.fleet.nodes()).await?;
     let patroni = Patroni::start(NAME).await?;
     let rules =
         json!({"movement": {"settle": "0s", "settleWindow": "0s", "paused": true}, "tiers": {"staleAfter": "12h"}});
@@ -154,12 +145,12 @@ async fn measure(args: &Args, scene: &Scene) -> Result<Vec<Round>> {
     for mover in movers {
         timeline += 2;
         patroni.switchover("pg1", timeline);
-        scene.labelled(&tiers(args, "closely", "far")).await?;
+        scene.labelled(&args.fleet.tiers("closely", "far")).await?;
         let namespace = format!("{NAME}-{}", mover.key().replace('_', "-"));
         create(args, scene, &namespace).await?;
         let observer = Observer::begin(scene.pods(&namespace), scene.node("dc3")).await?;
         patroni.switchover("pg3", timeline + 1);
-        scene.labelled(&tiers(args, "far", "closely")).await?;
+        scene.labelled(&args.fleet.tiers("far", "closely")).await?;
 
         let cpu_before = scene.world.usage(CONTROLLERS[0])?.cpu;
         let before = Requests::read(&scene.client).await?;
@@ -168,7 +159,7 @@ async fn measure(args: &Args, scene: &Scene) -> Result<Vec<Round>> {
         let mut moving = movers::begin(*mover, args, scene, &namespace).await?;
         until_within(PATIENCE, &format!("all pods to be near, moved by {mover}"), async || {
             moving.check().await?;
-            Ok((observer.near_and_elsewhere() == (args.pods(), 0)).then_some(()))
+            Ok((observer.near_and_elsewhere() == (args.fleet.pods(), 0)).then_some(()))
         })
         .await?;
         let seconds = began.elapsed().as_secs_f64();
@@ -185,16 +176,6 @@ async fn measure(args: &Args, scene: &Scene) -> Result<Vec<Round>> {
     Ok(rounds)
 }
 
-/// The labels of all nodes, those of dc1 and those of dc3.
-fn tiers(args: &Args, first: &str, second: &str) -> String {
-    let mut tiers: Vec<String> = [("dc1", first), ("dc3", second)]
-        .into_iter()
-        .flat_map(|(zone, tier)| (1..=args.nodes()).map(move |number| format!("{zone}-{number}={tier}")))
-        .collect();
-    tiers.sort();
-    tiers.join(" ")
-}
-
 /// A namespace whose pods all serve near pg1, with budgets that were observed.
 async fn create(args: &Args, scene: &Scene, namespace: &str) -> Result<()> {
     let short = namespace.strip_prefix(&format!("{NAME}-")).unwrap_or(namespace);
@@ -202,35 +183,20 @@ async fn create(args: &Args, scene: &Scene, namespace: &str) -> Result<()> {
     let deployments: Api<Deployment> = Api::namespaced(scene.client.clone(), namespace);
     let budgets: Api<PodDisruptionBudget> = Api::namespaced(scene.client.clone(), namespace);
     let make = async |number: usize| -> Result<()> {
-        let name = format!("web-{number}");
-        let mut workload = scene.workload(namespace, "web");
-        // Near pg1 at once: only the movement is measured with pods that are slow.
-        workload.annotations = json!({READY_DELAY: format!("{}s", args.ready)});
-        let mut deployment = json!({
-            "metadata": {"name": name},
-            "spec": {
-                "replicas": args.replicas,
-                "selector": {"matchLabels": {"app": name}},
-                "template": workload.template(),
-            },
-        });
-        deployment["spec"]["template"]["metadata"]["labels"]["app"] = name.as_str().into();
+        let deployment = args.fleet.deployment(scene, namespace, number, args.ready);
         deployments.create(&PostParams::default(), &serde_json::from_value(deployment)?).await?;
         if args.budget != "none" {
             let unavailable = args.budget.parse::<u32>().map_or_else(|_| json!(args.budget), |count| json!(count));
-            let budget = json!({
-                "metadata": {"name": name},
-                "spec": {"maxUnavailable": unavailable, "selector": {"matchLabels": {"app": name}}},
-            });
+            let budget = Fleet::budget(namespace, number, &unavailable);
             budgets.create(&PostParams::default(), &serde_json::from_value(budget)?).await?;
         }
         Ok(())
     };
-    stream::iter(0..args.workloads).map(make).buffer_unordered(CONCURRENT).try_collect::<()>().await?;
+    stream::iter(0..args.fleet.workloads).map(make).buffer_unordered(CONCURRENT).try_collect::<()>().await?;
     until_within(PATIENCE, "all pods to serve near pg1", async || {
         let available = deployments.list(&ListParams::default()).await?.items.into_iter();
         let available: i32 = available.filter_map(|it| it.status?.available_replicas).sum();
-        Ok((usize::try_from(available)? == args.pods()).then_some(()))
+        Ok((usize::try_from(available)? == args.fleet.pods()).then_some(()))
     })
     .await?;
     until_within(PATIENCE, "all budgets to be observed", async || {
@@ -241,7 +207,7 @@ async fn create(args: &Args, scene: &Scene, namespace: &str) -> Result<()> {
     })
     .await?;
     let zones = scene.zones(namespace).await?;
-    ensure!(zones == format!("{} in dc1", args.pods()), "born near the primary: {zones}");
+    ensure!(zones == format!("{} in dc1", args.fleet.pods()), "born near the primary: {zones}");
     Ok(())
 }
 

@@ -112,7 +112,7 @@ pub(crate) async fn begin(mover: Mover, args: &Args, scene: &Scene, namespace: &
         Mover::Bound => {
             let pods = scene.pods(namespace);
             let (allowed, near) = (args.allowed(), scene.node("dc3"));
-            moving.task = Some(tokio::spawn(waves(pods, args.replicas, allowed, near)));
+            moving.task = Some(tokio::spawn(waves(pods, args.fleet.replicas, allowed, near)));
         }
     }
     Ok(moving)

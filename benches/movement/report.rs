@@ -36,7 +36,7 @@ fn figures(args: &Args, rounds: &[Round]) -> Map<String, Value> {
     let evictions = ours.evictions().max(1) as f64;
     let mut put = |key: &str, value: f64| figures.insert(key.to_owned(), json!(value));
     put("movement.refused_share", ours.refused() as f64 / evictions);
-    put("movement.requests_per_move", ours.requests.ours() as f64 / args.pods() as f64);
+    put("movement.requests_per_move", ours.requests.ours() as f64 / args.fleet.pods() as f64);
     if let Some(drain) = of(Mover::Drain) {
         put("movement.to_drain", ours.seconds / drain.seconds);
         put("movement.far_pod_seconds_to_drain", ours.seen.far_pod_seconds / drain.seen.far_pod_seconds);
@@ -73,9 +73,9 @@ pub(super) fn write(args: &Args, rounds: &[Round], load: &str) -> Result<()> {
     figures.insert(NAME.to_owned(), whole);
     write_report(figures)?;
     let text = include_str!("performance.md")
-        .replace("{pods}", &args.pods().to_string())
-        .replace("{workloads}", &args.workloads.to_string())
-        .replace("{replicas}", &args.replicas.to_string())
+        .replace("{pods}", &args.fleet.pods().to_string())
+        .replace("{workloads}", &args.fleet.workloads.to_string())
+        .replace("{replicas}", &args.fleet.replicas.to_string())
         .replace("{ready}", &args.ready.to_string())
         .replace("{budget}", &format!("a budget of maxUnavailable {} each", args.budget))
         .replace("{date}", &jiff::Zoned::now().date().to_string())
@@ -147,8 +147,8 @@ fn whole(args: &Args, rounds: &[Round], load: &str, figures: &Map<String, Value>
     json!({
         "case": args.case(),
         "figures": figures,
-        "workloads": args.workloads,
-        "replicas": args.replicas,
+        "workloads": args.fleet.workloads,
+        "replicas": args.fleet.replicas,
         "rounds": rounds.iter().map(round).collect::<Vec<_>>(),
         "machine": machine(),
         "date": jiff::Timestamp::now().to_string(),

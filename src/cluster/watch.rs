@@ -225,14 +225,28 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use futures::StreamExt;
+    use futures::{Stream, StreamExt};
 
     use super::*;
+
+    type Told = Result<Event<u8>, watcher::Error>;
+
+    /// The next of these watches, which is silent at its end unless it is the last one.
+    fn next_of(script: &mut std::vec::IntoIter<Vec<Told>>) -> impl Stream<Item = Told> + use<> {
+        let last = script.len() == 1;
+        let told = futures::stream::iter(script.next().expect("a watch that works was begun anew"));
+        let silence = futures::stream::pending().take_until(async move {
+            if !last {
+                futures::future::pending::<()>().await;
+            }
+        });
+        told.chain(silence)
+    }
 
     #[tokio::test]
     async fn a_watch_that_failed_and_is_silent_is_begun_anew_until_a_list_says_that_it_works() {
         let failed = || Err(watcher::Error::NoResourceVersion);
-        let script = [
+        let script = vec![
             vec![Ok(Event::Init), Ok(Event::InitDone), failed()],
             vec![Ok(Event::Init)],
             vec![failed()],
@@ -242,14 +256,7 @@ mod tests {
         let mut states = Vec::new();
         let begin = || {
             states.push(health.current());
-            let last = script.len() == 1;
-            let script = futures::stream::iter(script.next().expect("a watch that works was begun anew"));
-            let silence = futures::stream::pending().take_until(async move {
-                if !last {
-                    futures::future::pending::<()>().await;
-                }
-            });
-            script.chain(silence)
+            next_of(&mut script)
         };
         let mut seen = 0;
         follow_with(Pause { first: Duration::from_millis(1), ..PATIENCE }, begin, health.clone(), |_| seen += 1).await;
@@ -258,19 +265,12 @@ mod tests {
         assert!(states.iter().all(|current| !current), "{states:?}");
     }
 
-    /// A watch that is begun anew each time with the next of these, and is silent at the end of each but the last.
-    async fn followed(script: Vec<Vec<Result<Event<u8>, watcher::Error>>>, health: &Health) -> (Vec<u8>, usize) {
+    /// What a watch saw that is begun anew each time with the next of these, and how often it was begun.
+    async fn followed(script: Vec<Vec<Told>>, health: &Health) -> (Vec<u8>, usize) {
         let (mut begun, mut seen, mut script) = (0, Vec::new(), script.into_iter());
         let begin = || {
             begun += 1;
-            let last = script.len() == 1;
-            let script = futures::stream::iter(script.next().expect("a watch that works was begun anew"));
-            let silence = futures::stream::pending().take_until(async move {
-                if !last {
-                    futures::future::pending::<()>().await;
-                }
-            });
-            script.chain(silence)
+            next_of(&mut script)
         };
         // Nothing but an event, or doubt, begins it anew.
         let patience = Pause { first: Duration::from_secs(3600), longest: Duration::from_secs(3600) };

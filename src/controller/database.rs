@@ -183,8 +183,9 @@ impl Task {
 
     /// Takes note of what became of moves since the last step.
     fn note_answers(&mut self, now: Instant) {
-        self.hands.note(&self.name, &mut self.memory, now);
-        self.entered.correct(&self.memory.journal.underway);
+        if self.hands.note(&self.name, &mut self.memory, now) {
+            self.entered.correct(&self.memory.journal.underway);
+        }
     }
 
     /// One step: remember what is believed, evaluate one picture, tell, write, act.

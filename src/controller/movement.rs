@@ -105,13 +105,16 @@ impl Hands {
         }
     }
 
-    /// Takes note of the answers that have come, and of what still has none.
-    pub(super) fn note(&mut self, database: &str, memory: &mut Memory, now: Instant) {
+    /// Takes note of the answers that have come, and of what still has none. Whether any has come.
+    pub(super) fn note(&mut self, database: &str, memory: &mut Memory, now: Instant) -> bool {
+        let mut any = false;
         while let Ok((move_, answer)) = self.answers.try_recv() {
             self.asked.remove(&move_.uid);
             take_note(&self.shared, database, &move_, answer, memory);
+            any = true;
         }
         memory.note_asked(&self.asked, now);
+        any
     }
 
     /// Waits until everything has its answer, or was dropped because it isn't right any more.

@@ -56,6 +56,24 @@ impl Resources {
         }
     }
 
+    /// Of one resource, by Kubernetes' name.
+    #[must_use]
+    pub fn amount(&self, name: &str) -> u64 {
+        match name {
+            "cpu" => self.cpu_m,
+            "memory" => self.memory_bytes,
+            other => self.other.get(other).copied().unwrap_or(0),
+        }
+    }
+
+    /// All of which there is something, by Kubernetes' names.
+    pub fn amounts(&self) -> impl Iterator<Item = (String, u64)> {
+        let basic = [("cpu", self.cpu_m), ("memory", self.memory_bytes)];
+        let other = self.other.iter().map(|(name, amount)| (&**name, *amount));
+        let all = basic.into_iter().chain(other).filter(|(_, amount)| *amount > 0);
+        all.map(|(name, amount)| (name.to_owned(), amount))
+    }
+
     /// The larger of both, resource by resource.
     pub fn raise_to(&mut self, other: &Self) {
         self.cpu_m = self.cpu_m.max(other.cpu_m);

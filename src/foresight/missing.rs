@@ -96,12 +96,8 @@ fn short(
     for (node, left, pods) in left {
         match room.fits(pod, node) {
             Err(Misfit::Insufficient(_) | Misfit::Queued(_)) => {
-                short.extend(
-                    names(&asks)
-                        .into_iter()
-                        .filter(|(name, wanted)| *wanted > amount(left, name))
-                        .map(|(name, _)| name),
-                );
+                let lacks = asks.amounts().filter(|(name, wanted)| *wanted > left.amount(name));
+                short.extend(lacks.map(|(name, _)| name));
                 if *pods == 0 {
                     short.insert("pods".to_owned());
                 }
@@ -127,24 +123,6 @@ fn nodes_in_words(nodes: usize) -> String {
     if nodes == 1 { "one node near it".to_owned() } else { format!("{nodes} nodes near it") }
 }
 
-/// By Kubernetes' names.
-fn names(resources: &Resources) -> Vec<(String, u64)> {
-    let basic = [("cpu", resources.cpu_m), ("memory", resources.memory_bytes)];
-    let basic = basic.into_iter().map(|(name, amount)| (name.to_owned(), amount));
-    basic
-        .chain(resources.other.iter().map(|(name, amount)| (name.clone(), *amount)))
-        .filter(|(_, amount)| *amount > 0)
-        .collect()
-}
-
-fn amount(of: &Resources, name: &str) -> u64 {
-    match name {
-        "cpu" => of.cpu_m,
-        "memory" => of.memory_bytes,
-        other => of.other.get(other).copied().unwrap_or(0),
-    }
-}
-
 /// What is lacking altogether.
 #[derive(Default)]
 struct Lacks {
@@ -154,9 +132,7 @@ struct Lacks {
 
 impl Lacks {
     fn add(&mut self, workload: &str, pods: u32, asks: &Resources, short: &BTreeSet<String>) {
-        for (name, amount) in
-            names(asks).into_iter().chain([("pods".to_owned(), 1)]).filter(|(name, _)| short.contains(name))
-        {
+        for (name, amount) in asks.amounts().chain([("pods".to_owned(), 1)]).filter(|(name, _)| short.contains(name)) {
             let sum = self.resources.entry(name).or_default();
             *sum = sum.saturating_add(amount.saturating_mul(pods.into()));
         }

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{near, owner, picture::Picture, placeless::Placeless, waves::Course, words::joined};
+use super::{owner, picture::Picture, placeless::Placeless, waves::Course, words::joined};
 use crate::core::{
     movement::{
         fit::{Misfit, Room},
         workloads::WorkloadKey,
     },
-    workload::{Node, Pod, Resources},
+    workload::{Node, Pod},
 };
 
 /// So many of several are named.
@@ -42,7 +42,7 @@ fn images(picture: &Picture, course: &Course, targets: &[&Node]) -> BTreeSet<Str
             ));
         }
     }
-    notes.into_iter().collect()
+    notes
 }
 
 /// Pods of lower priority in whose place the scheduler would put one that finds none: nobody is moved for that.
@@ -76,17 +76,12 @@ fn victims(picture: &Picture, placeless: &Placeless<'_>, targets: &[&Node]) -> V
 /// Whether the node has room for the pod without those of lower priority.
 fn fits_without(picture: &Picture, pod: &Pod, node: &Node) -> bool {
     let Some(there) = picture.tables.pods.groups().by_node.get(&node.name) else { return false };
-    let (mut left, mut pods) = (node.allocatable.clone(), near::count(there.pods.len()));
+    let (mut left, mut pods) = (node.allocatable.clone(), 0);
     for other in there.pods.iter().filter(|it| it.priority >= pod.priority) {
         left.take(&other.requests);
+        pods += 1;
     }
-    pods -= near::count(there.pods.iter().filter(|it| it.priority < pod.priority).count());
-    u64::from(pods) < node.pods && is_within(&pod.requests, &left)
-}
-
-fn is_within(asks: &Resources, left: &Resources) -> bool {
-    let other = |(name, amount): (&String, &u64)| left.other.get(name).is_some_and(|left| amount <= left);
-    asks.cpu_m <= left.cpu_m && asks.memory_bytes <= left.memory_bytes && asks.other.iter().all(other)
+    pods < node.pods && pod.requests.amounts().all(|(name, wanted)| wanted <= left.amount(&name))
 }
 
 /// `a, b, c and 4 more`

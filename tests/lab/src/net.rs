@@ -7,13 +7,14 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::Write,
-    net::Ipv4Addr,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Mutex,
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -135,6 +136,19 @@ pub fn in_netns<T: Send + 'static>(namespace: &Path, work: impl FnOnce() -> T + 
         })?
         .join()
         .map_err(|_| anyhow!("the work in the network namespace {} panicked", namespace.display()))?
+}
+
+/// Sends a request of HTTP/1.0 from inside a network namespace: the end of the connection is the end of the answer.
+pub fn exchange(namespace: &Path, address: SocketAddr, request: String, timeout: Duration) -> Result<String> {
+    in_netns(namespace, move || -> Result<String> {
+        let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    })?
 }
 
 fn add_namespace(name: &str) -> Result<()> {

@@ -45,6 +45,12 @@ impl Site {
     /// All data centres of the lab with two.
     pub const TWO: [Site; 2] = [Site::Dc1, Site::Dc2];
 
+    /// The other one of [`Site::TWO`].
+    #[must_use]
+    pub fn other_of_two(self) -> Site {
+        if self == Site::Dc1 { Site::Dc2 } else { Site::Dc1 }
+    }
+
     pub fn index(self) -> usize {
         self as usize
     }

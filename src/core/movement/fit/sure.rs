@@ -100,17 +100,14 @@ impl<'a> Room<'a> {
 
     fn open(&self, pod: &Pod, near: &[&'a Node]) -> Open<'a> {
         let (asks, (waiting, waiting_pods)) = (self.asks(pod), self.queue.demand());
-        let basic =
-            [("cpu", asks.cpu_m), ("memory", asks.memory_bytes)].map(|(name, amount)| (name.to_owned(), amount));
-        let other = asks.other.iter().map(|(name, amount)| (name.clone(), *amount));
-        let asked: Vec<(String, u64)> = basic.into_iter().chain(other).filter(|(_, amount)| *amount > 0).collect();
+        let asked: Vec<(String, u64)> = asks.amounts().collect();
         // Beside everybody who waits for the scheduler, and may come first.
         let left = |node: &Node| {
             let used = self.used(&node.name);
             let pods = node.pods.checked_sub(used.pods)?.checked_sub(waiting_pods)?.checked_sub(1)?;
             let left = asked.iter().map(|(name, wanted)| {
-                let taken = amount(used.resources, name).checked_add(amount(&waiting, name))?.checked_add(*wanted)?;
-                amount(&node.allocatable, name).checked_sub(taken)
+                let taken = used.resources.amount(name).checked_add(waiting.amount(name))?.checked_add(*wanted)?;
+                node.allocatable.amount(name).checked_sub(taken)
             });
             std::iter::once(Some(pods)).chain(left).collect::<Option<Vec<u64>>>()
         };
@@ -207,7 +204,7 @@ impl<'n> Open<'n> {
             let of_node = |asks: &Resources| {
                 let pods = share(1, least.first().copied().unwrap_or(0));
                 let each =
-                    self.names.iter().zip(least.iter().skip(1)).map(|(name, left)| share(amount(asks, name), *left));
+                    self.names.iter().zip(least.iter().skip(1)).map(|(name, left)| share(asks.amount(name), *left));
                 each.fold(pods, f64::max)
             };
             let full: f64 = demand.iter().map(|(asks, pods)| of_node(asks) * *pods as f64).sum();
@@ -229,14 +226,6 @@ fn may_choose(pod: &Pod, node: &Node) -> bool {
 
 fn has(node: &Node, spread: &Spread) -> bool {
     node.labels.contains_key(&spread.key)
-}
-
-fn amount(of: &Resources, name: &str) -> u64 {
-    match name {
-        "cpu" => of.cpu_m,
-        "memory" => of.memory_bytes,
-        other => of.other.get(other).copied().unwrap_or(0),
-    }
 }
 
 #[cfg(test)]

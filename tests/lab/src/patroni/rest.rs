@@ -3,9 +3,7 @@
 
 use std::{
     fmt,
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
-    path::Path,
+    net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
@@ -17,7 +15,7 @@ use super::{
     Host,
     config::{BEHIND_PORT, STORE_CLIENT_PORT},
 };
-use crate::{net::in_netns, process::Power, site::Site};
+use crate::{net::exchange, process::Power, site::Site};
 
 /// Patroni answers health questions at once, or it is in trouble.
 pub(super) const HEALTH_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -129,19 +127,6 @@ pub(super) fn request(
         body.len()
     );
     parse(&exchange(&host.netns, address, request, timeout)?)
-}
-
-fn exchange(netns: &Path, address: SocketAddr, request: String, timeout: Duration) -> Result<String> {
-    in_netns(netns, move || -> Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, timeout)?;
-        stream.set_read_timeout(Some(timeout))?;
-        stream.set_write_timeout(Some(timeout))?;
-        stream.write_all(request.as_bytes())?;
-        // Patroni speaks HTTP/1.0: the end of the connection is the end of the answer.
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    })?
 }
 
 fn parse(answer: &str) -> Result<(u16, String)> {

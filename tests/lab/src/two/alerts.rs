@@ -1,8 +1,7 @@
 //! What monitoring in each data centre would be told while nobody can be asked anything: the controllers' own metrics, at their own addresses.
 
 use std::{
-    io::{Read, Write},
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -41,13 +40,7 @@ impl Bed {
     fn metrics(&self, site: Site, address: SocketAddr) -> Result<String> {
         // From a node of the same data centre.
         let node = if site == Site::Dc1 { "n1" } else { "n3" };
-        net::in_netns(&self.lab.netns(node), move || -> Result<String> {
-            let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN)?;
-            stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-            stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: controller\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        })?
+        let request = "GET /metrics HTTP/1.0\r\nHost: controller\r\n\r\n".to_owned();
+        net::exchange(&self.lab.netns(node), address, request, ANSWER_WITHIN)
     }
 }

@@ -14,7 +14,10 @@ use super::{
     bed::{Bed, REPLICAS},
     report::Figures,
 };
-use crate::site::{self, Site};
+use crate::{
+    measured::tenths,
+    site::{self, Site},
+};
 
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -103,6 +106,11 @@ impl<'a> Course<'a> {
         ("nodes are Ready, or not", Box::new(ready))
     }
 
+    /// Kubernetes works, switchover knows the primary, and everything has followed it.
+    pub(super) fn all_follow(&self) -> [Goal<'_>; 5] {
+        [self.writes(), self.led(), self.known(), self.labels(), self.near()]
+    }
+
     /// A pod is evicted.
     pub(super) fn first_eviction(&self) -> Goal<'_> {
         ("the first pod moves", Box::new(|| self.bed.scene.seen().evictions.len() > self.evictions))
@@ -138,7 +146,7 @@ impl<'a> Course<'a> {
 
     /// Since the event.
     pub(super) fn seconds(&self) -> f64 {
-        (self.at.elapsed().as_secs_f64() * 10.0).round() / 10.0
+        tenths(self.at.elapsed())
     }
 
     /// The figures up to now. `moves`: whether pods may move in this scene.
@@ -171,7 +179,7 @@ impl<'a> Course<'a> {
         let mut figures = Figures {
             scene,
             event: event.to_owned(),
-            api_away_s: (self.bed.clients.away(self.at).as_secs_f64() * 10.0).round() / 10.0,
+            api_away_s: tenths(self.bed.clients.away(self.at)),
             promoted_s: None,
             led_s: time(self.led()),
             labels_s: time(self.labels()),

@@ -42,15 +42,9 @@ impl Story<'_> {
             lab.kine(vote("kine2", StoreAction::Alone))
         })?;
         let decided = "both databases have their primary in dc2";
-        let goals = [
-            (decided, self.primaries_in(Dc2)),
-            course.writes(),
-            course.led(),
-            course.known(),
-            course.labels(),
-            course.near(),
-            course.ready_nodes(&[Dc2]),
-        ];
+        let mut goals = vec![(decided, self.primaries_in(Dc2))];
+        goals.extend(course.all_follow());
+        goals.push(course.ready_nodes(&[Dc2]));
         let times = course.until(&goals)?;
         thread::sleep(AFTERWARDS);
         let mut figures = course.figures((9, "a person gives dc2 the votes"), &times, true);
@@ -71,9 +65,7 @@ impl Story<'_> {
         let times = after.until(&self.whole(&after, Dc1))?;
         let more = after.figures((9, "everybody joins"), &times, false);
         self.check_primaries(&mut figures, Dc2);
-        figures.wrong_labels += more.wrong_labels;
-        figures.evictions_on_doubt += more.evictions_on_doubt;
-        figures.problems.extend(more.problems);
+        figures.add_faults(more);
         Ok(figures)
     }
 }

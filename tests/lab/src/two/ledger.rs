@@ -90,8 +90,14 @@ impl Story<'_> {
         vec![(BELIEVED, Box::new(believed)), (LABELLED, Box::new(labelled)), (NEAR, Box::new(near))]
     }
 
+    /// What `kubectl get` tells.
+    fn told(&self, what: &[&str]) -> Result<Value> {
+        let arguments = ["get", "-o", "json"].into_iter().chain(what.iter().copied());
+        Ok(serde_json::from_str(&kubectl(&self.bed.lab, arguments)?)?)
+    }
+
     fn ledger(&self) -> Result<Value> {
-        Ok(serde_json::from_str(&kubectl(&self.bed.lab, ["get", "databasecluster", "ledger", "-o", "json"])?)?)
+        self.told(&["databasecluster", "ledger"])
     }
 
     /// The reason of its condition.
@@ -104,7 +110,7 @@ impl Story<'_> {
 
     /// By node.
     fn ledger_labels(&self) -> Result<BTreeMap<String, String>> {
-        let nodes: Value = serde_json::from_str(&kubectl(&self.bed.lab, ["get", "nodes", "-o", "json"])?)?;
+        let nodes = self.told(&["nodes"])?;
         let label = |node: &Value| {
             let name = node["metadata"]["name"].as_str()?.to_owned();
             Some((name, node["metadata"]["labels"][LABEL].as_str()?.to_owned()))
@@ -114,8 +120,7 @@ impl Story<'_> {
 
     /// How many of its pods run in each data centre; one that ends counts, too.
     fn ledger_zones(&self) -> Result<BTreeMap<Site, usize>> {
-        let pods: Value =
-            serde_json::from_str(&kubectl(&self.bed.lab, ["-n", "ledger", "get", "pods", "-o", "json"])?)?;
+        let pods = self.told(&["pods", "-n", "ledger"])?;
         let mut zones = BTreeMap::new();
         for pod in pods["items"].as_array().into_iter().flatten() {
             if let Some(site) = pod["spec"]["nodeName"].as_str().and_then(of_node) {

@@ -91,8 +91,7 @@ impl<'a> MariaDb<'a> {
 
     /// The script, as whoever is on call runs it.
     pub(super) fn promote(&self, site: Site) -> Result<()> {
-        let other = if site == Site::Dc1 { Site::Dc2 } else { Site::Dc1 };
-        let (new, old) = (address(site), address(other));
+        let (new, old) = (address(site), address(site.other_of_two()));
         self.inside(site, &format!("exec sh {STATE}/mariadb/promote.sh {new} {old}")).map(drop)
     }
 

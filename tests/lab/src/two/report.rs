@@ -62,6 +62,13 @@ impl Figures {
         }
     }
 
+    /// What went wrong after it, in what belongs to it.
+    pub fn add_faults(&mut self, after: Figures) {
+        self.wrong_labels += after.wrong_labels;
+        self.evictions_on_doubt += after.evictions_on_doubt;
+        self.problems.extend(after.problems);
+    }
+
     fn line(&self) -> String {
         let mut parts = vec![format!("API away {:.1} s", self.api_away_s)];
         let times =

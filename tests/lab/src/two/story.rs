@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     control::SiteAction,
+    measured::tenths,
     patroni::MemberState,
     site::Site::{self, ControlPlane, Dc1, Dc2},
 };
@@ -62,19 +63,14 @@ impl<'a> Story<'a> {
     pub fn the_primary_falls(&self) -> Result<Figures> {
         self.tell("2", "dc1, with both primaries and every replica, loses its power");
         let course = Course::of(self.bed, &[Dc2], || self.bed.lab.site(Dc1, SiteAction::Kill))?;
-        let goals = [
-            ("both databases have their primary in dc2", self.primaries_in(Dc2)),
-            course.writes(),
-            course.led(),
-            course.known(),
-            course.labels(),
-            course.near(),
-            course.ready_nodes(&[Dc2]),
-        ];
+        let promoted = "both databases have their primary in dc2";
+        let mut goals = vec![(promoted, self.primaries_in(Dc2))];
+        goals.extend(course.all_follow());
+        goals.push(course.ready_nodes(&[Dc2]));
         let times = course.until(&goals)?;
         thread::sleep(AFTERWARDS);
         let mut figures = course.figures((2, "dc1 with the primaries falls"), &times, true);
-        figures.promoted_s = times.get(goals[0].0).copied();
+        figures.promoted_s = times.get(promoted).copied();
         figures.check(figures.held == 0, format!("{} pods were held", figures.held));
         Ok(figures)
     }
@@ -105,11 +101,9 @@ impl<'a> Story<'a> {
         figures.check(hears.as_deref() == Some("True"), format!("WitnessSeen is {hears:?}"));
         figures.check(figures.transport_failures == 0, format!("{} requests failed", figures.transport_failures));
         self.tell("4", "the link is back");
-        let mut after = self.heals(Dc2, || self.bed.lab.wan(Dc1, Dc2, "heal"), false)?;
-        figures.wrong_labels += after.wrong_labels;
-        figures.evictions_on_doubt += after.evictions_on_doubt;
+        let after = self.heals(Dc2, || self.bed.lab.wan(Dc1, Dc2, "heal"), false)?;
         figures.moved += after.moved;
-        figures.problems.append(&mut after.problems);
+        figures.add_faults(after);
         Ok(figures)
     }
 
@@ -136,7 +130,7 @@ impl<'a> Story<'a> {
         let mut figures = course.figures((4, "the link breaks, without a witness"), &times, false);
         self.tell("4", "a person brings the third site back, and then the link");
         let before = course.seconds();
-        let mut after = self.heals(
+        let after = self.heals(
             Dc2,
             || {
                 self.bed.lab.site(ControlPlane, SiteAction::Start)?;
@@ -144,15 +138,13 @@ impl<'a> Story<'a> {
             },
             true,
         )?;
-        figures.api_away_s = (self.bed.clients.away(course.at).as_secs_f64() * 10.0).round() / 10.0;
+        figures.api_away_s = tenths(self.bed.clients.away(course.at));
         let since_it_broke = |time: Option<f64>| time.map(|seconds| before + seconds);
         figures.led_s = since_it_broke(after.led_s);
         figures.labels_s = since_it_broke(after.labels_s);
         figures.near_s = since_it_broke(after.near_s);
-        figures.wrong_labels += after.wrong_labels;
-        figures.evictions_on_doubt += after.evictions_on_doubt;
         figures.moved += after.moved;
-        figures.problems.append(&mut after.problems);
+        figures.add_faults(after);
         // One history: the primary that there was, or one change.
         let now = self.epoch();
         let same = now == epoch && self.bed.scene.seen().labels == labels;

@@ -28,16 +28,10 @@ impl Story<'_> {
         let kine = |action| self.bed.lab.process_of("cp1", Component::Kine, action);
         let hangs = Course::of(self.bed, &Site::TWO, || kine(ProcessAction::Freeze))?;
         hangs.until(&[("the API server of dc1 is not ready", self.is_frozen(Dc1)), hangs.writes(), hangs.led()])?;
-        let to = other_than(self.shop_site()).index();
+        let to = self.shop_site().other_of_two().index();
         let course = Course::of(self.bed, &Site::TWO, || self.bed.lab.switchover(Some(&format!("pg{to}"))).map(drop))?;
-        let goals = [
-            course.writes(),
-            course.led(),
-            course.known(),
-            course.labels(),
-            course.near(),
-            ("what was before is compacted", Box::new(|| self.bed.is_compacted(before)) as Box<dyn Fn() -> bool>),
-        ];
+        let mut goals = Vec::from(course.all_follow());
+        goals.push(("what was before is compacted", Box::new(|| self.bed.is_compacted(before))));
         let times = course.until(&goals)?;
         self.tell("6", "Kine of dc1 goes on");
         let back = Course::of(self.bed, &Site::TWO, || kine(ProcessAction::Thaw))?;
@@ -58,7 +52,7 @@ impl Story<'_> {
     pub fn kubernetes_forgets_its_last_writes(&self) -> Result<Figures> {
         let lab = &self.bed.lab;
         let here = if self.bed.clients.kine_primary().as_deref() == Some("kine1") { Dc1 } else { Dc2 };
-        let there = other_than(here);
+        let there = here.other_of_two();
         if self.shop_site() != here {
             self.tell("7", &format!("the service's primary moves to {here}, where that of Kubernetes is"));
             let course = Course::of(self.bed, &Site::TWO, || lab.switchover(Some(&pg(here))).map(drop))?;
@@ -91,14 +85,8 @@ impl Story<'_> {
         }
         // It had been told of what is lost, too.
         course.until(&[("the onlooker sees the pods that there are", Box::new(|| self.bed.onlooker_is_right()))])?;
-        let goals = [
-            course.writes(),
-            course.led(),
-            course.known(),
-            course.labels(),
-            course.near(),
-            course.ready_nodes(&[there]),
-        ];
+        let mut goals = Vec::from(course.all_follow());
+        goals.push(course.ready_nodes(&[there]));
         let more = course.until(&goals)?;
         drop(goals);
         // Until here labels went back to what they had been, and nobody had written that.
@@ -112,9 +100,7 @@ impl Story<'_> {
 
         self.tell("7", &format!("{here} has power again"));
         let after = self.returns(7, "it returns", here, there)?;
-        figures.wrong_labels += after.wrong_labels;
-        figures.evictions_on_doubt += after.evictions_on_doubt;
-        figures.problems.extend(after.problems);
+        figures.add_faults(after);
         Ok(figures)
     }
 
@@ -192,10 +178,6 @@ impl Bed {
         ensure!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(serde_json::from_slice(&output.stdout)?)
     }
-}
-
-fn other_than(site: Site) -> Site {
-    if site == Dc1 { Dc2 } else { Dc1 }
 }
 
 fn pg(site: Site) -> String {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{REPLICAS, Story, WINDOW};
-use crate::{Lab, install::kubectl, site, tools};
+use crate::{Lab, install::kubectl, measured::tenths, site, tools};
 
 /// What `kubectl drain` says of a pod that the budget doesn't let go yet.
 const REFUSED: &str = "would violate the pod's disruption budget";
@@ -166,8 +166,4 @@ impl Drop for Drain {
             let _ = kubectl.wait();
         }
     }
-}
-
-fn tenths(time: Duration) -> f64 {
-    (time.as_secs_f64() * 10.0).round() / 10.0
 }
