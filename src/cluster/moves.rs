@@ -139,7 +139,7 @@ async fn restart(client: &Client, move_: &Move, mark: &str) -> Result<Evicted, E
 async fn restart_rollout(client: &Client, move_: &Move, mark: &str, params: &PatchParams) -> Result<(), EffectError> {
     let rollouts = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Rollout"));
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &move_.workload.namespace, &rollouts);
-    let (_, youngest) = move_.beside;
+    let youngest = move_.beside.1.created;
     let after = youngest.checked_add(SignedDuration::from_secs(1)).unwrap_or(youngest);
     let patch = json!({
         "metadata": { "uid": move_.workload.uid, "annotations": { keys::RESTARTED_FOR: mark } },

@@ -233,7 +233,8 @@ fn moving(underway: &Underway, before: &[MovingStatus], epoch: u64) -> MovingSta
         pods: underway.pods,
         started_at: Some(underway.started),
         to: underway.trace.to.clone(),
-        after: underway.trace.after,
+        after: underway.trace.after.map(|youngest| youngest.created),
+        after_pods: underway.trace.after.and_then(|youngest| youngest.pods),
         // Of an earlier primary it is as it stands there, if it does.
         epoch: if underway.trace.earlier { known.map_or(Some(0), |known| known.epoch) } else { Some(epoch) },
         failed: underway.trace.failed,

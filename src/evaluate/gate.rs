@@ -43,8 +43,9 @@ pub(super) fn gates(
         (!view.frozen.is_empty()).then(|| Gate::Frozen(view.why_frozen())),
         facts.stale.map(Gate::Stale),
         memory.tiers.bounds.is_none().then_some(Gate::TooFewReadings),
-        settling(facts, memory, now),
+        // Before it settles: whoever waits for the database to be Ready waits for the labels.
         labels_pending(memory, labelling),
+        settling(facts, memory, now),
         breaker.gate.clone(),
         closed(object.spec.movement.windows(), now.wall).map(|closed| Gate::OutsideWindow { opens: closed.opens }),
     ];

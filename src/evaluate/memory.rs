@@ -30,7 +30,7 @@ use crate::{
         moment::Moment,
         movement::{
             held::{Gate, HeldReason},
-            journal::{Journal, Outcome, Trace, Underway},
+            journal::{Journal, Outcome, Trace, Underway, Youngest},
             limits::MINUTE,
             plan::{Move, Plan},
             restart::MissedRestarts,
@@ -311,7 +311,7 @@ fn journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
         pods: moving.pods,
         trace: Trace {
             to: moving.to.clone(),
-            after: moving.after,
+            after: moving.after.map(|created| Youngest { created, pods: moving.after_pods }),
             failed: moving.failed,
             earlier: moving.epoch.is_some_and(|epoch| epoch != status.epoch),
             unready: moving.unready,

@@ -29,7 +29,7 @@ fn a_failover_is_labelled_settled_moved_and_called_over() {
     let relabelled = stage.at(100);
     assert_eq!(
         told(&relabelled),
-        "labels: a1 closely, a2 closely, b1 far, b2 far; gate: Settling; held: web-1 Settling, web-2 Settling"
+        "labels: a1 closely, a2 closely, b1 far, b2 far; gate: LabelsPending; held: web-1 LabelsPending, web-2 LabelsPending"
     );
     stage.label(&relabelled);
     assert_eq!(told(&stage.at(101)), "gate: Settling; held: web-1 Settling, web-2 Settling; labelled");

@@ -74,7 +74,7 @@ fn left<'n>(targets: &[&'n Node], picture: &Picture) -> Vec<(&'n Node, Resources
 }
 
 /// What a replacement asks for: what its template does, at least.
-fn asks(picture: &Picture, pod: &Pod) -> Resources {
+pub(super) fn asks(picture: &Picture, pod: &Pod) -> Resources {
     let mut asks = (*pod.requests).clone();
     if let Some(workload) = pod.owner.as_ref().and_then(|owner| picture.tables.all_workloads.get(&owner.uid)) {
         asks.raise_to(&workload.requests);

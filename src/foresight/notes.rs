@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{owner, picture::Picture, placeless::Placeless, waves::Course, words::joined};
+use super::{missing::asks, owner, picture::Picture, placeless::Placeless, waves::Course, words::joined};
 use crate::core::{
     movement::{
         fit::{Misfit, Room},
@@ -81,7 +81,7 @@ fn fits_without(picture: &Picture, pod: &Pod, node: &Node) -> bool {
         left.take(&other.requests);
         pods += 1;
     }
-    pods < node.pods && pod.requests.amounts().all(|(name, wanted)| wanted <= left.amount(&name))
+    pods < node.pods && asks(picture, pod).amounts().all(|(name, wanted)| wanted <= left.amount(&name))
 }
 
 /// `a, b, c and 4 more`

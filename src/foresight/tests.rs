@@ -222,10 +222,11 @@ fn images_that_no_node_near_has_are_told_and_whom_the_scheduler_could_drive_out(
 
     let batch = |name: &str, node: &str| pod(name).on(node).owned_by("ReplicaSet/batch").asking_for_cpu(900);
     let important = |name: &str, node: &str| Pod { priority: 1_000, ..web(name, node).asking_for_cpu(200) };
-    let crowded = |priority: i32| {
+    let crowded = |priority: i32, template_cpu_m: u64| {
         let world = World::with_nodes("a1=far b1=closely b2=closely")
             .workload("ReplicaSet/web", 2)
             .workload("ReplicaSet/batch", 1)
+            .changed("ReplicaSet/web", |it| it.requests.cpu_m = template_cpu_m)
             .pod(important("web-1", "b1"))
             .pod(important("web-2", "b2"))
             .pod(Pod { priority, wishes: pod("").moved_by("never").wishes, ..batch("batch-1", "a1") });
@@ -234,12 +235,13 @@ fn images_that_no_node_near_has_are_told_and_whom_the_scheduler_could_drive_out(
         forecast.notes
     };
     assert_eq!(
-        crowded(0),
+        crowded(0, 200),
         [
             "shop/web: by its priority (1000) the scheduler would drive out pods of shop/batch for it, such as on a1; nobody is moved for that"
         ]
     );
-    assert_eq!(crowded(1_000), <[&str; 0]>::default());
+    assert_eq!(crowded(1_000, 200), <[&str; 0]>::default(), "nobody is of lower priority");
+    assert_eq!(crowded(0, 20_000), <[&str; 0]>::default(), "the node is too small for what the template asks for now");
 }
 
 #[test]

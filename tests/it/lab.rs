@@ -3,6 +3,7 @@
 //! One lab for the whole run, and one scene at a time: each begins with the primary in pg1 and the demo service beside
 //! it. Needs root, `lab prepare` and the images: `make test-lab` sees to all of them.
 
+mod alerts;
 mod distance;
 mod faults;
 mod getting_started;

@@ -29,7 +29,7 @@ mod input;
 mod kinds;
 mod labels;
 mod limits;
-mod manifests;
+pub(crate) mod manifests;
 mod many;
 mod mid_move;
 mod movement;

@@ -2,4 +2,5 @@
 
 mod lab;
 mod light;
+mod prometheus;
 mod told;

@@ -310,10 +310,14 @@ pub struct MovingStatus {
     /// A node that takes its replacement.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub to: String,
-    /// When the youngest pod was created that the workload had by then: its replacement is younger.
+    /// When the youngest pod was created that the workload had by then: its replacement
+    /// is younger, or one more of the same second.
     #[schemars(schema_with = "optional_date_time")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Timestamp>,
+    /// Number of other pods that were created in that same second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_pods: Option<u32>,
     /// Of the primary that it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,

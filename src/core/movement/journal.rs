@@ -59,8 +59,8 @@ pub struct Trace {
     pub spends: Option<Spends>,
     /// UIDs of the pods that its workload had when it was planned. Not known of what another leader began.
     pub beside: Option<Arc<BTreeSet<String>>>,
-    /// When the youngest of them was created, by the API server's clock as all of them.
-    pub after: Option<Timestamp>,
+    /// The youngest of them.
+    pub after: Option<Youngest>,
     /// UID of the pod that took its place.
     pub replacement: Option<String>,
     /// That pod has a node.
@@ -73,6 +73,24 @@ pub struct Trace {
     pub earlier: bool,
     /// The pod wasn't Ready where it was: if its replacement isn't either, that is nobody's failure.
     pub unready: bool,
+}
+
+/// The youngest pods of a workload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Youngest {
+    /// By the API server's clock, which tells whole seconds.
+    pub created: Timestamp,
+    /// Number of pods that were created in that second, but for the one that is moved. What version 0.1 began leaves it unknown.
+    pub pods: Option<u32>,
+}
+
+impl Youngest {
+    #[must_use]
+    pub fn of(pods: &[&Pod]) -> Self {
+        let created = pods.iter().map(|pod| pod.created).max().unwrap_or_default();
+        let pods = pods.iter().filter(|pod| pod.created == created).count();
+        Self { created, pods: u32::try_from(pods).ok() }
+    }
 }
 
 /// What an eviction takes of a disruption budget.

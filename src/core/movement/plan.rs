@@ -35,7 +35,7 @@ use super::{
     control::Control,
     fit::{Misfit, Ranked, Refusals, Room},
     held::{Gate, HeldReason},
-    journal::{Journal, Spends},
+    journal::{Journal, Spends, Youngest},
     ledger::Others,
     limits::Taken,
     restart::MissedRestarts,
@@ -143,8 +143,8 @@ pub struct Move {
     pub spends: Option<Spends>,
     /// It isn't Ready where it is.
     pub unready: bool,
-    /// UIDs of the pods that its workload has, and when the youngest was created.
-    pub beside: (Arc<BTreeSet<String>>, Timestamp),
+    /// UIDs of the pods that its workload has, and the youngest of them.
+    pub beside: (Arc<BTreeSet<String>>, Youngest),
 }
 
 /// One pod that stays, and why.
@@ -267,8 +267,8 @@ struct Planner<'a> {
     live: HashMap<*const NodeTier, bool>,
     slots: Slots,
     taken: Taken,
-    /// Of workloads, by UID: the UIDs of their pods, and when the youngest was created.
-    beside: HashMap<String, (Arc<BTreeSet<String>>, Timestamp)>,
+    /// Of workloads, by UID: the UIDs of their pods, and the youngest.
+    beside: HashMap<String, (Arc<BTreeSet<String>>, Youngest)>,
 }
 
 impl<'a> Planner<'a> {
@@ -382,13 +382,10 @@ impl<'a> Planner<'a> {
         Err(HeldReason::Concurrency { limit: self.input.rules.max_concurrent, growing: own > 0 })
     }
 
-    fn beside(&mut self, key: &WorkloadKey) -> (Arc<BTreeSet<String>>, Timestamp) {
+    fn beside(&mut self, key: &WorkloadKey) -> (Arc<BTreeSet<String>>, Youngest) {
         let pods = self.workloads.get(key).map(|it| &*it.pods).unwrap_or_default();
-        let all = self.beside.entry(key.uid.clone()).or_insert_with(|| {
-            let youngest = pods.iter().map(|pod| pod.created).max().unwrap_or_default();
-            (Arc::new(pods.iter().map(|pod| pod.uid.clone()).collect()), youngest)
-        });
-        all.clone()
+        let all = || (Arc::new(pods.iter().map(|pod| pod.uid.clone()).collect()), Youngest::of(pods));
+        self.beside.entry(key.uid.clone()).or_insert_with(all).clone()
     }
 }
 

@@ -76,8 +76,8 @@ fn the_first_reason_is_the_one_that_is_told() {
     for (what, spoil) in [
         ("OutsideWindow", outside),
         ("Halted", halted),
-        ("LabelsPending", pending),
         ("Settling", young),
+        ("LabelsPending", pending),
         ("TooFewReadings", unmeasured),
         ("Stale", stale),
         ("Frozen", frozen),

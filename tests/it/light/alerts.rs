@@ -2,7 +2,6 @@
 //! the roles, in `faults`.
 
 mod faults;
-mod prometheus;
 
 use std::{
     collections::BTreeMap,

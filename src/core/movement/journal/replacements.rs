@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{Trace, Underway};
+use super::{Trace, Underway, Youngest};
 use crate::core::{
     movement::{
         ways::Way,
@@ -34,7 +34,7 @@ pub(super) fn claim(
     waiting.sort_by(|a, b| (a.started, &a.uid).cmp(&(b.started, &b.uid)));
     for move_ in waiting {
         let Some(workload) = workloads.get(&move_.workload) else { continue };
-        if let Some(pod) = oldest(move_, workload, &claimed) {
+        if let Some(pod) = oldest(move_, workload, &claimed).or_else(|| of_the_same_second(move_, workload, &claimed)) {
             claimed.insert(pod.uid.clone());
             move_.trace.replacement = Some(pod.uid.clone());
         }
@@ -44,6 +44,20 @@ pub(super) fn claim(
 fn oldest<'a>(move_: &Underway, workload: &WorkloadPods<'a>, claimed: &HashSet<String>) -> Option<&'a Pod> {
     let candidates = workload.pods.iter().copied().filter(|pod| !claimed.contains(&pod.uid) && replaces(pod, move_));
     candidates.min_by_key(|pod| (pod.created, &pod.uid))
+}
+
+/// Kubernetes tells when a pod was created to the second, and a replacement may come in the very second in which the youngest other pod did.
+/// Who came later nobody can tell then, only that there are more of that second than there were, and each that is more is a
+/// replacement. It is taken for the one that does worst, so that a move is never over too early.
+fn of_the_same_second<'a>(move_: &Underway, workload: &WorkloadPods<'a>, claimed: &HashSet<String>) -> Option<&'a Pod> {
+    let Trace { beside: None, after: Some(Youngest { created, pods: Some(before) }), .. } = &move_.trace else {
+        return None;
+    };
+    let there = || workload.pods.iter().copied().filter(|pod| pod.created == *created && pod.uid != move_.uid);
+    let free = |pod: &&Pod| stays(pod) && !claimed.contains(&pod.uid);
+    let more = there().count().checked_sub(*before as usize)?;
+    let has_more = there().filter(|pod| claimed.contains(&pod.uid)).count() < more;
+    has_more.then(|| there().filter(free).min_by_key(|pod| (pod.serves(), pod.node.is_some(), &pod.uid)))?
 }
 
 fn stays(pod: &Pod) -> bool {
@@ -62,7 +76,7 @@ fn replaces(pod: &Pod, move_: &Underway) -> bool {
     }
     match &move_.trace {
         Trace { beside: Some(beside), .. } => !beside.contains(&pod.uid),
-        Trace { after: Some(after), .. } => pod.created > *after,
+        Trace { after: Some(after), .. } => pod.created > after.created,
         _ => pod.created > move_.started,
     }
 }

@@ -11,7 +11,12 @@ impl Move {
     /// The journal's entry of it, when it is about to be carried out.
     #[must_use]
     pub fn begun(&self, snapshot: Snapshot<'_>, now: Moment) -> Underway {
-        let (beside, after) = self.beside.clone();
+        let (beside, mut after) = self.beside.clone();
+        let like = snapshot.pods.get(&self.uid).cloned();
+        // It goes, and isn't one of those whom another one would come on top of.
+        if like.as_ref().is_some_and(|pod| pod.created == after.created) {
+            after.pods = after.pods.map(|pods| pods.saturating_sub(1));
+        }
         Underway {
             way: Ok(self.way),
             workload: self.workload.clone(),
@@ -25,7 +30,7 @@ impl Move {
             pods: self.pods,
             trace: Trace {
                 to: self.to.clone(),
-                like: snapshot.pods.get(&self.uid).cloned(),
+                like,
                 spends: self.spends.clone(),
                 beside: Some(beside),
                 after: Some(after),

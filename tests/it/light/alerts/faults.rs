@@ -24,18 +24,18 @@ use serde_json::{Value, json};
 use switchover::{api::keys, certificates::authority};
 use tokio::task::block_in_place;
 
-use super::{
-    asked,
-    prometheus::{HASTE, Prometheus, five_minutes},
-};
-use crate::light::{
-    credentials,
-    support::{
-        Patroni, Says, Scene, alone, eventually,
-        workloads::cpus,
-        world::{CONTROLLERS, NAMESPACE, WEBHOOK, free_ports},
+use super::asked;
+use crate::{
+    light::{
+        credentials,
+        support::{
+            Patroni, Says, Scene, alone, eventually,
+            workloads::cpus,
+            world::{CONTROLLERS, NAMESPACE, WEBHOOK, free_ports},
+        },
+        witness::{self, Site},
     },
-    witness::{self, Site},
+    prometheus::{HASTE, Prometheus, five_minutes},
 };
 
 /// Nodes in each of dc1 and dc3.
@@ -110,7 +110,9 @@ async fn play(scene: &Scene, dead: &Mutex<BTreeSet<(u8, usize)>>) -> Result<()> 
         targets.push((role, scene.world.health_address(role)?));
     }
     targets.push(("agent", format!("127.0.0.1:{agent}")));
-    let prometheus = Prometheus::start(scene, &targets).await?;
+    let (folder, [port, _]) = (scene.world.bed.directory().join("prometheus"), block_in_place(free_ports)?);
+    let start = |command| scene.world.start_process("prometheus", command);
+    let prometheus = Prometheus::start(&folder, (port, None), &targets, start).await?;
 
     let begun = Timestamp::now();
     switch_over_ten_times(scene, &[&ours, &theirs]).await?;

@@ -109,9 +109,36 @@ fn the_next_leader_knows_replacements_by_the_clock_of_the_api_server_alone() {
     };
     let world = three().workload("ReplicaSet/web", 2).pod(web("stays").on("b1").created(50).preferring(LABEL));
     let whole = world.clone().pod(web("new").on("a1").created(101));
-    let mut journal = restored(Some(at(50)));
+    let mut journal = restored(Some(Youngest { created: at(50), pods: Some(1) }));
     assert_eq!(ends(&settle(&mut journal, &world, 105)), Vec::<String>::new(), "the one that stays is no replacement");
     assert_eq!(ends(&settle(&mut journal, &whole, 106)), ["old moved"]);
+}
+
+#[test]
+fn the_next_leader_knows_a_replacement_of_the_second_in_which_the_youngest_other_pod_came() {
+    let restored = |moves, pods| {
+        let mut journal = two_evicted();
+        journal.underway.truncate(moves);
+        for move_ in &mut journal.underway {
+            (move_.trace.beside, move_.trace.after) = (None, Some(Youngest { created: at(100), pods }));
+        }
+        journal
+    };
+    let world = || World::with_nodes("a1=closely b1=far").workload("ReplicaSet/web", 2);
+    let of_second = |name: &str, node: &str| web(name).on(node).created(100).preferring(LABEL);
+    let before = world().pod(of_second("stays", "b1"));
+    let after = before.clone().pod(of_second("new", "a1"));
+    let nobody = Vec::<String>::new();
+    assert_eq!(ends(&settle(&mut restored(1, Some(2)), &after, 105)), nobody, "for all that is known both were there");
+    assert_eq!(ends(&settle(&mut restored(1, Some(1)), &before, 105)), nobody, "it hasn't come yet");
+    let unready = before.clone().pod(of_second("new", "a1").unready());
+    assert_eq!(ends(&settle(&mut restored(1, Some(1)), &unready, 105)), nobody, "whoever of both it is isn't Ready");
+    assert_eq!(ends(&settle(&mut restored(1, None), &after, 105)), nobody, "the last leader was of version 0.1");
+    let near = world().pod(of_second("stays", "a1")).pod(of_second("new", "a1"));
+    assert_eq!(ends(&settle(&mut restored(1, Some(1)), &near, 105)), ["old moved"]);
+    assert_eq!(ends(&settle(&mut restored(2, Some(1)), &near, 105)), ["older moved"], "one came, not two");
+    let both = near.workload("ReplicaSet/web", 3).pod(of_second("newer", "a1"));
+    assert_eq!(ends(&settle(&mut restored(2, Some(1)), &both, 105)), ["old moved", "older moved"]);
 }
 
 #[test]

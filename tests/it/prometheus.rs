@@ -1,49 +1,61 @@
 //! A real Prometheus, built from its module, with the shipped rules in a hurry.
 
-use std::{process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use lab::{
+    net,
     prepare::prepare_program,
     process::Process,
     tools::{Cache, PROMETHEUS},
+    wait::until_within,
 };
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
-use crate::light::{
-    manifests::root,
-    support::{Scene, until, world::free_ports},
-};
+use crate::light::manifests::root;
 
 /// So many times shorter is every time that the rules wait or look back: an hour is two minutes. Roles are scraped and rules evaluated each
 /// second, in place of each half minute.
-pub(super) const HASTE: u32 = 30;
+pub(crate) const HASTE: u32 = 30;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The only Prometheus of a scene. It ends with the value.
-pub(super) struct Prometheus {
+pub(crate) struct Prometheus {
     _process: Process,
     url: String,
-    client: reqwest::Client,
+    /// The network namespace that it is in; without one, the caller's.
+    namespace: Option<PathBuf>,
     /// When it began.
     pub begun: Timestamp,
 }
 
 /// A range that is as the rules' `5m`.
-pub(super) fn five_minutes() -> String {
+pub(crate) fn five_minutes() -> String {
     hastened("5m")
 }
 
 impl Prometheus {
-    /// Scrapes these, each by the name of its pod.
-    pub(super) async fn start(scene: &Scene, targets: &[(&str, String)]) -> Result<Self> {
+    /// Scrapes these, each by the name of its pod. `start` runs the program.
+    pub(crate) async fn start(
+        folder: &Path,
+        (port, namespace): (u16, Option<PathBuf>),
+        targets: &[(&str, String)],
+        start: impl FnOnce(Command) -> Result<Process>,
+    ) -> Result<Self> {
         let programs =
             block_in_place(|| prepare_program(&Cache::from_environment()?, &PROMETHEUS, &|step| println!("{step}")))?;
-        let folder = scene.world.bed.directory().join("prometheus");
-        std::fs::create_dir_all(&folder)?;
-        let rules = std::fs::read_to_string(root().join("deploy/alerts/switchover.yaml"))?;
-        std::fs::write(folder.join("rules.yaml"), in_a_hurry(&rules)?.to_string())?;
+        fs::create_dir_all(folder)?;
+        let rules = fs::read_to_string(root().join("deploy/alerts/switchover.yaml"))?;
+        fs::write(folder.join("rules.yaml"), in_a_hurry(&rules)?.to_string())?;
         let targets = targets.iter().map(|(pod, address)| {
             json!({"targets": [address], "labels": {"cluster": "bed", "namespace": "switchover-system", "pod": pod}})
         });
@@ -52,18 +64,16 @@ impl Prometheus {
             "rule_files": ["rules.yaml"],
             "scrape_configs": [{"job_name": "switchover", "static_configs": targets.collect::<Vec<_>>()}],
         });
-        std::fs::write(folder.join("prometheus.yaml"), config.to_string())?;
-        let [port, _] = block_in_place(free_ports)?;
+        fs::write(folder.join("prometheus.yaml"), config.to_string())?;
         let mut command = Command::new(programs.join("prometheus"));
         command
             .arg(format!("--config.file={}", folder.join("prometheus.yaml").display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        let process = block_in_place(|| scene.world.start_process("prometheus", command))?;
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
-        let prometheus =
-            Self { _process: process, url: format!("http://127.0.0.1:{port}"), client, begun: Timestamp::now() };
-        until("Prometheus to scrape the roles", async || {
+        let process = block_in_place(|| start(command))?;
+        let url = format!("http://127.0.0.1:{port}");
+        let prometheus = Self { _process: process, url, namespace, begun: Timestamp::now() };
+        until_within(PATIENCE, "Prometheus to scrape the roles", async || {
             Ok(prometheus.ask("switchover_leader == 1").await.ok().filter(|series| !series.is_empty()))
         })
         .await?;
@@ -71,25 +81,33 @@ impl Prometheus {
     }
 
     /// What comes back now: labels and values.
-    pub(super) async fn ask(&self, query: &str) -> Result<Vec<Value>> {
+    pub(crate) async fn ask(&self, query: &str) -> Result<Vec<Value>> {
         self.get("/api/v1/query", &[("query", query)]).await
     }
 
     /// What came back at any second since then.
-    pub(super) async fn ask_since(&self, begun: Timestamp, query: &str) -> Result<Vec<Value>> {
+    pub(crate) async fn ask_since(&self, begun: Timestamp, query: &str) -> Result<Vec<Value>> {
         let (begun, now) = (begun.to_string(), Timestamp::now().to_string());
         self.get("/api/v1/query_range", &[("query", query), ("start", &begun), ("end", &now), ("step", "1")]).await
     }
 
     async fn get(&self, path: &str, arguments: &[(&str, &str)]) -> Result<Vec<Value>> {
         let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.url), arguments)?;
-        let answer: Value = self.client.get(url).send().await?.json().await?;
+        let answer = match self.namespace.clone() {
+            None => answer(url).await?,
+            // Sockets are of the namespace of the thread that opens them.
+            Some(namespace) => block_in_place(|| {
+                net::in_netns(&namespace, move || {
+                    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(answer(url))
+                })?
+            })?,
+        };
         ensure!(answer["status"] == "success", "{arguments:?}: {answer}");
         answer["data"]["result"].as_array().cloned().context("a list of series")
     }
 
     /// When this alert first fired since then, about this database or about none, in seconds of Unix' time.
-    pub(super) async fn fired(&self, begun: Timestamp, alert: &str, database: &str) -> Result<Option<f64>> {
+    pub(crate) async fn fired(&self, begun: Timestamp, alert: &str, database: &str) -> Result<Option<f64>> {
         let query =
             format!("timestamp(ALERTS{{alertname=\"{alert}\", alertstate=\"firing\", database=\"{database}\"}})");
         let series = self.ask_since(begun, &query).await?;
@@ -98,7 +116,7 @@ impl Prometheus {
     }
 
     /// Every alert that has fired since then, with whom it is about.
-    pub(super) async fn ever_fired(&self, begun: Timestamp) -> Result<Vec<String>> {
+    pub(crate) async fn ever_fired(&self, begun: Timestamp) -> Result<Vec<String>> {
         let series = self.ask_since(begun, "ALERTS{alertstate=\"firing\"}").await?;
         let told = series.iter().map(|series| {
             let of = |label: &str| series["metric"][label].as_str().unwrap_or_default().to_owned();
@@ -106,6 +124,11 @@ impl Prometheus {
         });
         Ok(told.collect())
     }
+}
+
+async fn answer(url: reqwest::Url) -> Result<Value> {
+    let client = reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?;
+    Ok(client.get(url).send().await?.json().await?)
 }
 
 /// The rules with every time divided.
