@@ -15,6 +15,7 @@
 mod course;
 mod dry_run;
 mod emptying;
+mod former;
 mod gate;
 mod labels;
 mod memory;
@@ -147,7 +148,7 @@ impl Decided {
 /// Evaluates one database once. `memory` is what the last evaluation left, and what was then done.
 #[must_use]
 pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided {
-    memory.follow(facts.view, facts.members);
+    memory.follow(facts.view, facts.members, now.instant);
     let doubts = labels::measure(facts, memory, now.instant);
     let refused = memory.refused.current(now.instant);
     let (mut labelling, overwritten) = match facts.view.known() {
@@ -165,12 +166,13 @@ pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided 
     let gates = gate::gates(facts, memory, &labelling, &breaker, now);
     let mut plan = movement::next_moves(facts, &followers, &series, (&gates, &breaker), evidence, memory, now);
     stays::steady(&mut plan, memory, facts.tables.snapshot(), now.instant);
+    let holds_emptying = gate::of_emptying(&gates).cloned();
     let mut gate = gates.into_iter().next();
     if facts.object.spec.movement.mode == MovementMode::DryRun {
         let would = dry_run::withhold(&mut plan);
         gate = gate.or(Some(Gate::DryRun(would)));
     }
-    let emptying = emptying::emptying(facts, gate.as_ref(), &plan, memory, &refused, now);
+    let emptying = emptying::emptying(facts, holds_emptying.as_ref().or(gate.as_ref()), &plan, memory, &refused, now);
     if let Some(emptying) = emptying.as_ref().filter(|emptying| emptying.withdraw) {
         emptying::withdraw(emptying, &mut labelling.changes);
         labelling.changes.retain(|node, _| !refused.contains_key(node));

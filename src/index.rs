@@ -44,6 +44,7 @@ use crate::{
 };
 
 use self::pools::Pools;
+pub(crate) use self::seen::reckoned;
 pub use self::{
     convert::{deployment, node, pod, selector, stateful_set},
     following::{Followers, Following, How},

@@ -42,6 +42,14 @@ pub struct NodeLatencySpec {
     pub readings: Vec<Reading>,
 }
 
+impl NodeLatencySpec {
+    /// What it says of one host.
+    #[must_use]
+    pub fn of(&self, host: &str) -> Option<&Reading> {
+        self.readings.iter().find(|reading| reading.host == host)
+    }
+}
+
 /// What one window of echoes to one member address says.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -142,7 +142,7 @@ fn view(status: &DatabaseClusterStatus, now: Moment) -> PrimaryView {
 /// that one, nothing follows.
 fn leader_has_settled(status: &DatabaseClusterStatus) -> bool {
     status.condition("Moving").is_some_and(|moving| match &*moving.reason {
-        "LabelsPending" | "Halted" | "OutsideWindow" | "DryRun" | "NamespaceHalted" | "Done" | "Held" => true,
+        "NodesInDoubt" | "Halted" | "OutsideWindow" | "DryRun" | "NamespaceHalted" | "Done" | "Held" => true,
         // What was begun for the last primary goes on while the present one settles.
         "Moving" => status.moving.is_empty() || status.moving.iter().any(|it| it.epoch == Some(status.epoch)),
         _ => false,

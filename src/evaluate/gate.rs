@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Facts, Labelling, Memory};
+use super::{Facts, Labelling, Memory, former};
 use crate::{
     api::{DatabaseCluster, database_cluster::MovementMode, read},
     core::{
@@ -46,10 +46,21 @@ pub(super) fn gates(
         // Before it settles: whoever waits for the database to be Ready waits for the labels.
         labels_pending(memory, labelling),
         settling(facts, memory, now),
+        former::in_doubt(facts, memory, now),
         breaker.gate.clone(),
         closed(object.spec.movement.windows(), now.wall).map(|closed| Gate::OutsideWindow { opens: closed.opens }),
     ];
     all.into_iter().flatten().collect()
+}
+
+/// The one that far nodes are emptied by: a label that is missing changes nothing of those that are being emptied, but a primary that has
+/// to settle does.
+pub(super) fn of_emptying(gates: &[Gate]) -> Option<&Gate> {
+    let settling = || gates.iter().find(|gate| matches!(gate, Gate::Settling { .. }));
+    gates.first().map(|first| match first {
+        Gate::LabelsPending { .. } => settling().unwrap_or(first),
+        first => first,
+    })
 }
 
 /// Whether people have stopped all movement of the database: by an annotation, which says who and why, or by its spec. Asked again

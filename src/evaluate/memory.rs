@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::{
     Facts,
     course::Course,
+    former::Former,
     labels::{Compared, Looked, Refusal, Refusals},
     stays::Lately,
 };
@@ -62,6 +63,10 @@ pub struct Memory {
     pub primary_host: Option<String>,
     /// Of the primary.
     epoch: u64,
+    /// When this process last believed in it.
+    believed: Option<Instant>,
+    /// Whom it followed upon.
+    pub(super) former: Option<Former>,
     pub tiers: Arc<TierMap>,
     /// When the readings last counted.
     pub(super) measured: Option<Instant>,
@@ -112,10 +117,13 @@ impl Memory {
         let young = journal.underway.iter().filter(|underway| underway.age(now.wall) < MINUTE);
         let begun = young.map(|underway| (now.instant, underway.uid.clone())).collect();
         let unlabelled = status.failovers.first().filter(|failover| failover.labelled_at.is_none());
+        let former = status.failover().and_then(|failover| failover.from.as_ref());
+        let former = former.and_then(|former| status.members.iter().find(|member| member.name == *former));
         Self {
             primary: status.primary.clone(),
             primary_host: status.primary_host.clone(),
             epoch: status.epoch,
+            former: former.map(|member| Former { host: member.host.clone(), believed: None }),
             relabelling: unlabelled.is_some(),
             at_once: unlabelled.is_some_and(|failover| failover.from.is_some()),
             journal,
@@ -226,17 +234,22 @@ impl Memory {
     }
 
     /// Goes along with what is believed: a new epoch begins with nothing under way and every label to be looked at.
-    pub(super) fn follow(&mut self, view: &PrimaryView, members: &[MemberStatus]) {
+    pub(super) fn follow(&mut self, view: &PrimaryView, members: &[MemberStatus], now: Instant) {
         if !view.movement_allowed() {
             // The streak is broken: a primary that comes back, or is free again, has to hold anew.
             self.credit = None;
         }
         let Some(primary) = view.last.as_ref() else { return };
-        self.primary_host = self.host_of(&primary.name, members);
+        let host = self.host_of(&primary.name, members);
+        let host_before = std::mem::replace(&mut self.primary_host, host);
         let before = self.primary.replace(primary.name.clone());
+        let believed = self.believed;
+        self.believed = view.known().map(|_| now).or(believed);
         if view.epoch == self.epoch {
             return;
         }
+        self.former = host_before.map(|host| Former { host, believed });
+        self.believed = view.known().map(|_| now);
         self.epoch = view.epoch;
         // The first labels of all wait until the agents are up.
         (self.relabelling, self.at_once) = (true, before.is_some());

@@ -159,7 +159,7 @@ pub(super) fn received(
 
 /// What was there before this process looked is as old as its heartbeat says, if the clocks agree: a node whose clock is
 /// ahead counts as fresh until it falls silent, one whose clock is behind may count as stale until its next heartbeat.
-pub(super) fn reckoned(heartbeat: Timestamp, wall: Timestamp, now: Instant) -> Instant {
+pub(crate) fn reckoned(heartbeat: Timestamp, wall: Timestamp, now: Instant) -> Instant {
     let age = Duration::try_from(wall.duration_since(heartbeat)).unwrap_or_default();
     now.checked_sub(age).unwrap_or(now)
 }

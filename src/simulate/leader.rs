@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     cluster::{Answer, Cluster},
-    databases::Database,
+    databases::{Database, Member},
     script::Ms,
     world::World,
 };
@@ -35,6 +35,8 @@ const WRITES: (u64, u64) = (20, 200);
 const MOST_FAILOVERS: usize = 10;
 /// An agent writes at least this often.
 const HEARTBEAT: Ms = 60_000;
+/// And sooner when a host has fallen silent, or is back.
+const NOTICES: Ms = 5_000;
 
 /// One database, for as long as this leader leads.
 #[derive(Debug)]
@@ -308,16 +310,22 @@ impl World {
         if !self.watches.hears_agents() {
             return;
         }
+        // A member is in the power of its zone's nodes.
+        let dark = self.cluster.dark_zones();
         for node in 0..self.cluster.nodes.len() {
             let it = &self.cluster.nodes[node];
-            let due = self.heard[node].is_none_or(|at| now >= at + HEARTBEAT);
+            let news = self.noticed[node] != dark;
+            let due = self.heard[node].is_none_or(|at| now >= at + if news { NOTICES } else { HEARTBEAT });
             if !(due && it.alive && it.measured) {
                 continue;
             }
-            let reading =
-                |(host, us): (&String, &u32)| Reading { host: host.clone(), rtt_us: Some(*us), ..Reading::default() };
+            let reading = |(member, us): (&Member, &u32)| Reading {
+                host: member.host.clone(),
+                rtt_us: Some(*us).filter(|_| !dark.contains(&member.zone)),
+                ..Reading::default()
+            };
             let hosts = self.cluster.databases.iter().zip(&it.rtts_us);
-            let readings = hosts.flat_map(|(database, us)| database.members.iter().map(|member| &member.host).zip(us));
+            let readings = hosts.flat_map(|(database, us)| database.members.iter().zip(us));
             let readings: Vec<Reading> = readings.map(reading).collect();
             let spec = NodeLatencySpec {
                 heartbeat: super::cluster::wall(now),
@@ -327,6 +335,7 @@ impl World {
             let latency = Latency { spec, received: self.clock.moment(now).instant };
             self.watches.tables.put_latency(&it.name, latency);
             self.heard[node] = Some(now);
+            self.noticed[node].clone_from(&dark);
         }
     }
 }

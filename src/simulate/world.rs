@@ -1,6 +1,9 @@
 //! Everything that a simulation is made of, but for who acts in it.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use super::{
     chance::Chance,
@@ -36,6 +39,8 @@ pub(super) struct World {
     pub writes_status: bool,
     /// When each node's agent last wrote.
     pub heard: Vec<Option<Ms>>,
+    /// The zones without power that it had noticed by then.
+    pub noticed: Vec<BTreeSet<String>>,
     /// Of the present leader: what its databases have on the move.
     pub ledger: Ledger,
     pub laws: Laws,
@@ -55,6 +60,7 @@ impl World {
             stored: vec![DatabaseClusterStatus::default(); cluster.databases.len()],
             writes_status: true,
             heard: vec![None; cluster.nodes.len()],
+            noticed: vec![BTreeSet::new(); cluster.nodes.len()],
             ledger: Ledger::default(),
             laws: Laws::new(&cluster),
             report: Report::default(),

@@ -140,7 +140,7 @@ fn of_member(
     tiers: &TierMap,
 ) -> OfMember {
     let latency = look.tables.latencies.get(&node.name);
-    let reading = latency.and_then(|latency| latency.spec.readings.iter().find(|reading| reading.host == member.host));
+    let reading = latency.and_then(|latency| latency.spec.of(&member.host));
     let silent = latency.map(|latency| look.now.instant.saturating_duration_since(latency.received));
     OfMember {
         member: member.name.clone(),

@@ -83,7 +83,7 @@ fn the_primary_has_held_for_long_enough_when_the_controller_says_so() {
     };
     assert_eq!(told_beside("Settling", None), "web-1 Settling");
     assert_eq!(told_beside("Paused", None), "web-1 Settling", "nothing follows from that");
-    for reason in ["Held", "Done", "LabelsPending", "OutsideWindow", "Moving"] {
+    for reason in ["Held", "Done", "NodesInDoubt", "OutsideWindow", "Moving"] {
         assert_eq!(told_beside(reason, None), "web-1 b1→a1", "{reason}");
     }
     assert_eq!(told_beside("Moving", Some(1)), "web-1 b1→a1", "a move for this primary");

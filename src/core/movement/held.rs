@@ -28,6 +28,8 @@ pub enum Gate {
     Frozen(String),
     /// The new primary has not held for long enough; how long that is may have grown.
     Settling { until: Timestamp, grown: Option<Growth> },
+    /// These nodes may have lost their power with the former primary, and Kubernetes may not know it yet: until then at the latest.
+    NodesInDoubt { nodes: String, until: Timestamp },
     /// Not every node has its label yet: there may be nowhere to go, or replacements may be drawn to where it isn't near. Those
     /// among them whose label is refused are named with the reason.
     LabelsPending { nodes: usize, refused: Option<String> },
@@ -67,6 +69,11 @@ impl fmt::Display for Gate {
             Self::Settling { until, grown: Some(grown) } => {
                 write!(f, "the primary must hold until {until:.0}: {grown} (spec.movement.settleWindow, settleMax)")
             }
+            Self::NodesInDoubt { nodes, until } => write!(
+                f,
+                "the former primary's host is silent, and so are nodes that may have gone with it, whose pods would still count as \
+                 serving: until Kubernetes knows, or {until:.0}: {nodes}"
+            ),
             Self::LabelsPending { nodes, refused } => {
                 match nodes {
                     0 => f.write_str("not every node has a tier yet")?,
@@ -397,7 +404,7 @@ mod tests {
 
     #[test]
     fn metrics_and_status_know_these_reasons() {
-        let gates = "Paused PausedByAnnotation Off PrimaryNotConfirmed SplitBrain Frozen Settling LabelsPending Stale TooFewReadings \
+        let gates = "Paused PausedByAnnotation Off PrimaryNotConfirmed SplitBrain Frozen Settling NodesInDoubt LabelsPending Stale TooFewReadings \
                      Halted OutsideWindow DryRun";
         let of_one_pod = "Never BarePod Job NotInjected PinnedByVolume NotReady UnknownWorkload CannotRestart \
                           SingleReplica NotRolledOut Rollout \

@@ -29,7 +29,7 @@ fn a_primary_that_nobody_lists_does_not_have_the_host_of_the_last_one() {
     ] {
         let mut memory =
             Memory { primary: Some(before.0.into()), primary_host: Some(before.1.into()), ..Memory::default() };
-        memory.follow(&view(&["pg2"], false, 1, 0), members);
+        memory.follow(&view(&["pg2"], false, 1, 0), members, instant(0));
         assert_eq!(memory.primary_host.as_deref(), expected, "{what}");
     }
 }
@@ -128,11 +128,11 @@ fn a_new_epoch_begins_without_credit_and_knows_what_is_under_way() {
         ("the same one, promoted anew", view(&["pg1"], false, 3, 140), (1, false, false, (true, true), false)),
     ] {
         let mut memory = full();
-        memory.follow(&view, &members);
+        memory.follow(&view, &members, instant(0));
         assert_eq!(what(&memory), expected, "{told}");
     }
     let mut first = Memory::default();
-    first.follow(&view(&["pg1"], false, 1, 0), &members);
+    first.follow(&view(&["pg1"], false, 1, 0), &members, instant(0));
     assert_eq!((first.relabelling, first.at_once), (true, false), "the first labels wait until the agents are up");
 }
 

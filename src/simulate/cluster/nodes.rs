@@ -1,5 +1,7 @@
 //! Nodes, and what their kubelets do with pods.
 
+use std::collections::BTreeSet;
+
 use super::{Chance, Cluster, Database, Ms, Script, Timer};
 
 /// Kubernetes calls a node dead that it hasn't heard of for so long.
@@ -62,6 +64,16 @@ pub(super) fn of(script: &Script, databases: &[Database], chance: &mut Chance) -
 }
 
 impl Cluster {
+    /// Zones of which no node has power.
+    pub(in crate::simulate) fn dark_zones(&self) -> BTreeSet<String> {
+        if self.nodes.iter().all(|node| node.alive) {
+            return BTreeSet::new();
+        }
+        let lit: BTreeSet<&str> = self.nodes.iter().filter(|node| node.alive).map(|node| &*node.zone).collect();
+        let zones = self.nodes.iter().map(|node| &node.zone);
+        zones.filter(|zone| !lit.contains(zone.as_str())).cloned().collect()
+    }
+
     /// The power goes.
     pub(in crate::simulate) fn kill_node(&mut self, node: usize, now: Ms) {
         let it = &mut self.nodes[node];

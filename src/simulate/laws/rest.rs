@@ -68,7 +68,7 @@ fn true_gate(cluster: &Cluster, database: usize, gate: &Gate) -> bool {
         Gate::PrimaryNotConfirmed(_) | Gate::SplitBrain(_) => !it.known(),
         Gate::Frozen(_) => it.frozen,
         Gate::Halted { .. } => cluster.live().any(|at| !whole(cluster, at)),
-        Gate::TooFewReadings | Gate::LabelsPending { .. } => {
+        Gate::TooFewReadings | Gate::LabelsPending { .. } | Gate::NodesInDoubt { .. } => {
             cluster.nodes.iter().any(|node| !node.measured || !node.alive)
         }
         // Nothing that this simulator does lasts as long.
