@@ -111,7 +111,7 @@ fn readings_count_once_in_a_while_and_at_once_when_the_primary_has_changed() {
     stage.fail_over("pg2", 2);
     assert_eq!(
         told(&stage.at(2)),
-        "labels: a1 far, b1 closely; gate: Settling",
+        "labels: a1 far, b1 closely; gate: LabelsPending",
         "a change of primary waits for nothing"
     );
 }
