@@ -205,6 +205,9 @@ impl Memory {
 
     /// A move was accepted: who was refused before begins anew.
     pub fn note_accepted_move(&mut self, move_: &Move) {
+        if let Some(underway) = self.journal.underway.iter_mut().find(|underway| underway.uid == move_.uid) {
+            underway.trace.accepted = true;
+        }
         if let Some(spends) = &move_.spends {
             self.backoffs.end(&spends.budget);
         }

@@ -73,6 +73,8 @@ pub struct Trace {
     pub earlier: bool,
     /// The pod wasn't Ready where it was: if its replacement isn't either, that is nobody's failure.
     pub unready: bool,
+    /// The API server accepted it, as whoever carried it out noted. Not known of what another leader began.
+    pub accepted: bool,
 }
 
 /// The youngest pods of a workload.
@@ -175,9 +177,9 @@ pub enum End {
     Useless { to: String },
     /// The replacement is Ready, but not nearer, because admission missed it (`pod`, of this UID): it has no affinity.
     Missed { way: Way, to: String, pod: String, uid: String },
-    /// The pod is still there: the move was never carried out.
+    /// The pod is still there: the move was never carried out, as far as anybody here knows.
     NotCarriedOut,
-    /// The workload's template doesn't say any more that it is to be restarted: somebody took that back.
+    /// The workload's template was told to restart, and doesn't say so any more: somebody took that back.
     Reverted,
     /// The workload is gone or was scaled down to nothing.
     #[strum(serialize = "workload_gone")]

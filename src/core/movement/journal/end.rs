@@ -101,8 +101,10 @@ fn of_restart(
     }
     if untouched {
         // The rollout hasn't begun, or it hasn't come to this pod (of a StatefulSet), or somebody took it back: the mark in template
-        // and pods tells.
+        // and pods tells. Without a mark only what was accepted can have been taken back: a request that was refused, got no answer
+        // or died with its leader leaves the same picture, and is no reason to leave the workload alone.
         let end = match mark.filter(|_| known) {
+            None if !move_.trace.accepted => End::NotCarriedOut,
             None => End::Reverted,
             Some(mark) if workload_pods.pods.iter().any(|pod| pod.restarted_for.as_deref() == Some(mark)) => {
                 return None;

@@ -97,37 +97,54 @@ fn a_restart_ends_when_its_pod_has_been_replaced() {
         let world = World::with_nodes("a1=closely b1=far").workload("StatefulSet/web", replicas);
         world.changed("StatefulSet/web", |it| it.restarted_for = mark.map(str::to_owned))
     };
+    const ACCEPTED: bool = true;
     let (one, two) = (|| of(1, Some("default/2")), || of(2, Some("default/2")));
     let rows = [
-        ("a moment ago, nothing done yet", of(1, None).pod(old()), 105, None),
-        ("never begun", one().pod(old()), 130, Some(End::NotCarriedOut)),
-        ("taken back", of(1, None).pod(old()), 130, Some(End::Reverted)),
-        ("another database's", of(1, Some("orders/2")).pod(old()), 130, Some(End::Reverted)),
-        ("new pods, old ones still there", two().pod(old()).pod(new(101)), 900, None),
+        ("a moment ago, nothing done yet", ACCEPTED, of(1, None).pod(old()), 105, None),
+        ("never begun", ACCEPTED, one().pod(old()), 130, Some(End::NotCarriedOut)),
+        ("taken back", ACCEPTED, of(1, None).pod(old()), 130, Some(End::Reverted)),
+        ("another database's", ACCEPTED, of(1, Some("orders/2")).pod(old()), 130, Some(End::Reverted)),
+        ("never sent, or without an answer", !ACCEPTED, of(1, None).pod(old()), 130, Some(End::NotCarriedOut)),
+        ("without an answer a moment ago", !ACCEPTED, of(1, None).pod(old()), 129, None),
+        ("without an answer, but done", !ACCEPTED, one().pod(new(101)), 105, Some(End::Moved { to: "a1".into() })),
+        ("new pods, old ones still there", ACCEPTED, two().pod(old()).pod(new(101)), 900, None),
         (
             "another pod came meanwhile",
+            ACCEPTED,
             two().pod(old()).pod(pod("x").on("a1").owned_by("StatefulSet/web").created(101)),
             130,
             Some(End::NotCarriedOut),
         ),
         (
             "being rolled out",
+            ACCEPTED,
             two().changed("StatefulSet/web", |it| it.rolling = true).pod(new(101)).pod(new(102)),
             130,
             None,
         ),
-        ("replaced", one().pod(old().terminating()).pod(new(101)), 105, Some(End::Moved { to: "a1".into() })),
-        ("replaced, by a leader whose clock is ahead", one().pod(new(41)), 105, Some(End::Moved { to: "a1".into() })),
+        ("replaced", ACCEPTED, one().pod(old().terminating()).pod(new(101)), 105, Some(End::Moved { to: "a1".into() })),
+        (
+            "replaced, by a leader whose clock is ahead",
+            ACCEPTED,
+            one().pod(new(41)),
+            105,
+            Some(End::Moved { to: "a1".into() }),
+        ),
     ];
-    check_rows(rows, |(what, world, second, expected)| {
+    check_rows(rows, |(what, accepted, world, second, expected)| {
         let mut journal = journal();
         journal.underway[0].way = Ok(Way::Restart);
+        journal.underway[0].trace.accepted = accepted;
         (journal.underway[0].workload.kind, journal.underway[0].workload.uid) =
             ("StatefulSet".into(), "StatefulSet/web".into());
-        let outcomes = settle(&mut journal, &world, second);
-        assert_eq!(outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
-        let reverted = expected == Some(End::Reverted);
-        assert_eq!(journal.useless.len(), usize::from(reverted), "{what}: a restart that is taken back was useless");
+        let settled = look(&mut journal, &world, second);
+        assert_eq!(settled.outcomes.first().map(|outcome| outcome.end.clone()), expected, "{what}");
+        let reverted = u32::from(expected == Some(End::Reverted));
+        let useless = journal.useless.values().sum::<u32>();
+        assert_eq!(useless, reverted, "{what}: what is taken back was useless");
+        assert!(second > 300 || settled.evidence.failed == reverted, "{what}: and bodes ill");
+        let tried = !matches!(expected, None | Some(End::NotCarriedOut));
+        assert_eq!(journal.restarts.len(), usize::from(tried), "{what}: it counts as a restart");
     });
 }
 
@@ -195,7 +212,7 @@ fn a_restart_of_a_rollout_ends_when_it_says_so() {
     check_rows(rows, |(what, world, second, expected)| {
         let mut journal = journal();
         let move_ = &mut journal.underway[0];
-        move_.way = Ok(Way::Restart);
+        (move_.way, move_.trace.accepted) = (Ok(Way::Restart), true);
         (move_.workload.kind, move_.workload.uid) = ("Rollout".into(), "Rollout/web".into());
         move_.uid = "uid-old".into();
         let outcomes = settle(&mut journal, &world, second);
