@@ -26,6 +26,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod thought;
+mod waiting;
 
 use std::{sync::Arc, time::Duration};
 
@@ -178,13 +179,14 @@ pub fn evaluate(facts: &Facts<'_>, memory: &mut Memory, now: Moment) -> Decided 
         labelling.changes.retain(|node, _| !refused.contains_key(node));
     }
     let labelled = !memory.relabelling && facts.failover().is_some_and(|failover| failover.labelled_at.is_none());
-    let over = memory.is_over(facts, gate.as_ref(), &plan, &outcomes, now.instant);
     let snapshot = facts.tables.snapshot();
+    let mut stays = stays::by_workload(&plan, snapshot);
+    memory.note_waiting(facts, &mut stays, now.instant);
+    let over = memory.is_over(facts, gate.as_ref(), (&plan, &stays), &outcomes, now.instant);
     memory.journal.underway.extend(plan.moves.iter().map(|move_| move_.begun(snapshot, now)));
     memory.note_begun(&plan.moves, now.instant);
     let between_moves = gate.is_none() && stays::between_moves(&plan, memory);
     stays::note_lately(memory, &outcomes, now.instant);
-    let stays = stays::by_workload(&plan, snapshot);
     memory.course.note(&plan, &stays, &outcomes, &memory.tiers, now);
     Decided {
         doubts,

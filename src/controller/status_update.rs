@@ -200,7 +200,7 @@ fn held_workload(stays: &Stays) -> HeldWorkloadStatus {
         reason: stays.reason.name().into(),
         message: stays.reason.to_string().chars().take(LONGEST_SENTENCE).collect(),
         pods: stays.pods,
-        passes: stays.reason.waits(),
+        passes: stays.passes(),
     }
 }
 

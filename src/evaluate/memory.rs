@@ -14,7 +14,8 @@ use super::{
     course::Course,
     former::Former,
     labels::{Compared, Looked, Refusal, Refusals},
-    stays::Lately,
+    stays::{Lately, Stays},
+    waiting::Waiting,
 };
 use crate::{
     api::{
@@ -94,6 +95,8 @@ pub struct Memory {
     begun: VecDeque<(Instant, String)>,
     /// Workloads that had a pod on the move a moment ago.
     pub(super) lately: Lately,
+    /// Since when workloads wait for what may never come.
+    waiting: Waiting,
     /// How the movement for the present primary goes.
     pub course: Course,
     /// Since when there has been nothing to move.
@@ -277,16 +280,26 @@ impl Memory {
         listed.or_else(|| self.primary_host.clone().filter(|_| self.primary.as_deref() == Some(primary)))
     }
 
-    /// Whether the movement is over, which is said once, and again after further moves.
+    /// Takes note of who waits, and marks those who have waited for so long that they are left behind.
+    pub(super) fn note_waiting(&mut self, facts: &Facts<'_>, stays: &mut [Stays], now: Instant) {
+        let timeout = facts.object.spec.movement.replacement_timeout.0;
+        let underway = self.journal.underway.iter().chain(&facts.others.underway);
+        self.waiting.note(stays, underway, timeout, now);
+    }
+
+    /// Whether the movement is over, which is said once, and again after further moves. A rollout that hangs, or a replacement that fails
+    /// for ever, doesn't keep it open.
     pub(super) fn is_over(
         &mut self,
         facts: &Facts<'_>,
         gate: Option<&Gate>,
-        plan: &Plan,
+        (plan, stays): (&Plan, &[Stays]),
         outcomes: &[Outcome],
         now: Instant,
     ) -> bool {
-        let idle = gate.is_none() && plan.finished() && self.journal.underway.is_empty();
+        let timeout = facts.object.spec.movement.replacement_timeout.0;
+        let waited_for = self.journal.underway.iter().any(|underway| !underway.given_up(timeout, now));
+        let idle = gate.is_none() && plan.moves.is_empty() && !stays.iter().any(Stays::passes) && !waited_for;
         self.quiet_since = idle.then(|| self.quiet_since.unwrap_or(now));
         self.ended_some |= !outcomes.is_empty();
         let quiet = self.quiet_since.is_some_and(|since| now.saturating_duration_since(since) >= QUIET);

@@ -26,6 +26,21 @@ pub struct Stays {
     /// As the first of these pods is told, by name.
     pub reason: HeldReason,
     pub pods: u32,
+    /// It passes by itself, but has lasted for so long that nobody waits for it any more ([`Waiting`](super::waiting::Waiting) says so).
+    pub left_behind: bool,
+}
+
+impl Stays {
+    /// Whether waiting is enough.
+    #[must_use]
+    pub const fn passes(&self) -> bool {
+        self.reason.waits() && !self.left_behind
+    }
+
+    /// What doesn't pass by itself comes first, then who has the most pods.
+    pub(super) const fn rank(&self) -> (bool, std::cmp::Reverse<u32>) {
+        (self.passes(), std::cmp::Reverse(self.pods))
+    }
 }
 
 /// For so long after a move a disruption budget may lag behind its pods.
@@ -79,11 +94,11 @@ pub(super) fn by_workload(plan: &Plan, snapshot: Snapshot<'_>) -> Vec<Stays> {
         // The pods of two ReplicaSets may be of one Deployment.
         let workload = pod.and_then(|pod| workload_of(snapshot, pod)).unwrap_or_else(|| itself(held));
         let row = stays.entry((workload.clone(), held.reason.name()));
-        let row = row.or_insert_with(|| Stays { workload, reason: held.reason.clone(), pods: 0 });
+        let row = row.or_insert_with(|| Stays { workload, reason: held.reason.clone(), pods: 0, left_behind: false });
         row.pods += pods;
     }
     let mut stays: Vec<Stays> = stays.into_values().collect();
-    stays.sort_by_key(|it| (it.reason.waits(), std::cmp::Reverse(it.pods)));
+    stays.sort_by_key(Stays::rank);
     stays
 }
 

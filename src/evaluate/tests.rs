@@ -113,6 +113,23 @@ fn a_move_that_failed_halts_and_says_so_in_the_one_gate() {
 }
 
 #[test]
+fn a_rollout_that_hangs_keeps_no_movement_open() {
+    let world = world().changed("ReplicaSet/web", |it| it.rolling = true);
+    let mut stage = Stage::after_a_failover(&world);
+    let mut look = |second| {
+        stage.read(second);
+        let decided = stage.at(second);
+        (told(&decided), decided.stays[0].passes())
+    };
+    let held = "held: web-1 Rollout, web-2 Rollout";
+    assert_eq!(look(131), (held.to_owned(), true));
+    assert_eq!(look(430), (held.to_owned(), true));
+    assert_eq!(look(431), (held.to_owned(), false), "nobody waits for it any more");
+    assert_eq!(look(436), (format!("{held}; over"), false));
+    assert_eq!(look(440), (held.to_owned(), false), "that is said once");
+}
+
+#[test]
 fn what_another_leader_finds_in_the_status_is_what_the_last_one_left() {
     let mut stage = Stage::new(&world()).primary("pg2", 0);
     stage.at(0);

@@ -173,7 +173,7 @@ pub struct HeldForecast {
 
 impl HeldForecast {
     pub(super) fn of(stays: &Stays) -> Self {
-        let Stays { workload, reason, pods } = stays;
+        let Stays { workload, reason, pods, .. } = stays;
         Self {
             kind: workload.kind.clone(),
             namespace: workload.namespace.clone(),

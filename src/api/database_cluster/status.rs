@@ -284,7 +284,7 @@ pub struct HeldWorkloadStatus {
     pub message: String,
     /// Number of these pods.
     pub pods: u32,
-    /// It passes by itself as the movement goes on.
+    /// It passes by itself as the movement goes on, and has not been waited for in vain.
     pub passes: bool,
 }
 

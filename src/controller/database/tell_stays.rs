@@ -40,7 +40,7 @@ struct Told {
 impl ToldStays {
     /// Those that are to be told now. What doesn't last any more is forgotten.
     fn due<'s>(&mut self, stays: &'s [Stays], now: Instant) -> Vec<&'s Stays> {
-        let worth = stays.iter().filter(|stays| is_worth_telling(&stays.reason));
+        let worth = stays.iter().filter(|stays| is_worth_telling(stays));
         let key = |stays: &Stays| (stays.workload.uid.clone(), stays.reason.name());
         let before = std::mem::take(&mut self.since);
         while self.lately.front().is_some_and(|at| now.saturating_duration_since(*at) >= Duration::from_secs(60)) {
@@ -63,8 +63,8 @@ impl ToldStays {
 }
 
 /// Who only waits for his turn isn't told that, nor whom a gate holds that is told of the database. In a dry run what would be moved is.
-fn is_worth_telling(reason: &HeldReason) -> bool {
-    !reason.waits() || matches!(reason, HeldReason::Gate(Gate::DryRun(_)))
+fn is_worth_telling(stays: &Stays) -> bool {
+    !stays.passes() || matches!(stays.reason, HeldReason::Gate(Gate::DryRun(_)))
 }
 
 /// What the event is about: the workload where its kind is one of Kubernetes' own; of others the version of their group isn't known here.

@@ -191,6 +191,7 @@ fn between_two_moves_the_movement_goes_on_and_workloads_are_listed_up_to_a_numbe
         },
         reason: HeldReason::Misread("x".repeat(1000)),
         pods: 2,
+        left_behind: false,
     };
     let decided = Decided { stays: (0..60).map(stays).collect(), between_moves: true, ..Decided::default() };
     let memory = Memory::default();

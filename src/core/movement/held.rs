@@ -246,6 +246,12 @@ impl HeldReason {
                 | Self::TierSettling(_)
         )
     }
+
+    /// Whether what it waits for may never come: a rollout can be paused or hang, and a replica fail for ever.
+    #[must_use]
+    pub const fn may_last(&self) -> bool {
+        matches!(self, Self::NotReady | Self::Rollout | Self::NotWhole { .. } | Self::NamespaceHalted { .. })
+    }
 }
 
 impl fmt::Display for HeldReason {

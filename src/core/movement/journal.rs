@@ -125,6 +125,12 @@ impl Underway {
             || self.age(now.wall) > timeout.saturating_add(CLOCKS_APART)
     }
 
+    /// Whether nobody waits for its replacement any more: it failed, and has been waited for as long again since.
+    #[must_use]
+    pub fn given_up(&self, timeout: Duration, now: Instant) -> bool {
+        self.trace.failed && now.saturating_duration_since(self.since) > timeout.saturating_mul(2)
+    }
+
     /// Whether its pod is still there as if nothing had been done.
     #[must_use]
     pub fn untouched(&self, snapshot: Snapshot<'_>) -> bool {

@@ -173,14 +173,6 @@ pub struct Plan {
     pub held: Vec<Held>,
 }
 
-impl Plan {
-    /// Nothing to move now, and nothing that waits for its turn.
-    #[must_use]
-    pub fn finished(&self) -> bool {
-        self.moves.is_empty() && !self.held.iter().any(|held| held.reason.waits())
-    }
-}
-
 /// Plans what is moved now. The result does not depend on the order of `followers`.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> Plan {

@@ -57,6 +57,7 @@ fn a_course_begins_anew_with_each_primary() {
 fn each_workload_is_told_of_whose_pods_were_far_for_the_longest_first() {
     let stays = |pods: &[u32]| -> Vec<Stays> {
         let stay = |(n, pods): (usize, &u32)| Stays {
+            left_behind: false,
             workload: WorkloadKey { name: format!("w{n:02}"), uid: n.to_string(), ..WorkloadKey::default() },
             reason: HeldReason::Never,
             pods: *pods,

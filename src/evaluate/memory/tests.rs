@@ -165,7 +165,9 @@ fn the_movement_is_called_over_once_and_again_after_further_moves() {
             others: &Others::default(),
             confirm_every: Duration::from_secs(1),
         };
-        memory.is_over(&facts, gate, plan, &[], instant(second))
+        let mut stays = crate::evaluate::stays::by_workload(plan, tables.snapshot());
+        memory.note_waiting(&facts, &mut stays, instant(second));
+        memory.is_over(&facts, gate, (plan, &stays), &[], instant(second))
     };
     let mut memory = Memory::default();
     assert!(!ask(&mut memory, Some(&Gate::Paused), &nothing, None, 0), "nobody looked");
@@ -177,6 +179,20 @@ fn the_movement_is_called_over_once_and_again_after_further_moves() {
     memory.ended_some = true;
     assert!(ask(&mut memory, None, &nothing, Some(7), 9), "pods have moved since");
     assert!(!ask(&mut memory, None, &nothing, Some(9), 10));
+
+    // What passes by itself is waited for as long as a replacement is.
+    let (mut memory, hanging) = (Memory::default(), held(HeldReason::Rollout));
+    for second in [0, 100, 299, 300, 304] {
+        assert!(!ask(&mut memory, None, &hanging, None, second), "{second} s: it may go on");
+    }
+    assert!(ask(&mut memory, None, &hanging, None, 305), "it hangs");
+    assert!(!ask(&mut memory, None, &hanging, Some(305), 306), "that was said");
+    // A replacement that isn't Ready in time is waited for as long again.
+    let mut memory = Memory::default();
+    memory.journal.underway = vec![underway("ReplicaSet/web", 0)];
+    memory.journal.underway[0].trace.failed = true;
+    assert!(!ask(&mut memory, None, &nothing, None, 600), "it may still become Ready");
+    assert!(ask(&mut memory, None, &nothing, None, 601), "it fails for ever");
 }
 
 #[test]

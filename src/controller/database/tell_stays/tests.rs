@@ -8,7 +8,7 @@ fn stays(name: &str, reason: HeldReason) -> Stays {
         name: name.into(),
         uid: format!("uid-{name}"),
     };
-    Stays { workload, reason, pods: 1 }
+    Stays { workload, reason, pods: 1, left_behind: false }
 }
 
 fn told(told: &mut ToldStays, rows: &[Stays], second: i64) -> Vec<String> {
@@ -38,6 +38,17 @@ fn what_lasts_is_told_once_an_hour_and_what_waits_for_its_turn_is_not() {
     let other = [stays("web", HeldReason::BarePod)];
     assert_eq!(told(&mut memory, &other, 3640), none);
     assert_eq!(told(&mut memory, &other, 3670), ["web BarePod"]);
+}
+
+#[test]
+fn what_has_been_waited_for_in_vain_is_told() {
+    let mut memory = ToldStays::default();
+    let rollout = |left_behind| [Stays { left_behind, ..stays("web", HeldReason::Rollout) }];
+    let none = Vec::<String>::new();
+    assert_eq!(told(&mut memory, &rollout(false), 0), none);
+    assert_eq!(told(&mut memory, &rollout(false), 299), none);
+    assert_eq!(told(&mut memory, &rollout(true), 300), none);
+    assert_eq!(told(&mut memory, &rollout(true), 330), ["web Rollout"]);
 }
 
 #[test]
