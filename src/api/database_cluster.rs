@@ -72,7 +72,7 @@ pub struct DatabaseClusterSpec {
 
     /// Key of the node label, and of the taint if there is one. Default: `switchover` for the database named
     /// `default`, `switchover.dev/NAME` for any other. Two databases can't share a key. When it changes, nodes get the
-    /// new label, and then lose the old one.
+    /// new label, and then lose the old one; pods that `required` the old one do so until they are replaced (docs/affinity.md).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(min = 1, max = LabelKey::MOST))]
     #[schemars(extend("x-kubernetes-validations" = [

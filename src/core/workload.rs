@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     distance::tier::Tier,
-    follow::Annotations,
+    follow::{AffinityMode, Annotations},
     orders::Orders,
     selector::{Labels, NodeTerm, Selector},
     shared::Shared,
@@ -248,6 +248,8 @@ pub struct Pod {
     pub gated: bool,
     /// Admission has injected something into it.
     pub injected: bool,
+    /// What it then required of the pod's node.
+    pub required_for: Shared<Vec<RequiredFor>>,
     /// A volume that ties the pod to its node or may do so: a claim or a host path, named for people.
     pub pinned_by: Option<String>,
     /// An annotation of somebody else's by which nobody is to evict it, as it is written: `KEY: VALUE`.
@@ -260,6 +262,14 @@ pub struct Pod {
     pub ready_after_s: Option<u32>,
     /// What people ask of it besides its wishes. Of most pods nothing.
     pub orders: Option<Box<Orders>>,
+}
+
+/// A hard mode that admission's record on a pod tells of: some requirement of the pod is that mode's, under the key that the database had
+/// by then.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RequiredFor {
+    pub database: String,
+    pub mode: AffinityMode,
 }
 
 impl Pod {

@@ -7,8 +7,10 @@ use super::{
     *,
 };
 use crate::core::{
+    follow::AffinityMode,
     movement::{journal::End, ways::Way},
     testing::{World, moment, pod},
+    workload::RequiredFor,
 };
 
 /// Two nodes in each of two zones, all of them labelled for pg2 in zone b, and two replicas there.
@@ -76,6 +78,22 @@ fn a_replacement_is_foreseen_with_what_admission_injects_now() {
     };
     assert_eq!(planned("preferred"), "held: web-1 NoRoom", "two in one zone, and none in the other");
     assert_eq!(planned("required"), "moves: web-1 b1→a2", "there is one zone");
+}
+
+#[test]
+fn a_pod_that_was_injected_under_a_former_key_moves_to_where_admission_puts_its_replacement() {
+    let told_of = |records: &[&str]| {
+        let mut web = pod("web-1").on("b1").owned_by("ReplicaSet/web").only_on("old-key", "closely");
+        web.injected = true;
+        web.wishes.affinity = Some("required".to_owned());
+        let record = |database: &&str| RequiredFor { database: (*database).to_owned(), mode: AffinityMode::Required };
+        web.required_for = records.iter().map(record).collect();
+        let beside = pod("web-2").on("a1").owned_by("ReplicaSet/web");
+        let world = World::with_nodes("a1=far a2=far b1=closely").workload("ReplicaSet/web", 2).pod(web).pod(beside);
+        told(&Stage::after_a_failover(&world).at(131))
+    };
+    assert_eq!(told_of(&["default"]), "moves: web-1 b1→a2");
+    assert_eq!(told_of(&[]), "held: web-1 NoRoom", "it may be a rule of its own");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use crate::core::{
     selector::{Labels, NodeTerm},
     shared::Pool,
-    workload::{HostPort, Leaning, Owner, Pod, PodTerm, PreferredNodes, Resources, Spread, Toleration, Wishes},
+    workload::{
+        HostPort, Leaning, Owner, Pod, PodTerm, PreferredNodes, RequiredFor, Resources, Spread, Toleration, Wishes,
+    },
 };
 
 /// Everything that any pod in the tables says.
@@ -21,6 +23,7 @@ pub(super) struct Pools {
     leanings: Pool<Vec<Leaning>>,
     spreads: Pool<Vec<Spread>>,
     terms: Pool<Vec<PodTerm>>,
+    required_for: Pool<Vec<RequiredFor>>,
 }
 
 impl Pools {
@@ -39,6 +42,7 @@ impl Pools {
         self.spreads.share(&mut pod.spread);
         self.terms.share(&mut pod.anti_affinity);
         self.terms.share(&mut pod.affinity);
+        self.required_for.share(&mut pod.required_for);
         pod.owner.iter_mut().for_each(|owner| self.owners.share(owner));
         pod.node_terms.iter_mut().for_each(|terms| self.node_terms.share(terms));
     }

@@ -1,14 +1,16 @@
 //! What replaces a pod: the pod as it is, with what admission would inject into it now.
 //!
 //! The running pod shows what came of its template and of everybody's admission. Ours may inject something else by now: the pod was
-//! there before its namespace opted in, or another mode is asked for.
+//! there before its namespace opted in, another mode is asked for, or its database has another key.
+
+mod former;
 
 use std::borrow::Cow;
 
 use crate::core::{
     affinity::requirement,
     distance::tier::Tier,
-    follow::FollowedDatabase,
+    follow::{AffinityMode, FollowedDatabase},
     selector::{Expression, NodeTerm, Operator},
     shared::Shared,
     workload::Pod,
@@ -21,6 +23,7 @@ pub fn replacement<'p>(pod: &'p Pod, databases: &[FollowedDatabase]) -> Cow<'p, 
     let required: Vec<Expression> = databases.iter().filter_map(requirement).map(|it| it.plain()).collect();
     let counts_nodes = pod.spread.iter().any(|spread| !spread.every_node);
     let mut terms = Cow::Borrowed(&pod.node_terms);
+    former::forget(&mut terms, pod, databases);
     narrow(&mut terms, pod, &required);
     let mut replacement = match terms {
         Cow::Borrowed(_) => Cow::Borrowed(pod),
@@ -59,17 +62,21 @@ fn is_empty(term: &NodeTerm) -> bool {
     term.expressions.is_empty() && term.fields.is_empty()
 }
 
-/// Whether admission injected something before that it doesn't inject now.
+/// Whether an expression says what this mode requires, under whatever key.
+fn says(expression: &Expression, mode: AffinityMode) -> bool {
+    let values = |tier: Tier| expression.values == [tier.label().unwrap_or_default()];
+    match mode {
+        AffinityMode::Preferred => false,
+        AffinityMode::AvoidFar => expression.operator == Operator::NotIn && values(Tier::Far),
+        AffinityMode::Required => expression.operator == Operator::In && values(Tier::Closely),
+    }
+}
+
+/// Whether admission injected something before that it doesn't inject now, under a key of today.
 fn is_narrower(pod: &Pod, databases: &[FollowedDatabase], required: &[Expression]) -> bool {
-    let closely = Tier::Closely.label().unwrap_or_default();
-    let far = Tier::Far.label().unwrap_or_default();
     let injected_before = |expression: &Expression| {
         let of_ours = databases.iter().any(|database| *database.node_label == *expression.key);
-        let said = match expression.operator {
-            Operator::In => expression.values == [closely],
-            Operator::NotIn => expression.values == [far],
-            _ => false,
-        };
+        let said = says(expression, AffinityMode::Required) || says(expression, AffinityMode::AvoidFar);
         of_ours && said && !required.contains(expression)
     };
     pod.injected

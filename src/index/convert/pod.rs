@@ -2,16 +2,20 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as kube;
+use serde::Deserialize;
 
 use super::{controller, expression, requests, selector};
 use crate::{
     api::{keys, read},
     core::{
+        follow::AffinityMode,
         orders::Place,
         schedulers::Schedulers,
         selector::{Labels, NodeTerm},
         shared::Shared,
-        workload::{HostPort, Leaning, Phase, Pod, PodTerm, PreferredNodes, Protocol, Spread, Toleration, Wishes},
+        workload::{
+            HostPort, Leaning, Phase, Pod, PodTerm, PreferredNodes, Protocol, RequiredFor, Spread, Toleration, Wishes,
+        },
     },
 };
 
@@ -44,7 +48,8 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
     let not_to_evict = not_to_evict(meta.annotations.as_ref());
     let scratch = spec.volumes.as_deref().unwrap_or_default().iter().find_map(scratch);
     let restarted_for = meta.annotations.as_ref().and_then(|a| a.get(keys::RESTARTED_FOR).cloned());
-    let injected = meta.annotations.as_ref().is_some_and(|a| a.contains_key(keys::INJECTED));
+    let record = meta.annotations.as_ref().and_then(|a| a.get(keys::INJECTED));
+    let (injected, required_for) = (record.is_some(), required_for(record.map_or("", |record| record)).into());
     let held = requests::held(&spec, &status);
     let limits = requests::limits(&spec);
     let labels = meta.labels.take().unwrap_or_default();
@@ -73,6 +78,7 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
         unschedulable,
         gated: spec.scheduling_gates.is_some_and(|gates| !gates.is_empty()),
         injected,
+        required_for,
         node: spec.node_name,
         tolerations: spec.tolerations.unwrap_or_default().into_iter().filter_map(toleration).collect(),
         node_selector: spec.node_selector.unwrap_or_default().into(),
@@ -108,6 +114,22 @@ pub fn pod(pod: kube::Pod, schedulers: &Schedulers) -> Pod {
         unforeseen,
         ready_after_s,
     }
+}
+
+/// The hard modes that admission's record tells of. One that can't be read, or is a newer version's, tells of none.
+fn required_for(record: &str) -> Vec<RequiredFor> {
+    #[derive(Deserialize)]
+    struct Record {
+        database: String,
+        mode: AffinityMode,
+    }
+    // Most say `preferred`, and there are tens of thousands.
+    if ![AffinityMode::Required, AffinityMode::AvoidFar].iter().any(|mode| record.contains(mode.as_str())) {
+        return Vec::new();
+    }
+    let records: Vec<Record> = serde_json::from_str(record).unwrap_or_default();
+    let hard = records.into_iter().filter(|record| record.mode != AffinityMode::Preferred);
+    hard.map(|Record { database, mode }| RequiredFor { database, mode }).collect()
 }
 
 /// How long it took from when it had a node until it was Ready. One whose containers started again was Ready more than once, and its

@@ -209,6 +209,40 @@ fn a_term_looks_at_the_namespaces_that_it_names_or_selects() {
 }
 
 #[test]
+fn the_hard_modes_of_admissions_record_are_read() {
+    let read = |record: Option<&str>| {
+        let annotations = record.map(|record| json!({"switchover.dev/injected": record}));
+        let pod = pod_of(&json!({"metadata": {"annotations": annotations}}));
+        let modes = pod.required_for.iter().map(|it| format!("{} {}", it.database, it.mode.as_str()));
+        (pod.injected, modes.collect::<Vec<_>>().join(", "))
+    };
+    let rows = [
+        ("none", None, (false, "")),
+        ("preferred", Some(r#"[{"database":"default","mode":"preferred","epoch":7}]"#), (true, "")),
+        ("softened", Some(r#"[{"database":"default","mode":"preferred","asked":"required","epoch":7}]"#), (true, "")),
+        (
+            "hard ones",
+            Some(r#"[{"database":"a","mode":"required","epoch":7},{"database":"b","mode":"avoid-far","epoch":1}]"#),
+            (true, "a required, b avoid-far"),
+        ),
+        ("another version's", Some(r#"[{"database":"a","mode":"required-or-so"}]"#), (true, "")),
+        ("nobody's", Some("required"), (true, "")),
+    ];
+    check_rows(rows, |(what, record, (injected, modes))| {
+        assert_eq!(read(record), (injected, modes.to_owned()), "{what}")
+    });
+}
+
+#[test]
+fn a_pod_of_a_scheduler_that_nobody_named_is_left_alone_unless_it_opts_in_itself() {
+    let of = |annotations: serde_json::Value| {
+        pod_of(&json!({"metadata": {"annotations": annotations}, "spec": {"schedulerName": "packer"}})).not_injected
+    };
+    assert_eq!(of(json!({})).as_deref(), Some("it is scheduled by packer"));
+    assert_eq!(of(json!({"switchover.dev/follow": "default"})), None);
+}
+
+#[test]
 fn what_the_scheduler_does_with_a_pod_that_waits_is_read() {
     let pending = pod_of(&json!({
         "metadata": {"annotations": {"switchover.dev/injected": "[]"}},

@@ -199,6 +199,7 @@ fn shape<'a>(room: &Room<'a>, pod: &'a Pod, rules: Option<Rules<'a>>) -> Shape<'
         unschedulable: _,
         gated: _,
         injected: _,
+        required_for: _,
         orders: _,
         ready_after_s: _,
     } = pod;

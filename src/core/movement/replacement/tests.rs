@@ -9,6 +9,7 @@ use crate::core::{
     label_key::LabelKey,
     schedulers::Schedulers,
     testing::pod,
+    workload::RequiredFor,
 };
 
 fn followed(name: &str, mode: AffinityMode) -> FollowedDatabase {
@@ -79,6 +80,94 @@ fn a_replacement_bears_what_admission_requires_now() {
             vec![followed("default", Required), followed("orders", Required)],
             "switchover In closely, switchover.dev/orders In closely (unforeseen)",
         ),
+    ];
+    check_rows(rows, |(what, pod, databases, expected)| {
+        assert_eq!(told(&replacement(&pod, &databases)), expected, "{what}");
+    });
+}
+
+#[test]
+fn a_replacement_forgets_what_was_required_under_a_key_that_no_followed_database_has() {
+    use AffinityMode::{AvoidFar, Preferred, Required};
+    let one = |mode| vec![followed("default", mode)];
+    // What admission required, and what it wrote down.
+    let pod = |rules: &[(&str, AffinityMode)], records: &[(&str, AffinityMode)]| {
+        let expression = |(key, mode): &(&str, AffinityMode)| match mode {
+            AvoidFar => Expression { key: (*key).into(), operator: Operator::NotIn, values: vec!["far".into()] },
+            _ => Expression { key: (*key).into(), operator: Operator::In, values: vec!["closely".into()] },
+        };
+        let term = NodeTerm { expressions: rules.iter().map(expression).collect(), ..NodeTerm::default() };
+        let record =
+            |(database, mode): &(&str, AffinityMode)| RequiredFor { database: (*database).into(), mode: *mode };
+        Pod {
+            injected: true,
+            required_for: records.iter().map(record).collect(),
+            node_terms: Some(vec![term].into()),
+            ..pod("web").on("b1")
+        }
+    };
+    let zone = Expression { key: "zone".into(), operator: Operator::In, values: vec!["a".into()] };
+    let zoned = |mut pod: Pod| {
+        pod.node_terms.iter_mut().for_each(|terms| terms[0].expressions.push(zone.clone()));
+        pod
+    };
+    let two_terms = |mut pod: Pod| {
+        let term = NodeTerm { expressions: vec![zone.clone()], ..NodeTerm::default() };
+        pod.node_terms.iter_mut().for_each(|terms| terms.push(term.clone()));
+        pod
+    };
+    let record = [("default", Required)];
+    let was = || pod(&[("old", Required)], &record);
+    let rows = [
+        ("required under a former key", was(), one(Required), "switchover In closely"),
+        ("only preferred now", was(), one(Preferred), ""),
+        ("with rules of its own", zoned(was()), one(Required), "zone In a, switchover In closely"),
+        (
+            "far from far nodes",
+            pod(&[("old", AvoidFar)], &[("default", AvoidFar)]),
+            one(AvoidFar),
+            "switchover NotIn far",
+        ),
+        (
+            "of a database that it followed before",
+            pod(&[("switchover.dev/orders", Required)], &[("orders", Required)]),
+            one(Required),
+            "switchover In closely",
+        ),
+        (
+            "of one of two databases",
+            pod(
+                &[("old", Required), ("switchover.dev/orders", AvoidFar)],
+                &[("default", Required), ("orders", AvoidFar)],
+            ),
+            vec![followed("default", Required), followed("orders", AvoidFar)],
+            "switchover.dev/orders NotIn far, switchover In closely",
+        ),
+        (
+            "its own rule, and ours of today",
+            pod(&[("switchover", Required), ("own", Required)], &record),
+            one(Required),
+            "switchover In closely, own In closely",
+        ),
+        (
+            "two rules, one of which is its own",
+            pod(&[("old", Required), ("own", Required)], &record),
+            one(Required),
+            "old In closely, own In closely, switchover In closely",
+        ),
+        (
+            "nothing was written down",
+            pod(&[("old", Required)], &[]),
+            one(Required),
+            "old In closely, switchover In closely",
+        ),
+        (
+            "another mode was written down",
+            pod(&[("own", AvoidFar)], &record),
+            one(Required),
+            "own NotIn far, switchover In closely",
+        ),
+        ("somebody else added a term", two_terms(was()), one(Preferred), "old In closely | zone In a"),
     ];
     check_rows(rows, |(what, pod, databases, expected)| {
         assert_eq!(told(&replacement(&pod, &databases)), expected, "{what}");
