@@ -246,7 +246,9 @@ impl<'a> Look<'a> {
                 room.place(pod, &move_.to);
             }
         }
-        let near: Vec<&Node> = snapshot.nodes().filter(|node| tiers.tier(&node.name) != Tier::Far).collect();
+        let mut near: Vec<&Node> = snapshot.nodes().filter(|node| tiers.tier(&node.name) != Tier::Far).collect();
+        // Of nodes with as much room the first one is taken, and that is to be the same one for every leader.
+        near.sort_by(|a, b| a.name.cmp(&b.name));
         Self {
             workloads,
             moving: plan.moves.iter().map(|move_| &*move_.from).chain(underway).collect(),

@@ -304,6 +304,36 @@ fn there_must_be_room_for_all_pods_of_the_node_together() {
     );
 }
 
+/// Of nodes that are as empty the first by name is filled first: what fits doesn't depend on the order in which a map has them.
+#[test]
+fn what_is_emptied_does_not_depend_on_the_order_of_its_input() {
+    let told = |small: &str, large: &str| {
+        let of_size = |name: &str, cpu_m| {
+            let mut node = node(name).bearing(Some("closely"));
+            node.allocatable.cpu_m = cpu_m;
+            node
+        };
+        let replica = |name: &str, cpu_m| other(name).on("b1").owned_by("ReplicaSet/set").asking_for_cpu(cpu_m);
+        let world = World::with_nodes(&format!("{small}=closely {large}=closely b1=far"))
+            .node(of_size(small, 400))
+            .node(of_size(large, 800))
+            .workload("ReplicaSet/set", 2);
+        Case::from(world.pod(replica("o-1", 300)).pod(replica("o-2", 600))).told()
+    };
+    for n in 0..16 {
+        assert_eq!(
+            told(&format!("a{n}"), &format!("c{n}")),
+            "b1 next",
+            "{n}: the small one is filled by the small pod"
+        );
+        assert_eq!(
+            told(&format!("c{n}"), &format!("a{n}")),
+            "NoRoom",
+            "{n}: the small pod takes what the large one needs"
+        );
+    }
+}
+
 #[test]
 fn what_the_movement_has_planned_takes_room_first() {
     let world = |cpu_m| {
