@@ -129,17 +129,22 @@ fn the_next_leader_knows_a_replacement_of_the_second_in_which_the_youngest_other
     let before = world().pod(of_second("stays", "b1"));
     let after = before.clone().pod(of_second("new", "a1"));
     let nobody = Vec::<String>::new();
-    let unknown = ["old not_replaced"];
-    assert_eq!(ends(&settle(&mut restored(1, Some(2)), &after, 105)), unknown, "for all that is known both were there");
+    // Whoever is whole without another pod was scaled down: here one is still missing.
+    let lacking = after.clone().workload("ReplicaSet/web", 3);
+    assert_eq!(
+        ends(&settle(&mut restored(1, Some(2)), &lacking, 105)),
+        nobody,
+        "for all that is known both were there"
+    );
     assert_eq!(ends(&settle(&mut restored(1, Some(1)), &before, 105)), nobody, "it hasn't come yet");
     let unready = before.clone().pod(of_second("new", "a1").unready());
     assert_eq!(ends(&settle(&mut restored(1, Some(1)), &unready, 105)), nobody, "whoever of both it is isn't Ready");
-    assert_eq!(ends(&settle(&mut restored(1, None), &after, 105)), unknown, "the last leader was of version 0.1");
+    assert_eq!(ends(&settle(&mut restored(1, None), &lacking, 105)), nobody, "the last leader was of version 0.1");
     let near = world().pod(of_second("stays", "a1")).pod(of_second("new", "a1"));
     assert_eq!(ends(&settle(&mut restored(1, Some(1)), &near, 105)), ["old moved"]);
-    let lacking = near.workload("ReplicaSet/web", 3);
-    assert_eq!(ends(&settle(&mut restored(2, Some(1)), &lacking, 105)), ["older moved"], "one came, not two");
-    let both = lacking.pod(of_second("newer", "a1"));
+    let near = near.workload("ReplicaSet/web", 3);
+    assert_eq!(ends(&settle(&mut restored(2, Some(1)), &near, 105)), ["older moved"], "one came, not two");
+    let both = near.pod(of_second("newer", "a1"));
     assert_eq!(ends(&settle(&mut restored(2, Some(1)), &both, 105)), ["old moved", "older moved"]);
 }
 
