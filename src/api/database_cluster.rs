@@ -25,8 +25,8 @@ pub use self::{
     patroni::PatroniDiscovery,
     status::{
         AnnouncedStatus, ClaimantStatus, ConditionType, DatabaseClusterStatus, DecisionStatus, FailoverStatus,
-        FailoverWorkloadStatus, HeldStatus, HeldWorkloadStatus, IgnoredStatus, MemberStatus, MovingStatus,
-        ReadinessStatus, TierCounts, UselessStatus, WorkloadStatus,
+        FailoverWorkloadStatus, HeldStatus, HeldWorkloadStatus, IgnoredStatus, MemberStatus, MissedStatus,
+        MovingStatus, ReadinessStatus, TierCounts, UselessStatus, WorkloadStatus,
     },
     taint::{TaintEffect, TaintRule},
     tiers::TierRules,

@@ -12,8 +12,8 @@ use crate::{
     api::{
         DatabaseCluster, DatabaseClusterStatus,
         database_cluster::{
-            ClaimantStatus, ConditionType, HeldStatus, HeldWorkloadStatus, IgnoredStatus, MemberStatus, MovingStatus,
-            ReadinessStatus, TierCounts, UselessStatus, WorkloadStatus,
+            ClaimantStatus, ConditionType, HeldStatus, HeldWorkloadStatus, IgnoredStatus, MemberStatus, MissedStatus,
+            MovingStatus, ReadinessStatus, TierCounts, UselessStatus, WorkloadStatus,
         },
     },
     cluster,
@@ -42,6 +42,8 @@ const MOST_IGNORED: usize = 20;
 const MOST_CLAIMS: usize = 64;
 /// Workloads that status remembers as moved in vain.
 const MOST_USELESS: usize = 100;
+/// Workloads that status remembers as missed by admission.
+const MOST_MISSED: usize = 100;
 /// Members whose readiness status tells, and resources that one of them lacks.
 const MOST_READINESS: usize = 64;
 const MOST_RESOURCES: usize = 32;
@@ -119,6 +121,9 @@ pub(crate) fn update(status: &mut DatabaseClusterStatus, facts: &Facts<'_>, wall
     status.moving = journal.underway.iter().map(|underway| moving(underway, &before, epoch)).collect();
     let useless = journal.useless.iter().take(MOST_USELESS);
     status.useless = useless.map(|(key, moves)| UselessStatus { workload: workload(key), moves: *moves }).collect();
+    let missed = journal.missed.iter().take(MOST_MISSED);
+    let missed = missed.map(|(key, it)| MissedStatus { workload: workload(key), times: it.times, last: it.last });
+    status.missed = missed.collect();
     if let Some(readiness) = facts.readiness {
         status.readiness = readiness.iter().take(MOST_READINESS).map(readiness_of).collect();
     }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::{
         DatabaseClusterStatus,
-        database_cluster::{MemberStatus, MovingStatus, WorkloadStatus},
+        database_cluster::{MemberStatus, MissedStatus, MovingStatus, WorkloadStatus},
     },
     core::{
         backoff::{Backoffs, Pause},
@@ -32,7 +32,7 @@ use crate::{
         moment::Moment,
         movement::{
             held::{Gate, HeldReason},
-            journal::{Journal, Outcome, Trace, Underway, Youngest},
+            journal::{Journal, Missed, Outcome, Trace, Underway, Youngest},
             limits::MINUTE,
             plan::{Move, Plan},
             restart::MissedRestarts,
@@ -350,12 +350,16 @@ fn journal(status: &DatabaseClusterStatus, now: Instant) -> Journal {
     Journal {
         underway: status.moving.iter().map(underway).collect(),
         moved: status.failover().map_or(0, |failover| failover.moved),
+        missed: status.missed.iter().map(missed).collect(),
         useless: status.useless.iter().map(|useless| (workload_key(&useless.workload), useless.moves)).collect(),
         ..Journal::default()
     }
 }
 
-/// The row of the present primary.
+fn missed(it: &MissedStatus) -> (WorkloadKey, Missed) {
+    (workload_key(&it.workload), Missed { times: it.times, last: it.last })
+}
+
 fn workload_key(status: &WorkloadStatus) -> WorkloadKey {
     WorkloadKey {
         kind: status.kind.clone(),

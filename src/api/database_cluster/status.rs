@@ -138,6 +138,11 @@ pub struct DatabaseClusterStatus {
     #[schemars(length(max = 100))]
     pub useless: Vec<UselessStatus>,
 
+    /// Workloads whose replacements admission missed, in this epoch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub missed: Vec<MissedStatus>,
+
     /// The last changes of primary, newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
@@ -345,6 +350,17 @@ pub struct WorkloadStatus {
 pub struct UselessStatus {
     pub workload: WorkloadStatus,
     pub moves: u32,
+}
+
+/// A workload whose replacements were created without affinity.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MissedStatus {
+    pub workload: WorkloadStatus,
+    pub times: u32,
+    /// When the last one of them was created.
+    #[schemars(schema_with = "date_time")]
+    pub last: Timestamp,
 }
 
 fn optional_date_time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

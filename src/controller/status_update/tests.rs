@@ -180,6 +180,35 @@ fn a_halt_is_told_although_failed_moves_are_still_under_way() {
 }
 
 #[test]
+fn what_was_moved_in_vain_or_missed_by_admission_is_known_to_the_next_leader() {
+    use crate::core::{
+        movement::journal::Missed,
+        testing::{at, moment},
+    };
+    let key = |n: usize| WorkloadKey {
+        namespace: "shop".into(),
+        kind: "Deployment".into(),
+        name: format!("w{n:03}"),
+        uid: n.to_string(),
+    };
+    let mut memory = Memory::default();
+    memory.journal.useless = (0..101).map(|n| (key(n), 1)).collect();
+    memory.journal.missed = (0..101).map(|n| (key(n), Missed { times: 2, last: at(7) })).collect();
+    let status = written(&memory, &Decided::default());
+    assert_eq!((status.useless.len(), status.missed.len()), (100, 100), "as many as the schema takes");
+    let text = serde_json::to_string(&status).unwrap();
+    let next = Memory::restored(&serde_json::from_str(&text).unwrap(), moment(0));
+    memory.journal.useless.remove(&key(100));
+    memory.journal.missed.remove(&key(100));
+    assert_eq!((next.journal.useless, next.journal.missed), (memory.journal.useless, memory.journal.missed));
+    // What an earlier version wrote says nothing of it.
+    let earlier: DatabaseClusterStatus = serde_json::from_value(serde_json::json!({"epoch": 7})).unwrap();
+    assert_eq!(Memory::restored(&earlier, moment(0)).journal.missed.len(), 0);
+    let none = serde_json::to_value(written(&Memory::default(), &Decided::default())).unwrap();
+    assert_eq!(none.get("missed"), None);
+}
+
+#[test]
 fn between_two_moves_the_movement_goes_on_and_workloads_are_listed_up_to_a_number() {
     use crate::core::movement::held::HeldReason;
     let stays = |n: usize| Stays {
