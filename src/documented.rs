@@ -73,6 +73,8 @@ fn what_passes_by_itself_is_what_the_movement_waits_for() {
         Held::Gate(Gate::Halted { failed: 1 }),
         Held::Gate(Gate::OutsideWindow { opens: None }),
         Held::Never,
+        Held::NamespaceTerminating,
+        Held::MovedBack { moves: 5 },
         Held::BarePod,
         Held::Job,
         Held::Misread(why()),

@@ -137,7 +137,8 @@ impl Standing {
     pub(super) const fn of(reason: &HeldReason) -> Self {
         match reason {
             HeldReason::NoRoom(_) | HeldReason::Quota(_) => Self::NoPlace,
-            HeldReason::Never | HeldReason::Job | HeldReason::NotInjected(_) => Self::Meant,
+            HeldReason::Never | HeldReason::NamespaceTerminating => Self::Meant,
+            HeldReason::Job | HeldReason::NotInjected(_) => Self::Meant,
             HeldReason::Gate(Gate::PausedBy(_)) => Self::Meant,
             reason if reason.waits() => Self::Passes,
             _ => Self::Blocked,

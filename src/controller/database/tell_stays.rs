@@ -78,18 +78,23 @@ fn about(key: &WorkloadKey) -> Option<ObjectReference> {
     Some(reference(version, &key.kind, Some(&key.namespace), &key.name, &key.uid))
 }
 
+/// Some of them may be on intermediate nodes (`includeIntermediate`).
+fn note(stays: &Stays, database: &str) -> String {
+    let pods = if stays.pods == 1 { "a pod stays".to_owned() } else { format!("{} pods stay", stays.pods) };
+    format!("{pods} farther from the primary of {database} than need be: {}", stays.reason)
+}
+
 impl Task {
     /// Tells the owners of workloads whose pods stay.
     pub(super) fn tell_stays(&mut self, stays: &[Stays], now: Instant) {
         for stays in self.told_stays.due(stays, now) {
             let Some(about) = about(&stays.workload) else { continue };
-            let pods = if stays.pods == 1 { "a pod stays".to_owned() } else { format!("{} pods stay", stays.pods) };
             self.shared.notices.send(Notice {
                 about,
                 warning: false,
                 reason: EventReason::Held(HeldName(stays.reason.name())),
                 action: "Stay",
-                note: format!("{pods} far from the primary of {}: {}", self.name, stays.reason),
+                note: note(stays, &self.name),
             });
         }
     }

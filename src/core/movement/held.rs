@@ -87,10 +87,9 @@ impl fmt::Display for Gate {
             Self::TooFewReadings => f.write_str(
                 "fewer than half of the labelled nodes have a fresh reading (where no agent runs any more, take the label off)",
             ),
-            Self::Halted { failed } => write!(
-                f,
-                "halted: {failed} replacements did not become Ready in time (spec.movement.replacementTimeout)"
-            ),
+            Self::Halted { failed } => {
+                write!(f, "halted: {} in time (spec.movement.replacementTimeout)", not_ready(*failed))
+            }
             Self::OutsideWindow { opens: Some(opens) } => {
                 write!(f, "no window is open until {opens:.0} (spec.movement.windows)")
             }
@@ -177,7 +176,7 @@ pub enum HeldReason {
     NotMeasured,
     /// Its node's tier changed by readings alone, and may change back.
     TierSettling(Duration),
-    /// The API server refused the eviction a moment ago.
+    /// The API server refused the move a moment ago.
     Backoff(String),
     /// Admission missed the workload's last replacement, so that nothing drew it nearer.
     AdmissionMissed,
@@ -205,6 +204,8 @@ pub enum HeldReason {
     PerMinute {
         limit: u32,
     },
+    /// Its namespace is being deleted, and takes no new pods.
+    NamespaceTerminating,
 }
 
 impl HeldReason {
@@ -302,9 +303,7 @@ impl fmt::Display for HeldReason {
             Self::NamespaceHalted { failed } => write!(
                 f,
                 "halted in this namespace: {} in time (spec.movement.replacementTimeout)",
-                if *failed == 1 { "a replacement did not become Ready".to_owned() } else {
-                    format!("{failed} replacements did not become Ready")
-                }
+                not_ready(*failed)
             ),
             Self::NoBudget(budget) => write!(f, "the disruption budget {budget} allows no eviction now"),
             Self::BudgetSpent(budget) => write!(
@@ -334,7 +333,7 @@ impl fmt::Display for HeldReason {
             Self::TierSettling(settle) => {
                 write!(f, "the tier of its node must hold for {} s (spec.movement.settle)", settle.as_secs())
             }
-            Self::Backoff(why) => write!(f, "the API server refused the eviction: {why}"),
+            Self::Backoff(why) => write!(f, "the API server refused the move: {why}"),
             Self::AdmissionMissed => f.write_str(
                 "its workload's last replacement was created without affinity, so nothing drew it nearer: is the webhook \
                  up? It is tried again after a while",
@@ -368,7 +367,17 @@ impl fmt::Display for HeldReason {
             Self::PerMinute { limit } => {
                 write!(f, "moves that began within a minute: {limit}, as many as may (spec.movement.perMinute)")
             }
+            Self::NamespaceTerminating => {
+                f.write_str("its namespace is being deleted, and takes no pod that would replace it")
+            }
         }
+    }
+}
+
+fn not_ready(replacements: usize) -> String {
+    match replacements {
+        1 => "a replacement did not become Ready".to_owned(),
+        _ => format!("{replacements} replacements did not become Ready"),
     }
 }
 
@@ -377,56 +386,4 @@ fn often(times: u32) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pending_labels_are_counted_and_refusals_named() {
-        let told = |nodes, refused: Option<&str>| {
-            Gate::LabelsPending { nodes, refused: refused.map(str::to_owned) }.to_string()
-        };
-        assert_eq!(told(0, None), "not every node has a tier yet");
-        assert_eq!(told(2, None), "2 nodes don't have their new label yet");
-        assert_eq!(
-            told(1, Some("n1 (closely, should be far): hands off")),
-            "one node doesn't have its new label yet; the API server refuses it to nodes that look nearer than they are: \
-             n1 (closely, should be far): hands off"
-        );
-    }
-
-    #[test]
-    fn settling_says_when_it_takes_longer_than_usual() {
-        let until = "2026-01-01T00:10:00.4Z".parse().unwrap();
-        let usual = Gate::Settling { until, grown: None };
-        assert_eq!(usual.to_string(), "the primary must hold until 2026-01-01T00:10:00Z (spec.movement.settle)");
-        let [window, wait, settle] = [600, 120, 30].map(Duration::from_secs);
-        let grown = Gate::Settling { until, grown: Some(Growth { changes: 3, window, wait, settle }) };
-        assert_eq!(
-            grown.to_string(),
-            "the primary must hold until 2026-01-01T00:10:00Z: 3 changes within 10 min: settle is 2 min instead of \
-             30 s (spec.movement.settleWindow, settleMax)"
-        );
-    }
-
-    #[test]
-    fn metrics_and_status_know_these_reasons() {
-        let gates = "Paused PausedByAnnotation Off PrimaryNotConfirmed SplitBrain Frozen Settling NodesInDoubt LabelsPending Stale TooFewReadings \
-                     Halted OutsideWindow DryRun";
-        let of_one_pod = "Never BarePod Job NotInjected PinnedByVolume NotReady UnknownWorkload CannotRestart \
-                          SingleReplica NotRolledOut Rollout \
-                          WorkloadNotWhole OneAtATime PerWorkload UnknownWay Concurrency NamespaceHalted NoDisruptionBudget \
-                          DisruptionBudgetSpent SeveralDisruptionBudgets \
-                          NoRoom QuotaExhausted UselessMoves RestartedBefore NodeNotMeasured TierSettling Backoff AdmissionMissed \
-                          NeverInjected MovedBack NodeNotReady DoNotEvict LocalData Misread PerNamespace PerMinute";
-        assert_eq!(Gate::NAMES.join(" "), gates);
-        assert_eq!(HeldReason::names().collect::<Vec<_>>().join(" "), format!("{gates} {of_one_pod}"));
-        for (reason, name) in [
-            (HeldReason::Gate(Gate::Stale("Node")), "Stale"),
-            (HeldReason::Gate(Gate::Halted { failed: 1 }), "Halted"),
-            (HeldReason::NotWhole { serving: 1, desired: 2 }, "WorkloadNotWhole"),
-            (HeldReason::NotMeasured, "NodeNotMeasured"),
-        ] {
-            assert_eq!(reason.name(), name);
-        }
-    }
-}
+mod tests;

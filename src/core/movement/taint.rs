@@ -273,6 +273,7 @@ impl<'a> Look<'a> {
             HeldReason::NoRoom(_) => true,
             // It may tolerate the taint, and stay.
             HeldReason::Never
+            | HeldReason::NamespaceTerminating
             | HeldReason::SingleReplica(_)
             | HeldReason::NotRolledOut
             | HeldReason::Misread(_)

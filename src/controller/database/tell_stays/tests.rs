@@ -60,6 +60,14 @@ fn many_are_told_one_minute_after_the_other() {
 }
 
 #[test]
+fn an_event_says_of_one_pod_and_of_many_that_they_stay_and_why() {
+    let told = |pods| note(&Stays { pods, ..stays("web", HeldReason::BarePod) }, "orders");
+    let why = "it has no controller, so nothing would replace it";
+    assert_eq!(told(1), format!("a pod stays farther from the primary of orders than need be: {why}"));
+    assert_eq!(told(3), format!("3 pods stay farther from the primary of orders than need be: {why}"));
+}
+
+#[test]
 fn an_event_is_about_the_workload_or_the_pod() {
     let about = |kind: &str| {
         let key = WorkloadKey { kind: kind.into(), ..stays("web", HeldReason::Never).workload };

@@ -24,7 +24,10 @@ impl<'a> Planner<'a> {
     ) -> Result<(&'k WorkloadKey, Way), HeldReason> {
         let pod = follower.pod;
         if follower.mode == MoveMode::Never {
-            return Err(HeldReason::Never);
+            // That of a namespace which is going away, whatever its pods say (`index::following`).
+            let namespace = self.input.snapshot.namespaces.get(&pod.namespace);
+            let terminating = namespace.is_some_and(|namespace| namespace.terminating);
+            return Err(if terminating { HeldReason::NamespaceTerminating } else { HeldReason::Never });
         }
         let key = replaceable(key, pod)?;
         if let Some(why) = follower.left_alone.as_ref().or(pod.not_injected.as_ref()) {

@@ -86,12 +86,13 @@ pub fn sums(input: &Input<'_>) -> Option<Sums> {
 /// Whether others that move change nothing about it.
 fn lasts(reason: &HeldReason) -> bool {
     use HeldReason::{
-        BarePod, BudgetSpent, CannotRestart, DoNotEvict, Job, LocalData, Misread, Never, NoBudget, NodeNotReady,
-        NotInjected, NotMeasured, NotReady, NotRolledOut, NotWhole, Pinned, Rollout, SeveralBudgets, SingleReplica,
-        TierSettling, UnknownWorkload,
+        BarePod, BudgetSpent, CannotRestart, DoNotEvict, Job, LocalData, Misread, NamespaceTerminating, Never,
+        NoBudget, NodeNotReady, NotInjected, NotMeasured, NotReady, NotRolledOut, NotWhole, Pinned, Rollout,
+        SeveralBudgets, SingleReplica, TierSettling, UnknownWorkload,
     };
     match reason {
-        Never | BarePod | Job | Pinned(_) | NotInjected(_) | DoNotEvict(_) | LocalData(_) | Misread(_) => true,
+        Never | NamespaceTerminating | BarePod | Job | Pinned(_) | NotInjected(_) | DoNotEvict(_) | LocalData(_)
+        | Misread(_) => true,
         CannotRestart(_) | SingleReplica(_) | NotRolledOut | Rollout | UnknownWorkload(_) | NotWhole { .. } => true,
         NodeNotReady | NotMeasured | TierSettling(_) | NotReady => true,
         SeveralBudgets(_) | NoBudget(_) | BudgetSpent(_) => true,

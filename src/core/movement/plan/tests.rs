@@ -207,6 +207,14 @@ fn never_means_never() {
 }
 
 #[test]
+fn pods_of_a_namespace_that_is_being_deleted_stay_for_that_reason() {
+    let mut world = two_far().namespace("shop", "web");
+    std::sync::Arc::make_mut(world.namespaces.get_mut("shop").unwrap()).terminating = true;
+    let case = Case { mode: MoveMode::Never, ..world.into() };
+    assert_eq!(case.told(), "moves: ; held: web-1 NamespaceTerminating, web-2 NamespaceTerminating");
+}
+
+#[test]
 fn a_workload_on_the_move_waits() {
     let journal = Journal { underway: vec![underway("ReplicaSet/web", 99)], ..Journal::default() };
     let case = Case { journal, ..two_far().into() };
