@@ -113,7 +113,8 @@ pub struct MovementRules {
     pub settle_max: Option<Span>,
 
     /// Number of pods that may be on the move at the same time, over all workloads. All databases together begin with 10, double that
-    /// as replacements find their places, and halve it when one fails.
+    /// as replacements find their places, and halve it when one fails. A restart counts as one, however many pods it replaces: its
+    /// workload's strategy bounds how many are away.
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent: u32,
 
