@@ -82,13 +82,17 @@ async fn evict(client: &Client, move_: &Move) -> Result<Evicted, EffectError> {
     let answer =
         bounded(api.create_subresource::<_, Status>("eviction", &move_.pod, &PostParams::default(), &eviction)).await;
     match answer {
-        // A pod under several budgets is answered 201 with a failure inside.
-        Ok(status) if status.status.as_deref() == Some("Failure") => {
-            Ok(Evicted::Refused(status.message.unwrap_or_default()))
-        }
-        Ok(_) => Ok(Evicted::Accepted),
+        Ok(status) => Ok(granted(status)),
         Err(EffectError::Api(kube::Error::Api(status))) => Ok(refusal(&status)),
         Err(error) => Err(error),
+    }
+}
+
+/// A pod under several budgets is answered 201 with a failure inside.
+fn granted(status: Status) -> Evicted {
+    match status.status.as_deref() {
+        Some("Failure") => Evicted::Refused(status.message.unwrap_or_default()),
+        _ => Evicted::Accepted,
     }
 }
 
@@ -151,6 +155,43 @@ async fn restart_rollout(client: &Client, move_: &Move, mark: &str, params: &Pat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_is_read_by_its_status_code_and_cause() {
+        let refused = |code: u16, cause: Option<&str>| {
+            let causes: Vec<_> =
+                cause.iter().map(|reason| json!({"reason": reason, "message": "m", "field": ""})).collect();
+            let status = json!({"status": "Failure", "message": "why", "reason": "r", "code": code, "details": {"causes": causes}});
+            refusal(&serde_json::from_value(status).unwrap())
+        };
+        let why = || "why".to_owned();
+        for (code, cause, expected) in [
+            (404, None, Evicted::Gone),
+            (409, None, Evicted::Gone),
+            (429, Some("DisruptionBudget"), Evicted::NoBudget(why())),
+            (429, Some("Other"), Evicted::Later(why())),
+            (429, None, Evicted::Later(why())),
+            (500, None, Evicted::Later(why())),
+            // A webhook or an aggregated server that speaks of a budget has none.
+            (500, Some("DisruptionBudget"), Evicted::Later(why())),
+            (504, None, Evicted::Later(why())),
+            (403, None, Evicted::Refused(why())),
+            (422, None, Evicted::Refused(why())),
+        ] {
+            assert_eq!(refused(code, cause), expected, "{code} {cause:?}");
+        }
+    }
+
+    #[test]
+    fn an_eviction_that_is_answered_with_a_failure_inside_is_refused() {
+        let answer = |status: Option<&str>| {
+            let [status, message] = [status, Some("more than one budget")].map(|text| text.map(str::to_owned));
+            granted(Status { status, message, ..Status::default() })
+        };
+        assert_eq!(answer(Some("Success")), Evicted::Accepted);
+        assert_eq!(answer(None), Evicted::Accepted);
+        assert_eq!(answer(Some("Failure")), Evicted::Refused("more than one budget".to_owned()));
+    }
 
     #[test]
     fn metrics_know_these_answers_to_an_eviction() {

@@ -37,6 +37,7 @@ const IN_FLIGHT: usize = 32;
 const COUNTED_WITHIN: Duration = Duration::from_millis(50);
 
 /// What became of one move that was to be carried out.
+#[derive(Debug)]
 enum Answer {
     /// Not asked for after all.
     Dropped(String),
@@ -163,10 +164,10 @@ fn one_after_the_other(moves: Vec<Move>) -> Vec<(String, Vec<Move>)> {
 
 fn take_note(shared: &Shared, database: &str, move_: &Move, answer: Answer, memory: &mut Memory) {
     let (namespace, pod) = (&move_.namespace, &move_.pod);
+    remember(memory, move_, &answer, Instant::now());
     let answer = match answer {
         Answer::Dropped(why) => {
             tracing::info!(database, namespace, pod, why, "not moved after all");
-            memory.forget_move(&move_.uid);
             return;
         }
         Answer::None(error) => {
@@ -179,20 +180,30 @@ fn take_note(shared: &Shared, database: &str, move_: &Move, answer: Answer, memo
     };
     let outcome = answer.name();
     shared.metrics.moved(database, move_.way, outcome);
-    let by_budget = matches!(answer, Evicted::NoBudget(_));
-    memory.course.refused_by_budgets += u32::from(by_budget);
     match answer {
-        Evicted::Accepted => {
-            tell_moved(shared, database, move_);
-            memory.note_accepted_move(move_);
-        }
-        // So the picture is old: its workload stays on the move until that shows what became of it.
+        Evicted::Accepted => tell_moved(shared, database, move_),
         Evicted::Gone => {
             tracing::info!(database, namespace, pod, "it was gone already, or has changed; looking what became of it");
         }
         Evicted::NoBudget(why) | Evicted::Later(why) | Evicted::Refused(why) => {
             tracing::info!(database, namespace, pod, outcome, why, "not moved now");
-            memory.note_refused_move(move_, by_budget, why, Instant::now());
+        }
+    }
+}
+
+/// What an answer says of the move. Whoever is gone, or may be because there was no answer, stays on the move: the picture is old, and the
+/// next pod would follow it.
+fn remember(memory: &mut Memory, move_: &Move, answer: &Answer, now: Instant) {
+    match answer {
+        Answer::Dropped(_) => memory.forget_move(&move_.uid),
+        Answer::None(_) | Answer::Given(Evicted::Gone) => {}
+        Answer::Given(Evicted::Accepted) => memory.note_accepted_move(move_),
+        Answer::Given(Evicted::NoBudget(why)) => {
+            memory.course.refused_by_budgets += 1;
+            memory.note_refused_move(move_, true, why.clone(), now);
+        }
+        Answer::Given(Evicted::Later(why) | Evicted::Refused(why)) => {
+            memory.note_refused_move(move_, false, why.clone(), now);
         }
     }
 }
@@ -300,6 +311,7 @@ mod tests {
     use crate::core::{
         distance::tier::Tier,
         movement::{journal::Spends, workloads::WorkloadKey},
+        testing::{World, instant, moment},
     };
 
     #[test]
@@ -307,9 +319,8 @@ mod tests {
         assert!(crate::core::movement::journal::UNTOUCHED > crate::cluster::watch::UNNOTICED);
     }
 
-    #[test]
-    fn moves_of_one_budget_or_workload_follow_each_other_and_all_others_go_together() {
-        let plan = |pod: &str, workload: &str, budget: Option<&str>| Move {
+    fn plan(pod: &str, workload: &str, budget: Option<&str>) -> Move {
+        Move {
             way: Way::Evict,
             workload: WorkloadKey { uid: workload.into(), ..WorkloadKey::default() },
             namespace: "shop".into(),
@@ -325,7 +336,33 @@ mod tests {
             spends: budget.map(|budget| Spends { budget: budget.into(), version: "1".into() }),
             unready: false,
             beside: Default::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn whoever_is_gone_or_may_be_stays_on_the_move() {
+        let why = || "why".to_owned();
+        for (answer, under_way, accepted, refused_by_budgets) in [
+            (Answer::Dropped(why()), false, false, 0),
+            (Answer::None(EffectError::Timeout(Duration::from_secs(5))), true, false, 0),
+            (Answer::Given(Evicted::Accepted), true, true, 0),
+            (Answer::Given(Evicted::Gone), true, false, 0),
+            (Answer::Given(Evicted::NoBudget(why())), false, false, 1),
+            (Answer::Given(Evicted::Later(why())), false, false, 0),
+            (Answer::Given(Evicted::Refused(why())), false, false, 0),
+        ] {
+            let (mut memory, world) = (Memory::default(), World::default());
+            let move_ = plan("web-1", "web", Some("all"));
+            memory.journal.underway.push(move_.begun(world.snapshot(), moment(0)));
+            remember(&mut memory, &move_, &answer, instant(0));
+            let left: Vec<bool> = memory.journal.underway.iter().map(|it| it.trace.accepted).collect();
+            let expected = if under_way { vec![accepted] } else { Vec::new() };
+            assert_eq!((left, memory.course.refused_by_budgets), (expected, refused_by_budgets), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn moves_of_one_budget_or_workload_follow_each_other_and_all_others_go_together() {
         let moves = vec![
             plan("web-1", "web", Some("all")),
             plan("db-1", "db", None),
