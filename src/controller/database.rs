@@ -9,11 +9,11 @@ mod ownership;
 mod readiness;
 mod remember;
 mod tell;
+mod tell_halted;
 mod tell_stays;
 mod write;
 
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -135,7 +135,7 @@ struct Task {
     busy: bool,
     last_state: Option<(&'static str, String)>,
     /// What people were told of replacements that failed, if anything.
-    told_halted: Option<(bool, BTreeSet<String>)>,
+    told_halted: tell_halted::ToldHalted,
     /// What the owners of workloads were told of pods that stay.
     told_stays: tell_stays::ToldStays,
     /// What would come of another primary.
@@ -165,7 +165,7 @@ impl Task {
             dropped: None,
             busy: true,
             last_state: None,
-            told_halted: None,
+            told_halted: tell_halted::ToldHalted::default(),
             told_stays: tell_stays::ToldStays::default(),
             entered: Entered::new(Arc::clone(&shared), name.clone()),
             hands: Hands::new(Arc::clone(&shared)),

@@ -6,11 +6,14 @@ use super::{
     testing::{Stage, told, view},
     *,
 };
-use crate::core::{
-    follow::AffinityMode,
-    movement::{journal::End, ways::Way},
-    testing::{World, moment, pod},
-    workload::RequiredFor,
+use crate::{
+    api::database_cluster::{UselessStatus, WorkloadStatus},
+    core::{
+        follow::AffinityMode,
+        movement::{journal::End, ways::Way, workloads::WorkloadKey},
+        testing::{World, moment, node, pod},
+        workload::RequiredFor,
+    },
 };
 
 /// Two nodes in each of two zones, all of them labelled for pg2 in zone b, and two replicas there.
@@ -250,6 +253,74 @@ fn a_workload_that_something_moves_back_is_moved_ever_more_rarely() {
     let pauses: Vec<_> = moved.windows(2).map(|two| two[1] - two[0]).collect();
     assert_eq!(pauses, [5, 5, 5, 5, 605, 1205], "{moved:?}");
     assert_eq!(told(&stage.at(4_000)), "held: back-1960 MovedBack");
+}
+
+#[test]
+fn another_node_near_the_primary_gives_workloads_that_came_no_nearer_another_chance() {
+    use kube::runtime::watcher::Event;
+    let mut stage = Stage::after_a_failover(&world());
+    let key = WorkloadKey {
+        namespace: "shop".into(),
+        kind: "ReplicaSet".into(),
+        name: "web".into(),
+        uid: "ReplicaSet/web".into(),
+    };
+    stage.memory.journal.useless = [(key, 2)].into();
+    assert_eq!(told(&stage.at(131)), "held: web-1 UselessMoves, web-2 UselessMoves");
+    let workload = WorkloadStatus {
+        kind: "ReplicaSet".into(),
+        namespace: "shop".into(),
+        name: "web".into(),
+        uid: "ReplicaSet/web".into(),
+    };
+    stage.status.useless = vec![UselessStatus { workload, moves: 2 }];
+    let mut heir = Stage { memory: Memory::restored(&stage.status, moment(132)), ..stage.clone() };
+    let first = heir.at(132);
+    assert_eq!(heir.memory.journal.useless.len(), 1, "the first look says nothing of what is new: {}", told(&first));
+
+    stage.tables.nodes.apply(Event::Apply(node("a3").bearing(Some("closely"))), |it| (it.name.clone(), Some(it)));
+    let mut looks = (133..150).map(|second| {
+        stage.read(second);
+        told(&stage.at(second))
+    });
+    assert!(looks.any(|told| told.contains("moves: web-1")), "it may be what they lacked");
+}
+
+/// An operator, or whoever applies from Git, takes back what it doesn't know.
+#[test]
+fn a_workload_whose_restarts_are_taken_back_is_left_alone_and_one_whose_restarts_never_came_is_not() {
+    let restarted = |accepted: bool| {
+        let replica = |name: &str, node: &str| pod(name).on(node).owned_by("ReplicaSet/web-1").moved_by("restart");
+        let world = World::with_nodes("a1=far a2=far b1=closely b2=closely")
+            .workload("Deployment/web", 2)
+            .workload("ReplicaSet/web-1", 2)
+            .under("ReplicaSet/web-1", "web")
+            .pod(replica("web-1", "b1"))
+            .pod(replica("web-2", "b2"));
+        let mut stage = Stage::after_a_failover(&world);
+        let looks = [131, 161, 191, 221].map(|second| {
+            stage.read(second);
+            let decided = stage.at(second);
+            for move_ in decided.plan.moves.iter().filter(|_| accepted) {
+                assert_eq!(move_.way, Way::Restart);
+                stage.memory.note_accepted_move(move_);
+            }
+            told(&decided)
+        });
+        looks.map(|told| told.split("; held: web-2").next().unwrap_or_default().to_owned())
+    };
+    let left_alone = "held: web-1 UselessMoves, web-2 UselessMoves";
+    assert_eq!(
+        restarted(true),
+        [
+            "moves: web-1 b1→a1",
+            "ends: web-1 reverted; moves: web-1 b1→a1",
+            &format!("ends: web-1 reverted; {left_alone}"),
+            &format!("{left_alone}; over")
+        ]
+    );
+    let again = "ends: web-1 not_carried_out; moves: web-1 b1→a1";
+    assert_eq!(restarted(false), ["moves: web-1 b1→a1", again, again, again]);
 }
 
 #[test]

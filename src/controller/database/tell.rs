@@ -1,18 +1,16 @@
 //! What people are told of a database, by events and in the log.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 
 use super::Task;
 use crate::{
     api::database_cluster::ConditionType,
     cluster::{EventReason, Notice, database_reference},
-    controller::{movement, status_update},
+    controller::movement,
     core::{
         distance::overwrite::Overwritten,
         keys,
-        movement::{held::Gate, journal::Outcome},
+        movement::journal::Outcome,
         primary::{PrimaryState, PrimaryView},
         words::listed,
     },
@@ -57,27 +55,6 @@ impl Task {
             PrimaryState::Unknown => self.notice(true, EventReason::PrimaryUnknown, view.why.clone()),
         }
         self.last_state = Some(state);
-    }
-
-    /// Tells people once that nothing is moved, or nothing in some namespaces, because replacements failed.
-    pub(super) fn tell_halted(&mut self, decided: &Decided) {
-        let gate = decided.gate.as_ref().filter(|gate| matches!(gate, Gate::Halted { .. }));
-        let namespaces: BTreeSet<String> = decided.breaker.namespaces.keys().cloned().collect();
-        let (all, told) = self.told_halted.take().unwrap_or_default();
-        if gate.is_some_and(|_| !all) || (gate.is_none() && !namespaces.is_subset(&told)) {
-            let what = gate.map_or_else(|| status_update::halted_in(&decided.breaker), Gate::to_string);
-            let failed = self.memory.journal.underway.iter().filter(|it| it.trace.failed || gate.is_some());
-            let note = format!(
-                "{what}; on the move: {}",
-                listed(&failed.map(|it| it.workload.to_string()).collect::<Vec<_>>())
-            );
-            tracing::warn!(database = self.name, why = note, "nothing is moved any more where replacements fail");
-            self.notice(true, EventReason::Halted, note);
-        }
-        if all && gate.is_none() {
-            tracing::info!(database = self.name, "no longer halted");
-        }
-        self.told_halted = Some((gate.is_some(), namespaces));
     }
 
     /// Tells people of credentials that can't be used, and when they can again.

@@ -20,6 +20,24 @@ fn labelled_nodes_without_a_reading_are_told_and_nodes_that_were_never_measured_
 }
 
 #[test]
+fn the_gate_that_is_closed_is_the_only_one_that_is_shown_as_closed() {
+    let mut registry = crate::metrics::registry();
+    let metrics = ControllerMetrics::new(&mut registry);
+    let closed = || {
+        let lines = shown(&registry).into_iter().filter(|line| line.starts_with("switchover_movement_gate"));
+        let (closed, open): (Vec<_>, Vec<_>) = lines.partition(|line| line.ends_with(" 1"));
+        assert!(open.iter().all(|line| line.ends_with(" 0")), "{open:?}");
+        assert_eq!(closed.len() + open.len(), Gate::NAMES.len());
+        closed
+    };
+    let gate = Some(Gate::Halted { failed: 3 });
+    metrics.observe("orders", &Memory::default(), &Decided { gate, ..Decided::default() });
+    assert_eq!(closed(), ["switchover_movement_gate{database=\"orders\",reason=\"Halted\"} 1"]);
+    metrics.observe("orders", &Memory::default(), &Decided::default());
+    assert_eq!(closed(), Vec::<String>::new());
+}
+
+#[test]
 fn the_death_of_a_discovery_is_counted_from_none_on() {
     let mut registry = crate::metrics::registry();
     let metrics = ControllerMetrics::new(&mut registry);
