@@ -289,7 +289,7 @@ pub struct HeldWorkloadStatus {
     pub message: String,
     /// Number of these pods.
     pub pods: u32,
-    /// It passes by itself as the movement goes on, and has not been waited for in vain.
+    /// It passes by itself as the movement goes on, and is still waited for.
     pub passes: bool,
 }
 
