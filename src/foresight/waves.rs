@@ -9,7 +9,7 @@ use super::{Question, near, picture::Picture};
 use crate::{
     core::{
         distance::tier::{Tier, TierMap},
-        hash::HashSet,
+        hash::{self, HashSet},
         movement::{
             fit::{Ranked, Room},
             held::HeldReason,
@@ -17,7 +17,7 @@ use crate::{
             ways::Way,
             workloads::{Workloads, uid_of, workload_of},
         },
-        workload::Pod,
+        workload::{Owner, Pod},
     },
     evaluate::{Stays, thought::Thought},
     index::{Following, Tables},
@@ -110,14 +110,20 @@ impl<'a> Around<'a> {
     /// ([`HeldReason::NotWhole`]).
     pub(super) fn who_waits(self, tables: &Tables, followers: &[&Following]) -> BTreeMap<String, HeldReason> {
         let snapshot = tables.snapshot();
-        let uids: Vec<Option<&str>> = followers.iter().map(|it| uid_of(snapshot, &it.pod)).collect();
-        let workloads = Workloads::named(snapshot, uids.iter().copied().flatten());
+        // Replicas have their owner in common, in memory, too.
+        let owner = |it: &&Following| Some(std::ptr::from_ref(it.pod.owner.as_deref()?));
+        let by_owner: hash::HashMap<*const Owner, &Following> =
+            followers.iter().filter_map(|it| Some((owner(it)?, *it))).collect();
+        let uids: hash::HashMap<*const Owner, &str> =
+            by_owner.into_iter().filter_map(|(owner, it)| Some((owner, uid_of(snapshot, &it.pod)?))).collect();
+        let workloads = Workloads::named(snapshot, uids.values().copied());
         let lacking: HashSet<&str> = workloads.lacking().collect();
-        let of_them = followers.iter().zip(&uids).filter(|(_, uid)| uid.is_some_and(|uid| lacking.contains(uid)));
-        let followers: Vec<&Following> = of_them.map(|(following, _)| *following).collect();
-        if followers.is_empty() {
+        if lacking.is_empty() {
             return BTreeMap::new();
         }
+        let lacks =
+            |it: &&Following| owner(it).and_then(|owner| uids.get(&owner)).is_some_and(|uid| lacking.contains(uid));
+        let followers: Vec<&Following> = followers.iter().copied().filter(lacks).collect();
         let nobody = BTreeMap::new();
         let as_it_is = Around { ..self }.thought(tables, followers, &nobody, false).next_wave();
         let lack = as_it_is.held.into_iter().filter(|held| matches!(held.reason, HeldReason::NotWhole { .. }));

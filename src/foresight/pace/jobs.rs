@@ -72,26 +72,32 @@ pub(super) struct Jobs {
 impl Jobs {
     pub(super) fn of(question: &Question<'_>, going: &[Going<'_>]) -> Self {
         let snapshot = question.tables.snapshot();
-        // Thousands of moves are of a few workloads.
-        let keys: HashSet<&WorkloadKey> = going.iter().map(|it| it.workload).collect();
+        // Thousands of moves are of a few workloads, each of which has one key.
+        let keys: HashMap<*const WorkloadKey, &WorkloadKey> =
+            going.iter().map(|it| (std::ptr::from_ref(it.workload), it.workload)).collect();
+        let keys: HashSet<&WorkloadKey> = keys.into_values().collect();
         let workloads = Workloads::named(snapshot, keys.iter().map(|key| &*key.uid));
         let habits = Habits::of(&workloads, keys);
         let most = question.object.spec.movement.per_workload;
         let (mut groups, mut namespaces): (HashMap<&str, usize>, HashMap<&str, usize>) = Default::default();
         let (mut jobs, mut at_once) = (Vec::with_capacity(going.len()), Vec::new());
+        let mut known = HashMap::default();
         for Going { way, workload, budget, pods } in going {
-            let next = groups.len();
-            let group = *groups.entry(budget.unwrap_or(&workload.uid)).or_insert(next);
-            if group == next {
-                let by_budget = budget.and_then(|uid| snapshot.budgets.get(uid)).map(|budget| budget.allowed);
-                let go = by_budget.map_or(most.unwrap_or(1), |allowed| allowed.min(most.unwrap_or(u32::MAX)));
-                let serving = workloads.get(workload).map_or(1, |it| it.serving + it.warming);
-                // Somebody goes on serving, where there is a second one.
-                at_once.push(go.min(serving.saturating_sub(1)).max(1));
-            }
-            let next = namespaces.len();
-            let namespace = *namespaces.entry(&workload.namespace).or_insert(next);
-            let (ready_s, _) = habits.ready_s(&workload.uid);
+            let alike = (std::ptr::from_ref(*workload), budget.map(str::as_ptr));
+            let (group, namespace, ready_s) = *known.entry(alike).or_insert_with(|| {
+                let next = groups.len();
+                let group = *groups.entry(budget.unwrap_or(&workload.uid)).or_insert(next);
+                if group == next {
+                    let by_budget = budget.and_then(|uid| snapshot.budgets.get(uid)).map(|budget| budget.allowed);
+                    let go = by_budget.map_or(most.unwrap_or(1), |allowed| allowed.min(most.unwrap_or(u32::MAX)));
+                    let serving = workloads.get(workload).map_or(1, |it| it.serving + it.warming);
+                    // Somebody goes on serving, where there is a second one.
+                    at_once.push(go.min(serving.saturating_sub(1)).max(1));
+                }
+                let next = namespaces.len();
+                let namespace = *namespaces.entry(&*workload.namespace).or_insert(next);
+                (group, namespace, habits.ready_s(&workload.uid).0)
+            });
             let rounds = match way {
                 Way::Evict => 1,
                 Way::Restart => {

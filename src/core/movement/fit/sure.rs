@@ -4,7 +4,7 @@
 //! whole node's share of what one of the resources has left, and each rule about other pods closes the domains of those who are there and
 //! of as many more as come. Where there are more nodes than that, one is always open.
 
-use std::{borrow::Cow, cmp::Reverse, collections::BTreeSet};
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::{Candidate, Room, nodes, taints, terms::may_select};
 use crate::core::{
@@ -43,14 +43,49 @@ struct Chooses<'c> {
     nearer: usize,
 }
 
+/// Everybody who comes, found by whom rules about other pods may be about.
+struct Coming<'a> {
+    all: Vec<Crowd<'a>>,
+    at_home: HashMap<&'a str, Vec<Crowd<'a>>>,
+    /// Those whose anti-affinity looks beyond their own namespace.
+    refusing_anywhere: Vec<Crowd<'a>>,
+    demand: HashMap<Resources, u64>,
+}
+
+impl<'a> Coming<'a> {
+    fn of(room: &Room<'a>, all: Vec<Crowd<'a>>) -> Self {
+        let (mut demand, mut at_home) =
+            (HashMap::<Resources, u64>::default(), HashMap::<&str, Vec<Crowd<'a>>>::default());
+        for crowd in &all {
+            let asks = room.asks(crowd.pod);
+            match demand.get_mut(&*asks) {
+                Some(pods) => *pods += crowd.pods,
+                None => drop(demand.insert(asks.into_owned(), crowd.pods)),
+            }
+            at_home.entry(&*crowd.pod.namespace).or_default().push(*crowd);
+        }
+        let refusing_anywhere = all.iter().filter(|it| it.pod.refuses() && !it.pod.refuses_at_home());
+        Self { refusing_anywhere: refusing_anywhere.copied().collect(), at_home, all, demand }
+    }
+
+    fn at_home(&self, namespace: &str) -> &[Crowd<'a>] {
+        self.at_home.get(namespace).map_or(&[], |crowds| crowds)
+    }
+
+    /// Everybody who may refuse the pod, or be refused by it.
+    fn about<'c>(&'c self, pod: &'c Pod) -> impl Iterator<Item = &'c Crowd<'a>> {
+        let everywhere = pod.refuses() && !pod.refuses_at_home();
+        let all = if everywhere { &*self.all } else { self.at_home(&pod.namespace) };
+        let others = self.refusing_anywhere.iter().filter(move |it| !everywhere && it.pod.namespace != pod.namespace);
+        all.iter().filter(|it| pod.refuses() || it.pod.refuses()).chain(others)
+    }
+}
+
 /// The nodes that take a pod of one sort at first.
 struct Open<'n> {
     nodes: Vec<&'n Node>,
-    /// More and more of them, those with most room first: how many, and what each of them has left at least beside one such pod. Pods first,
-    /// then what such a pod asks for.
-    shares: Vec<(usize, Vec<u64>)>,
-    /// Names of what it asks for.
-    names: Vec<String>,
+    /// More and more of them, those with most room first: how many, and how many of these everybody fills who comes, at most.
+    shares: Vec<(usize, f64)>,
     /// How many nodes each domain has, the largest first, and of how many domains what sum: by the key.
     domains: HashMap<String, (HashMap<&'n str, usize>, Vec<usize>)>,
 }
@@ -71,17 +106,16 @@ impl<'a> Room<'a> {
             .filter(|(crowd, refused)| crowd.pods > 0 && !**refused)
             .map(|it| *it.0)
             .collect();
-        let mut demand: HashMap<Cow<'_, Resources>, u64> = HashMap::default();
-        coming.iter().for_each(|crowd| *demand.entry(self.asks(crowd.pod)).or_default() += crowd.pods);
+        let coming = Coming::of(self, coming);
         let mut known: HashMap<Chooses<'_>, Open<'a>> = HashMap::default();
         let mut sure = |crowd: &Crowd<'a>| {
             let Pod { tolerations, node_selector, node_terms, .. } = crowd.pod;
             let asks = self.asks(crowd.pod).into_owned();
             let key = Chooses { asks, tolerations, node_selector, node_terms, nearer: crowd.nearer };
             let near = near.get(..crowd.nearer).unwrap_or(near);
-            let open = known.entry(key).or_insert_with(|| self.open(crowd.pod, near));
+            let open = known.entry(key).or_insert_with(|| self.open(crowd.pod, near, &coming.demand));
             self.is_plain(crowd.pod)
-                && self.closed(crowd.pod, &coming, open).is_some_and(|closed| open.outlasts(closed, &demand))
+                && self.closed(crowd.pod, &coming, open).is_some_and(|closed| open.outlasts(closed))
         };
         let places = |(crowd, refused): (&Crowd<'a>, &bool)| match (crowd.pods, *refused) {
             (0, _) => Places::ForAll,
@@ -98,7 +132,7 @@ impl<'a> Room<'a> {
         free && self.draws(pod).is_none()
     }
 
-    fn open(&self, pod: &Pod, near: &[&'a Node]) -> Open<'a> {
+    fn open(&self, pod: &Pod, near: &[&'a Node], demand: &HashMap<Resources, u64>) -> Open<'a> {
         let (asks, (waiting, waiting_pods)) = (self.asks(pod), self.queue.demand());
         let asked: Vec<(String, u64)> = asks.amounts().collect();
         // Beside everybody who waits for the scheduler, and may come first.
@@ -117,26 +151,26 @@ impl<'a> Room<'a> {
             |left: &[u64]| left.iter().zip([1].iter().chain(asked.iter().map(|(_, it)| it))).map(|(a, b)| a / b).min();
         open.sort_by_cached_key(|(_, left)| Reverse(more(left)));
         let nodes: Vec<&Node> = open.iter().map(|(node, _)| *node).collect();
+        let names: Vec<&str> = asked.iter().map(|(name, _)| &**name).collect();
         let (mut least, mut shares) = (vec![u64::MAX; asked.len() + 1], Vec::new());
         for (number, (_, left)) in open.iter().enumerate() {
             least.iter_mut().zip(left).for_each(|(least, left)| *least = (*least).min(*left));
             // Eight of them are enough.
             if (number + 1).is_multiple_of(nodes.len().div_ceil(8)) || number + 1 == nodes.len() {
-                shares.push((number + 1, least.clone()));
+                shares.push((number + 1, filled(demand, &names, &least)));
             }
         }
-        Open { nodes, shares, names: asked.into_iter().map(|(name, _)| name).collect(), domains: HashMap::default() }
+        Open { nodes, shares, domains: HashMap::default() }
     }
 
     /// How many nodes rules about other pods close to it at most, whoever comes. `None`: all of them, for all that is known.
-    fn closed(&self, pod: &Pod, coming: &[Crowd<'a>], open: &mut Open<'a>) -> Option<usize> {
+    fn closed(&self, pod: &Pod, coming: &Coming<'a>, open: &mut Open<'a>) -> Option<usize> {
         let (snapshot, namespace) = (self.snapshot, &*pod.namespace);
-        let at_home = |crowd: &&Crowd<'a>| crowd.pod.namespace == *namespace;
         let mut closed = 0;
         for spread in &pod.spread {
             let matching = |other: &Pod| spread.selector.matches(&other.labels);
             let there = self.residents_of(namespace).filter(|it| matching(it.pod)).count() as u64;
-            let come: u64 = coming.iter().filter(at_home).filter(|it| matching(it.pod)).map(|it| it.pods).sum();
+            let come: u64 = coming.at_home(namespace).iter().filter(|it| matching(it.pod)).map(|it| it.pods).sum();
             if there.saturating_add(come) >= spread.max_skew {
                 return None;
             }
@@ -156,7 +190,7 @@ impl<'a> Room<'a> {
             }
         }
         // Whichever of both refuses the other: one that comes closes its own domain.
-        for Crowd { pod: other, pods, .. } in coming.iter().filter(|it| pod.refuses() || it.pod.refuses()) {
+        for Crowd { pod: other, pods, .. } in coming.about(pod) {
             let by_it = pod.anti_affinity.iter().filter(|term| may_select(snapshot, term, namespace, other));
             let by_other = other.anti_affinity.iter().filter(|term| may_select(snapshot, term, &other.namespace, pod));
             let keys: BTreeSet<&str> = by_it.chain(by_other).map(|term| &*term.key).collect();
@@ -199,19 +233,20 @@ impl<'n> Open<'n> {
     }
 
     /// Whether one of the nodes is open when so many are closed, and everybody has come who asks for something.
-    fn outlasts(&self, closed: usize, demand: &HashMap<Cow<'_, Resources>, u64>) -> bool {
-        self.shares.iter().any(|(nodes, least)| {
-            let of_node = |asks: &Resources| {
-                let pods = share(1, least.first().copied().unwrap_or(0));
-                let each =
-                    self.names.iter().zip(least.iter().skip(1)).map(|(name, left)| share(asks.amount(name), *left));
-                each.fold(pods, f64::max)
-            };
-            let full: f64 = demand.iter().map(|(asks, pods)| of_node(asks) * *pods as f64).sum();
-            // What is added up of fractions may be a little less than it is.
-            closed as f64 + full * 1.000_001 < *nodes as f64
-        })
+    fn outlasts(&self, closed: usize) -> bool {
+        // What is added up of fractions may be a little less than it is.
+        self.shares.iter().any(|(nodes, filled)| closed as f64 + filled * 1.000_001 < *nodes as f64)
     }
+}
+
+/// How many nodes all of these fill, at most, if each has so much left at least: pods first, then what is named.
+fn filled(demand: &HashMap<Resources, u64>, names: &[&str], least: &[u64]) -> f64 {
+    let of_node = |asks: &Resources| {
+        let pods = share(1, least.first().copied().unwrap_or(0));
+        let each = names.iter().zip(least.iter().skip(1)).map(|(name, left)| share(asks.amount(name), *left));
+        each.fold(pods, f64::max)
+    };
+    demand.iter().map(|(asks, pods)| of_node(asks) * *pods as f64).sum()
 }
 
 /// How much of a node one takes who asks for so much, where so much is left: whoever are there together with the whole of it close it.
