@@ -203,6 +203,10 @@ impl Origin {
         }
     }
 
+    fn encrypted(&self) -> bool {
+        !matches!(self, Self::Secrets(_, sources) if sources.unencrypted)
+    }
+
     async fn read(&self) -> Result<(Content, Result<Credentials, CredentialsError>), Unread> {
         Ok(match self {
             Self::Secrets(client, sources) => {
@@ -219,10 +223,15 @@ impl Origin {
     }
 }
 
-/// Also what only the setting up shows to be wrong must never replace what is good.
-fn usable(credentials: Result<Credentials, CredentialsError>) -> Result<Credentials, CredentialsError> {
+/// Also what only the setting up shows to be wrong must never replace what is good: where anything is set up, for TLS.
+pub(super) fn usable(
+    credentials: Result<Credentials, CredentialsError>,
+    encrypted: bool,
+) -> Result<Credentials, CredentialsError> {
     let credentials = credentials?;
-    credentials.client_config()?;
+    if encrypted {
+        credentials.client_config()?;
+    }
     Ok(credentials)
 }
 
@@ -255,7 +264,7 @@ impl Keeper {
         match self.origin.read().await {
             Ok((content, _)) if self.content.as_ref() == Some(&content) && self.sender.borrow().problem.is_none() => {}
             Ok((content, credentials)) => {
-                match usable(credentials) {
+                match usable(credentials, self.origin.encrypted()) {
                     // It is again what it was before something was wrong.
                     Ok(_) if self.content.as_ref() == Some(&content) && self.has_some() => self.well(None),
                     Ok(credentials) => {

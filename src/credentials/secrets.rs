@@ -29,6 +29,8 @@ pub struct Sources {
     /// The name that the servers' certificates carry, if it isn't the host that is called.
     pub server_name: Option<String>,
     pub basic_auth_secret: Option<String>,
+    /// They ask for connections without TLS: whose certificates would be believed is nobody's business.
+    pub unencrypted: bool,
 }
 
 /// The Secrets as they were read. It has no `Debug`: nobody is to see it.

@@ -131,6 +131,19 @@ fn nothing_that_is_secret_is_ever_shown() {
     }
 }
 
+/// As on a machine without root certificates.
+#[test]
+fn whoever_speaks_without_tls_needs_no_authorities() {
+    crate::tls::install_provider();
+    let nobody = || Credentials {
+        authorities: Some(Vec::new()),
+        server_name: Some("pg.example.com".try_into().unwrap()),
+        ..Credentials::none(sources(None, Some("login")).places())
+    };
+    assert!(super::access::usable(Ok(nobody()), true).is_err());
+    assert!(super::access::usable(Ok(nobody()), false).is_ok());
+}
+
 /// Looks at once, and then only when somebody doubts.
 const ON_DOUBT: Pace =
     Pace { regular: std::time::Duration::from_secs(3600), soon: std::time::Duration::from_millis(20) };

@@ -49,6 +49,7 @@ pub fn sources(spec: &SqlDiscovery, namespace: &str) -> Sources {
         tls_secret: tls.secret_name,
         server_name: tls.server_name,
         basic_auth_secret: Some(spec.basic_auth.secret_name.clone()),
+        unencrypted: spec.unencrypted,
         ..Sources::default()
     }
 }

@@ -6,6 +6,7 @@ use std::{
     fmt, fs,
     process::{Child, Command, Stdio},
     sync::Mutex,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -22,7 +23,7 @@ use crate::{
     net,
     pki::{self, Authority},
     site::{self, Site},
-    tools,
+    tools, wait,
 };
 
 /// Where the product lives.
@@ -33,6 +34,9 @@ pub(super) const REPLICAS: usize = 6;
 
 /// The roles, and how many pods each has in a data centre.
 const ROLES: [(&str, usize); 3] = [("controller", 2), ("webhook", 2), ("agent", 2)];
+
+/// Patroni takes a switchover within that.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Everything that runs.
 pub struct Bed {
@@ -49,6 +53,17 @@ pub struct Bed {
 }
 
 impl Bed {
+    /// The service's primary moves to a data centre, as soon as Patroni can write that down: right after a link was cut its store may have no
+    /// leader.
+    pub(super) fn switch_service(&self, to: Site) -> Result<()> {
+        wait::retry(TAKEN_WITHIN, || self.lab.switchover(Some(&format!("pg{}", to.index())))).map(drop)
+    }
+
+    /// So does that of the database under Kubernetes.
+    pub(super) fn switch_kine(&self, to: Site) -> Result<()> {
+        wait::retry(TAKEN_WITHIN, || self.lab.kine_switchover(&format!("kine{}", to.index()))).map(drop)
+    }
+
     /// Installs everything on a lab with two data centres.
     pub fn set(lab: Lab, product: Product, clock: Clock) -> Result<Bed> {
         clock.say("installing switchover by its chart, with deploy/chart/values-two-data-centres.yaml");

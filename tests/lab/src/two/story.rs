@@ -156,17 +156,14 @@ impl<'a> Story<'a> {
     pub fn kubernetes_loses_its_database_while_pods_move(&self) -> Result<Figures> {
         let (kine, shop) = (self.bed.clients.kine_primary(), self.bed.clients.shop_primary());
         let other = |primary: Option<String>, name: &str| if primary == Some(format!("{name}1")) { Dc2 } else { Dc1 };
-        let (kine, shop) = (other(kine, "kine").index(), other(shop, "pg").index());
+        let (kine, shop) = (other(kine, "kine"), other(shop, "pg"));
         self.tell(
             "5",
-            &format!(
-                "the service's primary moves to pg{shop}, and amid the pods' move that of Kubernetes to kine{kine}"
-            ),
+            &format!("the service's primary moves to {shop}, and amid the pods' move that of Kubernetes to {kine}"),
         );
-        let course =
-            Course::of(self.bed, &Site::TWO, || self.bed.lab.switchover(Some(&format!("pg{shop}"))).map(drop))?;
+        let course = Course::of(self.bed, &Site::TWO, || self.bed.switch_service(shop))?;
         course.until(&[course.first_eviction()])?;
-        self.bed.lab.kine_switchover(&format!("kine{kine}"))?;
+        self.bed.switch_kine(kine)?;
         let times = course.until(&self.whole(&course, Dc1))?;
         thread::sleep(AFTERWARDS);
         let mut figures = course.figures((5, "the database under Kubernetes moves amid a movement"), &times, true);

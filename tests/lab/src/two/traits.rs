@@ -28,8 +28,8 @@ impl Story<'_> {
         let kine = |action| self.bed.lab.process_of("cp1", Component::Kine, action);
         let hangs = Course::of(self.bed, &Site::TWO, || kine(ProcessAction::Freeze))?;
         hangs.until(&[("the API server of dc1 is not ready", self.is_frozen(Dc1)), hangs.writes(), hangs.led()])?;
-        let to = self.shop_site().other_of_two().index();
-        let course = Course::of(self.bed, &Site::TWO, || self.bed.lab.switchover(Some(&format!("pg{to}"))).map(drop))?;
+        let to = self.shop_site().other_of_two();
+        let course = Course::of(self.bed, &Site::TWO, || self.bed.switch_service(to))?;
         let mut goals = Vec::from(course.all_follow());
         goals.push(("what was before is compacted", Box::new(|| self.bed.is_compacted(before))));
         let times = course.until(&goals)?;
@@ -55,13 +55,13 @@ impl Story<'_> {
         let there = here.other_of_two();
         if self.shop_site() != here {
             self.tell("7", &format!("the service's primary moves to {here}, where that of Kubernetes is"));
-            let course = Course::of(self.bed, &Site::TWO, || lab.switchover(Some(&pg(here))).map(drop))?;
+            let course = Course::of(self.bed, &Site::TWO, || self.bed.switch_service(here))?;
             course.until(&self.whole(&course, there))?;
         }
         self.tell("7", &format!("the replica in {there} hears nothing any more of the database under Kubernetes, and the service's primary moves there"));
         let replica = format!("kine{}", there.index());
         lab.sever(&replica, here, true)?;
-        let lost = Course::of(self.bed, &Site::TWO, || lab.switchover(Some(&pg(there))).map(drop))?;
+        let lost = Course::of(self.bed, &Site::TWO, || self.bed.switch_service(there))?;
         lost.until(&[lost.known(), lost.labels(), lost.near()])?;
         let newest = self.bed.newest_version()?;
 
@@ -178,8 +178,4 @@ impl Bed {
         ensure!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(serde_json::from_slice(&output.stdout)?)
     }
-}
-
-fn pg(site: Site) -> String {
-    format!("pg{}", site.index())
 }
