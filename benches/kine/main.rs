@@ -24,6 +24,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Api, api::ListParams};
 use lab::{
     light::STATE,
     measured::{load_average, machine, write_report, write_section},
@@ -153,9 +155,12 @@ async fn measure(args: &Args, scene: &Scene) -> Result<Measured> {
         Ok((scene.zones(&namespace).await? == format!("{} in dc1", args.fleet.pods())).then_some(()))
     })
     .await?;
+    // By lists: each watch of Kine begins a second late, and `kubectl wait` begins one for each deployment.
+    let deployments: Api<Deployment> = Api::namespaced(scene.client.clone(), &namespace);
     until_within(PATIENCE, "all deployments to be available", async || {
-        let ready = ["-n", &namespace, "wait", "--for=condition=Available", "deployment", "--all", "--timeout=5s"];
-        Ok(tokio::task::block_in_place(|| scene.world.kubectl(&ready, "")).is_ok().then_some(()))
+        let all = deployments.list(&ListParams::default()).await?.items;
+        let available = all.iter().filter_map(|it| it.status.as_ref()?.available_replicas).sum::<i32>();
+        Ok((usize::try_from(available)? == args.fleet.pods()).then_some(()))
     })
     .await?;
 
