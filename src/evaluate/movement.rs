@@ -176,6 +176,7 @@ pub(super) fn next_moves(
     let begun = memory.begun_lately(now.instant);
     plan(&Input {
         snapshot: facts.tables.snapshot(),
+        workloads: None,
         tiers: &memory.tiers,
         node_label: &facts.object.node_label(),
         followers,

@@ -20,6 +20,7 @@ use crate::{
             ledger::Others,
             plan::{Input, Plan, Rules, Sums, plan, sums},
             restart::{self, MissedRestarts},
+            workloads::Workloads,
         },
     },
     index::{Followers, Following, Tables},
@@ -33,6 +34,8 @@ pub struct Thought<'a> {
     pub tables: &'a Tables,
     /// Those of the picture, wherever they were put in thought.
     pub followers: Vec<&'a Following>,
+    /// Of all that followers belong to, where they were counted already.
+    pub workloads: Option<&'a Workloads<'a>>,
     /// How far the nodes are from the other databases ([`other_tiers`]).
     pub other_tiers: &'a HashMap<String, TierMap>,
     pub own_namespace: &'a str,
@@ -69,6 +72,7 @@ impl Thought<'_> {
         let unbounded = Rules { per_workload: Some(u32::MAX), all_together: true, ..of_workload };
         ask(&Input {
             snapshot: self.tables.snapshot(),
+            workloads: self.workloads,
             tiers: self.tiers,
             node_label: &self.object.node_label(),
             followers: &followers,

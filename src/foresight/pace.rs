@@ -16,7 +16,7 @@ use super::{
     forecast::{Seconds, Step, WaveForecast},
     waves::{Carried, Course},
 };
-use crate::core::movement::ways::Way;
+use crate::core::movement::{ways::Way, workloads::Workloads};
 
 /// Moves that begin within this are one wave.
 const TOGETHER_MS: u64 = 500;
@@ -68,7 +68,9 @@ fn seconds(ms: u64) -> f64 {
 
 pub(super) fn pace(question: &Question<'_>, course: &Course) -> Paced {
     let going: Vec<Going<'_>> = course.carried.iter().map(Going::of).collect();
-    let Jobs { jobs, at_once, habits } = Jobs::of(question, &going);
+    let uids = course.carried.iter().map(|carried| &*carried.move_.workload.uid);
+    let workloads = Workloads::named(question.tables.snapshot(), uids);
+    let Jobs { jobs, at_once, habits } = Jobs::of(question, &going, &workloads);
     let times = schedule(&jobs, &at_once, Bounds::of(question));
     let end = |times: &[(u64, u64)]| times.iter().map(|(_, end)| *end).max().unwrap_or(0);
     let total = end(&times);
@@ -101,9 +103,9 @@ pub(super) fn pace(question: &Question<'_>, course: &Course) -> Paced {
     }
 }
 
-/// When the last of these ends ([`Seconds::total`]).
-pub(super) fn total_s(question: &Question<'_>, going: &[Going<'_>]) -> f64 {
-    let Jobs { jobs, at_once, .. } = Jobs::of(question, going);
+/// When the last of these ends ([`Seconds::total`]); they are of these workloads.
+pub(super) fn total_s(question: &Question<'_>, going: &[Going<'_>], workloads: &Workloads<'_>) -> f64 {
+    let Jobs { jobs, at_once, .. } = Jobs::of(question, going, workloads);
     let times = schedule(&jobs, &at_once, Bounds::of(question));
     seconds(times.iter().map(|(_, end)| *end).max().unwrap_or(0))
 }

@@ -17,7 +17,7 @@ use crate::{
             ways::Way,
             workloads::{Workloads, uid_of, workload_of},
         },
-        workload::{Owner, Pod},
+        workload::{Owner, Pod, Snapshot},
     },
     evaluate::{Stays, thought::Thought},
     index::{Following, Tables},
@@ -56,9 +56,12 @@ pub(super) fn play(
 ) -> Course {
     let mut carried = Vec::new();
     let around = Around { question, tiers, other_tiers };
-    let mut waits = around.who_waits(&picture.tables, &picture.followers.iter().collect::<Vec<_>>());
+    let mut waits = {
+        let followers: Vec<&Following> = picture.followers.iter().collect();
+        around.who_waits(&picture.tables, &followers, &Belongs::of(picture.tables.snapshot(), &followers))
+    };
     let next = |picture: &Picture, waits: &BTreeMap<String, HeldReason>| {
-        let thought = around.thought(&picture.tables, picture.followers.iter().collect(), waits, true);
+        let thought = around.thought(&picture.tables, picture.followers.iter().collect(), None, waits, true);
         let plan = thought.next_wave();
         let held = if plan.moves.is_empty() { thought.stays(&plan) } else { Vec::new() };
         (plan, held)
@@ -97,38 +100,62 @@ impl<'a> Around<'a> {
         self,
         tables: &'a Tables,
         followers: Vec<&'a Following>,
+        workloads: Option<&'a Workloads<'a>>,
         waits: &'a BTreeMap<String, HeldReason>,
         at_once: bool,
     ) -> Thought<'a> {
         let Self { question, tiers, other_tiers } = self;
         let Question { object, own_namespace, status, now, .. } = *question;
         let epoch = status.epoch;
-        Thought { object, tables, followers, other_tiers, own_namespace, tiers, waits, at_once, epoch, now }
+        Thought { object, tables, followers, workloads, other_tiers, own_namespace, tiers, waits, at_once, epoch, now }
     }
 
     /// Whoever waits for others of its workload as they are now does so however many may go: pods by UID, and why
     /// ([`HeldReason::NotWhole`]).
-    pub(super) fn who_waits(self, tables: &Tables, followers: &[&Following]) -> BTreeMap<String, HeldReason> {
-        let snapshot = tables.snapshot();
-        // Replicas have their owner in common, in memory, too.
-        let owner = |it: &&Following| Some(std::ptr::from_ref(it.pod.owner.as_deref()?));
-        let by_owner: hash::HashMap<*const Owner, &Following> =
-            followers.iter().filter_map(|it| Some((owner(it)?, *it))).collect();
-        let uids: hash::HashMap<*const Owner, &str> =
-            by_owner.into_iter().filter_map(|(owner, it)| Some((owner, uid_of(snapshot, &it.pod)?))).collect();
-        let workloads = Workloads::named(snapshot, uids.values().copied());
-        let lacking: HashSet<&str> = workloads.lacking().collect();
+    pub(super) fn who_waits(
+        self,
+        tables: &Tables,
+        followers: &[&Following],
+        belongs: &Belongs<'_>,
+    ) -> BTreeMap<String, HeldReason> {
+        let lacking: HashSet<&str> = belongs.workloads.lacking().collect();
         if lacking.is_empty() {
             return BTreeMap::new();
         }
-        let lacks =
-            |it: &&Following| owner(it).and_then(|owner| uids.get(&owner)).is_some_and(|uid| lacking.contains(uid));
+        let lacks = |it: &&Following| belongs.to(it).is_some_and(|uid| lacking.contains(uid));
         let followers: Vec<&Following> = followers.iter().copied().filter(lacks).collect();
         let nobody = BTreeMap::new();
-        let as_it_is = Around { ..self }.thought(tables, followers, &nobody, false).next_wave();
+        let as_it_is = Around { ..self }.thought(tables, followers, None, &nobody, false).next_wave();
         let lack = as_it_is.held.into_iter().filter(|held| matches!(held.reason, HeldReason::NotWhole { .. }));
         lack.map(|held| (held.uid, held.reason)).collect()
     }
+}
+
+/// Which workloads followers belong to, and these workloads.
+#[derive(Debug)]
+pub(super) struct Belongs<'a> {
+    /// By where their owner is in memory, which replicas have in common.
+    uids: hash::HashMap<*const Owner, &'a str>,
+    pub workloads: Workloads<'a>,
+}
+
+impl<'a> Belongs<'a> {
+    pub(super) fn of(snapshot: Snapshot<'a>, followers: &[&'a Following]) -> Self {
+        let by_owner: hash::HashMap<*const Owner, &'a Following> =
+            followers.iter().filter_map(|it| Some((owner_at(it)?, *it))).collect();
+        let uids: hash::HashMap<*const Owner, &'a str> =
+            by_owner.into_iter().filter_map(|(owner, it)| Some((owner, uid_of(snapshot, &it.pod)?))).collect();
+        Self { workloads: Workloads::named(snapshot, uids.values().copied()), uids }
+    }
+
+    /// The UID of the workload that a follower belongs to.
+    fn to(&self, following: &Following) -> Option<&'a str> {
+        self.uids.get(&owner_at(following)?).copied()
+    }
+}
+
+fn owner_at(following: &Following) -> Option<*const Owner> {
+    following.pod.owner.as_deref().map(std::ptr::from_ref)
 }
 
 /// Evictions first, then restarts, whose pods need places that the plan only proved to be there.

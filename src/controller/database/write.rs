@@ -118,6 +118,9 @@ impl Task {
             Ok(written) => {
                 if written {
                     shared.metrics.status_written(&self.name, true);
+                    let (version, moving) = (&*self.written.version, self.status.moving.len());
+                    let moved = self.status.failover().map(|failover| failover.moved);
+                    tracing::debug!(database = self.name, version, moving, moved, "wrote the status");
                 }
                 written
             }

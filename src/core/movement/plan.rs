@@ -10,6 +10,7 @@ mod safe;
 mod sums;
 
 use std::{
+    borrow::Cow,
     cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -45,7 +46,7 @@ use super::{
 use crate::core::{
     distance::tier::{NodeTier, Tier, TierMap},
     follow::MoveMode,
-    hash::{HashMap, HashSet},
+    hash::HashMap,
     moment::Moment,
     workload::{Node, Phase, Pod, Snapshot},
 };
@@ -96,6 +97,8 @@ pub struct Rules {
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
     pub snapshot: Snapshot<'a>,
+    /// Those of the followers and of moves under way, where they were counted already.
+    pub workloads: Option<&'a Workloads<'a>>,
     pub tiers: &'a TierMap,
     /// The key of the nodes' label: the scheduler goes by that, whatever the tiers are.
     pub node_label: &'a str,
@@ -242,7 +245,7 @@ fn targets<'a>(input: &Input<'a>) -> Vec<&'a Node> {
 
 struct Planner<'a> {
     input: &'a Input<'a>,
-    workloads: Workloads<'a>,
+    workloads: Cow<'a, Workloads<'a>>,
     room: Room<'a>,
     targets: Ranked<'a>,
     /// What each of them is to anybody.
@@ -282,10 +285,14 @@ impl<'a> Planner<'a> {
             return None;
         }
         let underway = || input.journal.underway.iter().chain(&input.others.underway);
-        let moving = underway().map(|move_| &*move_.workload.uid);
-        let uids: HashSet<&str> =
-            candidates.iter().filter_map(|it| Some(&*it.key.as_ref()?.uid)).chain(moving).collect();
-        let workloads = Workloads::named(input.snapshot, uids);
+        let workloads = input.workloads.map_or_else(
+            || {
+                let moving = underway().map(|move_| &*move_.workload.uid);
+                let away = candidates.iter().filter_map(|it| Some(&*it.key.as_ref()?.uid));
+                Cow::Owned(Workloads::named(input.snapshot, away.chain(moving)))
+            },
+            Cow::Borrowed,
+        );
         order::sort(&mut candidates, input, &workloads);
         let mut room = Room::of(input.snapshot);
         reserve(&mut room, underway(), &workloads, input.snapshot);

@@ -31,7 +31,7 @@ impl std::fmt::Display for WorkloadKey {
 }
 
 /// One workload's pods.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct WorkloadPods<'a> {
     pub pods: Vec<&'a Pod>,
     /// Replicas asked for; `None` for a kind that we don't know.
@@ -83,7 +83,7 @@ impl Wants {
 }
 
 /// All workloads that own pods.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Workloads<'a> {
     /// By UID, under each of the names that its pods call it by.
     workloads: HashMap<String, BTreeMap<WorkloadKey, WorkloadPods<'a>>>,
@@ -108,18 +108,12 @@ impl<'a> Workloads<'a> {
             let mut wants = None::<Wants>;
             sets.iter().for_each(|set| wants.get_or_insert_default().add(set));
             let itself = snapshot.workloads.get(uid).map(AsRef::as_ref);
+            let of_parts = std::iter::once(uid).chain(parts).filter_map(|part| snapshot.groups.by_owner.get(part));
             let mut of_uid: BTreeMap<WorkloadKey, WorkloadPods<'a>> = BTreeMap::new();
-            for pod in std::iter::once(uid)
-                .chain(parts)
-                .filter_map(|part| snapshot.groups.by_owner.get(part))
-                .flat_map(|it| &**it)
-            {
-                let Some(owner) = owner_of(snapshot, pod).filter(|owner| owner.uid == uid) else { continue };
-                // A key is made once, not for each pod.
-                match of_uid.iter_mut().find(|(key, _)| is_key_of(key, owner, pod)) {
-                    Some((_, workload_pods)) => workload_pods.pods.push(pod),
-                    None => of_uid.entry(key_of(owner, pod)).or_default().pods.push(pod),
-                }
+            for pods in alike(of_parts.flat_map(|it| &**it)) {
+                let Some(first) = pods.first() else { continue };
+                let Some(owner) = owner_of(snapshot, first).filter(|owner| owner.uid == uid) else { continue };
+                of_uid.entry(key_of(owner, first)).or_default().pods.extend(pods);
             }
             of_uid.values_mut().for_each(|workload_pods| workload_pods.count(snapshot, itself, wants.as_ref()));
             if !of_uid.is_empty() {
@@ -187,8 +181,20 @@ fn key_of(owner: &Owner, pod: &Pod) -> WorkloadKey {
     }
 }
 
-fn is_key_of(key: &WorkloadKey, owner: &Owner, pod: &Pod) -> bool {
-    (&key.uid, &key.name, &key.kind, &key.namespace) == (&owner.uid, &owner.name, &owner.kind, &pod.namespace)
+/// Those of one owner that follow each other, together: replicas have their owner in common, in memory, too.
+fn alike<'a>(pods: impl Iterator<Item = &'a Arc<Pod>>) -> Vec<Vec<&'a Pod>> {
+    let owner = |pod: &'a Pod| Some((std::ptr::from_ref(pod.owner.as_deref()?), &*pod.namespace));
+    let mut all: Vec<Vec<&Pod>> = Vec::new();
+    let mut last = None;
+    for pod in pods {
+        let of = owner(pod);
+        match all.last_mut().filter(|_| of == last) {
+            Some(pods) => pods.push(pod),
+            None => all.push(vec![pod]),
+        }
+        last = of;
+    }
+    all
 }
 
 /// The workloads of many pods, each named once for all of its pods.

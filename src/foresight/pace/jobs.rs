@@ -70,14 +70,13 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    pub(super) fn of(question: &Question<'_>, going: &[Going<'_>]) -> Self {
+    pub(super) fn of(question: &Question<'_>, going: &[Going<'_>], workloads: &Workloads<'_>) -> Self {
         let snapshot = question.tables.snapshot();
         // Thousands of moves are of a few workloads, each of which has one key.
         let keys: HashMap<*const WorkloadKey, &WorkloadKey> =
             going.iter().map(|it| (std::ptr::from_ref(it.workload), it.workload)).collect();
         let keys: HashSet<&WorkloadKey> = keys.into_values().collect();
-        let workloads = Workloads::named(snapshot, keys.iter().map(|key| &*key.uid));
-        let habits = Habits::of(&workloads, keys);
+        let habits = Habits::of(workloads, keys);
         let most = question.object.spec.movement.per_workload;
         let (mut groups, mut namespaces): (HashMap<&str, usize>, HashMap<&str, usize>) = Default::default();
         let (mut jobs, mut at_once) = (Vec::with_capacity(going.len()), Vec::new());

@@ -95,6 +95,58 @@ fn a_workload_moves_as_fast_as_its_budget_allows() {
 }
 
 #[test]
+fn the_next_pod_waits_until_the_replacement_before_it_is_available() {
+    scene("warming", async |scene| {
+        let (patroni, namespace) = scene.two_centres(json!({})).await?;
+        let web = scene.workload(&namespace, "web").says(READY_DELAY, "1s").controlled(json!({"minReadySeconds": 5}));
+        web.deployment(3).await?;
+        web.budget().await?;
+        patroni.switchover("pg3", 2);
+        assert_eq!(scene.its_database().movement_over(2).await?, (3, 0));
+        assert_eq!(scene.zones(&namespace).await?, "3 in dc3");
+        let pods = scene.pods(&namespace).list(&ListParams::default()).await?.items;
+        let mut created: Vec<_> = pods.iter().filter_map(|pod| Some(pod.creation_timestamp()?.0)).collect();
+        created.sort();
+        for pair in created.windows(2) {
+            let apart = pair[1].duration_since(pair[0]);
+            assert!(apart >= SignedDuration::from_secs(5), "Ready for less than 5 s: {created:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_replacement_that_is_late_halts_everything_until_it_is_ready() {
+    scene("late", async |scene| {
+        let spec = json!({"movement": {"replacementTimeout": "5s", "haltAfterFailures": 1}});
+        let (patroni, namespace) = scene.two_centres(spec).await?;
+        for name in ["api", "web"] {
+            scene.workload(&namespace, name).says(READY_DELAY, "12s").deployment(2).await?;
+        }
+        let witness = Witness::of(scene, &namespace).await?;
+        patroni.switchover("pg3", 2);
+        scene.condition_says(scene.name, "Moving", "False", "Halted: halted: ").await?;
+        let evicted = witness.seen().evicted.len();
+        assert!((1..=2).contains(&evicted), "one of each workload: {evicted}");
+        until("the event", async || {
+            let told = scene.told_of("default", "Halted").await?;
+            Ok(told.iter().any(|name| name == scene.name).then_some(()))
+        })
+        .await?;
+        let held = scene.held(&namespace).await?;
+        assert!(held.iter().all(|line| line.contains(": Halted: ")) && !held.is_empty(), "{held:?}");
+
+        // Late as they are they were no failures of the place: it goes on.
+        assert_eq!(scene.its_database().movement_over(2).await?, (4, 0));
+        assert_eq!(scene.zones(&namespace).await?, "4 in dc3");
+        let seen = witness.seen();
+        assert_eq!((seen.evicted.len(), seen.ever.len()), (4, 8));
+        assert!(seen.fewest_serving >= Some(2), "one of each workload at a time: {:?}", seen.fewest_serving);
+        Ok(())
+    });
+}
+
+#[test]
 fn a_workload_that_asks_for_it_is_restarted_once_instead() {
     scene("restart", async |scene| {
         let (patroni, namespace) = scene.two_centres(json!({})).await?;

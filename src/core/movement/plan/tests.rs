@@ -74,6 +74,7 @@ impl Case {
         let gate = self.gate.clone().or_else(|| breaker.gate.clone());
         plan(&Input {
             snapshot: world.snapshot(),
+            workloads: None,
             tiers: &world.tiers,
             node_label: LABEL,
             followers,
@@ -365,6 +366,7 @@ fn another_database_is_not_left_farther_behind() {
     let followers = [Follower { others: vec![&other], ..follower }];
     let plan = plan(&Input {
         snapshot: case.world.snapshot(),
+        workloads: None,
         tiers: &case.world.tiers,
         node_label: LABEL,
         followers: &followers,

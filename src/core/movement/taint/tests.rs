@@ -74,6 +74,7 @@ impl Case {
             .collect();
         let plan = plan(&plan::Input {
             snapshot,
+            workloads: None,
             tiers,
             node_label: KEY,
             followers: &followers,

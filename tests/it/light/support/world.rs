@@ -208,6 +208,8 @@ impl World {
             command.args(of_controller);
             command.arg(format!("--metrics-listen={}", self.health_address(name)?));
             command.arg(format!("--webhook-service={WEBHOOK_HOST}"));
+            // Each write of a status, too: what one leader left to the next one.
+            command.arg("--log=info,switchover::controller=debug");
         } else {
             let [admission, health] = self.webhook_ports;
             command.arg(format!("--listen=127.0.0.1:{admission}")).arg(format!("--metrics-listen=127.0.0.1:{health}"));

@@ -197,6 +197,7 @@ fn move_all(cluster: &mut Cluster) -> u64 {
         let breaker = Breaker::default();
         let planned = plan(&Input {
             snapshot: case.world.snapshot(),
+            workloads: None,
             tiers: &case.world.tiers,
             node_label: LABEL,
             followers: &case.followers(),
