@@ -201,14 +201,19 @@ fn alike<'a>(pods: impl Iterator<Item = &'a Arc<Pod>>) -> Vec<Vec<&'a Pod>> {
 #[derive(Debug, Default)]
 pub(super) struct Keys<'a> {
     by_owner: HashMap<(&'a Owner, &'a str), Arc<WorkloadKey>>,
+    /// The same by where an owner is in memory, which replicas have in common.
+    by_place: HashMap<(*const Owner, &'a str), Arc<WorkloadKey>>,
 }
 
 impl<'a> Keys<'a> {
     /// The workload that owns a pod ([`workload_of`]).
     pub(super) fn of(&mut self, snapshot: Snapshot<'a>, pod: &'a Pod) -> Option<Arc<WorkloadKey>> {
-        let (owner, top) = (pod.owner.as_deref()?, || owner_of(snapshot, pod));
-        let known = self.by_owner.entry((owner, &pod.namespace));
-        Some(Arc::clone(known.or_insert_with(|| Arc::new(key_of(top().unwrap_or(owner), pod)))))
+        let (owner, namespace) = (pod.owner.as_deref()?, &*pod.namespace);
+        let known = self.by_place.entry((owner, namespace)).or_insert_with(|| {
+            let of = || Arc::new(key_of(owner_of(snapshot, pod).unwrap_or(owner), pod));
+            Arc::clone(self.by_owner.entry((owner, namespace)).or_insert_with(of))
+        });
+        Some(Arc::clone(known))
     }
 }
 

@@ -6,6 +6,7 @@ use std::{cell::RefCell, rc::Rc};
 use super::{Resident, spread::Alikes, terms::may_select};
 use crate::core::{
     hash::HashMap,
+    selector::Labels,
     shared::Shared,
     workload::{Pod, PodTerm, Snapshot},
 };
@@ -107,6 +108,16 @@ fn count<'a>(pods: &mut HashMap<&'a str, usize>, domain: Option<&'a str>, comes:
     let Some(domain) = domain else { return };
     let pods = pods.entry(domain).or_default();
     *pods = if comes { *pods + 1 } else { pods.saturating_sub(1) };
+}
+
+/// Those of one namespace of whom this is true, which goes by their labels alone: pods of one template have these in common, in memory,
+/// too, and are looked at once.
+pub(super) fn by_labels<'a>(
+    pods: impl Iterator<Item = Resident<'a>>,
+    is: impl Fn(&Pod) -> bool,
+) -> impl Iterator<Item = Resident<'a>> {
+    let mut known: HashMap<*const Labels, bool> = HashMap::default();
+    pods.filter(move |it| *known.entry(&raw const *it.pod.labels).or_insert_with(|| is(it.pod)))
 }
 
 /// Counts a pod with the others who have its rules.

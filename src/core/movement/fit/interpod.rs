@@ -5,7 +5,7 @@ use std::{collections::HashSet, rc::Rc, sync::Arc};
 use super::{
     Misfit, Resident, Room,
     added::Ruling,
-    counted::{Counted, count_holder},
+    counted::{Counted, by_labels, count_holder},
     terms::{may_select, selects},
 };
 use crate::core::{
@@ -107,7 +107,12 @@ impl<'a> Room<'a> {
         }
         let mut counted = Counted::of(&pod.namespace, rules);
         match at_home {
-            true => self.residents_of(&pod.namespace).for_each(|it| counted.count_selected(self.snapshot, it, true)),
+            true => {
+                let is_selected =
+                    |it: &Pod| rules.iter().any(|term| may_select(self.snapshot, term, &pod.namespace, it));
+                let selected = by_labels(self.residents_of(&pod.namespace), is_selected);
+                selected.for_each(|it| counted.count_selected(self.snapshot, it, true));
+            }
             false => self.residents().for_each(|it| counted.count_selected(self.snapshot, it, true)),
         }
         let counted = Rc::new(counted);

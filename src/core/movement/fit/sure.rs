@@ -6,12 +6,12 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use super::{Candidate, Room, nodes, taints, terms::may_select};
+use super::{Candidate, Room, counted::by_labels, nodes, taints, terms::may_select};
 use crate::core::{
     hash::HashMap,
     selector::{Labels, NodeTerm},
     shared::Shared,
-    workload::{Node, Pod, Resources, Spread, Toleration},
+    workload::{Node, Pod, Resources, Toleration},
 };
 
 /// Pods alike of which each looks for a place.
@@ -169,12 +169,12 @@ impl<'a> Room<'a> {
         let mut closed = 0;
         for spread in &pod.spread {
             let matching = |other: &Pod| spread.selector.matches(&other.labels);
-            let there = self.residents_of(namespace).filter(|it| matching(it.pod)).count() as u64;
+            let there = by_labels(self.residents_of(namespace), matching).count() as u64;
             let come: u64 = coming.at_home(namespace).iter().filter(|it| matching(it.pod)).map(|it| it.pods).sum();
             if there.saturating_add(come) >= spread.max_skew {
                 return None;
             }
-            closed += open.nodes.iter().filter(|node| !has(node, spread)).count();
+            closed += open.without(&spread.key);
         }
         if pod.refuses() {
             let counted = self.selected(pod);
@@ -219,6 +219,12 @@ impl<'n> Open<'n> {
         })
     }
 
+    /// How many of the nodes are in no domain.
+    fn without(&mut self, key: &str) -> usize {
+        let (all, (_, sums)) = (self.nodes.len(), self.of_key(key));
+        all - sums.last().copied().unwrap_or(0)
+    }
+
     /// How many of the nodes are in these domains.
     fn in_domains<'d>(&mut self, key: &str, domains: impl Iterator<Item = &'d str>) -> usize {
         let (sizes, _) = self.of_key(key);
@@ -257,10 +263,6 @@ fn share(asks: u64, left: u64) -> f64 {
 /// Whether the pod may go to the node, whoever is there.
 fn may_choose(pod: &Pod, node: &Node) -> bool {
     node.ready && taints::allow(pod, node).is_ok() && nodes::allow(pod, node).is_ok()
-}
-
-fn has(node: &Node, spread: &Spread) -> bool {
-    node.labels.contains_key(&spread.key)
 }
 
 #[cfg(test)]

@@ -108,6 +108,8 @@ type Verdict = Result<(Way, Option<Arc<str>>), HeldReason>;
 #[derive(Default)]
 struct Sorts<'a> {
     numbers: HashMap<Alike<'a>, usize>,
+    /// The last sort of an owner, by where that is in memory: mostly all of its pods are of one.
+    last: HashMap<*const Owner, usize>,
     all: Vec<Sort<'a>>,
 }
 
@@ -127,8 +129,14 @@ impl<'a> Sorts<'a> {
         if !follower.others.is_empty() {
             return None;
         }
-        let next = self.all.len();
-        let number = *self.numbers.entry(Alike::of(follower)).or_insert(next);
+        let (alike, next) = (Alike::of(follower), self.all.len());
+        let owner = follower.pod.owner.as_deref().map(std::ptr::from_ref);
+        let last = owner.and_then(|owner| self.last.get(&owner)).copied();
+        if let Some(last) = last.filter(|last| Alike::of(self.all[*last].first) == alike) {
+            return Some(last);
+        }
+        let number = *self.numbers.entry(alike).or_insert(next);
+        self.last.extend(owner.map(|owner| (owner, number)));
         if number == next {
             let (wanted, released) = (None, None);
             self.all.push(Sort { first: follower, wanted, released, pods: 0, from_us: u64::MAX });
