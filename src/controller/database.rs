@@ -43,6 +43,8 @@ const PACE: Duration = Duration::from_millis(400);
 
 /// Runs until `stop`, or until nobody finds out any more who is primary.
 pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseCluster, stop: CancellationToken) {
+    // Before anybody else plans: other databases begin at the same moment, and know nothing of its moves.
+    let entered = Entered::new(Arc::clone(&shared), name.clone(), object.status.as_ref());
     let Some(source) = Source::of(&name, &object.spec, &shared.client, &shared.namespace) else { return };
     let Some(written) = last_status(&shared, &name, &object, &stop).await else { return };
     let status = written.status().clone();
@@ -59,7 +61,7 @@ pub(super) async fn run(shared: Arc<Shared>, name: String, object: DatabaseClust
     );
     let mut changes = shared.index.changes();
     let mut news = discovery.state.clone();
-    let mut task = Task::new(Arc::clone(&shared), name, written, discovery, stop.clone());
+    let mut task = Task::new(entered, name, written, discovery, stop.clone());
     while task.discovery.alive() && !stop.is_cancelled() {
         task.step().await;
         tokio::select! {
@@ -150,15 +152,18 @@ struct Task {
 
 impl Task {
     fn new(
-        shared: Arc<Shared>,
+        entered: Entered,
         name: String,
         written: Written,
         discovery: discover::Discovery,
         stop: CancellationToken,
     ) -> Self {
-        let status = written.status().clone();
+        let (shared, status) = (Arc::clone(entered.shared()), written.status().clone());
+        let memory = Memory::restored(&status, process::now());
+        entered.take_over(&memory.journal.underway);
         Self {
-            memory: Memory::restored(&status, process::now()),
+            memory,
+            entered,
             written,
             heeded: None,
             finalizer_tried: None,
@@ -167,7 +172,6 @@ impl Task {
             last_state: None,
             told_halted: tell_halted::ToldHalted::default(),
             told_stays: tell_stays::ToldStays::default(),
-            entered: Entered::new(Arc::clone(&shared), name.clone()),
             hands: Hands::new(Arc::clone(&shared)),
             last_secret_state: None,
             announcements: Announcements::restored(status.announced.as_ref().map(status_update::announced::read)),

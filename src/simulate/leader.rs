@@ -152,6 +152,11 @@ impl Task {
         decided.plan.moves.retain(|move_| !refused.contains(&move_.uid));
     }
 
+    /// What its predecessor began is known to all.
+    pub(super) fn take_over(&self, world: &mut World) {
+        world.ledger.take_over(&world.cluster.databases[self.database].name, &self.memory.journal.underway);
+    }
+
     /// Some moves were not carried out.
     fn correct(&self, world: &mut World) {
         world.ledger.correct(&world.cluster.databases[self.database].name, &self.memory.journal.underway);

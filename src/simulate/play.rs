@@ -214,6 +214,7 @@ impl<'s> Player<'s> {
         let task = |(at, stored)| Task::new(at, stored, now, moment);
         let tasks: Vec<Task> = self.world.stored.iter().enumerate().map(task).collect();
         for task in &tasks {
+            task.take_over(&mut self.world);
             self.push(task.wake, Due::Wake(task.database));
         }
         self.tasks = Some(tasks);

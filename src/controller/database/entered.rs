@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Instant};
 
 use super::Task;
 use crate::{
+    api::DatabaseClusterStatus,
     controller::Shared,
     core::movement::{journal::Underway, ledger::Others, window::Evidence},
-    evaluate::Decided,
+    evaluate::{Decided, Memory},
+    process,
 };
 
 /// What a database has in the ledger. It goes when this does, however the database's task ends.
@@ -16,8 +18,22 @@ pub(super) struct Entered {
 }
 
 impl Entered {
-    pub(super) const fn new(shared: Arc<Shared>, database: String) -> Self {
-        Self { shared, database }
+    /// With what another process had on the move, by the last that was heard of its status.
+    pub(super) fn new(shared: Arc<Shared>, database: String, status: Option<&DatabaseClusterStatus>) -> Self {
+        let entered = Self { shared, database };
+        if let Some(status) = status {
+            entered.take_over(&Memory::restored(status, process::now()).journal.underway);
+        }
+        entered
+    }
+
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The same, by its status as it stands.
+    pub(super) fn take_over(&self, underway: &[Underway]) {
+        self.shared.ledger.lock().take_over(&self.database, underway);
     }
 
     /// What the other databases have on the move.

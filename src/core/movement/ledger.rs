@@ -80,6 +80,16 @@ impl Ledger {
         Others { underway, window: self.window.clone(), emptying, version: self.version }
     }
 
+    /// What another process began for a database is under way from the beginning: it is refused nobody, and every other database knows of it.
+    pub fn take_over(&mut self, database: &str, underway: &[Underway]) {
+        let book = self.books.entry(database.to_owned()).or_default();
+        if !underway.is_empty() {
+            self.version += 1;
+            book.begun = self.version;
+        }
+        book.underway = underway.to_vec();
+    }
+
     /// Enters what a database has under way after it `saw` the others, of which it has at most `most`. Returns the UIDs of those pods that
     /// must not be moved now: another database has begun moves since that may touch the same workload, budget or room.
     pub fn enter(

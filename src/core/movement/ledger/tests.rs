@@ -70,6 +70,27 @@ fn what_was_under_way_before_is_refused_nobody() {
 }
 
 #[test]
+fn what_another_process_began_is_refused_nobody_and_known_to_all() {
+    let many =
+        |namespace: &str| (0..7).map(|n| format!("{namespace}/p-{n}→{namespace}{n}")).collect::<Vec<_>>().join(" ");
+    let (shop, bank) = (many("shop"), many("bank"));
+    // More than the window lets begin, on each side of a look.
+    let mut ledger = Ledger::default();
+    ledger.take_over("orders", &all(&shop));
+    let saw = ledger.look("orders", instant(0));
+    ledger.take_over("billing", &all(&bank));
+    assert_eq!(enter(&mut ledger, "orders", &saw, &shop), "");
+    let saw_all = ledger.look("billing", instant(0));
+    assert_eq!(enter(&mut ledger, "billing", &saw_all, &bank), "");
+    // Who looked before it was known begins nothing there.
+    ledger.correct("orders", &[]);
+    assert_eq!(enter(&mut ledger, "orders", &saw, "bank/web-1→a1"), "bank/web-1");
+    // It is told anew by who has asked what stands in the status by now.
+    ledger.take_over("billing", &all("bank/p-1→a1"));
+    assert_eq!(ledger.look("orders", instant(0)).underway, all("bank/p-1→a1"));
+}
+
+#[test]
 fn all_databases_together_begin_no_more_than_the_window_lets() {
     let many = |namespace: &str, moves: u32| {
         (0..moves).map(|n| format!("{namespace}/p-{n}→{namespace}{n}")).collect::<Vec<_>>().join(" ")
