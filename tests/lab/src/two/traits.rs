@@ -15,9 +15,12 @@ use super::{
     story::{AFTERWARDS, Story},
 };
 use crate::{
-    control::{ProcessAction, SiteAction},
+    control::{NodeAction, ProcessAction, SiteAction},
     control_plane::Component,
-    site::Site::{self, Dc1, Dc2},
+    site::{
+        self,
+        Site::{self, Dc1, Dc2},
+    },
 };
 
 impl Story<'_> {
@@ -78,10 +81,10 @@ impl Story<'_> {
             "  resource versions were at {newest} and are at {oldest}; the API server tells of {pods} pods and {labels} labels that its store has not"
         ));
         if pods + labels > 0 {
-            self.bed.clock.say("  it is started anew, with its Kine, as a person would");
-            let host = format!("cp{}", there.index());
-            lab.process_of(&host, Component::Kine, ProcessAction::Restart)?;
-            lab.process_of(&host, Component::KubeApiserver, ProcessAction::Restart)?;
+            self.bed.clock.say(
+                "  it is started anew, with its Kine and with all of Kubernetes that watches it, as a person would",
+            );
+            self.bed.begin_anew(there)?;
         }
         // It had been told of what is lost, too.
         course.until(&[("the onlooker sees the pods that there are", Box::new(|| self.bed.onlooker_is_right()))])?;
@@ -123,6 +126,23 @@ impl Story<'_> {
 }
 
 impl Bed {
+    /// Starts the control plane of a data centre anew, and its kubelets: a watch that goes on from a version that was lost is told nothing of
+    /// what has been written in its place, and a kubelet so of no pod that it is to run.
+    fn begin_anew(&self, site: Site) -> Result<()> {
+        let host = format!("cp{}", site.index());
+        for component in
+            [Component::Kine, Component::KubeApiserver, Component::KubeControllerManager, Component::KubeScheduler]
+        {
+            self.lab.process_of(&host, component, ProcessAction::Restart)?;
+        }
+        let nodes: Vec<String> = self.scene.seen().labels.keys().cloned().collect();
+        for node in nodes.iter().filter(|node| site::of_node(node) == Some(site)) {
+            self.lab.node(node, NodeAction::StopKubelet)?;
+            self.lab.node(node, NodeAction::StartKubelet)?;
+        }
+        Ok(())
+    }
+
     /// The resource version that a write of now would be later than.
     fn newest_version(&self) -> Result<u64> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), "default");
