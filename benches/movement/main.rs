@@ -14,7 +14,7 @@ mod report;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::{
@@ -101,6 +101,8 @@ struct Round {
     requests: Requests,
     /// CPU time of the controller that leads, in seconds.
     controller_cpu_s: f64,
+    /// How long `switchover plan` said before that switchover would take, in seconds.
+    foreseen_s: Option<f64>,
 }
 
 impl Round {
@@ -149,6 +151,7 @@ async fn measure(args: &Args, scene: &Scene) -> Result<Vec<Round>> {
         let namespace = format!("{NAME}-{}", mover.key().replace('_', "-"));
         create(args, scene, &namespace).await?;
         let observer = Observer::begin(scene.pods(&namespace), scene.node("dc3")).await?;
+        let foreseen_s = if *mover == Mover::Switchover { Some(foreseen_s(scene)?) } else { None };
         patroni.switchover("pg3", timeline + 1);
         scene.labelled(&args.fleet.tiers("far", "closely")).await?;
 
@@ -168,12 +171,21 @@ async fn measure(args: &Args, scene: &Scene) -> Result<Vec<Round>> {
         let requests = Requests::read(&scene.client).await?.since(&before);
         let controller_cpu_s = (scene.world.usage(CONTROLLERS[0])?.cpu.saturating_sub(cpu_before)).as_secs_f64();
         drop((moving, observer));
-        let round = Round { mover: *mover, seconds, seen, requests, controller_cpu_s };
+        let round = Round { mover: *mover, seconds, seen, requests, controller_cpu_s, foreseen_s };
         println!("{}", report::row(&round));
         rounds.push(round);
         clear(args, scene, &namespace).await?;
     }
     Ok(rounds)
+}
+
+/// How long `switchover plan` says that the movement towards pg3 takes.
+fn foreseen_s(scene: &Scene) -> Result<f64> {
+    let arguments = ["plan", NAME, "--to", "pg3", "-o", "json"];
+    let (status, printed) = tokio::task::block_in_place(|| scene.world.switchover_with_status(&arguments))?;
+    ensure!(status == 0, "switchover plan: not everybody finds a place: {printed}");
+    let plan: serde_json::Value = serde_json::from_str(&printed)?;
+    plan["databases"][0]["forecasts"][0]["seconds"]["total"].as_f64().context("no seconds in the plan")
 }
 
 /// A namespace whose pods all serve near pg1, with budgets that were observed.

@@ -28,6 +28,10 @@ const GOALS: [(&str, f64, &str); 5] = [
     ("movement.requests_per_move", 6.0, "requests of ours, per pod"),
 ];
 
+/// What `switchover plan` foresaw, to what it then took: within 30 % is what is promised.
+const ESTIMATE: &str = "foresight.estimate_ratio";
+const ESTIMATE_GOAL: std::ops::RangeInclusive<f64> = 0.7..=1.3;
+
 /// Ratios of what was measured in one run, by their keys.
 fn figures(args: &Args, rounds: &[Round]) -> Map<String, Value> {
     let of = |mover: Mover| rounds.iter().find(|round| round.mover == mover);
@@ -35,6 +39,9 @@ fn figures(args: &Args, rounds: &[Round]) -> Map<String, Value> {
     let Some(ours) = of(Mover::Switchover) else { return figures };
     let evictions = ours.evictions().max(1) as f64;
     let mut put = |key: &str, value: f64| figures.insert(key.to_owned(), json!(value));
+    if let Some(foreseen_s) = ours.foreseen_s {
+        put(ESTIMATE, foreseen_s / ours.seconds);
+    }
     put("movement.refused_share", ours.refused() as f64 / evictions);
     put("movement.requests_per_move", ours.requests.ours() as f64 / args.fleet.pods() as f64);
     if let Some(drain) = of(Mover::Drain) {
@@ -55,6 +62,14 @@ pub(super) fn write(args: &Args, rounds: &[Round], load: &str) -> Result<()> {
         let Some(value) = figures.get(key).and_then(Value::as_f64) else { continue };
         let met = if value <= most { "yes" } else { "**no**" };
         let _ = writeln!(goals, "| {words} `{key}` | {value:.2} | ≤ {most} | {met} |");
+    }
+    if let Some(value) = figures.get(ESTIMATE).and_then(Value::as_f64) {
+        let (met, from, to) =
+            (if ESTIMATE_GOAL.contains(&value) { "yes" } else { "**no**" }, ESTIMATE_GOAL.start(), ESTIMATE_GOAL.end());
+        let _ = writeln!(
+            goals,
+            "| seconds that `switchover plan` foresaw, of those it took `{ESTIMATE}` | {value:.2} | {from} to {to} | {met} |"
+        );
     }
     let table: String = rounds.iter().map(|round| row(round) + "\n").collect();
     println!("{table}\n{goals}");
@@ -142,6 +157,7 @@ fn whole(args: &Args, rounds: &[Round], load: &str, figures: &Map<String, Value>
             "requests": round.requests.total(),
             "requests_by_kind": round.requests.to_string(),
             "controller_cpu_s": round.controller_cpu_s,
+            "foreseen_s": round.foreseen_s,
         })
     };
     json!({
