@@ -184,6 +184,7 @@ fn planning(criterion: &mut Criterion) {
             sets: &sets,
             quotas: &quotas,
         },
+        workloads: None,
         tiers: &tiers,
         node_label: "switchover",
         followers: &followers,
