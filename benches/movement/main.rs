@@ -31,7 +31,7 @@ use serde_json::json;
 
 use self::{
     fleet::Fleet,
-    light::support::{Patroni, Scene, world, world::CONTROLLERS},
+    light::support::{Descheduler, Patroni, Scene, world, world::CONTROLLERS},
     movers::Mover,
     observer::{Figures, Observer},
 };
@@ -122,6 +122,11 @@ fn main() -> Result<()> {
         return Ok(());
     }
     ensure!(args.fleet.replicas > 0 && args.fleet.workloads > 0, "--workloads and --replicas: at least 1");
+    let wanted = |mover: Mover| args.movers.is_empty() || args.movers.contains(&mover);
+    if wanted(Mover::Descheduler) {
+        // Nobody waits for that while pods are far.
+        Descheduler::prepare()?;
+    }
     let world = world();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {

@@ -1,6 +1,6 @@
 //! The descheduler, by the affinity that admission injects: what people had before, and may still run.
 
-use std::{fs, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::Result;
 use lab::{
@@ -16,8 +16,13 @@ use super::World;
 pub(crate) struct Descheduler(Process);
 
 impl Descheduler {
+    /// Builds it, which takes minutes the first time. Returns where it lies.
+    pub(crate) fn prepare() -> Result<PathBuf> {
+        prepare_program(&Cache::from_environment()?, &DESCHEDULER, &|line| println!("{line}"))
+    }
+
     pub(crate) fn start(world: &World, namespace: &str, interval_s: u32) -> Result<Descheduler> {
-        let program = prepare_program(&Cache::from_environment()?, &DESCHEDULER, &|line| println!("{line}"))?;
+        let program = Self::prepare()?;
         let directory = world.bed.directory();
         let policy = json!({
             "apiVersion": "descheduler/v1alpha2",
