@@ -63,6 +63,10 @@ impl Args {
         }
     }
 
+    fn movers(&self) -> &[Mover] {
+        if self.movers.is_empty() { <Mover as clap::ValueEnum>::value_variants() } else { &self.movers }
+    }
+
     /// What of it is not as usual, in words; empty where everything is.
     fn case(&self) -> String {
         let usual = Args::parse_from(["movement"]);
@@ -122,8 +126,7 @@ fn main() -> Result<()> {
         return Ok(());
     }
     ensure!(args.fleet.replicas > 0 && args.fleet.workloads > 0, "--workloads and --replicas: at least 1");
-    let wanted = |mover: Mover| args.movers.is_empty() || args.movers.contains(&mover);
-    if wanted(Mover::Descheduler) {
+    if args.movers().contains(&Mover::Descheduler) {
         // Nobody waits for that while pods are far.
         Descheduler::prepare()?;
     }
@@ -145,11 +148,9 @@ async fn measure(args: &Args, scene: &Scene) -> Result<Vec<Round>> {
     let rules =
         json!({"movement": {"settle": "0s", "settleWindow": "0s", "paused": true}, "tiers": {"staleAfter": "12h"}});
     scene.database(&patroni, rules).await?;
-    let all = <Mover as clap::ValueEnum>::value_variants();
-    let movers = if args.movers.is_empty() { all } else { &args.movers };
     let mut rounds = Vec::new();
     let mut timeline = 1;
-    for mover in movers {
+    for mover in args.movers() {
         timeline += 2;
         patroni.switchover("pg1", timeline);
         scene.labelled(&args.fleet.tiers("closely", "far")).await?;
@@ -186,10 +187,8 @@ async fn measure(args: &Args, scene: &Scene) -> Result<Vec<Round>> {
 
 /// How long `switchover plan` says that the movement towards pg3 takes.
 fn foreseen_s(scene: &Scene) -> Result<f64> {
-    let arguments = ["plan", NAME, "--to", "pg3", "-o", "json"];
-    let (status, printed) = tokio::task::block_in_place(|| scene.world.switchover_with_status(&arguments))?;
-    ensure!(status == 0, "switchover plan: not everybody finds a place: {printed}");
-    let plan: serde_json::Value = serde_json::from_str(&printed)?;
+    let (status, plan) = scene.planned(&[NAME, "--to", "pg3"])?;
+    ensure!(status == 0, "switchover plan: not everybody finds a place: {plan}");
     plan["databases"][0]["forecasts"][0]["seconds"]["total"].as_f64().context("no seconds in the plan")
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     api::database_cluster::MemberStatus,
     core::movement::plan::{Plan, Sums},
-    evaluate::thought::{other_tiers, tiers_towards},
+    evaluate::thought::{Thought, other_tiers, tiers_towards},
     index::Following,
 };
 
@@ -32,7 +32,8 @@ pub(super) fn readiness(question: &Question<'_>, member: &MemberStatus) -> Optio
     let waits = around.who_waits(&picture.tables, &followers, &belongs);
     picture.let_budgets_go();
     let count = near::count(followers.len());
-    let thought = around.thought(&picture.tables, followers, Some(&belongs.workloads), &waits, true);
+    let thought = around.thought(&picture.tables, followers, &waits, true);
+    let thought = Thought { workloads: Some(&belongs.workloads), ..thought };
     let Sums { moves, held } = thought.sums()?;
     let stays = thought.stays(&Plan { held, ..Plan::default() });
     let held: Vec<HeldForecast> = stays.iter().map(HeldForecast::of).collect();

@@ -61,7 +61,7 @@ pub(super) fn play(
         around.who_waits(&picture.tables, &followers, &Belongs::of(picture.tables.snapshot(), &followers))
     };
     let next = |picture: &Picture, waits: &BTreeMap<String, HeldReason>| {
-        let thought = around.thought(&picture.tables, picture.followers.iter().collect(), None, waits, true);
+        let thought = around.thought(&picture.tables, picture.followers.iter().collect(), waits, true);
         let plan = thought.next_wave();
         let held = if plan.moves.is_empty() { thought.stays(&plan) } else { Vec::new() };
         (plan, held)
@@ -100,13 +100,12 @@ impl<'a> Around<'a> {
         self,
         tables: &'a Tables,
         followers: Vec<&'a Following>,
-        workloads: Option<&'a Workloads<'a>>,
         waits: &'a BTreeMap<String, HeldReason>,
         at_once: bool,
     ) -> Thought<'a> {
         let Self { question, tiers, other_tiers } = self;
         let Question { object, own_namespace, status, now, .. } = *question;
-        let epoch = status.epoch;
+        let (epoch, workloads) = (status.epoch, None);
         Thought { object, tables, followers, workloads, other_tiers, own_namespace, tiers, waits, at_once, epoch, now }
     }
 
@@ -125,7 +124,7 @@ impl<'a> Around<'a> {
         let lacks = |it: &&Following| belongs.to(it).is_some_and(|uid| lacking.contains(uid));
         let followers: Vec<&Following> = followers.iter().copied().filter(lacks).collect();
         let nobody = BTreeMap::new();
-        let as_it_is = Around { ..self }.thought(tables, followers, None, &nobody, false).next_wave();
+        let as_it_is = Around { ..self }.thought(tables, followers, &nobody, false).next_wave();
         let lack = as_it_is.held.into_iter().filter(|held| matches!(held.reason, HeldReason::NotWhole { .. }));
         lack.map(|held| (held.uid, held.reason)).collect()
     }

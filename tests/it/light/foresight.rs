@@ -9,13 +9,6 @@ use tokio::task::block_in_place;
 
 use super::support::{Scene, eventually, scene, until};
 
-/// Runs a plan, which may end with 3, and reads what it prints.
-fn planned(scene: &Scene, arguments: &[&str]) -> Result<(i32, Value)> {
-    let typed = [&["plan"], arguments, &["-o", "json"]].concat();
-    let (status, printed) = block_in_place(|| scene.world.switchover_with_status(&typed))?;
-    Ok((status, serde_json::from_str(&printed).context("not JSON")?))
-}
-
 /// How many pods each workload moves, and why the others stay.
 fn told(forecast: &Value) -> Result<(BTreeMap<String, u64>, Vec<String>)> {
     let row = |it: &Value| Some((it["name"].as_str()?.to_owned(), it["pods"].as_u64()?));
@@ -43,12 +36,12 @@ fn what_a_plan_foresees_is_what_then_happens() {
         let file = file.display().to_string();
         block_in_place(|| scene.world.switchover(&["snapshot", "-o", &file]))?;
 
-        let (status, foreseen) = planned(scene, &[scene.name, "--to", "pg3"])?;
+        let (status, foreseen) = scene.planned(&[scene.name, "--to", "pg3"])?;
         let forecast = &foreseen["databases"][0]["forecasts"][0];
         let (moves, held) = told(forecast)?;
         assert_eq!(moves, BTreeMap::from([("api".to_owned(), 4), ("web".to_owned(), 4)]));
         assert_eq!((status, &*held), (3, &["huge 2 NoRoom".to_owned(), "still 1 Never".to_owned()][..]));
-        let (_, offline) = planned(scene, &[scene.name, "--to", "pg3", "-f", &file])?;
+        let (_, offline) = scene.planned(&[scene.name, "--to", "pg3", "-f", &file])?;
         assert_eq!(told(&offline["databases"][0]["forecasts"][0])?, (moves.clone(), held.clone()));
         let readiness = eventually("its readiness", json!(["NoPlace", 8, 2]), async || {
             let status = serde_json::to_value(scene.status().await?.readiness)?;

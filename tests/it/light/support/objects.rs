@@ -15,6 +15,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use switchover::api::{DatabaseCluster, DatabaseClusterStatus, keys};
+use tokio::task::block_in_place;
 
 use super::{Patroni, Scene, eventually, until, world::NAMESPACE};
 
@@ -83,6 +84,13 @@ impl Scene {
         let roles: Api<Role> = Api::namespaced(self.client.clone(), NAMESPACE);
         roles.patch("switchover-credentials", &PatchParams::default(), &more).await?;
         Ok(())
+    }
+
+    /// Runs a plan, which may end with 3, and reads what it prints.
+    pub(crate) fn planned(&self, arguments: &[&str]) -> Result<(i32, Value)> {
+        let typed = [&["plan"], arguments, &["-o", "json"]].concat();
+        let (status, printed) = block_in_place(|| self.world.switchover_with_status(&typed))?;
+        Ok((status, serde_json::from_str(&printed).context("not JSON")?))
     }
 
     pub(crate) fn databases(&self) -> Api<DatabaseCluster> {
