@@ -292,12 +292,6 @@ impl Cluster {
         pod.ready.is_some() && !pod.dying && pod.node.is_some_and(|node| self.nodes[node].alive)
     }
 
-    /// How many pods of a workload serve as far as the API server knows: a node may have died a moment ago.
-    pub(super) fn shown(&self, workload: usize) -> u32 {
-        let count = self.pods_of(workload).filter(|(_, pod)| pod.ready.is_some() && !pod.dying).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
-    }
-
     /// How many pods of a workload serve.
     pub(super) fn serving(&self, workload: usize) -> u32 {
         let count = self.pods.values().filter(|pod| pod.workload == workload && self.serves(pod)).count();

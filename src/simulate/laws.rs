@@ -176,12 +176,13 @@ impl Laws {
         }
     }
 
-    /// After everything that happened at one time: who is whole again may lose the next one.
+    /// After everything that happened at one time: who is whole again may lose the next one. Whole is who is available, and not who is
+    /// only Ready (`minReadySeconds`).
     pub(super) fn look(&mut self, cluster: &Cluster) {
         for at in 0..self.watched.len() {
             if self.watched[at].away > 0 {
                 let workload = &cluster.workloads[at];
-                if workload.deleted || cluster.shown(at) >= workload.spec.replicas {
+                if workload.deleted || cluster.available(at, None) >= workload.spec.replicas {
                     self.watched[at].away = 0;
                 }
             }

@@ -5,7 +5,7 @@ use crate::core::workload::Strategy;
 
 impl Cluster {
     /// How many pods of a workload, or of one set of it, have been Ready for as long as they must.
-    pub(super) fn available(&self, at: usize, revision: Option<u32>) -> u32 {
+    pub(in crate::simulate) fn available(&self, at: usize, revision: Option<u32>) -> u32 {
         let wait = self.workloads[at].spec.available_after;
         let counts = |pod: &Pod| {
             !pod.dying
@@ -20,6 +20,8 @@ impl Cluster {
             return;
         }
         self.workloads[at].observed = true;
+        // Who has just become available.
+        self.moved = true;
         match self.workloads[at].spec.kind {
             Kind::Deployment => self.sync_deployment(at, now),
             Kind::StatefulSet => self.sync_stateful_set(at, now),
