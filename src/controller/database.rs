@@ -142,6 +142,8 @@ struct Task {
     told_stays: tell_stays::ToldStays,
     /// What would come of another primary.
     readiness: readiness::Watch,
+    /// The members that no node reaches.
+    unreached: hosts::Watch,
     /// What is known of switchovers to come. The one that is announced stands in the status.
     announcements: Announcements,
     /// What people were told of who would find a place then.
@@ -177,6 +179,7 @@ impl Task {
             announcements: Announcements::restored(status.announced.as_ref().map(status_update::announced::read)),
             told_announced: None,
             readiness: readiness::Watch::default(),
+            unreached: hosts::Watch::default(),
             shared,
             name,
             discovery,
@@ -224,8 +227,9 @@ impl Task {
         );
         self.enter(&mut decided, &others, object.spec.movement.max_concurrent);
         self.foresee(&object, &tables, &found.view, now).await;
-        let unreached = hosts::unreached(&tables, &found, object.spec.tiers.stale_after.0, now.instant);
-        let hosts: Vec<String> = found.refused.iter().cloned().chain(unreached).collect();
+        let stale_after = object.spec.tiers.stale_after.0;
+        let unreached = self.unreached.look(&tables, &found, stale_after, now.instant, self.shared.tick);
+        let hosts: Vec<String> = found.refused.iter().chain(unreached).cloned().collect();
         let sure = found.view.known().is_some() && found.view.frozen.is_empty();
         // What an old picture shows of nodes is no news.
         if self.shared.index.stale().is_none() {
