@@ -125,13 +125,15 @@ fn an_agent_that_lies_pulls_nobody_and_one_that_is_away_leaves_its_label() {
         let latencies: Api<NodeLatency> = Api::all(stage.client.clone());
         let mut readings = stage.runtime.block_on(latencies.get("n6"))?.spec.readings;
         readings.iter_mut().for_each(|reading| reading.rtt_us = Some(3_600_000));
-        // As its own agent would write it; the agent itself writes the truth again when something changes.
         let lie = Patch::Merge(json!({ "spec": { "readings": readings } }));
-        stage.runtime.block_on(latencies.patch("n6", &PatchParams::default(), &lie))?;
         let ignored = |seen: &lab::demo::Seen| {
             seen.database["ignored"].as_array().into_iter().flatten().any(|ignored| ignored["node"] == "n6")
         };
-        stage.wait("the lie is ignored, and said so", ignored)?;
+        // As its own agent would write it, and again: the agent itself writes the truth when something changes.
+        stage.until("the lie is ignored, and said so", || {
+            stage.runtime.block_on(latencies.patch("n6", &PatchParams::default(), &lie))?;
+            Ok(ignored(&stage.scene.seen()))
+        })?;
         stage.stays("labels and pods", Duration::from_secs(4), picture)?;
 
         // Its agent goes, and comes back with the truth.
