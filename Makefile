@@ -49,6 +49,9 @@ demo-two: needs-demo images
 # No root, no Go.
 quick: needs-quick lint docs test-unit
 
+# With the programs that the tests are built with: what is shipped would be built for a quarter of an hour beside them. Whatever else
+# plays on the lab, `make nightly` above all, plays what is shipped.
+test: PRODUCT := debug
 test: needs-lab test-unit test-light test-lab
 
 # Every test is built by the same words: with other packages or targets, dependencies would be built again, with other features.
@@ -60,11 +63,24 @@ test-tools: test-build
 	$(call begin,tools of the beds)
 	$(TEST_LAB) prepare
 
-# Nodes run the product as it is shipped.
+PRODUCT := release
 test-images: test-tools
-	$(call begin,the product for release)
-	cargo build --release --locked -p switchover
-	$(call write-images,$(TEST_LAB),target/debug/shop)
+	$(call begin,images of the product ($(PRODUCT)))
+	$(product-$(PRODUCT))
+	$(call write-images,$(TEST_LAB),target/images/$(PRODUCT),target/debug/shop)
+
+define product-release
+cargo build --release --locked -p switchover
+@mkdir -p target/images/release && ln -f $(PROGRAMS:%=target/release/%) target/images/release/
+endef
+
+# Six nodes unpack them: without what only a debugger reads.
+define product-debug
+@mkdir -p target/images/debug
+@$(foreach program,$(PROGRAMS),strip --strip-debug -o target/images/debug/$(program) target/debug/$(program) &&) true
+endef
+
+PROGRAMS := switchover switchover-agent
 
 # With the rules of the house, and generated files against what generates them. Properties are tried on the same cases each time:
 # what a change breaks fails, and nothing else does. `make properties` tries others.
@@ -322,12 +338,12 @@ tools: build
 	$(LAB) prepare
 
 images: tools
-	$(call write-images,$(LAB),target/release/shop)
+	$(call write-images,$(LAB),target/release,target/release/shop)
 
-# By this lab, with this demo service.
+# By this lab, of the product in this folder, with this demo service.
 define write-images
-@$(1) image --binary target/release/switchover --binary target/release/switchover-agent --name lab.local/switchover:dev --out $(word 1,$(IMAGES))
-@$(1) image --binary $(2) --name lab.local/shop:dev --out $(word 2,$(IMAGES))
+@$(1) image $(PROGRAMS:%=--binary $(2)/%) --name lab.local/switchover:dev --out $(word 1,$(IMAGES))
+@$(1) image --binary $(3) --name lab.local/shop:dev --out $(word 2,$(IMAGES))
 endef
 
 crds:

@@ -15,3 +15,10 @@ mod primary;
 mod rest;
 mod stage;
 mod two;
+
+use lab::install::Product;
+
+/// With the tools that the tests were built with: the shipped ones may not have been built at all.
+fn product() -> Product {
+    Product { program: env!("CARGO_BIN_EXE_switchover").into(), ..Product::of_workspace() }
+}

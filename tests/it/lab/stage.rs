@@ -65,7 +65,7 @@ impl Stage {
         let state = target.join("lab-scenes");
         let lab = Lab::up(&Options { state, images, ..Options::default() }, &|step| println!("{step}"))?;
         lab.end_with_this_process()?;
-        let product = Product::of_workspace();
+        let product = super::product();
         product.install(&lab)?;
         // The scenes change the primary every minute, and each begins anew: none waits longer for that.
         let patch = r#"{"spec": {"movement": {"settleMax": "5s"}}}"#;

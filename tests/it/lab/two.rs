@@ -5,7 +5,6 @@ use anyhow::{Result, ensure};
 use lab::{
     Lab, Options,
     demo::Clock,
-    install::Product,
     two::{Bed, Report, play, scenes},
 };
 
@@ -23,7 +22,7 @@ fn tell(state: &std::path::Path, synchronous: bool) -> Result<()> {
     let lab =
         Lab::up(&Options { state: state.to_owned(), images, ..Options::two(synchronous) }, &|step| clock.say(step))?;
     lab.end_with_this_process()?;
-    let bed = Bed::set(lab, Product::of_workspace(), clock)?;
+    let bed = Bed::set(lab, super::product(), clock)?;
     // What doesn't depend on how the database replicates is played once.
     let scenes: Vec<_> = scenes(synchronous, |number| synchronous || ![6, 8, 9].contains(&number)).collect();
     let mut report = Report::of(scenes.len());
