@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams, ValidationDirective},
 };
 use lab::scripted::host;
 use lab::{
@@ -55,6 +55,8 @@ const NAME: &str = "fleet";
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Writes of the bench itself that are under way at the same time.
 const CONCURRENT: usize = 32;
+/// Labels that the bench writes at the same time to see how many the API server takes; the controller writes as many.
+const FLOOR_CONCURRENT: usize = 16;
 /// The labels of nodes are the only thing that anybody patches in nodes here.
 const LABEL_PATCH: &str = "PATCH nodes";
 /// What the labels of 5,000 nodes may take, in seconds.
@@ -110,6 +112,8 @@ async fn measure(args: &Args, world: &World) -> Result<()> {
     println!("all nodes had their first label after {:.0} s", began.elapsed().as_secs_f64());
 
     let mut rounds = Vec::new();
+    let floor = floor(&client, args.nodes).await?;
+    println!("the API server takes {floor:.0} labels a second of a client that does nothing else");
     for number in 0..args.rounds {
         let to = usize::try_from((number + 1) % 3)?;
         let before = tiers(&client).await?;
@@ -123,7 +127,19 @@ async fn measure(args: &Args, world: &World) -> Result<()> {
         println!("to pg{}: {labels_s:.2} s for {changed} of {} labels; {}", to + 1, args.nodes, round.requests);
         rounds.push(round);
     }
-    report(args, &rounds, &load_before)
+    report(args, &rounds, floor, &load_before)
+}
+
+/// Labels a second that the API server takes of a client that does nothing else, written as the controller writes them.
+async fn floor(client: &Client, count: usize) -> Result<f64> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let params = PatchParams { field_validation: Some(ValidationDirective::Ignore), ..PatchParams::default() };
+    let patch = Patch::Strategic(json!({"metadata": {"labels": {"floor": "written"}}}));
+    let (nodes, params, patch) = (&nodes, &params, &patch);
+    let write = |number: usize| async move { nodes.patch(&format!("{NAME}-{number}"), params, patch).await };
+    let began = Instant::now();
+    stream::iter(0..count).map(write).buffer_unordered(FLOOR_CONCURRENT).try_for_each(|_| async { Ok(()) }).await?;
+    Ok(count as f64 / began.elapsed().as_secs_f64())
 }
 
 /// Round-trip time from the node with this number to the member in data centre `to`, in microseconds. Nodes of one data
@@ -217,12 +233,14 @@ async fn last_label(databases: &Api<DatabaseCluster>, epoch: u64) -> Result<f64>
     }
 }
 
-fn report(args: &Args, rounds: &[Round], load_before: &str) -> Result<()> {
+fn report(args: &Args, rounds: &[Round], floor: f64, load_before: &str) -> Result<()> {
     let seconds = || rounds.iter().map(|round| round.labels_s);
     let (middle, worst) = (median(seconds()), seconds().fold(0.0, f64::max));
     let patches = median(rounds.iter().map(|round| round.requests.of(LABEL_PATCH) as f64 / round.changed as f64));
+    let to_floor = median(rounds.iter().map(|round| round.changed as f64 / round.labels_s)) / floor;
     let figures = json!({
         "fleet.labels_s": middle,
+        "fleet.rate_to_floor": to_floor,
         "fleet.labels_max_s": worst,
         "fleet.patches_per_label": patches,
         "fleet": {
@@ -266,6 +284,8 @@ fn report(args: &Args, rounds: &[Round], load_before: &str) -> Result<()> {
         .replace("{nodes}", &args.nodes.to_string())
         .replace("{median}", &format!("{middle:.2}"))
         .replace("{max}", &format!("{worst:.2}"))
+        .replace("{floor}", &format!("{floor:.0}"))
+        .replace("{to_floor}", &format!("{to_floor:.2}"))
         .replace("{goal}", &format!("{GOAL_S:.0} s: {met}"))
         .replace("{table}\n", &table);
     write_section("fleet", &text).context("the figures are in target/bench/report.json")

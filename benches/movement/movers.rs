@@ -118,11 +118,17 @@ pub(crate) async fn begin(mover: Mover, args: &Args, scene: &Scene, namespace: &
     Ok(moving)
 }
 
+/// So often is a drain of a node begun that ends early: an API server on few CPUs answers some of thousands of evictions too late, and whoever
+/// drains by hand types it again.
+const DRAINS: usize = 20;
+
 async fn drain(world: &'static super::light::support::World, nodes: Vec<String>) -> Result<()> {
     let drained = nodes.into_iter().map(|node| {
         tokio::task::spawn_blocking(move || {
             let options = ["--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=30m"];
-            world.kubectl(&[&["drain", node.as_str()][..], &options[..]].concat(), "")
+            let arguments = [&["drain", node.as_str()][..], &options[..]].concat();
+            let drain = || world.kubectl(&arguments, "");
+            (1..DRAINS).find_map(|_| drain().ok()).map_or_else(drain, Ok)
         })
     });
     for node in futures::future::join_all(drained).await {

@@ -5,7 +5,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
-    core::v1::{Namespace, Node, Pod},
+    core::v1::{Namespace, Node, Pod, ServiceAccount},
 };
 use kube::{
     Api, Client, Resource,
@@ -56,7 +56,13 @@ impl Fleet {
         create(Api::<Node>::all(all()), self.nodes, |it| self.node(it)).await?;
         create(Api::<NodeLatency>::all(all()), self.nodes, |it| self.latency(it)).await?;
         let workloads = self.pods.div_ceil(REPLICAS);
-        create(Api::<Namespace>::all(all()), workloads.div_ceil(WORKLOADS), |it| self.namespace(it)).await?;
+        let namespaces = workloads.div_ceil(WORKLOADS);
+        create(Api::<Namespace>::all(all()), namespaces, |it| self.namespace(it)).await?;
+        // Admission wants it for every pod, and the controller that makes it is gone.
+        for number in 0..namespaces {
+            let accounts = Api::<ServiceAccount>::namespaced(all(), &self.namespace_name(number));
+            create(accounts, 1, |_| json!({"metadata": {"name": "default"}})).await?;
+        }
         let one = |number: usize| async move {
             let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), &self.namespace_of(number));
             let set: ReplicaSet = serde_json::from_value(self.replica_set(number))?;
@@ -91,7 +97,11 @@ impl Fleet {
     }
 
     fn namespace_of(&self, workload: usize) -> String {
-        format!("{}-{}", self.name, workload / WORKLOADS)
+        self.namespace_name(workload / WORKLOADS)
+    }
+
+    fn namespace_name(&self, number: usize) -> String {
+        format!("{}-{number}", self.name)
     }
 
     fn pod_name(&self, number: usize) -> String {
@@ -144,7 +154,7 @@ impl Fleet {
         let follow = &self.databases[number % self.databases.len()];
         json!({
             "apiVersion": "v1", "kind": "Namespace",
-            "metadata": {"name": format!("{}-{number}", self.name), "labels": {"switchover.dev/follow": follow}},
+            "metadata": {"name": self.namespace_name(number), "labels": {"switchover.dev/follow": follow}},
         })
     }
 
