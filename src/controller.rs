@@ -305,7 +305,7 @@ impl Manager {
     fn accept<'d>(&mut self, databases: &'d [Database]) -> HashMap<&'d str, &'d Arc<DatabaseCluster>> {
         let mut readable: Vec<_> = databases.iter().filter(|d| d.object.is_ok()).collect();
         // Who came first keeps the label key.
-        readable.sort_by_key(|d| {
+        readable.sort_by_cached_key(|d| {
             let created = d.object.as_ref().ok().and_then(|o| o.metadata.creation_timestamp.as_ref().map(|t| t.0));
             (created, d.name.clone())
         });

@@ -11,6 +11,9 @@ use crate::{
 /// thousand nodes that is most of what a controller does, and addresses change as seldom as configurations do.
 const EVERY_TICKS: u32 = 10;
 
+/// Every agent measures the same members: whom none of so many nodes measures, nobody does.
+const FEW_NODES: usize = 16;
+
 /// What was found the last time.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -47,11 +50,17 @@ fn unreached(tables: &Tables, found: &DiscoveryState, stale_after: Duration, now
     asked
         .filter(|member| {
             // Others measure the same hosts in the same order.
-            let (mut place, mut measured) = (0, false);
+            let (mut place, mut measured, mut without) = (0, false, 0);
             for latency in tables.latencies.values().filter(|it| now.saturating_duration_since(it.received) <= stale_after) {
                 let readings = &latency.spec.readings;
                 if readings.get(place).is_none_or(|reading| reading.host != member.host) {
-                    let Some(at) = readings.iter().position(|reading| reading.host == member.host) else { continue };
+                    let Some(at) = readings.iter().position(|reading| reading.host == member.host) else {
+                        without += 1;
+                        if !measured && without >= FEW_NODES {
+                            return false;
+                        }
+                        continue;
+                    };
                     place = at;
                 }
                 measured = true;
@@ -125,6 +134,20 @@ mod tests {
         assert_eq!(wrong(Some(300), &both, 2), 0, "it has healed");
         assert_eq!(wrong(None, &both, 11), 0, "not yet");
         assert_eq!(wrong(None, &both, 12), 1);
+    }
+
+    #[test]
+    fn a_member_is_looked_for_although_a_few_nodes_do_not_measure_it() {
+        let now = Instant::now();
+        let told = |without: usize| {
+            let mut tables = Tables::default();
+            for node in 0..without {
+                tables.put_latency(&format!("a{node:02}"), latency(now, vec![reading("10.0.0.1", Some(300))]));
+            }
+            tables.put_latency("b1", latency(now, vec![reading("10.0.0.2", None)]));
+            unreached(&tables, &found(&[("pg2", "10.0.0.2", Some(503))]), Duration::from_secs(30), now).len()
+        };
+        assert_eq!([told(0), told(FEW_NODES - 1)], [1, 1]);
     }
 
     #[test]
