@@ -10,35 +10,35 @@ mod movement;
 mod opt_in;
 mod owners;
 mod removal;
+mod running;
 pub(crate) mod status_update;
 
 use std::{
     collections::{BTreeSet, HashMap},
     net::SocketAddr,
-    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::FutureExt;
 use kube::Client;
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Semaphore, watch},
-    task::{JoinHandle, JoinSet},
-};
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::metrics::ControllerMetrics;
+use self::running::{Running, retire, run_until_stopped};
 use crate::{
-    api::{DatabaseCluster, witness::WitnessRules},
+    api::DatabaseCluster,
     certificates::{install::Rotation, keeper},
     cluster::{
         EventReason, Notice, Notices, database_reference,
         lease::{self, Leadership, LeaseConfig},
         nodes::NodeWriter,
     },
-    core::{backoff::Pause, label_key::LabelKey, movement::ledger::Ledger, schedulers::Schedulers},
+    core::{
+        backoff::Pause, label_key::LabelKey, map::Map, movement::ledger::Ledger, schedulers::Schedulers,
+        workload::Namespace,
+    },
     discover,
     index::{Database, Index},
     serve::{self, Probes, TaskEnded},
@@ -58,8 +58,8 @@ pub struct ControllerConfig {
     pub certificates: Option<Rotation>,
 }
 
-/// Pause before a database is followed anew whose task ended by itself.
-const REBORN_AFTER: Duration = Duration::from_secs(5);
+/// What comes together so soon after a change is looked at with it.
+const BURST: Duration = Duration::from_millis(100);
 
 /// What couldn't be written into the status of a refused database is tried again.
 const REFUSAL_RETRY: Pause = Pause { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
@@ -83,8 +83,8 @@ pub(crate) struct Shared {
     pub nodes: NodeWriter,
     /// What every database has on the move.
     pub ledger: Mutex<Ledger>,
-    /// Of all databases one at a time finds out what would come of another primary.
-    pub foresight: Arc<Semaphore>,
+    /// Of all databases one at a time finds out what would come of another primary, and after a look nobody does until then.
+    pub foresight: Arc<tokio::sync::Mutex<Option<Instant>>>,
     pub notices: Notices,
     pub metrics: ControllerMetrics,
     pub discovery_metrics: discover::Metrics,
@@ -130,7 +130,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     let tick = config.tick;
     let nodes = NodeWriter::new(client.clone());
     let ledger = Mutex::default();
-    let foresight = Arc::new(Semaphore::new(1));
+    let foresight = Arc::default();
     let shared = Shared {
         client,
         namespace,
@@ -148,6 +148,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
     tasks.spawn(owners::run(Arc::clone(&shared)));
     let mut manager = Manager {
         shared: Arc::clone(&shared),
+        seen: Default::default(),
         databases: HashMap::new(),
         opt_ins: opt_in::OptIns::default(),
         refused: HashMap::new(),
@@ -163,7 +164,7 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
         }
         manager.tick();
         tokio::select! {
-            _ = changes.changed() => tokio::time::sleep(Duration::from_millis(100)).await,
+            () = manager.news(&mut changes) => {}
             _ = leadership.changed() => {}
             () = tokio::time::sleep(config.tick) => {}
             Some(ended) = tasks.join_next() => {
@@ -186,6 +187,8 @@ pub async fn run(config: ControllerConfig, client: Client, shutdown: Cancellatio
 /// Keeps one task for each database that is accepted, while this replica leads.
 struct Manager {
     shared: Arc<Shared>,
+    /// The databases and namespaces of the last look.
+    seen: (Map<String, Arc<Database>>, Map<String, Arc<Namespace>>),
     databases: HashMap<String, Running>,
     opt_ins: opt_in::OptIns,
     /// Why databases are not accepted, by name, so that each refusal is told once.
@@ -197,44 +200,30 @@ struct Manager {
     counted: BTreeSet<String>,
 }
 
-struct Running {
-    /// A database that is deleted and made anew starts from nothing.
-    uid: String,
-    discovery: crate::api::database_cluster::Discovery,
-    witness: Option<WitnessRules>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Running {
-    fn follows(&self, object: &DatabaseCluster) -> bool {
-        object.metadata.uid.as_deref() == Some(&self.uid)
-            && object.spec.discovery == self.discovery
-            && object.spec.witness == self.witness
-    }
-}
-
-/// Ends the tasks that aren't wanted, and forgets those that have ended. One that is ending stays: the next one for its database
-/// must not begin before its last move is written down, and would lose its metrics.
-fn retire(databases: &mut HashMap<String, Running>, wanted: impl Fn(&str, &Running) -> bool) {
-    databases.retain(|name, running| {
-        if !wanted(name, running) {
-            running.stop.cancel();
-        }
-        !running.task.is_finished()
-    });
-}
-
-/// A task that ends by itself is not begun anew at once, again and again.
-async fn run_until_stopped(database: String, stop: CancellationToken, task: impl Future<Output = ()>) {
-    if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-        tracing::error!(database, "what follows the database has died; it begins anew in {} s", REBORN_AFTER.as_secs());
-    }
-    let _ = tokio::time::timeout(REBORN_AFTER, stop.cancelled()).await;
-}
-
 impl Manager {
+    /// Returns when there is something new about a database or a namespace, or the first picture is there: pods come and go all the time,
+    /// and say nothing of who is to be followed.
+    async fn news(&self, changes: &mut watch::Receiver<u64>) {
+        let synced = self.shared.index.synced();
+        while changes.changed().await.is_ok() {
+            // A burst costs one look.
+            tokio::time::sleep(BURST).await;
+            let tables = self.shared.index.read();
+            let (databases, namespaces) = &self.seen;
+            if !(databases.is_same(tables.databases.live()) && namespaces.is_same(tables.namespaces.live()))
+                || synced != self.shared.index.synced()
+            {
+                return;
+            }
+        }
+        // Nobody is left who would tell.
+        std::future::pending().await
+    }
+
     fn tick(&mut self) {
+        let tables = self.shared.index.read();
+        self.seen = (tables.databases.live().clone(), tables.namespaces.live().clone());
+        drop(tables);
         let leads = self.shared.leadership.borrow().leads(std::time::Instant::now());
         self.shared.metrics.observe_process(&self.shared.index, leads);
         if self.shared.index.synced() {
@@ -396,34 +385,5 @@ impl Manager {
             // A tick is bounded by the time limit of its calls.
             let _ = tokio::time::timeout(Duration::from_secs(15), running.task).await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_task_that_is_ending_keeps_its_place_until_it_has_ended() {
-        let (stop, (last_word, said)) = (CancellationToken::new(), tokio::sync::oneshot::channel::<()>());
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            stopped.cancelled().await;
-            let _ = said.await;
-        });
-        let discovery = crate::api::database_cluster::Discovery { patroni: None, operator: None, sql: None };
-        let running = Running { uid: "1".into(), discovery, witness: None, stop, task };
-        let mut databases = HashMap::from([("orders".to_owned(), running)]);
-        retire(&mut databases, |_, _| true);
-        assert!(!databases["orders"].stop.is_cancelled());
-        retire(&mut databases, |_, _| false);
-        assert!(databases["orders"].stop.is_cancelled());
-        retire(&mut databases, |_, _| true);
-        last_word.send(()).unwrap();
-        while !databases["orders"].task.is_finished() {
-            tokio::task::yield_now().await;
-        }
-        retire(&mut databases, |_, _| true);
-        assert!(databases.is_empty());
     }
 }

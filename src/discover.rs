@@ -9,7 +9,7 @@ pub mod http;
 pub(crate) mod lookups;
 mod metrics;
 mod operator;
-mod pace;
+pub(crate) mod pace;
 pub mod patroni;
 mod publish;
 pub mod recording;

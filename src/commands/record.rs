@@ -28,6 +28,7 @@ use crate::{
     discover::{
         self,
         http::{Http, HttpError, PatroniError, Raw},
+        pace::Pauses,
         patroni,
         roster::Roster,
     },
@@ -189,7 +190,7 @@ async fn record(
             let (s, members) = ((now - start).as_secs(), lines.members());
             let _ = writeln!(notes, "{s} s: {written} lines of {members} members{}", printable(&silent));
         }
-        for url in roster.due(args.every.0, now, MAX_AGE) {
+        for url in roster.due(&Pauses::alike(args.every.0), now, MAX_AGE) {
             roster.asked(&url, now);
             in_flight.push(ask(Asked::Member, url, "/primary", args.timeout.0));
         }
@@ -201,7 +202,8 @@ async fn record(
             roster.asks_for_list(now);
             in_flight.push(ask(Asked::List, url, "/cluster", LIST_TIMEOUT));
         }
-        let wake = roster.next_due(args.every.0).into_iter().chain(end).min().unwrap_or(now + args.every.0);
+        let wake =
+            roster.next_due(&Pauses::alike(args.every.0)).into_iter().chain(end).min().unwrap_or(now + args.every.0);
         // Never spin, whatever a schedule says.
         let wake = wake.max(now + Duration::from_millis(5));
         let done = tokio::select! {

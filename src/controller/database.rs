@@ -21,11 +21,11 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use self::{entered::Entered, write::Written};
-use super::{Shared, movement::Hands, status_update};
+use super::{Shared, metrics::Shown, movement::Hands, status_update};
 use crate::{
     api::{DatabaseCluster, DatabaseClusterStatus},
     cluster,
-    core::{affinity::hard, announcement::Announcements},
+    core::{affinity::hard, announcement::Announcements, label_key::LabelKey, map::Map, workload::Node},
     credentials::SecretState,
     discover::{self, DiscoveryState, Source},
     evaluate::{Facts, Memory, evaluate},
@@ -144,6 +144,10 @@ struct Task {
     readiness: readiness::Watch,
     /// The members that no node reaches.
     unreached: hosts::Watch,
+    /// What the metrics say.
+    shown: Shown,
+    /// What the hard modes in the status were found from: nodes, the key of their labels, and whether the primary was known and nothing frozen.
+    modes_of: Option<(Map<String, Arc<Node>>, LabelKey, bool)>,
     /// What is known of switchovers to come. The one that is announced stands in the status.
     announcements: Announcements,
     /// What people were told of who would find a place then.
@@ -180,6 +184,8 @@ impl Task {
             told_announced: None,
             readiness: readiness::Watch::default(),
             unreached: hosts::Watch::default(),
+            shown: Shown::default(),
+            modes_of: None,
             shared,
             name,
             discovery,
@@ -193,6 +199,17 @@ impl Task {
         if self.hands.note(&self.name, &mut self.memory, now) {
             self.entered.correct(&self.memory.journal.underway);
         }
+    }
+
+    /// Takes note of the hard modes that are possible. Of the same nodes come the same.
+    fn note_modes(&mut self, tables: &Tables, key: LabelKey, sure: bool) {
+        let nodes = tables.nodes.live();
+        let found = self.modes_of.as_ref();
+        if found.is_some_and(|(of, by, known)| of.is_same(nodes) && (by, known) == (&key, &sure)) {
+            return;
+        }
+        self.status.hard_modes = hard::possible(tables.nodes.values(), &key, sure);
+        self.modes_of = Some((nodes.clone(), key, sure));
     }
 
     /// One step: remember what is believed, evaluate one picture, tell, write, act.
@@ -233,7 +250,7 @@ impl Task {
         let sure = found.view.known().is_some() && found.view.frozen.is_empty();
         // What an old picture shows of nodes is no news.
         if self.shared.index.stale().is_none() {
-            self.status.hard_modes = hard::possible(tables.nodes.values(), &object.node_label(), sure);
+            self.note_modes(&tables, object.node_label(), sure);
         }
         // Labels may take a while; watches write meanwhile, which costs less when nobody holds the tables as they were.
         drop(tables);

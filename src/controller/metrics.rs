@@ -16,7 +16,10 @@ use crate::{
     api::database_cluster::AnnouncedStatus,
     cluster::Evicted,
     core::{
-        distance::{doubt::Doubt, tier::Tier},
+        distance::{
+            doubt::Doubt,
+            tier::{Tier, TierMap},
+        },
         movement::{
             held::{Gate, HeldReason},
             journal::End,
@@ -115,6 +118,25 @@ struct Foreseen {
     seconds: Family<DatabaseMember, Gauge>,
     /// Of whom something is told, by database.
     members: Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>,
+}
+
+/// Where one database stands, as it was last shown. Most looks find nothing new in it, and there are a hundred series.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    tiers: Option<Arc<TierMap>>,
+    movement: Option<Movement>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Movement {
+    moving: usize,
+    /// Pods by reason.
+    held: BTreeMap<&'static str, usize>,
+    gate: Option<&'static str>,
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 impl ControllerMetrics {
@@ -259,37 +281,50 @@ impl ControllerMetrics {
         self.status_writes.get_or_create(&DatabaseOutcome { database: database.into(), outcome }).inc();
     }
 
-    /// Shows where one database stands.
-    pub(super) fn observe(&self, database: &str, memory: &Memory, decided: &Decided) {
-        let Memory { tiers, journal, .. } = memory;
-        let Decided { plan, gate, .. } = decided;
-        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    /// Shows where one database stands, as far as that isn't `shown` already.
+    pub(super) fn observe(&self, database: &str, memory: &Memory, decided: &Decided, shown: &mut Shown) {
+        if !shown.tiers.as_ref().is_some_and(|tiers| Arc::ptr_eq(tiers, &memory.tiers)) {
+            self.observe_tiers(database, &memory.tiers);
+            shown.tiers = Some(Arc::clone(&memory.tiers));
+        }
+        let mut held = BTreeMap::new();
+        for pod in &decided.plan.held {
+            *held.entry(pod.reason.name()).or_default() += 1;
+        }
+        let moving = memory.journal.underway.len();
+        let movement = Movement { moving, held, gate: decided.gate.as_ref().map(Gate::name) };
+        if shown.movement.as_ref() != Some(&movement) {
+            self.observe_movement(database, &movement);
+            shown.movement = Some(movement);
+        }
+    }
+
+    fn observe_tiers(&self, database: &str, tiers: &TierMap) {
         for &tier in Tier::ALL {
             let labels = DatabaseTier { database: database.into(), tier: tier.label().unwrap_or("unknown") };
             self.nodes.get_or_create(&labels).set(count(tiers.count(tier)));
         }
         let silent = tiers.nodes.values().filter(|node| node.tier != Tier::Unknown && node.rtt_us.is_none()).count();
         self.silent.get_or_create(&DatabaseOnly { database: database.into() }).set(count(silent));
-        // There from the beginning, so that the first death is an increase.
-        drop(self.discovery_deaths.get_or_create(&DatabaseOnly { database: database.into() }));
         for &reason in Doubt::NAMES {
             let labels = DatabaseReason { database: database.into(), reason };
             let nodes = tiers.doubts.values().filter(|doubt| doubt.name() == reason).count();
             self.ignored.get_or_create(&labels).set(count(nodes));
         }
-        self.moving.get_or_create(&DatabaseOnly { database: database.into() }).set(count(journal.underway.len()));
+    }
+
+    fn observe_movement(&self, database: &str, movement: &Movement) {
+        // There from the beginning, so that the first death is an increase.
+        drop(self.discovery_deaths.get_or_create(&DatabaseOnly { database: database.into() }));
+        self.moving.get_or_create(&DatabaseOnly { database: database.into() }).set(count(movement.moving));
         // Reasons that don't hold any more go, rather than stay at their last value.
-        let mut held = std::collections::BTreeMap::<&'static str, usize>::new();
-        for pod in &plan.held {
-            *held.entry(pod.reason.name()).or_default() += 1;
-        }
         for reason in HeldReason::names() {
             let labels = DatabaseReason { database: database.into(), reason };
-            self.held.get_or_create(&labels).set(count(held.get(reason).copied().unwrap_or(0)));
+            self.held.get_or_create(&labels).set(count(movement.held.get(reason).copied().unwrap_or(0)));
         }
         for &reason in Gate::NAMES {
             let labels = DatabaseReason { database: database.into(), reason };
-            self.gate.get_or_create(&labels).set(i64::from(gate.as_ref().is_some_and(|gate| gate.name() == reason)));
+            self.gate.get_or_create(&labels).set(i64::from(movement.gate == Some(reason)));
         }
     }
 

@@ -1,4 +1,5 @@
-//! How often members are asked: once per interval, and five times a second while no primary is known.
+//! How often members are asked: once per interval, and five times a second while no primary is known. Who only follows a primary that
+//! has held for a while is asked as seldom as its answers hold: it is the primary that says first when it is none any more.
 
 use std::time::{Duration, Instant};
 
@@ -6,6 +7,24 @@ use std::time::{Duration, Instant};
 pub(super) const FAST_PAUSE: Duration = Duration::from_millis(200);
 /// A database without a primary for this long is not about to get one: look at the ordinary pace again.
 const FAST_FOR: Duration = Duration::from_secs(600);
+
+/// A primary that has held for so long, with nothing against moving pods to it, is not about to go.
+pub(super) const CALM: Duration = Duration::from_secs(60);
+
+/// Pauses between two looks at one member, from the beginning of one to that of the next.
+#[derive(Debug, Clone)]
+pub(crate) struct Pauses {
+    pub each: Duration,
+    /// Of those who follow this primary, for as long as it says that it is one.
+    pub followers: Option<(String, Duration)>,
+}
+
+impl Pauses {
+    /// The same for everybody.
+    pub(crate) const fn alike(each: Duration) -> Self {
+        Self { each, followers: None }
+    }
+}
 
 /// The pace of one database.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Asks Patroni's REST API.
 //!
-//! Every member is asked for `/primary` at one [`Pace`]; each has one request in flight at most. So is the witness, if
+//! Every member is asked for `/primary` at the database's [`Pace`]; each has one request in flight at most. So is the witness, if
 //! there is one; nothing waits for it. `/cluster` makes the member read its store, which may hang: it is asked rarely, only
 //! to find the members, and of members that take turns.
 
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::{
     Member, PatroniConfig, PersonsDecision, TICK,
     http::{MemberClient, PatroniError},
-    pace::{FAST_PAUSE, Pace},
+    pace::{CALM, FAST_PAUSE, Pace, Pauses},
     patroni::{self, ClusterBody},
     publish::{Observed, Publisher},
     roster::Roster,
@@ -63,6 +63,8 @@ pub(super) struct Task {
     witness: Option<Questioner>,
     /// As the last list had it.
     announced: Heard,
+    /// When the last look was judged.
+    published: Instant,
 }
 
 impl Task {
@@ -85,6 +87,7 @@ impl Task {
             way,
             witness,
             announced: Heard::Nothing,
+            published: now,
         };
         task.publish(now);
         task
@@ -98,18 +101,26 @@ impl Task {
             self.ask_the_witness(now);
             let pause = self.pause(now);
             let witness = self.witness.as_ref().and_then(|witness| witness.next(pause));
-            let next = self.roster.next_due(pause).into_iter().chain(witness).chain([now + TICK]).min().unwrap_or(now);
+            let asks = self.roster.next_due(&self.pauses(now)).into_iter().chain(witness);
+            let next = asks.chain([self.published + TICK]).min().unwrap_or(now);
             let next = if self.list.in_flight { next } else { next.min(self.list.next) };
             // Never spin, whatever a schedule says.
             let next = next.max(now + Duration::from_millis(10));
-            tokio::select! {
+            let news = tokio::select! {
                 Some(done) = self.in_flight.next(), if !self.in_flight.is_empty() => self.take(done, Instant::now()),
-                Some(word) = spoken.recv() => self.publisher.heed(word),
-                () = self.way.changed() => {}
-                () = changed(&mut self.witness) => {}
-                () = tokio::time::sleep_until(next.into()) => {}
+                Some(word) = spoken.recv() => {
+                    self.publisher.heed(word);
+                    true
+                }
+                () = self.way.changed() => true,
+                () = changed(&mut self.witness) => true,
+                () = tokio::time::sleep_until(next.into()) => false,
+            };
+            // Most answers say what the one before them said. That they are newer is judged once in a while, for all of them.
+            let now = Instant::now();
+            if news || self.publisher.primary().is_none() || now >= self.published + TICK {
+                self.publish(now);
             }
-            self.publish(Instant::now());
         }
     }
 
@@ -117,9 +128,16 @@ impl Task {
         self.pace.pause(self.publisher.primary().is_some(), now)
     }
 
+    /// Followers are asked anew before their answers are too old to count.
+    fn pauses(&self, now: Instant) -> Pauses {
+        let each = self.pause(now);
+        let longer = self.config.max_age().saturating_sub(self.config.timeout).max(each);
+        Pauses { each, followers: self.publisher.calm(CALM, now).map(|primary| (primary, longer)) }
+    }
+
     fn ask_members(&mut self, now: Instant) {
         let Some(http) = self.way.http() else { return };
-        for url in self.roster.due(self.pause(now), now, self.config.max_age()) {
+        for url in self.roster.due(&self.pauses(now), now, self.config.max_age()) {
             self.roster.asked(&url, now);
             let (http, timeout) = (http.clone(), self.config.timeout);
             let ask = async move {
@@ -163,15 +181,18 @@ impl Task {
         self.in_flight.push(ask.boxed());
     }
 
-    fn take(&mut self, done: Done, now: Instant) {
+    /// Says whether there is something new in it.
+    fn take(&mut self, done: Done, now: Instant) -> bool {
         match done {
             Done::Asked { url, answer, took } => {
+                let news = !self.roster.repeats(&url, &answer);
                 let known = self.roster.name_of(&url);
                 self.publisher.count(known, &answer, took);
                 let wants_list = self.roster.answered(&url, answer, now);
                 if wants_list && self.list.last.is_some_and(|last| now >= last + LIST_FOR_UNLISTED) {
                     self.list.next = self.list.next.min(now);
                 }
+                return news;
             }
             Done::Witnessed(told) => {
                 let max_age = self.config.max_age();
@@ -207,9 +228,11 @@ impl Task {
                 }
             }
         }
+        true
     }
 
     fn publish(&mut self, now: Instant) {
+        self.published = now;
         let news = self.publisher.publish(
             Observed {
                 complete: self.roster.all_heard(),

@@ -1,13 +1,17 @@
 //! Whom to ask, when, and what they said last. No I/O: the task beside it asks.
 
+mod endpoint;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use self::endpoint::{Endpoint, named};
 use super::{
     Member,
+    pace::Pauses,
     patroni::{ClusterBody, MAX_MEMBERS, host_of},
 };
 use crate::core::{
@@ -21,25 +25,6 @@ const GONE_AFTER_LISTS: u8 = 2;
 const GONE_AFTER: Duration = Duration::from_secs(60);
 /// So long it is remembered who has answered at a URL where somebody else answers, too.
 const REMEMBERED_FOR: Duration = Duration::from_secs(30);
-
-/// One base URL that is asked for `/primary`. Mostly one member answers there; behind a proxy, or an address that goes with
-/// the primary, it may be now this one and now that one.
-#[derive(Debug)]
-struct Endpoint {
-    /// Written by people in the DatabaseCluster: asked for ever.
-    seed: bool,
-    /// The last answer of everybody who has answered here, by the name that they gave themselves or were found out by. When nobody answers, the
-    /// one who did is known to be silent; of several nobody knows whom the question would have reached.
-    heard: BTreeMap<String, Observation>,
-    /// Who gave the last answer that bore a name, or whose it was found out to be.
-    speaker: Option<String>,
-    /// Whose the latest answer is, if it bears no name and no member states this URL alone.
-    nameless: Option<Who>,
-    /// What came of the last question.
-    latest: Observation,
-    asked_at: Option<Instant>,
-    in_flight: bool,
-}
 
 #[derive(Debug)]
 struct Listed {
@@ -97,19 +82,34 @@ impl Roster {
         roster
     }
 
-    /// URLs that are to be asked now: one request at a time each, `pause` from one request's start to the next.
-    pub(crate) fn due(&self, pause: Duration, now: Instant, max_age: Duration) -> Vec<String> {
+    /// URLs that are to be asked now: one request at a time each, a pause from one request's start to the next.
+    pub(crate) fn due(&self, pauses: &Pauses, now: Instant, max_age: Duration) -> Vec<String> {
+        let pause = self.pause_of(pauses);
         let due = |(url, endpoint): (&String, &Endpoint)| {
-            let waited = endpoint.asked_at.is_none_or(|at| at + pause <= now);
+            let waited = endpoint.asked_at.is_none_or(|at| at + pause(endpoint) <= now);
             (waited && !endpoint.in_flight && !self.superfluous(url, endpoint, now, max_age)).then(|| url.clone())
         };
         self.endpoints.iter().filter_map(due).collect()
     }
 
     /// When [`Roster::due`] is worth asking again.
-    pub(crate) fn next_due(&self, pause: Duration) -> Option<Instant> {
+    pub(crate) fn next_due(&self, pauses: &Pauses) -> Option<Instant> {
+        let pause = self.pause_of(pauses);
         let waiting = self.endpoints.values().filter(|endpoint| !endpoint.in_flight);
-        waiting.filter_map(|endpoint| endpoint.asked_at.map(|at| at + pause)).min()
+        waiting.filter_map(|endpoint| endpoint.asked_at.map(|at| at + pause(endpoint))).min()
+    }
+
+    /// The longer pause is for who was last heard to follow, at a URL where nobody else answers, while the primary says that it is one and
+    /// everybody's name is known.
+    fn pause_of<'p>(&self, pauses: &'p Pauses) -> impl Fn(&Endpoint) -> Duration + use<'p> {
+        let followers = pauses.followers.as_ref().filter(|(primary, _)| {
+            let holds = |endpoint: &Endpoint| endpoint.last_status(primary) == Some(200);
+            self.endpoints.values().any(holds) && self.endpoints.values().all(|endpoint| endpoint.nameless.is_none())
+        });
+        move |endpoint| match followers {
+            Some((primary, longer)) if endpoint.follows(primary) => *longer,
+            _ => pauses.each,
+        }
     }
 
     /// A further address of members that all answer at the addresses which they state themselves.
@@ -168,6 +168,12 @@ impl Roster {
             }
         });
         name.unwrap_or(url).to_owned()
+    }
+
+    /// Whether an answer says what the last one at its URL did, and everybody's name is known, so that nothing comes of it but that it is newer.
+    pub(crate) fn repeats(&self, url: &str, answer: &Answer) -> bool {
+        self.endpoints.values().all(|endpoint| endpoint.nameless.is_none())
+            && self.endpoints.get(url).is_some_and(|endpoint| answer.repeats(&endpoint.latest.answer))
     }
 
     /// Notes an answer. Whoever answers is who it says it is, whatever the list says of the URL. Says whether a list would
@@ -404,36 +410,6 @@ const fn advice(why: RefusedHost) -> &'static str {
         _ => {
             "write one there that nodes and the controller reach, or name this one in spec.discovery.patroni.allowedHosts"
         }
-    }
-}
-
-impl Endpoint {
-    const fn new(seed: bool, now: Instant) -> Self {
-        let latest = Observation { answer: Answer::Pending, at: now };
-        Self { seed, heard: BTreeMap::new(), speaker: None, nameless: None, latest, asked_at: None, in_flight: false }
-    }
-
-    /// What is known of a member that states this URL and was not heard anywhere.
-    fn missed(&self, url: &str) -> Observation {
-        let answer = match (named(&self.latest), &self.nameless) {
-            (Some(other), _) => Answer::Unreachable { error: format!("at its address {url} {other} answers") },
-            (None, Some(Who::Member(other))) => {
-                Answer::Unreachable { error: format!("at its address {url} {other} answers") }
-            }
-            (None, Some(_)) => {
-                Answer::Unreachable { error: format!("at its address {url} somebody answers without a name") }
-            }
-            (None, None) => self.latest.answer.clone(),
-        };
-        Observation { answer, at: self.latest.at }
-    }
-}
-
-/// Who gave an answer, if it says so.
-fn named(observation: &Observation) -> Option<&str> {
-    match &observation.answer {
-        Answer::Http { body, .. } => body.name.as_deref(),
-        _ => None,
     }
 }
 

@@ -78,13 +78,19 @@ pub(super) fn followers<'a>(
     tiers: &'a TierMap,
     others: &'a HashMap<String, TierMap>,
 ) -> Vec<Follower<'a>> {
-    let tiers = tiers.by_node();
+    let followers: Vec<&Following> = followers.into_iter().collect();
+    // A few are looked up sooner than every node is gone through.
+    let by_node = (followers.len() > tiers.nodes.len()).then(|| tiers.by_node());
+    let at = |node: &str| match &by_node {
+        Some(by_node) => by_node.get(node).copied(),
+        None => tiers.nodes.get(node),
+    };
     let follower = |it: &'a Following| {
         let alone = is_left_alone(&it.pod.namespace, own_namespace);
         Follower {
             pod: &it.pod,
             replacement: &it.replacement,
-            at: it.pod.node.as_deref().and_then(|node| tiers.get(node)).copied(),
+            at: it.pod.node.as_deref().and_then(at),
             mode: it.how.mode,
             left_alone: alone.then(|| SkipReason::SystemNamespace.to_string()),
             others: it.how.others.iter().filter_map(|other| others.get(&**other)).collect(),

@@ -43,7 +43,8 @@ pub struct PatroniDiscovery {
     ]))]
     pub timeout: Span,
 
-    /// Pause between two looks at one member.
+    /// Pause between two looks at one member. Whoever follows a primary that has held for a minute is asked more rarely, up to two
+    /// intervals or 3 s after the last time.
     #[serde(default = "default_interval")]
     #[schemars(extend("x-kubernetes-validations" = [
         rule("duration(self) >= duration('200ms') && duration(self) <= duration('1m')", "spec.discovery.patroni.interval: write a time between 200ms and 1m")

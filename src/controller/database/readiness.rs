@@ -18,7 +18,7 @@ use crate::{
 
 /// So many ticks pass between two looks at least: a minute.
 const EVERY_TICKS: u32 = 60;
-/// After a look there is none for so many times what it took: one CPU spends a twentieth of its time on it at most.
+/// After a look nobody looks for so many times what it took: one CPU spends a twentieth of its time on it at most.
 const REST: u32 = 20;
 
 /// What was found out, and what is being found out.
@@ -38,6 +38,13 @@ impl Watch {
     }
 }
 
+/// From a database's look to its next one, which leaves each of all `databases` time for a look and a rest that take as long: otherwise
+/// whoever has had a look would keep others from theirs.
+fn pause(tick: Duration, took: Duration, databases: usize) -> Duration {
+    let databases = u32::try_from(databases).unwrap_or(u32::MAX);
+    (tick * EVERY_TICKS).max((took * (1 + REST)).saturating_mul(databases))
+}
+
 impl Task {
     /// Takes what was found out meanwhile, and begins to find out anew when it is time. While the primary isn't known nobody looks.
     pub(super) async fn foresee(
@@ -50,21 +57,22 @@ impl Task {
         if let Some(looking) = self.readiness.looking.take_if(|looking| looking.is_finished()) {
             // A forecast that died is a bug, and is in the log: the next one may do better.
             let (news, took) = looking.await.unwrap_or_default();
-            let pause = (self.shared.tick * EVERY_TICKS).max(took * REST);
-            self.readiness.due = Some(now.instant + pause);
+            self.readiness.due = Some(now.instant + pause(self.shared.tick, took, tables.databases.len()));
             self.readiness.news = (!news.is_empty()).then_some(news);
         }
         let rests = self.readiness.due.is_some_and(|due| now.instant < due);
         if rests || self.readiness.looking.is_some() || view.known().is_none() || self.status.members.len() < 2 {
             return;
         }
-        let Ok(turn) = Arc::clone(&self.shared.foresight).try_acquire_owned() else { return };
+        let Ok(mut turn) = Arc::clone(&self.shared.foresight).try_lock_owned() else { return };
+        if turn.is_some_and(|until| now.instant < until) {
+            return;
+        }
         // They are known for these tables already: nobody else has to find out again.
         let followers = tables.followers(&self.name);
         let (object, tables, status) = (Arc::clone(object), tables.clone(), self.status.clone());
         let own_namespace = self.shared.namespace.clone();
         self.readiness.looking = Some(tokio::task::spawn_blocking(move || {
-            let _turn = turn;
             let begun = Instant::now();
             let question = Question {
                 object: &object,
@@ -77,7 +85,9 @@ impl Task {
             };
             let others = question.others().into_iter();
             let readiness = others.map(|member| ready(&question, member)).collect();
-            (readiness, begun.elapsed())
+            let took = begun.elapsed();
+            *turn = Some(begun + took * (1 + REST));
+            (readiness, took)
         }));
     }
 
@@ -98,5 +108,25 @@ impl Task {
             let note = format!("if {} became the primary: {}", worst.member, worst.message);
             self.notice(true, EventReason::LessReadyForFailover, note);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lab::table::check_rows;
+
+    use super::*;
+
+    #[test]
+    fn a_minute_passes_between_two_looks_or_what_everybodys_looks_and_rests_take() {
+        let ms = Duration::from_millis;
+        let rows = [
+            (ms(0), 1, ms(60_000)),
+            (ms(100), 1, ms(60_000)),
+            (ms(4_000), 1, ms(84_000)),
+            (ms(20), 200, ms(84_000)),
+            (Duration::MAX / 64, usize::MAX, Duration::MAX),
+        ];
+        check_rows(rows, |(took, databases, expected)| assert_eq!(pause(ms(1_000), took, databases), expected));
     }
 }

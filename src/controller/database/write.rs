@@ -101,7 +101,7 @@ impl Task {
             readiness: self.readiness.news(),
         };
         status_update::update(&mut self.status, &facts, wall);
-        self.shared.metrics.observe(&self.name, &self.memory, decided);
+        self.shared.metrics.observe(&self.name, &self.memory, decided, &mut self.shown);
         self.shared.metrics.observe_announced(&self.name, self.status.announced.as_ref());
         self.tell_readiness();
         self.write_status().await

@@ -14,7 +14,7 @@ fn labelled_nodes_without_a_reading_are_told_and_nodes_that_were_never_measured_
     let mut memory = Memory::default();
     std::sync::Arc::make_mut(&mut memory.tiers).nodes =
         nodes.map(|(name, tier, rtt_us)| (name.to_owned(), NodeTier::labelled(tier, rtt_us))).into();
-    metrics.observe("orders", &memory, &Decided::default());
+    metrics.observe("orders", &memory, &Decided::default(), &mut Shown::default());
     let told = |name: &str| shown(&registry).into_iter().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
     assert_eq!(told("switchover_nodes_silent"), ["switchover_nodes_silent{database=\"orders\"} 1"]);
 }
@@ -31,9 +31,10 @@ fn the_gate_that_is_closed_is_the_only_one_that_is_shown_as_closed() {
         closed
     };
     let gate = Some(Gate::Halted { failed: 3 });
-    metrics.observe("orders", &Memory::default(), &Decided { gate, ..Decided::default() });
+    let mut before = Shown::default();
+    metrics.observe("orders", &Memory::default(), &Decided { gate, ..Decided::default() }, &mut before);
     assert_eq!(closed(), ["switchover_movement_gate{database=\"orders\",reason=\"Halted\"} 1"]);
-    metrics.observe("orders", &Memory::default(), &Decided::default());
+    metrics.observe("orders", &Memory::default(), &Decided::default(), &mut before);
     assert_eq!(closed(), Vec::<String>::new());
 }
 
@@ -41,7 +42,7 @@ fn the_gate_that_is_closed_is_the_only_one_that_is_shown_as_closed() {
 fn the_death_of_a_discovery_is_counted_from_none_on() {
     let mut registry = crate::metrics::registry();
     let metrics = ControllerMetrics::new(&mut registry);
-    metrics.observe("orders", &Memory::default(), &Decided::default());
+    metrics.observe("orders", &Memory::default(), &Decided::default(), &mut Shown::default());
     let told = |name: &str| shown(&registry).into_iter().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
     let deaths = |count: u8| [format!("switchover_discovery_deaths_total{{database=\"orders\"}} {count}")];
     assert_eq!(told("switchover_discovery_deaths"), deaths(0), "before the first, so that it is an increase");
@@ -66,7 +67,7 @@ fn only_the_leader_says_whom_it_follows() {
 fn nothing_is_left_of_a_database_that_is_gone() {
     let mut registry = crate::metrics::registry();
     let metrics = ControllerMetrics::new(&mut registry);
-    metrics.observe("orders", &Memory::default(), &Decided::default());
+    metrics.observe("orders", &Memory::default(), &Decided::default(), &mut Shown::default());
     for ok in [true, false] {
         metrics.labelled("orders", ok);
         metrics.status_written("orders", ok);

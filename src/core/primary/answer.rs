@@ -40,6 +40,13 @@ impl MemberBody {
         matches!(self.state.as_str(), "running" | "unknown" | "stop failed" | "restarting" | "restart failed")
     }
 
+    /// Whether both say the same, but for what changes all the time and decides nothing by itself: how far the log is, and when Patroni's
+    /// store was reached.
+    fn repeats(&self, before: &Self) -> bool {
+        let Self { position, dcs_last_seen_s, .. } = *before;
+        Self { position, dcs_last_seen_s, ..self.clone() } == *before
+    }
+
     /// Whether the member says that its PostgreSQL is a primary, by the word of any version of Patroni.
     #[must_use]
     pub fn acts_as_primary(&self) -> bool {
@@ -64,6 +71,17 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// Whether it says what the one `before` did, as far as it matters who is primary.
+    #[must_use]
+    pub fn repeats(&self, before: &Self) -> bool {
+        match (self, before) {
+            (Self::Http { status, body }, Self::Http { status: status_before, body: body_before }) => {
+                status == status_before && body.repeats(body_before)
+            }
+            _ => self == before,
+        }
+    }
+
     /// Patroni's answer, as one of whoever `might_be` meant.
     #[must_use]
     pub fn without_name(self, might_be: Vec<String>) -> Self {

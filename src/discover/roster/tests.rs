@@ -1,5 +1,7 @@
 //! Who is asked, and who is believed to have answered.
 
+use lab::table::check_rows;
+
 use super::*;
 use crate::{
     core::primary::MemberBody,
@@ -7,6 +9,7 @@ use crate::{
 };
 
 const PAUSE: Duration = Duration::from_secs(1);
+const EACH: Pauses = Pauses::alike(PAUSE);
 const MAX_AGE: Duration = Duration::from_secs(5);
 
 fn answers(roster: &Roster) -> Vec<MemberAnswer> {
@@ -41,13 +44,78 @@ fn names(roster: &Roster) -> Vec<String> {
 fn one_request_at_a_time_and_a_pause_between() {
     let start = Instant::now();
     let mut roster = Roster::new([url("pg1")], vec![], Arc::default(), start);
-    assert_eq!(roster.due(PAUSE, start, MAX_AGE), [url("pg1")]);
+    assert_eq!(roster.due(&EACH, start, MAX_AGE), [url("pg1")]);
     roster.asked(&url("pg1"), start);
-    assert!(roster.due(PAUSE, start + 3 * PAUSE, MAX_AGE).is_empty(), "in flight");
+    assert!(roster.due(&EACH, start + 3 * PAUSE, MAX_AGE).is_empty(), "in flight");
     roster.answered(&url("pg1"), says("pg1"), start + PAUSE / 2);
-    assert!(roster.due(PAUSE, start + PAUSE / 2, MAX_AGE).is_empty(), "too early");
-    assert_eq!(roster.next_due(PAUSE), Some(start + PAUSE));
-    assert_eq!(roster.due(PAUSE, start + PAUSE, MAX_AGE), [url("pg1")]);
+    assert!(roster.due(&EACH, start + PAUSE / 2, MAX_AGE).is_empty(), "too early");
+    assert_eq!(roster.next_due(&EACH), Some(start + PAUSE));
+    assert_eq!(roster.due(&EACH, start + PAUSE, MAX_AGE), [url("pg1")]);
+}
+
+#[test]
+fn who_follows_is_asked_seldom_while_the_primary_says_that_it_is_one() {
+    let (start, longer) = (Instant::now(), 3 * PAUSE);
+    let calm = Pauses { each: PAUSE, followers: Some(("pg1".into(), longer)) };
+    let others = |answer: Answer| {
+        let mut roster = Roster::new([url("pg1"), url("pg2")], vec![], Arc::default(), start);
+        roster.listed(list("pg1", &["pg1", "pg2"]), None, start);
+        for (name, answer) in [("pg1", primary("pg1", 1)), ("pg2", answer)] {
+            roster.asked(&url(name), start);
+            roster.answered(&url(name), answer, start);
+        }
+        roster
+    };
+    let asked = |roster: &Roster, pauses: &Pauses, after| roster.due(pauses, start + after * PAUSE, MAX_AGE);
+    let roster = others(says("pg2"));
+    assert_eq!([asked(&roster, &calm, 1), asked(&roster, &calm, 2)], [[url("pg1")], [url("pg1")]]);
+    assert_eq!(asked(&roster, &calm, 3), [url("pg1"), url("pg2")]);
+    assert_eq!(asked(&roster, &EACH, 1), [url("pg1"), url("pg2")]);
+    assert_eq!(roster.next_due(&calm), Some(start + PAUSE));
+    let elsewhere = Pauses { followers: Some(("pg3".into(), longer)), ..calm.clone() };
+    assert_eq!(asked(&roster, &elsewhere, 1), [url("pg1"), url("pg2")], "nobody has heard that pg3 is the primary");
+    // Who is silent, holds the lock, too, or isn't who is asked there, is asked as ever.
+    let rows = [silent(), primary("pg2", 1), says("pg1"), without_name("2026-01-01", false)];
+    check_rows(rows, |answer| assert_eq!(asked(&others(answer), &calm, 1), [url("pg1"), url("pg2")]));
+    let mut roster = others(says("pg2"));
+    roster.answered(&url("pg1"), says("pg1"), start);
+    assert_eq!(asked(&roster, &calm, 1), [url("pg1"), url("pg2")], "it is none any more");
+}
+
+#[test]
+fn an_answer_repeats_the_last_one_if_nothing_is_decided_by_what_is_new_in_it() {
+    let now = Instant::now();
+    let mut roster = Roster::new([url("pg1"), url("pg2")], vec![], Arc::default(), now);
+    roster.listed(list("pg1", &["pg1", "pg2"]), None, now);
+    let body = MemberBody { name: Some("pg1".into()), timeline: Some(3), position: Some(7), ..MemberBody::default() };
+    let http = |status, body: &MemberBody| Answer::Http { status, body: body.clone() };
+    assert!(!roster.repeats(&url("pg1"), &http(200, &body)), "it is the first one");
+    roster.answered(&url("pg1"), http(200, &body), now);
+    let later = MemberBody { position: Some(8), dcs_last_seen_s: Some(1), ..body.clone() };
+    let rows = [
+        (http(200, &body), true),
+        (http(200, &later), true),
+        (http(503, &later), false),
+        (http(200, &MemberBody { timeline: Some(4), ..body.clone() }), false),
+        (http(200, &MemberBody { pause: true, ..body.clone() }), false),
+        (http(200, &MemberBody { cluster_unlocked: true, ..body.clone() }), false),
+        (http(200, &MemberBody { name: Some("pg2".into()), ..body.clone() }), false),
+        (silent(), false),
+    ];
+    check_rows(rows, |(answer, expected)| assert_eq!(roster.repeats(&url("pg1"), &answer), expected, "{answer:?}"));
+    assert!(!roster.repeats("http://elsewhere:8008", &http(200, &body)));
+    roster.answered(&url("pg2"), silent(), now);
+    assert!(roster.repeats(&url("pg2"), &silent()));
+}
+
+#[test]
+fn while_somebodys_name_is_not_known_every_answer_may_tell_it() {
+    let now = Instant::now();
+    let mut roster = Roster::new([url("pg1"), "http://vip:8008".into()], vec![], Arc::default(), now);
+    roster.answered(&url("pg1"), says("pg1"), now);
+    assert!(roster.repeats(&url("pg1"), &says("pg1")));
+    roster.answered("http://vip:8008", without_name("2026-01-01", true), now);
+    assert!(!roster.repeats(&url("pg1"), &says("pg1")));
 }
 
 #[test]
@@ -66,7 +134,7 @@ fn members_are_followed_as_they_change() {
     let now = now + GONE_AFTER;
     roster.listed(list("pg1", &["pg1", "pg3", "pg4"]), Some("pg1"), now);
     assert_eq!(names(&roster), ["pg1", "pg3", "pg4"]);
-    assert_eq!(roster.due(PAUSE, now, MAX_AGE), [url("pg1"), url("pg3"), url("pg4")]);
+    assert_eq!(roster.due(&EACH, now, MAX_AGE), [url("pg1"), url("pg3"), url("pg4")]);
 }
 
 #[test]
@@ -76,7 +144,7 @@ fn a_member_that_moves_to_another_address_is_asked_there() {
     let moved = Member { api_url: Some(url("new")), host: "new".into(), ..member("pg1") };
     roster.listed(ClusterBody { members: vec![moved.clone()], leader: None, ..ClusterBody::default() }, None, now);
     assert_eq!(roster.members(), [moved]);
-    assert_eq!(roster.due(PAUSE, now, MAX_AGE), [url("new")]);
+    assert_eq!(roster.due(&EACH, now, MAX_AGE), [url("new")]);
 }
 
 #[test]
@@ -85,17 +153,17 @@ fn a_second_address_is_asked_only_while_the_stated_one_is_silent() {
     let mut roster = Roster::new([url("alias")], vec![], Arc::default(), now);
     assert!(roster.answered(&url("alias"), says("pg1"), now), "not on a list yet");
     roster.listed(list("pg1", &["pg1"]), None, now);
-    assert_eq!(roster.due(PAUSE, now, MAX_AGE), [url("alias"), url("pg1")]);
+    assert_eq!(roster.due(&EACH, now, MAX_AGE), [url("alias"), url("pg1")]);
     assert!(!roster.answered(&url("pg1"), says("pg1"), now));
-    assert_eq!(roster.due(PAUSE, now, MAX_AGE), [url("pg1")]);
+    assert_eq!(roster.due(&EACH, now, MAX_AGE), [url("pg1")]);
     assert_eq!(roster.observations().keys().collect::<Vec<_>>(), ["pg1"]);
     let nameless = Answer::Http { status: 200, body: MemberBody { state: "unknown".into(), ..MemberBody::default() } };
     let now = now + PAUSE;
     roster.answered(&url("pg1"), nameless, now);
     assert_eq!(said(&roster), "pg1=200");
-    assert_eq!(roster.due(PAUSE, now, MAX_AGE), [url("pg1")], "it leaves its name out, and is who it was");
+    assert_eq!(roster.due(&EACH, now, MAX_AGE), [url("pg1")], "it leaves its name out, and is who it was");
     roster.answered(&url("pg1"), silent(), now);
-    assert_eq!(roster.due(PAUSE, now, MAX_AGE), [url("alias"), url("pg1")]);
+    assert_eq!(roster.due(&EACH, now, MAX_AGE), [url("alias"), url("pg1")]);
 }
 
 /// What is known of everybody, as `pg1=503 pg2=refused`.
@@ -152,7 +220,7 @@ fn a_member_that_takes_anothers_name_is_asked_and_measured_where_it_is() {
     assert_eq!(said(&roster), "pg1=200 pg2=503");
     assert_eq!(answers(&roster)[0].timeline, Some(3), "what the old one said is over");
     assert_eq!(
-        roster.due(PAUSE, now + 3 * PAUSE, MAX_AGE),
+        roster.due(&EACH, now + 3 * PAUSE, MAX_AGE),
         [url("new"), url("pg2")],
         "nobody asks the old one any more"
     );
@@ -160,7 +228,7 @@ fn a_member_that_takes_anothers_name_is_asked_and_measured_where_it_is() {
     roster.answered(&url("pg1"), primary("pg1", 7), now + 2 * PAUSE);
     roster.answered(&url("new"), primary("pg1", 3), now + 3 * PAUSE);
     assert_eq!(answers(&roster)[0].timeline, Some(3));
-    assert_eq!(roster.due(PAUSE, now + 4 * PAUSE, MAX_AGE), [url("new"), url("pg2")]);
+    assert_eq!(roster.due(&EACH, now + 4 * PAUSE, MAX_AGE), [url("new"), url("pg2")]);
 }
 
 #[test]
@@ -197,7 +265,7 @@ fn several_members_behind_one_url_are_each_heard() {
         }
         assert_eq!(said(&roster), "pg1=200 pg2=503 pg3=503");
         assert_eq!(roster.observations()["pg1"].at, now + PAUSE, "as old as it is");
-        assert_eq!(roster.due(PAUSE, now + 9 * PAUSE, MAX_AGE), std::slice::from_ref(&proxy));
+        assert_eq!(roster.due(&EACH, now + 9 * PAUSE, MAX_AGE), std::slice::from_ref(&proxy));
         // A proxy that falls silent says nothing of any one of them: what they said grows old.
         roster.answered(&proxy, silent(), now + 4 * PAUSE);
         let silence = if stated { String::new() } else { format!("{proxy}=refused ") };
@@ -209,9 +277,9 @@ fn several_members_behind_one_url_are_each_heard() {
         roster.answered(&proxy, says(name), now);
         roster.answered(&url(name), says(name), now);
     }
-    assert_eq!(roster.due(PAUSE, now + PAUSE, MAX_AGE), [url("pg1"), url("pg2")]);
+    assert_eq!(roster.due(&EACH, now + PAUSE, MAX_AGE), [url("pg1"), url("pg2")]);
     roster.answered(&url("pg2"), silent(), now);
-    assert_eq!(roster.due(PAUSE, now + PAUSE, MAX_AGE), [url("pg1"), url("pg2"), proxy]);
+    assert_eq!(roster.due(&EACH, now + PAUSE, MAX_AGE), [url("pg1"), url("pg2"), proxy]);
 }
 
 /// As Patroni answers before 3.2: PostgreSQL was started then.
@@ -239,10 +307,10 @@ fn an_answer_without_a_name_is_given_one_as_soon_as_it_is_proven_and_loses_it_wh
     roster.answered(&url("pg1"), without_name("a", true), now);
     assert_eq!(said(&roster), "pg1=200 pg2=503");
     assert_eq!(roster.name_of(&url("alias")), "pg1");
-    assert_eq!(roster.due(PAUSE, now, MAX_AGE), [url("pg1"), url("pg2")], "pg1 answers where it says that it does");
+    assert_eq!(roster.due(&EACH, now, MAX_AGE), [url("pg1"), url("pg2")], "pg1 answers where it says that it does");
 
     roster.answered(&url("pg1"), silent(), now + PAUSE);
-    assert_eq!(roster.due(PAUSE, now + PAUSE, MAX_AGE).len(), 3);
+    assert_eq!(roster.due(&EACH, now + PAUSE, MAX_AGE).len(), 3);
     roster.answered(&url("alias"), silent(), now + PAUSE);
     assert_eq!(said(&roster), "pg1=refused pg2=503", "silent at both, and still one");
 
@@ -260,7 +328,7 @@ fn an_answer_without_a_name_is_given_one_as_soon_as_it_is_proven_and_loses_it_wh
     }
     assert_eq!(said(&roster), format!("{}=200 pg1=200 pg2=503", url("alias")));
     assert!(matches!(roster.observations()[&url("alias")].answer, Answer::Http { .. }), "its claim is its own");
-    assert_eq!(roster.due(PAUSE, now + 9 * PAUSE, MAX_AGE).len(), 3, "it is asked further");
+    assert_eq!(roster.due(&EACH, now + 9 * PAUSE, MAX_AGE).len(), 3, "it is asked further");
 }
 
 #[test]
@@ -306,7 +374,7 @@ fn a_listed_member_is_asked_and_measured_only_where_it_may_be() {
     let left_out = |name: &str| (name.to_owned(), String::new(), None);
     let taken = |name: &str, host: &str| (name.to_owned(), host.to_owned(), Some(format!("http://{host}:8008")));
     assert_eq!(hosts, [taken("pg1", "10.0.0.1"), left_out("pg2"), left_out("pg3"), taken("pg4", "10.0.0.4")]);
-    assert_eq!(roster.due(PAUSE, now, MAX_AGE), ["http://10.0.0.1:8008", "http://10.0.0.4:8008"]);
+    assert_eq!(roster.due(&EACH, now, MAX_AGE), ["http://10.0.0.1:8008", "http://10.0.0.4:8008"]);
     roster.asked("http://10.0.0.4:8008", now);
     roster.answered("http://10.0.0.4:8008", says("pg4"), now);
     assert_eq!(roster.hosts().get("pg4").map(String::as_str), Some("10.0.0.4"), "who speaks from where");

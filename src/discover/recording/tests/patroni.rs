@@ -35,6 +35,22 @@ pub(super) const ALL: [(&str, &str); 22] = [
     ("old-localhost-url", recording!("old-localhost-url")),
 ];
 
+/// Why whoever follows a primary that says that it is one is asked rarely.
+#[test]
+fn a_primary_is_none_any_more_before_another_one_is() {
+    let mut changes = 0;
+    for (name, text) in ALL {
+        for two in replay(text).unwrap().windows(2) {
+            let [before, after] = two else { unreachable!("two by two") };
+            changes += after.view.epoch - before.view.epoch;
+            if let (Known(old), Known(new)) = (&before.view.state, &after.view.state) {
+                assert_eq!(old.name, new.name, "{name} at {}", after.t);
+            }
+        }
+    }
+    assert!(changes > 10, "{changes}");
+}
+
 #[test]
 fn switchover() {
     assert_eq!(
