@@ -202,8 +202,12 @@ async fn record(
             roster.asks_for_list(now);
             in_flight.push(ask(Asked::List, url, "/cluster", LIST_TIMEOUT));
         }
-        let wake =
-            roster.next_due(&Pauses::alike(args.every.0)).into_iter().chain(end).min().unwrap_or(now + args.every.0);
+        let wake = roster
+            .next_due(&Pauses::alike(args.every.0), now, MAX_AGE)
+            .into_iter()
+            .chain(end)
+            .min()
+            .unwrap_or(now + args.every.0);
         // Never spin, whatever a schedule says.
         let wake = wake.max(now + Duration::from_millis(5));
         let done = tokio::select! {

@@ -101,7 +101,7 @@ impl Task {
             self.ask_the_witness(now);
             let pause = self.pause(now);
             let witness = self.witness.as_ref().and_then(|witness| witness.next(pause));
-            let asks = self.roster.next_due(&self.pauses(now)).into_iter().chain(witness);
+            let asks = self.roster.next_due(&self.pauses(now), now, self.config.max_age()).into_iter().chain(witness);
             let next = asks.chain([self.published + TICK]).min().unwrap_or(now);
             let next = if self.list.in_flight { next } else { next.min(self.list.next) };
             // Never spin, whatever a schedule says.

@@ -92,11 +92,14 @@ impl Roster {
         self.endpoints.iter().filter_map(due).collect()
     }
 
-    /// When [`Roster::due`] is worth asking again.
-    pub(crate) fn next_due(&self, pauses: &Pauses) -> Option<Instant> {
+    /// When [`Roster::due`] is worth asking again, as far as it is known by now.
+    pub(crate) fn next_due(&self, pauses: &Pauses, now: Instant, max_age: Duration) -> Option<Instant> {
         let pause = self.pause_of(pauses);
-        let waiting = self.endpoints.values().filter(|endpoint| !endpoint.in_flight);
-        waiting.filter_map(|endpoint| endpoint.asked_at.map(|at| at + pause(endpoint))).min()
+        let waiting = |(url, endpoint): &(&String, &Endpoint)| {
+            !endpoint.in_flight && !self.superfluous(url, endpoint, now, max_age)
+        };
+        let due = |(_, endpoint): (&String, &Endpoint)| endpoint.asked_at.map(|at| at + pause(endpoint));
+        self.endpoints.iter().filter(waiting).filter_map(due).min()
     }
 
     /// The longer pause is for who was last heard to follow, at a URL where nobody else answers, while the primary says that it is one and

@@ -49,7 +49,7 @@ fn one_request_at_a_time_and_a_pause_between() {
     assert!(roster.due(&EACH, start + 3 * PAUSE, MAX_AGE).is_empty(), "in flight");
     roster.answered(&url("pg1"), says("pg1"), start + PAUSE / 2);
     assert!(roster.due(&EACH, start + PAUSE / 2, MAX_AGE).is_empty(), "too early");
-    assert_eq!(roster.next_due(&EACH), Some(start + PAUSE));
+    assert_eq!(roster.next_due(&EACH, start, MAX_AGE), Some(start + PAUSE));
     assert_eq!(roster.due(&EACH, start + PAUSE, MAX_AGE), [url("pg1")]);
 }
 
@@ -71,7 +71,7 @@ fn who_follows_is_asked_seldom_while_the_primary_says_that_it_is_one() {
     assert_eq!([asked(&roster, &calm, 1), asked(&roster, &calm, 2)], [[url("pg1")], [url("pg1")]]);
     assert_eq!(asked(&roster, &calm, 3), [url("pg1"), url("pg2")]);
     assert_eq!(asked(&roster, &EACH, 1), [url("pg1"), url("pg2")]);
-    assert_eq!(roster.next_due(&calm), Some(start + PAUSE));
+    assert_eq!(roster.next_due(&calm, start, MAX_AGE), Some(start + PAUSE));
     let elsewhere = Pauses { followers: Some(("pg3".into(), longer)), ..calm.clone() };
     assert_eq!(asked(&roster, &elsewhere, 1), [url("pg1"), url("pg2")], "nobody has heard that pg3 is the primary");
     // Who is silent, holds the lock, too, or isn't who is asked there, is asked as ever.
@@ -164,6 +164,19 @@ fn a_second_address_is_asked_only_while_the_stated_one_is_silent() {
     assert_eq!(roster.due(&EACH, now, MAX_AGE), [url("pg1")], "it leaves its name out, and is who it was");
     roster.answered(&url("pg1"), silent(), now);
     assert_eq!(roster.due(&EACH, now, MAX_AGE), [url("alias"), url("pg1")]);
+}
+
+#[test]
+fn nobody_is_woken_for_an_address_that_is_not_asked() {
+    let start = Instant::now();
+    let mut roster = Roster::new([url("alias")], vec![member("pg1")], Arc::default(), start);
+    for (name, at) in [("alias", start), ("pg1", start + PAUSE)] {
+        roster.asked(&url(name), at);
+        roster.answered(&url(name), says("pg1"), at);
+    }
+    let next = |now| roster.next_due(&EACH, now, MAX_AGE).map(|at| at - start);
+    assert_eq!(next(start + PAUSE), Some(2 * PAUSE));
+    assert_eq!(next(start + PAUSE + 2 * MAX_AGE), Some(PAUSE), "pg1 gives no answer where it is asked");
 }
 
 /// What is known of everybody, as `pg1=503 pg2=refused`.
