@@ -154,7 +154,7 @@ async fn record(
     notes: &mut impl Write,
     stop: CancellationToken,
 ) -> Result<String, RecordError> {
-    let start = Instant::now();
+    let (start, pauses) = (Instant::now(), Pauses::alike(args.every.0));
     let end = args.for_.map(|span| start + span.0);
     // What goes wrong with the notes is no reason to record nothing.
     let end_by = if args.for_.is_some() { "" } else { "; Ctrl-C ends it" };
@@ -190,7 +190,7 @@ async fn record(
             let (s, members) = ((now - start).as_secs(), lines.members());
             let _ = writeln!(notes, "{s} s: {written} lines of {members} members{}", printable(&silent));
         }
-        for url in roster.due(&Pauses::alike(args.every.0), now, MAX_AGE) {
+        for url in roster.due(&pauses, now, MAX_AGE) {
             roster.asked(&url, now);
             in_flight.push(ask(Asked::Member, url, "/primary", args.timeout.0));
         }
@@ -202,12 +202,8 @@ async fn record(
             roster.asks_for_list(now);
             in_flight.push(ask(Asked::List, url, "/cluster", LIST_TIMEOUT));
         }
-        let wake = roster
-            .next_due(&Pauses::alike(args.every.0), now, MAX_AGE)
-            .into_iter()
-            .chain(end)
-            .min()
-            .unwrap_or(now + args.every.0);
+        let asks = roster.next_due(&pauses, now, MAX_AGE).into_iter();
+        let wake = asks.chain(end).min().unwrap_or(now + args.every.0);
         // Never spin, whatever a schedule says.
         let wake = wake.max(now + Duration::from_millis(5));
         let done = tokio::select! {

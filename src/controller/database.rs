@@ -247,7 +247,7 @@ impl Task {
         let stale_after = object.spec.tiers.stale_after.0;
         let unreached = self.unreached.look(&tables, &found, stale_after, now.instant, self.shared.tick);
         let hosts: Vec<String> = found.refused.iter().chain(unreached).cloned().collect();
-        let sure = found.view.known().is_some() && found.view.frozen.is_empty();
+        let sure = found.view.movement_allowed();
         // What an old picture shows of nodes is no news.
         if self.shared.index.stale().is_none() {
             self.note_modes(&tables, object.node_label(), sure);

@@ -226,13 +226,12 @@ impl ControllerMetrics {
         self.leader.set(i64::from(leads));
         for health in index.health() {
             self.watch_current.get_or_create(&Kind { kind: health.kind }).set(i64::from(health.current()));
-            let unreadable = i64::try_from(health.unreadable()).unwrap_or(i64::MAX);
-            self.watch_unreadable.get_or_create(&Kind { kind: health.kind }).set(unreadable);
+            self.watch_unreadable.get_or_create(&Kind { kind: health.kind }).set(count(health.unreadable()));
         }
     }
 
-    pub(super) fn namespaces_with_mistakes(&self, count: usize) {
-        self.mistaken_namespaces.set(i64::try_from(count).unwrap_or(i64::MAX));
+    pub(super) fn namespaces_with_mistakes(&self, namespaces: usize) {
+        self.mistaken_namespaces.set(count(namespaces));
     }
 
     /// Shows whether a database is followed; nothing of one that is being deleted.

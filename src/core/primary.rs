@@ -21,7 +21,11 @@ pub mod postgres;
 mod tests;
 mod tracker;
 
-use std::{collections::BTreeSet, fmt, time::Instant};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    time::{Duration, Instant},
+};
 
 use strum::{IntoStaticStr, VariantNames};
 
@@ -240,5 +244,11 @@ impl PrimaryView {
     #[must_use]
     pub fn movement_allowed(&self) -> bool {
         self.known().is_some() && self.frozen.is_empty()
+    }
+
+    /// For how long that has been so, without a break. Nothing if it isn't.
+    #[must_use]
+    pub fn calm_for(&self, now: Instant) -> Duration {
+        self.calm_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 }

@@ -106,8 +106,7 @@ impl Publisher {
     /// Name of the primary that has held for `at_least`, with nothing against moving pods to it.
     pub(super) fn calm(&self, at_least: Duration, now: Instant) -> Option<String> {
         let view = &self.sender.borrow().view;
-        view.calm_since.filter(|since| now.saturating_duration_since(*since) >= at_least)?;
-        view.known().map(|primary| primary.name.clone())
+        view.known().filter(|_| view.calm_for(now) >= at_least).map(|primary| primary.name.clone())
     }
 
     /// Hears what a person says of the primary.

@@ -96,12 +96,12 @@ impl Task {
     pub(super) async fn run(mut self, mut spoken: mpsc::Receiver<PersonsDecision>) {
         loop {
             let now = Instant::now();
-            self.ask_members(now);
+            let pauses = self.pauses(now);
+            self.ask_members(&pauses, now);
             self.ask_for_the_list(now);
-            self.ask_the_witness(now);
-            let pause = self.pause(now);
-            let witness = self.witness.as_ref().and_then(|witness| witness.next(pause));
-            let asks = self.roster.next_due(&self.pauses(now), now, self.config.max_age()).into_iter().chain(witness);
+            self.ask_the_witness(&pauses, now);
+            let witness = self.witness.as_ref().and_then(|witness| witness.next(pauses.each));
+            let asks = self.roster.next_due(&pauses, now, self.config.max_age()).into_iter().chain(witness);
             let next = asks.chain([self.published + TICK]).min().unwrap_or(now);
             let next = if self.list.in_flight { next } else { next.min(self.list.next) };
             // Never spin, whatever a schedule says.
@@ -124,20 +124,16 @@ impl Task {
         }
     }
 
-    fn pause(&self, now: Instant) -> Duration {
-        self.pace.pause(self.publisher.primary().is_some(), now)
-    }
-
     /// Followers are asked anew before their answers are too old to count.
     fn pauses(&self, now: Instant) -> Pauses {
-        let each = self.pause(now);
+        let each = self.pace.pause(self.publisher.primary().is_some(), now);
         let longer = self.config.max_age().saturating_sub(self.config.timeout).max(each);
         Pauses { each, followers: self.publisher.calm(CALM, now).map(|primary| (primary, longer)) }
     }
 
-    fn ask_members(&mut self, now: Instant) {
+    fn ask_members(&mut self, pauses: &Pauses, now: Instant) {
         let Some(http) = self.way.http() else { return };
-        for url in self.roster.due(&self.pauses(now), now, self.config.max_age()) {
+        for url in self.roster.due(pauses, now, self.config.max_age()) {
             self.roster.asked(&url, now);
             let (http, timeout) = (http.clone(), self.config.timeout);
             let ask = async move {
@@ -152,9 +148,8 @@ impl Task {
         }
     }
 
-    fn ask_the_witness(&mut self, now: Instant) {
-        let pause = self.pause(now);
-        if let Some(question) = self.witness.as_mut().and_then(|witness| witness.ask(pause, now)) {
+    fn ask_the_witness(&mut self, pauses: &Pauses, now: Instant) {
+        if let Some(question) = self.witness.as_mut().and_then(|witness| witness.ask(pauses.each, now)) {
             self.in_flight.push(question.map(Done::Witnessed).boxed());
         }
     }

@@ -85,29 +85,34 @@ impl Roster {
     /// URLs that are to be asked now: one request at a time each, a pause from one request's start to the next.
     pub(crate) fn due(&self, pauses: &Pauses, now: Instant, max_age: Duration) -> Vec<String> {
         let pause = self.pause_of(pauses);
-        let due = |(url, endpoint): (&String, &Endpoint)| {
-            let waited = endpoint.asked_at.is_none_or(|at| at + pause(endpoint) <= now);
-            (waited && !endpoint.in_flight && !self.superfluous(url, endpoint, now, max_age)).then(|| url.clone())
-        };
-        self.endpoints.iter().filter_map(due).collect()
+        let waited = |endpoint: &Endpoint| endpoint.asked_at.is_none_or(|at| at + pause(endpoint) <= now);
+        self.waiting(now, max_age).filter(|(_, endpoint)| waited(endpoint)).map(|(url, _)| url.clone()).collect()
     }
 
     /// When [`Roster::due`] is worth asking again, as far as it is known by now.
     pub(crate) fn next_due(&self, pauses: &Pauses, now: Instant, max_age: Duration) -> Option<Instant> {
         let pause = self.pause_of(pauses);
-        let waiting = |(url, endpoint): &(&String, &Endpoint)| {
-            !endpoint.in_flight && !self.superfluous(url, endpoint, now, max_age)
-        };
         let due = |(_, endpoint): (&String, &Endpoint)| endpoint.asked_at.map(|at| at + pause(endpoint));
-        self.endpoints.iter().filter(waiting).filter_map(due).min()
+        self.waiting(now, max_age).filter_map(due).min()
+    }
+
+    /// Who is asked, now or later.
+    fn waiting(&self, now: Instant, max_age: Duration) -> impl Iterator<Item = (&String, &Endpoint)> {
+        let idle = self.endpoints.iter().filter(|(_, endpoint)| !endpoint.in_flight);
+        idle.filter(move |(url, endpoint)| !self.superfluous(url, endpoint, now, max_age))
+    }
+
+    /// Whether it is known of every last answer whose it is.
+    fn knows_names(&self) -> bool {
+        self.endpoints.values().all(|endpoint| endpoint.nameless.is_none())
     }
 
     /// The longer pause is for who was last heard to follow, at a URL where nobody else answers, while the primary says that it is one and
     /// everybody's name is known.
     fn pause_of<'p>(&self, pauses: &'p Pauses) -> impl Fn(&Endpoint) -> Duration + use<'p> {
         let followers = pauses.followers.as_ref().filter(|(primary, _)| {
-            let holds = |endpoint: &Endpoint| endpoint.last_status(primary) == Some(200);
-            self.endpoints.values().any(holds) && self.endpoints.values().all(|endpoint| endpoint.nameless.is_none())
+            let holds = |endpoint: &Endpoint| endpoint.only_speaker() == Some((primary, 200));
+            self.knows_names() && self.endpoints.values().any(holds)
         });
         move |endpoint| match followers {
             Some((primary, longer)) if endpoint.follows(primary) => *longer,
@@ -175,8 +180,7 @@ impl Roster {
 
     /// Whether an answer says what the last one at its URL did, and everybody's name is known, so that nothing comes of it but that it is newer.
     pub(crate) fn repeats(&self, url: &str, answer: &Answer) -> bool {
-        self.endpoints.values().all(|endpoint| endpoint.nameless.is_none())
-            && self.endpoints.get(url).is_some_and(|endpoint| answer.repeats(&endpoint.latest.answer))
+        self.knows_names() && self.endpoints.get(url).is_some_and(|endpoint| answer.repeats(&endpoint.latest.answer))
     }
 
     /// Notes an answer. Whoever answers is who it says it is, whatever the list says of the URL. Says whether a list would

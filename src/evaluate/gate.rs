@@ -83,8 +83,7 @@ pub fn stopped(object: &DatabaseCluster, tables: &Tables, own_namespace: &str, w
 
 /// The primary has not held for long enough.
 fn settling(facts: &Facts<'_>, memory: &Memory, now: Moment) -> Option<Gate> {
-    let held = facts.view.calm_since.map_or(Duration::ZERO, |since| now.instant.saturating_duration_since(since));
-    let held = held + memory.credit.unwrap_or_default();
+    let held = facts.view.calm_for(now.instant) + memory.credit.unwrap_or_default();
     let began = now.wall.checked_sub(held).unwrap_or(now.wall);
     if came_as_announced(facts, memory, began) {
         return None;

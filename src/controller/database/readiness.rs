@@ -38,11 +38,16 @@ impl Watch {
     }
 }
 
+/// How long a look that took so long keeps everybody from the next one.
+fn look_and_rest(took: Duration) -> Duration {
+    took * (1 + REST)
+}
+
 /// From a database's look to its next one, which leaves each of all `databases` time for a look and a rest that take as long: otherwise
 /// whoever has had a look would keep others from theirs.
 fn pause(tick: Duration, took: Duration, databases: usize) -> Duration {
     let databases = u32::try_from(databases).unwrap_or(u32::MAX);
-    (tick * EVERY_TICKS).max((took * (1 + REST)).saturating_mul(databases))
+    (tick * EVERY_TICKS).max(look_and_rest(took).saturating_mul(databases))
 }
 
 impl Task {
@@ -86,7 +91,7 @@ impl Task {
             let others = question.others().into_iter();
             let readiness = others.map(|member| ready(&question, member)).collect();
             let took = begun.elapsed();
-            *turn = Some(begun + took * (1 + REST));
+            *turn = Some(begun + look_and_rest(took));
             (readiness, took)
         }));
     }

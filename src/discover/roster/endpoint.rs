@@ -29,20 +29,16 @@ impl Endpoint {
         Self { seed, heard: BTreeMap::new(), speaker: None, nameless: None, latest, asked_at: None, in_flight: false }
     }
 
-    /// The status of the last answer here, if it was this member's and nobody else's is remembered.
-    pub(super) fn last_status(&self, member: &str) -> Option<u16> {
-        match &self.latest.answer {
-            Answer::Http { status, body } if body.name.as_deref() == Some(member) => {
-                (self.heard.len() == 1 && self.heard.contains_key(member)).then_some(*status)
-            }
-            _ => None,
-        }
+    /// Who gave the last answer, and with which status, if it says so and nobody else's answer is remembered.
+    pub(super) fn only_speaker(&self) -> Option<(&str, u16)> {
+        let Answer::Http { status, body } = &self.latest.answer else { return None };
+        let name = body.name.as_deref()?;
+        (self.heard.len() == 1 && self.heard.contains_key(name)).then_some((name, *status))
     }
 
     /// Whether one other member than the primary answers here, and doesn't hold the leader lock.
     pub(super) fn follows(&self, primary: &str) -> bool {
-        let member = named(&self.latest).filter(|member| *member != primary);
-        member.and_then(|member| self.last_status(member)).is_some_and(|status| status != 200)
+        self.only_speaker().is_some_and(|(member, status)| member != primary && status != 200)
     }
 
     /// What is known of a member that states this URL and was not heard anywhere.
